@@ -1,0 +1,150 @@
+"""Shows that every gate can fail: plants one fault per gate in a copy of the tree.
+
+Each gate must first pass on the clean copy, so that a gate which always fails does not
+look good; then the fault is planted, and the gate must fail and name the fault.
+
+Usage: python .ci/planted_faults.py
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Fault(NamedTuple):
+    """A planted fault: `text` is appended to `path`, or replaces `old`; `gate` must say `sign`."""
+
+    name: str
+    gate: tuple[str, ...]
+    path: str
+    text: str
+    sign: str
+    old: str = ""
+
+
+COMPLEX = "\n\ndef planted(n: int) -> int:\n" + "".join(
+    f"    if n == {i}:\n        return {i * i}\n" for i in range(12)
+)
+
+FAULTS = (
+    Fault("lint", ("ruff", "check", "."), "worldmodel/planted.py", "import os\n", "F401"),
+    Fault("complexity", ("ruff", "check", "."), "worldmodel/planted.py", COMPLEX, "C901"),
+    Fault(
+        "blind except",
+        ("ruff", "check", "."),
+        "worldmodel/planted.py",
+        "try:\n    print()\nexcept Exception:\n    pass\n",
+        "BLE001",
+    ),
+    Fault(
+        "format",
+        ("ruff", "format", "--check", "."),
+        "worldmodel/planted.py",
+        "x = {  'a':1 }\n",
+        "worldmodel/planted.py",
+    ),
+    Fault(
+        "types",
+        ("mypy",),
+        "worldmodel/planted.py",
+        "def planted(n: int) -> str:\n    return n\n",
+        "Incompatible return value",
+    ),
+    Fault(
+        "missing types",
+        ("mypy",),
+        "worldmodel/planted.py",
+        "def planted(n):\n    return n\n",
+        "missing a type annotation",
+    ),
+)
+
+
+def copy_tree(target: Path) -> None:
+    """Copies what git tracks, and what is new and not ignored, to `target`."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listing.stdout.split("\0")):
+        source = ROOT / name
+        if source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+
+
+def run_gate(gate: tuple[str, ...], tree: Path) -> tuple[bool, str]:
+    """Runs one gate in `tree`; returns whether it passed, and what it printed."""
+    done = subprocess.run(gate, cwd=tree, capture_output=True, text=True)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def plant(fault: Fault, tree: Path) -> bytes | None:
+    """Plants `fault`; returns what the file held before, or None where there was none."""
+    path = tree / fault.path
+    before = path.read_bytes() if path.exists() else None
+    text = "" if before is None else before.decode()
+    if fault.old:
+        if text.count(fault.old) != 1:
+            raise ValueError(
+                f"expected {fault.old!r} once in {fault.path}, received {text.count(fault.old)}; "
+                f"update the fault {fault.name!r} in .ci/planted_faults.py"
+            )
+        text = text.replace(fault.old, fault.text)
+    else:
+        text += fault.text
+    path.write_text(text)
+    return before
+
+
+def remove(fault: Fault, tree: Path, before: bytes | None) -> None:
+    """Takes the fault away again."""
+    if before is None:
+        (tree / fault.path).unlink()
+    else:
+        (tree / fault.path).write_bytes(before)
+
+
+def check_fault(fault: Fault, tree: Path) -> str:
+    """Returns "" if the gate fails because of the fault, or what was wrong."""
+    before = plant(fault, tree)
+    passed, output = run_gate(fault.gate, tree)
+    remove(fault, tree, before)
+    if passed:
+        return "the gate passed with the fault in it"
+    if fault.sign not in output:
+        return f"the gate failed without naming {fault.sign!r}:\n{output[-2000:]}"
+    return ""
+
+
+def main() -> int:
+    """Plants every fault in turn; returns the exit code."""
+    wrong = 0
+    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+        tree = Path(folder)
+        copy_tree(tree)
+        for gate in dict.fromkeys(fault.gate for fault in FAULTS):
+            passed, output = run_gate(gate, tree)
+            if not passed:
+                print(f"{' '.join(gate)}: fails on the clean tree:\n{output[-2000:]}")
+                return 1
+        for fault in FAULTS:
+            start = time.monotonic()
+            problem = check_fault(fault, tree)
+            wrong += bool(problem)
+            verdict = f"NOT SEEN: {problem}" if problem else "seen"
+            print(f"{fault.name:18} {verdict} ({time.monotonic() - start:.1f} s)", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The clockwork world model."""
