@@ -1,0 +1,123 @@
+"""Which device a run computes on, in which precision, and where compiled programs are kept.
+
+Read next: `config_io.py`, which writes down what was chosen.
+"""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+
+Kind = Literal["cpu", "gpu", "tpu"]
+Precision = Literal["float32", "bfloat16"]
+
+CACHE_BYTES = 2 * 1024**3
+"""Size at which the least recently used compiled programs are dropped."""
+
+MIN_COMPILE_SECONDS = 0.3
+"""Programs that compile faster than this are not worth a file."""
+
+BFLOAT16_CAPABILITY = 8.0
+"""First CUDA compute capability (Ampere) that multiplies bfloat16 natively."""
+
+
+class Accelerator(NamedTuple):
+    """The device of a run, and one printable line that says why and how to get more."""
+
+    kind: Kind
+    name: str
+    dtype: Precision
+    line: str
+
+
+def choose_device() -> Accelerator:
+    """The first device that JAX offers: an accelerator where there is one, else the CPU.
+
+    `JAX_PLATFORMS=cpu` in the environment forces the CPU, as for every JAX program.
+
+    Raises:
+      ValueError: if JAX cannot start the platform that was asked for.
+    """
+    try:
+        device = jax.devices()[0]
+    except RuntimeError as error:
+        raise ValueError(
+            "expected a device that JAX can start, received none for JAX_PLATFORMS="
+            f"{os.environ.get('JAX_PLATFORMS', '')!r}: {error}; unset JAX_PLATFORMS or set it to "
+            "'cpu'"
+        ) from error
+    if device.platform == "cpu":
+        return _cpu(nvidia_driver=Path("/proc/driver/nvidia/version").exists())
+    kind: Kind = "tpu" if device.platform == "tpu" else "gpu"
+    return _accelerator(kind, device, count=jax.device_count())
+
+
+def _cpu(nvidia_driver: bool) -> Accelerator:
+    name = f"CPU, {cpu_cores()} cores"
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        why, more = "asked for by JAX_PLATFORMS=cpu", "unset it to use an accelerator"
+    elif nvidia_driver:
+        why = "there is an NVIDIA driver, but this JAX has no CUDA"
+        more = "pip install -e '.[cuda]' to use the GPU"
+    else:
+        why = "JAX finds no accelerator"
+        more = "on a machine with an NVIDIA GPU: pip install -e '.[cuda]'"
+    return Accelerator("cpu", name, "float32", f"device: {name} ({why}), float32; {more}")
+
+
+def _accelerator(kind: Kind, device: Any, count: int) -> Accelerator:
+    capability = getattr(device, "compute_capability", None)
+    slow = capability is not None and float(capability) < BFLOAT16_CAPABILITY
+    dtype: Precision = "float32" if slow else "bfloat16"
+    name = f"{device.device_kind} ({kind})"
+    why = f"first of {count} that JAX offers"
+    if slow:
+        why += f"; compute capability {capability} has no fast bfloat16"
+    line = f"device: {name} ({why}), {dtype}; JAX_PLATFORMS=cpu forces the CPU"
+    return Accelerator(kind, name, dtype, line)
+
+
+def cpu_cores() -> int:
+    """Cores that this process may use: fewer than the machine's under cgroups or taskset."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def enable_compilation_cache(directory: Path | None) -> Path:
+    """Keeps compiled programs between runs, so that the second start does not compile again.
+
+    Args:
+      directory: where; None for $JAX_COMPILATION_CACHE_DIR, or else the user's cache folder, with
+        one subfolder per kind of CPU (a home shared by unlike machines must not share programs).
+    Returns:
+      The directory in use. It never grows past `CACHE_BYTES`.
+    """
+    if directory is None:
+        directory = _default_cache()
+    directory.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
+    return directory
+
+
+def _default_cache() -> Path:
+    if chosen := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(chosen)
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "clockwork-world-model" / f"jax-{_cpu_fingerprint()}"
+
+
+def _cpu_fingerprint() -> str:
+    """Eight hex digits of what this CPU can do, where the system tells."""
+    features = f"{platform.machine()} {platform.processor()}"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+        kept = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+        features += "\n".join(sorted(kept))
+    return hashlib.sha256(features.encode()).hexdigest()[:8]
