@@ -1,0 +1,156 @@
+"""One chunk of an episode: one plain `.npy` file of a structured dtype, one element per step.
+
+    e00000012-c00003-n00128-more-1a2b3c4d.npy
+     episode   chunk  steps  status  CRC-32
+
+`status` says what follows: `more` (the episode goes on in the next chunk), `end` (terminal or time
+limit) or `cut` (the store was closed, or the environment reset, in mid-episode). The CRC covers the
+store's id, the name before it and every byte of the file, so neither a flipped bit nor a file
+renamed or brought from another store passes. Nothing is ever unpickled. Read next: `index.py`.
+"""
+
+import io
+import mmap
+import os
+import re
+import stat
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+MORE, END, CUT = "more", "end", "cut"
+TEMPORARY = ".tmp-"  # prefix of a file that is still being written
+BLOCK = 4096  # bytes: a file occupies whole blocks of the disk
+_LARGEST_HEADER = 65536  # bytes of a .npy header; ours have a few hundred
+_NAME = re.compile(r"e(\d{8,})-c(\d{5,})-n(\d{5,})-(more|end|cut)-([0-9a-f]{8})\.npy", re.ASCII)
+
+
+class Field(NamedTuple):
+    """One array of a record: the shape of one step, and a NumPy dtype name such as "float32"."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Chunk(NamedTuple):
+    """A sealed chunk, the `number`-th of its episode; the data are the last of the file's bytes."""
+
+    episode: int
+    number: int
+    steps: int
+    status: str
+    crc: int
+    size: int  # of the file, in bytes
+
+    @property
+    def stem(self) -> str:
+        """The part of the name that the CRC covers."""
+        return f"e{self.episode:08d}-c{self.number:05d}-n{self.steps:05d}-{self.status}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.stem}-{self.crc:08x}.npy"
+
+    @property
+    def disk(self) -> int:
+        """Bytes occupied on disk."""
+        return disk_size(self.size)
+
+
+def disk_size(size: int) -> int:
+    """Bytes that a file of `size` bytes occupies: whole blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def record_dtype(fields: Mapping[str, Field]) -> np.dtype:
+    """The structured dtype of one step: packed, little-endian, fields in alphabetical order.
+
+    Raises:
+      ValueError: for a dtype that is not bool, integer or float (an object would need pickle), or a
+        shape with an axis below 1.
+    """
+    types = {name: _plain_type(name, fields[name].dtype) for name in sorted(fields)}
+    for name, field in fields.items():
+        if any(axis < 1 for axis in field.shape):
+            raise ValueError(
+                f"replay field {name!r}: expected a shape of axes >= 1, received {field.shape}; "
+                f"leave an empty field out"
+            )
+    return np.dtype([(name, types[name], tuple(fields[name].shape)) for name in types])
+
+
+def write_chunk(folder: Path, chunk: Chunk, records: np.ndarray, store_id: str) -> Chunk:
+    """Write `records` [steps] to a temporary name, fsync, rename. Returns the chunk completed."""
+    buffer = io.BytesIO()
+    np.save(buffer, records, allow_pickle=False)
+    data = buffer.getbuffer()
+    chunk = chunk._replace(crc=_crc(store_id, chunk.stem, data), size=len(data))
+    temporary = folder / (TEMPORARY + chunk.name)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, folder / chunk.name)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return chunk
+
+
+def check_chunk(path: Path, dtype: np.dtype, store_id: str) -> Chunk:
+    """Read one file in full and return its chunk.
+
+    Raises:
+      ValueError: with the reason, if it is not exactly what `write_chunk` left for this store.
+    """
+    match = _NAME.fullmatch(path.name)
+    if path.name.startswith(TEMPORARY):
+        raise ValueError("left half-written by a process that was killed")
+    if match is None:
+        raise ValueError("not the name of a chunk")
+    info = path.lstat()
+    if not stat.S_ISREG(info.st_mode):
+        raise ValueError("not a regular file")
+    episode, number, steps = (int(group) for group in match.groups()[:3])
+    chunk = Chunk(episode, number, steps, match[4], int(match[5], 16), info.st_size)
+    surplus = info.st_size - steps * dtype.itemsize
+    if steps < 1 or not 0 < surplus <= _LARGEST_HEADER:
+        raise ValueError(f"{info.st_size} bytes, expected {steps} steps of {dtype.itemsize}")
+    if chunk.name != path.name or _crc(store_id, chunk.stem, path.read_bytes()) != chunk.crc:
+        raise ValueError("checksum differs: damaged, renamed, or from another store")
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype != dtype or array.shape != (steps,) or array.offset != surplus:
+        raise ValueError(f"holds {array.shape} of {array.dtype}, expected ({steps},) of {dtype}")
+    return chunk
+
+
+def map_chunk(path: Path, chunk: Chunk, dtype: np.dtype) -> tuple[np.ndarray, mmap.mmap]:
+    """Map a chunk that `check_chunk` or `write_chunk` returned: ([steps] of dtype, its mapping).
+
+    What `np.load(mmap_mode="r")` gives, without reading again the header that was checked.
+    """
+    with open(path, "rb") as file:
+        mapping = mmap.mmap(file.fileno(), chunk.size, access=mmap.ACCESS_READ)
+    offset = chunk.size - chunk.steps * dtype.itemsize
+    return np.ndarray((chunk.steps,), dtype, buffer=mapping, offset=offset), mapping
+
+
+def _plain_type(name: str, dtype: str) -> np.dtype:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind not in "biuf":
+        raise ValueError(
+            f"replay field {name!r}: expected a bool, integer or float dtype, received {dtype!r}; "
+            f"store text and objects elsewhere"
+        )
+    return found.newbyteorder("<")
+
+
+def _crc(store_id: str, stem: str, data: bytes | memoryview) -> int:
+    return zlib.crc32(data, zlib.crc32(f"{store_id}/{stem}".encode()))

@@ -1,0 +1,81 @@
+"""How big a store may grow, what its records hold, and what that will cost on disk."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from replay.chunk import Field, disk_size, record_dtype
+
+HEADER = 1024  # bytes: more than the header of a chunk with twenty fields
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Size of the store. The oldest episode leaves first when either cap is passed."""
+
+    capacity_steps: int = 1_000_000
+    """Cap in environment steps over all episodes."""
+    capacity_gb: float = 20.0
+    """Cap in GB (1e9 bytes) on disk."""
+    chunk_steps: int = 128
+    """Environment steps per file: what one stream can lose when the process is killed."""
+    open_maps: int = 256
+    """Files kept mapped at once for reading; each holds one file descriptor."""
+
+    def __post_init__(self) -> None:
+        for name in ("capacity_steps", "capacity_gb", "chunk_steps", "open_maps"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"replay.{name}: expected > 0, received {value}; give a size")
+
+
+def standard_fields(obs: Mapping[str, Field], action: int) -> dict[str, Field]:
+    """Fields of an agent's record: `obs/<key>` for each observation, and an action of A floats."""
+    fields = {f"obs/{key}": field for key, field in obs.items()}
+    return fields | {
+        "action": Field((action,), "float32"),
+        "action_mask": Field((), "float32"),
+        "reward": Field((), "float32"),
+        "terminal": Field((), "bool"),
+        "is_first": Field((), "bool"),
+    }
+
+
+def size_at_capacity(fields: Mapping[str, Field], config: ReplayConfig) -> tuple[int, int]:
+    """(environment steps, bytes on disk) of a full store of episodes much longer than a chunk."""
+    chunk = disk_size(config.chunk_steps * record_dtype(fields).itemsize + HEADER)
+    by_size = int(config.capacity_gb * 1e9 / chunk * config.chunk_steps)
+    steps = min(config.capacity_steps, by_size)
+    return steps, round(steps / config.chunk_steps * chunk)
+
+
+def estimate(
+    fields: Mapping[str, Field], config: ReplayConfig, directory: str | Path | None = None
+) -> str:
+    """One line: what a full store occupies; with a directory, against the free space there."""
+    steps, size = size_at_capacity(fields, config)
+    line = (
+        f"replay: {steps:,} steps of {record_dtype(fields).itemsize:,} B = {_size(size)} on disk "
+        f"at capacity (caps: {config.capacity_steps:,} steps, {config.capacity_gb:g} GB); files of "
+        f"{config.chunk_steps} steps, at least one per episode"
+    )
+    if directory is None:
+        return line
+    free = free_bytes(directory)
+    if free < size:
+        return f"{line}; ONLY {_size(free)} FREE: lower replay.capacity_gb or make room"
+    return f"{line}; {_size(free)} free"
+
+
+def free_bytes(directory: str | Path) -> int:
+    """Space for a store in `directory`: what is free there, and what its chunks hold already."""
+    place = Path(directory).absolute()
+    held = sum(disk_size(path.stat().st_size) for path in place.glob("chunks/*.npy"))
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free + held
+
+
+def _size(size: float) -> str:
+    return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"

@@ -1,0 +1,185 @@
+"""The files of a store: what is trusted on opening, what is set aside, and who may write.
+
+directory/store.json   format, id, fields
+directory/lock         held by the one writer
+directory/chunks/      one file per sealed chunk (`chunk.py`)
+directory/set_aside/   files found damaged or foreign on opening; yours to look at or delete
+"""
+
+import json
+import logging
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from replay.chunk import TEMPORARY, Chunk, Field, check_chunk, record_dtype, write_chunk
+from replay.lock import DirectoryLock
+
+FORMAT = 1
+_OURS = {"lock", "chunks", "set_aside"}  # what a process killed while creating may have left
+_log = logging.getLogger(__name__)
+
+
+def read_fields(directory: str | Path) -> dict[str, Field]:
+    """The fields of an existing store.
+
+    Raises:
+      ValueError: if there is no store, or one that this version cannot read.
+    """
+    return _read_header(Path(directory))[1]
+
+
+class StoreDirectory:
+    """An opened directory. Checks come before anything is touched.
+
+    Raises:
+      ValueError: other fields than those stored, a directory of something else, a second writer.
+    """
+
+    def __init__(self, path: Path, fields: Mapping[str, Field], read_only: bool) -> None:
+        self.path, self.chunks, self._read_only = path, path / "chunks", read_only
+        self._dtype = record_dtype(fields)
+        self.set_aside: list[tuple[str, str]] = []
+        self._lock: DirectoryLock | None = None
+        exists = (path / "store.json").exists()
+        if exists or read_only:
+            _check_fields(path, fields)
+        else:
+            _check_empty(path)
+        if not read_only:
+            self.chunks.mkdir(parents=True, exist_ok=True)
+            self._lock = DirectoryLock(path / "lock")
+        try:
+            if not (path / "store.json").exists():
+                _write_header(path, fields)
+            self._id = _check_fields(path, fields)
+        except BaseException:
+            self.release()
+            raise
+
+    def load(self) -> list[Chunk]:
+        """Check every file; the good ones in order of episode and chunk, the others set aside."""
+        paths = sorted(self.chunks.iterdir())
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            found = list(pool.map(self._check, paths))
+        chunks: dict[tuple[int, int], Chunk] = {}
+        for path, result in zip(paths, found, strict=True):
+            if isinstance(result, Chunk) and (result.episode, result.number) in chunks:
+                result = f"a second file for chunk {result.number} of episode {result.episode}"
+            if isinstance(result, Chunk):
+                chunks[result.episode, result.number] = result
+            else:
+                self._put_aside(path, result)
+        return [chunks[key] for key in sorted(chunks)]
+
+    def next_episode(self) -> int:
+        """A number above that of any episode whose file is here, good or set aside."""
+        names = [path.name for place in ("chunks", "set_aside") for path in self._list(place)]
+        numbers = [re.match(r"e(\d{8,18})-", name.removeprefix(TEMPORARY)) for name in names]
+        return 1 + max((int(match[1]) for match in numbers if match), default=-1)
+
+    def write(self, chunk: Chunk, records: np.ndarray) -> Chunk:
+        """Seal `records` [steps]; returns the chunk as it lies on disk."""
+        return write_chunk(self.chunks, chunk, records, self._id)
+
+    def remove(self, chunk: Chunk) -> None:
+        """Delete a chunk's file; maps that are open stay readable."""
+        (self.chunks / chunk.name).unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let the next writer in."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _check(self, path: Path) -> Chunk | str:
+        try:
+            return check_chunk(path, self._dtype, self._id)
+        except (ValueError, OSError) as error:
+            return str(error)
+
+    def _put_aside(self, path: Path, reason: str) -> None:
+        self.set_aside.append((path.name, reason))
+        if self._read_only:
+            _log.warning("replay: skipped %s: %s", path, reason)
+            return
+        folder = self.path / "set_aside"
+        folder.mkdir(exist_ok=True)
+        target, copy = folder / path.name, 1
+        while target.exists() or target.is_symlink():
+            target, copy = folder / f"{path.name}.{copy}", copy + 1
+        path.rename(target)
+        _log.warning("replay: set aside %s as %s: %s", path, target, reason)
+
+    def _list(self, place: str) -> list[Path]:
+        folder = self.path / place
+        return list(folder.iterdir()) if folder.exists() else []
+
+
+def _read_header(path: Path) -> tuple[str, dict[str, Field]]:
+    """(id, fields) of `store.json`."""
+    file = path / "store.json"
+    try:
+        header = json.loads(file.read_text(encoding="utf-8"))
+        version, store_id = header["format"], str(header["id"])
+        if version == FORMAT:
+            fields = {
+                k: Field(tuple(shape), dtype) for k, (shape, dtype) in header["fields"].items()
+            }
+            record_dtype(fields)
+            return store_id, fields
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"replay directory {path}: expected a readable store.json, received {error!r}; name "
+            f"the directory of a store, or restore that file"
+        ) from error
+    raise ValueError(
+        f"replay directory {path}: expected store format {FORMAT}, received {version!r}; open it "
+        f"with the version that wrote it, or choose another directory"
+    )
+
+
+def _write_header(path: Path, fields: Mapping[str, Field]) -> None:
+    header = {
+        "format": FORMAT,
+        "id": uuid.uuid4().hex,
+        "fields": {name: [list(field.shape), field.dtype] for name, field in fields.items()},
+    }
+    temporary = path / (TEMPORARY + "store.json")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(header, indent=1))
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path / "store.json")
+
+
+def _check_fields(path: Path, fields: Mapping[str, Field]) -> str:
+    """The store's id, if its fields are the given ones."""
+    store_id, stored = _read_header(path)
+    if record_dtype(stored) != record_dtype(fields):
+        names = sorted(k for k in {*stored, *fields} if stored.get(k) != fields.get(k))
+        show = "; ".join(f"{name}: {stored.get(name)} != {fields.get(name)}" for name in names)
+        raise ValueError(
+            f"replay directory {path}: expected the fields stored there, received others "
+            f"(stored != given: {show}); choose another directory, or make the fields agree"
+        )
+    return store_id
+
+
+def _check_empty(path: Path) -> None:
+    """A new store needs a directory that is absent or empty, but for an interrupted creation."""
+    if path.exists() and not path.is_dir():
+        raise ValueError(
+            f"replay directory {path}: expected a directory, received a file; rename it"
+        )
+    names = {p.name for p in path.iterdir()} if path.exists() else set()
+    chunks = path / "chunks"
+    if names - _OURS - {TEMPORARY + "store.json"} or (chunks.is_dir() and any(chunks.iterdir())):
+        raise ValueError(
+            f"replay directory {path}: expected a store or an empty directory, received "
+            f"{sorted(names)[:5]} without store.json; choose another directory, or restore store.json"
+        )

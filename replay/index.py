@@ -1,0 +1,131 @@
+"""Which steps exist, and where: the sealed chunks of all episodes, in memory.
+
+An episode is one `Segment` of contiguous chunks; one that lost a chunk is several. Order is by
+episode, then chunk, whatever order they were sealed in, so that a store reopened draws the same
+steps from the same random numbers. Read next: `store.py`.
+"""
+
+from bisect import bisect_right
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from replay.chunk import MORE, Chunk
+
+
+@dataclass
+class Segment:
+    """Contiguous chunks of one episode. Frames count from the segment's first step."""
+
+    chunks: list[Chunk]
+    ends: list[int] = field(init=False)  # ends[i]: steps up to and with chunks[i]
+
+    def __post_init__(self) -> None:
+        self.ends = [int(end) for end in np.cumsum([chunk.steps for chunk in self.chunks])]
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(episode, number of its first chunk): the order of segments."""
+        return self.chunks[0].episode, self.chunks[0].number
+
+    @property
+    def steps(self) -> int:
+        return self.ends[-1]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds its episode's first frame."""
+        return self.chunks[0].number == 0
+
+    def continues(self, chunk: Chunk) -> bool:
+        """Whether `chunk` is the next one of this segment."""
+        last = self.chunks[-1]
+        following = (last.episode, last.number + 1)
+        return last.status == MORE and (chunk.episode, chunk.number) == following
+
+    def extend(self, chunk: Chunk) -> None:
+        self.chunks.append(chunk)
+        self.ends.append(self.ends[-1] + chunk.steps)
+
+    def pieces(self, start: int, stop: int) -> Iterator[tuple[Chunk, int, int]]:
+        """(chunk, first, end) slices that make up frames start..stop-1 in order."""
+        which = bisect_right(self.ends, start)
+        while start < stop:
+            end = min(stop, self.ends[which])
+            base = self.ends[which] - self.chunks[which].steps
+            yield self.chunks[which], start - base, end - base
+            start, which = end, which + 1
+
+
+class Index:
+    """Segments in order, with their lengths as one array to draw steps from."""
+
+    def __init__(self) -> None:
+        self._segments: list[Segment] = []
+        self._lengths = np.zeros(0, np.int64)
+        self._whole = np.zeros(0, bool)
+        self._tables: tuple[np.ndarray, np.ndarray] | None = None
+        self._episodes: dict[int, int] = {}  # episode -> number of its segments
+        self.steps = 0
+        self.disk = 0
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes have sealed steps."""
+        return len(self._episodes)
+
+    def oldest(self, keep: Container[int]) -> int | None:
+        """The oldest episode that is neither in `keep` nor the newest; None if there is none."""
+        newest = self._segments[-1].key[0] if self._segments else -1
+        numbers = (segment.key[0] for segment in self._segments)
+        return next((n for n in numbers if n not in keep and n != newest), None)
+
+    def add(self, chunk: Chunk) -> None:
+        """Add a sealed chunk; within an episode, in the order of chunks."""
+        at = bisect_right(self._segments, (chunk.episode, chunk.number), key=lambda s: s.key)
+        if at and self._segments[at - 1].continues(chunk):
+            self._segments[at - 1].extend(chunk)
+            self._lengths[at - 1] += chunk.steps
+        else:
+            self._segments.insert(at, Segment([chunk]))
+            self._lengths = np.insert(self._lengths, at, chunk.steps)
+            self._whole = np.insert(self._whole, at, chunk.number == 0)
+            self._episodes[chunk.episode] = self._episodes.get(chunk.episode, 0) + 1
+        self._count(chunk, 1)
+
+    def remove(self, episode: int) -> list[Chunk]:
+        """Forget an episode; returns its chunks."""
+        at = bisect_right(self._segments, (episode, -1), key=lambda s: s.key)
+        end = at + self._episodes.pop(episode)
+        chunks = [chunk for segment in self._segments[at:end] for chunk in segment.chunks]
+        del self._segments[at:end]
+        self._lengths = np.delete(self._lengths, slice(at, end))
+        self._whole = np.delete(self._whole, slice(at, end))
+        for chunk in chunks:
+            self._count(chunk, -1)
+        return chunks
+
+    def draw(self, rng: np.random.Generator) -> tuple[Segment, int]:
+        """(segment, frame) of a step drawn uniformly from all sealed steps."""
+        return self._pick(self._cumulative()[0], rng)
+
+    def draw_whole(self, rng: np.random.Generator) -> Segment | None:
+        """As `draw`, among segments with their episode's first frame; None if there are none."""
+        table = self._cumulative()[1]
+        return self._pick(table, rng)[0] if len(table) and table[-1] else None
+
+    def _pick(self, table: np.ndarray, rng: np.random.Generator) -> tuple[Segment, int]:
+        step = int(rng.integers(table[-1]))
+        at = int(np.searchsorted(table, step, side="right"))
+        return self._segments[at], step - (int(table[at - 1]) if at else 0)
+
+    def _cumulative(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._tables is None:
+            self._tables = np.cumsum(self._lengths), np.cumsum(self._lengths * self._whole)
+        return self._tables
+
+    def _count(self, chunk: Chunk, sign: int) -> None:
+        self.steps += sign * chunk.steps
+        self.disk += sign * chunk.disk
+        self._tables = None

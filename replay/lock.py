@@ -1,0 +1,52 @@
+"""One writer per directory, by `flock`: the kernel drops it with the process, however it ends."""
+
+import fcntl
+import os
+from pathlib import Path
+from weakref import WeakSet
+
+
+class DirectoryLock:
+    """Holds `path` locked until `release`. A lock file left behind by a dead process is harmless.
+
+    Raises:
+      ValueError: if another process, or another store of this one, holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
+            self._close()
+            raise ValueError(
+                f"replay directory {path.parent}: expected no other writer, received one that is "
+                f"running (process {holder}); stop it, choose another directory, or open read_only"
+            ) from error
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        _held.add(self)
+
+    def release(self) -> None:
+        """Let the next writer in; a second call does nothing."""
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
+
+
+_held: WeakSet[DirectoryLock] = WeakSet()
+
+
+def _forget_in_child() -> None:
+    """A forked environment worker must not keep the lock alive after the writer's death."""
+    for lock in list(_held):
+        lock._close()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

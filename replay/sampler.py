@@ -1,0 +1,167 @@
+"""Sequences for the learner, cut from the store at every phase of the top level's clock.
+
+One sequence has `lead + length` slots, lead = stride - 1 (stride = the top level's K):
+
+    slot      0 .. lead-1   lead ..                                              lead+length-1
+    holds     lead-in       frame s, s+1, ... | absorbing | next episode from its first frame ...
+                                              ^ end       ^ lead + multiple of stride
+
+Frame s is drawn uniformly from all sealed steps. The lead-in holds the frames before s, as far as
+the episode has them. Where the data end, an absorbing step (last observation, everything else 0)
+fills up to a multiple of the stride, and another episode is packed from its first frame: so no
+window of the top level mixes two episodes. `mask` is 0 where no real step is. Source: DESIGN §2.
+"""
+
+import mmap
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from replay.index import Segment
+from replay.store import ReplayStore
+
+REQUIRED = ("action", "action_mask", "reward", "terminal", "is_first")
+
+
+class Run(NamedTuple):
+    """Frames start..stop-1 of a segment, laid from slot `at` of a row; then absorbing to `end`."""
+
+    row: int
+    at: int
+    segment: Segment
+    start: int
+    stop: int
+    end: int
+
+
+class SequenceSampler:
+    """Draws batches of sequences. Deterministic: same store, same seed, same batches.
+
+    Args:
+      store: a `ReplayStore` with the fields of `standard_fields`.
+      batch: B, sequences per batch.
+      length: environment steps per sequence without the lead-in; a multiple of stride.
+      stride: K, environment steps per tick of the top level.
+      seed: of the draws.
+    Raises:
+      ValueError: if sizes are not positive, length is no multiple of stride, or a field is missing.
+    """
+
+    def __init__(
+        self, store: ReplayStore, *, batch: int, length: int, stride: int, seed: int
+    ) -> None:
+        if min(batch, length, stride) < 1 or length % stride:
+            raise ValueError(
+                f"replay sampler: expected batch, length, stride >= 1 with length a multiple of "
+                f"stride, received {batch}, {length}, {stride}; choose a length that stride divides"
+            )
+        missing = [name for name in REQUIRED if name not in store.fields]
+        if missing:
+            raise ValueError(
+                f"replay sampler: expected fields {REQUIRED}, received a store without {missing}; "
+                f"create it with `standard_fields`"
+            )
+        self._store, self._batch, self._length, self._stride = store, batch, length, stride
+        self._lead = stride - 1
+        self._rng = np.random.default_rng(seed)
+
+    def sample(self) -> dict[str, Any]:
+        """One batch, axes [B, lead + length, ...].
+
+        Returns:
+          "obs": the `obs/<key>` fields by key; every other field by name; "mask": float32, 1 on
+          real steps, 0 on padding. The arrays are the caller's own.
+        Raises:
+          ValueError: if the store has no sealed step.
+        """
+        with self._store.lock:
+            runs = [run for row in range(self._batch) for run in self._draw_row(row)]
+            parts = [part for run in runs for part in self._open(run)]
+        flat = self._empty()
+        for row, at, records, _ in parts:
+            self._copy(flat, row, at, records)
+        self._pad(flat, runs)
+        return self._nested(flat)
+
+    def state(self) -> dict[str, Any]:
+        """The state of the draws, for JSON."""
+        return {"rng": self._rng.bit_generator.state, "shape": self._shape()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`: over the same data, the same batches follow.
+
+        Raises:
+          ValueError: if it is the state of a sampler of other sizes.
+        """
+        if state["shape"] != self._shape():
+            raise ValueError(
+                f"replay sampler: expected a state of (batch, length, stride) {self._shape()}, "
+                f"received {state['shape']}; keep these sizes, or start from a new seed"
+            )
+        self._rng.bit_generator.state = state["rng"]
+
+    def _shape(self) -> list[int]:
+        return [self._batch, self._length, self._stride]
+
+    def _draw_row(self, row: int) -> Iterator[Run]:
+        """The runs of one sequence, in order of slots."""
+        index = self._store.index
+        if not index.steps:
+            raise ValueError(
+                "replay sampler: expected a store with sealed steps, received an empty one; "
+                "collect at least one chunk or one whole episode first"
+            )
+        segment, frame = index.draw(self._rng)
+        back = min(self._lead, frame)
+        at, total = self._lead, self._lead + self._length
+        while True:
+            stop = min(segment.steps, frame + total - at)
+            end = at + self._whole_windows(stop - frame)
+            following = index.draw_whole(self._rng) if end < total else None
+            end = end if following else total
+            yield Run(row, at - back, segment, frame - back, stop, end)
+            if following is None:
+                return
+            segment, frame, back, at = following, 0, 0, end
+
+    def _whole_windows(self, steps: int) -> int:
+        return -(-steps // self._stride) * self._stride
+
+    def _open(self, run: Run) -> Iterator[tuple[int, int, np.ndarray, mmap.mmap]]:
+        """(row, slot, records, mapping) of each contiguous piece of a run."""
+        at = run.at
+        for chunk, first, end in run.segment.pieces(run.start, run.stop):
+            records, mapping = self._store.open_chunk(chunk)
+            yield run.row, at, records[first:end], mapping
+            at += end - first
+
+    def _empty(self) -> dict[str, np.ndarray]:
+        axes = (self._batch, self._lead + self._length)
+        flat = {k: np.empty((*axes, *f.shape), f.dtype) for k, f in self._store.fields.items()}
+        flat["mask"] = np.empty(axes, np.float32)
+        return flat
+
+    def _copy(self, flat: dict[str, np.ndarray], row: int, at: int, records: np.ndarray) -> None:
+        slots = slice(at, at + len(records))
+        for name in self._store.fields:
+            flat[name][row, slots] = records[name]
+        flat["mask"][row, slots] = 1
+
+    def _pad(self, flat: dict[str, np.ndarray], runs: list[Run]) -> None:
+        """Fill the slots that no record fills: zeros, but for the absorbing step's observation."""
+        row = -1
+        for run in runs:
+            if run.row != row and run.at:
+                for array in flat.values():
+                    array[run.row, : run.at] = 0
+            row, last = run.row, run.at + run.stop - run.start - 1
+            if last + 1 < run.end:
+                for name, array in flat.items():
+                    hold = name.startswith("obs/")
+                    array[row, last + 1 : run.end] = array[row, last] if hold else 0
+
+    def _nested(self, flat: dict[str, np.ndarray]) -> dict[str, Any]:
+        batch: dict[str, Any] = {k: v for k, v in flat.items() if not k.startswith("obs/")}
+        batch["obs"] = {k[4:]: v for k, v in flat.items() if k.startswith("obs/")}
+        return batch

@@ -1,0 +1,217 @@
+"""Episodes on disk: environments append steps, a learner samples them, videos are imported.
+
+A step is safe once its chunk is sealed (`chunk.py`, `directory.py`); a process killed at any
+moment loses at most the unfinished chunk of each stream. Arrival convention (DESIGN §2): record t
+holds x_t and the action, reward and terminal that came with it. Read next: `sampler.py`.
+"""
+
+import logging
+import mmap
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from replay.chunk import CUT, END, MORE, Chunk, Field, map_chunk, record_dtype
+from replay.config import ReplayConfig, estimate, free_bytes, size_at_capacity, standard_fields
+from replay.directory import StoreDirectory, read_fields
+from replay.index import Index
+
+__all__ = ["Field", "ReplayConfig", "ReplayStore", "estimate", "read_fields", "standard_fields"]
+
+_log = logging.getLogger(__name__)
+
+
+class _Stream:
+    """The unfinished chunk of one environment: `count` of `records` [chunk_steps] are filled."""
+
+    def __init__(self, episode: int, dtype: np.dtype, chunk_steps: int) -> None:
+        self.episode, self.chunk, self.count = episode, 0, 0
+        self.records = np.zeros(chunk_steps, dtype)
+        self.columns = {name: self.records[name] for name in dtype.names or ()}
+
+
+class ReplayStore:
+    """Episodes under one directory, created or reopened. One writing process; its threads share it.
+
+    `set_aside` lists (file name, reason) of what was found damaged or foreign on opening.
+
+    Args:
+      directory: a store, or absent or empty to create one.
+      fields: of every record; `is_first` (bool scalar) must be one.
+      config: sizes; may differ from those of an earlier opening.
+      read_only: take no lock and change nothing; bad files are skipped and named.
+    Raises:
+      ValueError: other fields than those stored, a directory of something else, a second writer.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        fields: Mapping[str, Field],
+        config: ReplayConfig,
+        read_only: bool = False,
+    ) -> None:
+        self.fields = {name: Field(tuple(f.shape), str(f.dtype)) for name, f in fields.items()}
+        if self.fields.get("is_first") != Field((), "bool"):
+            raise ValueError(
+                f"replay fields: expected 'is_first' as a bool scalar, received "
+                f"{self.fields.get('is_first')}; add it (`standard_fields` does)"
+            )
+        self.config, self.dtype = config, record_dtype(self.fields)
+        self.lock = threading.RLock()  # guards all that follows; the sampler draws under it
+        self.index = Index()
+        self._streams: dict[int, _Stream] = {}
+        self._maps: OrderedDict[Chunk, tuple[np.ndarray, mmap.mmap]] = OrderedDict()
+        self._state = "opened read_only" if read_only else "open"
+        self._oversize = False
+        self._files = StoreDirectory(Path(directory), self.fields, read_only)
+        try:
+            self._load()
+        except BaseException:
+            self._files.release()
+            raise
+
+    @property
+    def steps(self) -> int:
+        """Sealed environment steps."""
+        return self.index.steps
+
+    @property
+    def episodes(self) -> int:
+        """Episodes with sealed steps."""
+        return self.index.episodes
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the sealed chunks occupy on disk."""
+        return self.index.disk
+
+    @property
+    def set_aside(self) -> list[tuple[str, str]]:
+        """(file name, reason) of files not trusted on opening."""
+        return self._files.set_aside
+
+    def append(self, stream: int, record: Mapping[str, Any], last: bool) -> None:
+        """Add one environment step.
+
+        Args:
+          stream: which environment; each has one episode open at a time.
+          record: one value per field. `is_first` starts an episode (one that is still open in this
+            stream is sealed as cut short, like a time limit).
+          last: terminal or time limit: the episode ends with this step and is sealed.
+        Raises:
+          ValueError: if a field is missing, unknown, or of another shape or kind; if no episode is
+            open and `is_first` is false; if the store is closed or read-only.
+        """
+        with self.lock:
+            values = self._checked(stream, record)
+            if values["is_first"]:
+                self._start(stream)
+            state = self._streams[stream]
+            for name, value in values.items():
+                state.columns[name][state.count] = value
+            state.count += 1
+            if last or state.count == self.config.chunk_steps:
+                self._seal(state, END if last else MORE)
+            if last:
+                del self._streams[stream]
+            self._evict()
+
+    def close(self) -> None:
+        """Seal what is unfinished as episodes cut short, and let the next writer in."""
+        with self.lock:
+            self._state = "closed"
+            try:
+                while self._streams:
+                    self._seal(self._streams.popitem()[1], CUT)
+            finally:
+                self._maps.clear()
+                self._files.release()
+
+    def __enter__(self) -> "ReplayStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open_chunk(self, chunk: Chunk) -> tuple[np.ndarray, mmap.mmap]:
+        """(records [steps], mapping) of a sealed chunk; the least recently used ones are closed."""
+        with self.lock:
+            if chunk not in self._maps:
+                self._maps[chunk] = map_chunk(self._files.chunks / chunk.name, chunk, self.dtype)
+            self._maps.move_to_end(chunk)
+            while len(self._maps) > self.config.open_maps:
+                self._maps.popitem(last=False)
+            return self._maps[chunk]
+
+    def _load(self) -> None:
+        for chunk in self._files.load():
+            self.index.add(chunk)
+        self._next_episode = self._files.next_episode()
+        self._evict()
+        size = size_at_capacity(self.fields, self.config)[1]
+        if self._state == "open" and free_bytes(self._files.path) < size:
+            _log.warning("%s", estimate(self.fields, self.config, self._files.path))
+
+    def _checked(self, stream: int, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The record's values as arrays, if all is as the store needs it."""
+        if self._state != "open":
+            raise ValueError(
+                f"replay store: expected one open for writing, received one {self._state}"
+            )
+        if record.keys() != self.fields.keys():
+            raise ValueError(
+                f"replay record: expected fields {sorted(self.fields)}, received {sorted(record)}; "
+                f"give one value for each"
+            )
+        values = {name: np.asarray(record[name]) for name in self.fields}
+        for name, (shape, dtype) in self.fields.items():
+            value = values[name]
+            if value.shape != shape or not np.can_cast(value.dtype, dtype, "same_kind"):
+                raise ValueError(
+                    f"replay record: expected {name!r} as {dtype} {shape}, received {value.dtype} "
+                    f"{value.shape}; convert it, or change the store's fields"
+                )
+        if not values["is_first"] and stream not in self._streams:
+            raise ValueError(
+                f"replay stream {stream}: expected is_first on an episode's first step, received a "
+                f"later step with no episode open; append the reset observation first"
+            )
+        return values
+
+    def _start(self, stream: int) -> None:
+        if stream in self._streams:
+            self._seal(self._streams[stream], CUT)
+        self._streams[stream] = _Stream(self._next_episode, self.dtype, self.config.chunk_steps)
+        self._next_episode += 1
+
+    def _seal(self, state: _Stream, status: str) -> None:
+        if state.count:
+            chunk = Chunk(state.episode, state.chunk, state.count, status, 0, 0)
+            self.index.add(self._files.write(chunk, state.records[: state.count]))
+            state.chunk, state.count = state.chunk + 1, 0
+
+    def _evict(self) -> None:
+        """Oldest episodes out until both caps hold; never one being written, nor the newest."""
+        writing = {state.episode for state in self._streams.values()}
+        while self._state == "open" and self._over():
+            episode = self.index.oldest(writing)
+            if episode is None:
+                self._warn_of_oversize()
+                return
+            for chunk in reversed(self.index.remove(episode)):  # killed here, a prefix remains
+                self._maps.pop(chunk, None)
+                self._files.remove(chunk)
+
+    def _over(self) -> bool:
+        limit = self.config.capacity_gb * 1e9
+        return self.steps > self.config.capacity_steps or self.bytes > limit
+
+    def _warn_of_oversize(self) -> None:
+        if not self._oversize:
+            _log.warning("replay: the newest episodes alone pass the cap; raise replay.capacity_*")
+        self._oversize = True
