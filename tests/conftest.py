@@ -8,7 +8,7 @@ from jaxtyping import install_import_hook
 
 # Shapes and types are checked at the boundaries of these packages, in tests only. `envs` is left
 # out: its kernels are numba's, which compiles plain functions and not checked wrappers.
-install_import_hook(["worldmodel", "agents", "replay"], "beartype.beartype")
+install_import_hook(["worldmodel", "agents", "replay"], "strict_types.check")
 
 from worldmodel.runs.device import enable_compilation_cache  # noqa: E402  (after the hook)
 
