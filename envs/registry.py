@@ -1,0 +1,230 @@
+"""Names to environments: what `--env NAME` accepts, and the vector of them that an agent trains on.
+
+| name | environment | options |
+|---|---|---|
+| `minerl_navigate` | Navigate, builtin or MineRL (`backend`) | `dense`, `time_limit`, ... |
+| `gym:ID` | `gymnasium.make(ID)`, such as `gym:CartPole-v1` | those of `gymnasium.make` |
+| `package.module:Class` | a class or function of yours that returns a Gymnasium environment | its own |
+
+Read next: `navigate/env.py`, `wrappers.py`, `spaces.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import gymnasium
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import TimeLimit
+
+from envs import minerl
+from envs.navigate.env import NavigateEnv
+from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation
+
+Backend = Literal["auto", "builtin", "minerl"]
+FORMS = ("minerl_navigate", "gym:ID", "package.module:Class")
+NAVIGATE = "minerl_navigate"
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Which environment, and what stands between it and the agent."""
+
+    name: str = NAVIGATE
+    """minerl_navigate, gym:ID (gym:CartPole-v1) or package.module:Class (your own)."""
+    backend: Backend = "auto"
+    """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
+    dense: bool = True
+    """Navigate only: also reward each tick's decrease of the distance to the compass target."""
+    num_envs: int = 4
+    """Environments stepped together."""
+    action_repeat: int = 1
+    """Ticks for which each action is held; their rewards are summed."""
+    camera_limit: float = 15.0
+    """Navigate only: largest turn in degrees per tick and axis (the environment allows 180)."""
+    image_size: int = 64
+    """Pixels along one edge of every image."""
+    time_limit: int | None = None
+    """Ticks until an episode is truncated; None: the environment's own limit."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Keyword options for gym:ID and package.module:Class; numbers, True and None are read as such."""
+
+
+class SeededVectorEnv(SyncVectorEnv):
+    """A SyncVectorEnv whose first `reset()` without a seed uses the one given here."""
+
+    def __init__(self, makers: list[Callable[[], gymnasium.Env[Any, Any]]], seed: int) -> None:
+        """Environment i starts from seed + i; each goes on from its own generator."""
+        super().__init__(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+        self.first_seed: int | None = seed
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        """Reset all; see `gymnasium.vector.VectorEnv.reset`."""
+        seed, self.first_seed = (self.first_seed if seed is None else seed), None
+        return super().reset(seed=seed, options=options)
+
+
+def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
+    """Make one environment, with its own spaces.
+
+    Args:
+      name: see the module's table.
+      options: keyword arguments of the environment; for Navigate also `backend`.
+    Raises:
+      ValueError: for a name that matches nothing, with the closest one; for options the environment
+        does not take; for a back end that is not there.
+    """
+    if name == NAVIGATE:
+        return _make_navigate(**options)
+    scheme, _, rest = name.partition(":")
+    if scheme == "gym" and rest:
+        return _make_gym(rest, options)
+    if scheme == "dmc" and rest:
+        raise ValueError(
+            f"expected one of {', '.join(FORMS)}, received {name!r}: DeepMind Control is not "
+            "supported yet; wrap it as package.module:Class"
+        )
+    if "." in scheme or rest:
+        return _make_class(name, scheme, rest, options)
+    close = difflib.get_close_matches(name, [NAVIGATE, *(f"gym:{i}" for i in gymnasium.registry)])
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(
+        f"expected an environment name like {', '.join(FORMS)}, received {name!r}{hint}"
+    )
+
+
+def make_agent_env(config: EnvConfig) -> gymnasium.Env[Any, Any]:
+    """One environment as the agent sees it: wrapped, with canonical observations."""
+    env = make(config.name, **_options(config))
+    if config.time_limit is not None and config.name != NAVIGATE:
+        env = TimeLimit(env, _positive(config.time_limit, "time_limit", "ticks"))
+    if config.name == NAVIGATE:
+        env = CameraLimit(env, config.camera_limit)
+    if config.action_repeat != 1:
+        env = ActionRepeat(env, config.action_repeat)
+    return CanonicalObservation(env, config.image_size)
+
+
+def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
+    """Environments for the agent, stepped together, with NEXT_STEP autoreset.
+
+    After an episode's last record the next `step` ignores that environment's action and returns the
+    reset observation with reward 0: a record with is_first = 1 in the arrival convention.
+
+    Args:
+      config: which environment and wrappers.
+      num_envs: how many.
+      seed: environment i starts from seed + i at the first `reset()`.
+    Raises:
+      ValueError: as `make`.
+    """
+    count = _positive(num_envs, "num_envs", "environments")
+    return SeededVectorEnv([partial(make_agent_env, config)] * count, seed)
+
+
+def describe_backend(config: EnvConfig) -> str:
+    """One line: which environment runs, on which back end, and why."""
+    if config.name != NAVIGATE:
+        return f"environment: {config.name}"
+    chosen, why = _choose_backend(config.backend)
+    return f"environment: {NAVIGATE} ({'dense' if config.dense else 'sparse'}), {chosen}: {why}"
+
+
+def _choose_backend(backend: Backend) -> tuple[str, str]:
+    """The back end that runs and the reason."""
+    if backend == "builtin":
+        return "builtin", "as asked"
+    if backend not in ("auto", "minerl"):
+        raise ValueError(f"expected backend auto, builtin or minerl, received {backend!r}")
+    missing = minerl.missing()
+    if missing is None:
+        return "minerl", "the minerl package is installed" if backend == "auto" else "as asked"
+    if backend == "minerl":
+        raise ValueError(
+            f"expected the minerl package for backend 'minerl', received none: {missing}; install "
+            "it in this interpreter or use backend 'builtin'"
+        )
+    return "builtin", missing
+
+
+def _make_navigate(backend: Backend = "auto", **options: Any) -> gymnasium.Env[Any, Any]:
+    """Navigate on the chosen back end."""
+    chosen, _ = _choose_backend(backend)
+    maker = minerl.make if chosen == "minerl" else NavigateEnv
+    return _call(maker, NAVIGATE, options)
+
+
+def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    """An environment from Gymnasium's registry, or ValueError with the closest id."""
+    try:
+        return gymnasium.make(env_id, **options)
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
+        close = difflib.get_close_matches(env_id, list(gymnasium.registry), n=1)
+        hint = f"; did you mean 'gym:{close[0]}'?" if close and close[0] != env_id else ""
+        raise ValueError(
+            f"expected gym:ID with an id that gymnasium.make accepts, received {env_id!r} with "
+            f"options {options}: {error}{hint}"
+        ) from error
+
+
+def _make_class(
+    name: str, module: str, attribute: str, options: dict[str, Any]
+) -> gymnasium.Env[Any, Any]:
+    """An environment from `package.module:Class`."""
+    try:
+        maker = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"expected package.module:Class that can be imported, received {name!r}: {error}; known "
+            f"forms are {', '.join(FORMS)}"
+        ) from error
+    env = _call(maker, name, options)
+    if not isinstance(env, gymnasium.Env):
+        raise ValueError(
+            f"expected {name!r} to make a gymnasium.Env, received {type(env).__name__}; old gym "
+            "environments need a wrapper"
+        )
+    return env
+
+
+def _call(maker: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
+    """Call with the options; wrong ones become a ValueError that names the environment."""
+    try:
+        return maker(**options)
+    except TypeError as error:
+        raise ValueError(
+            f"expected options that {name!r} takes, received {options}: {error}"
+        ) from error
+
+
+def _options(config: EnvConfig) -> dict[str, Any]:
+    """Keyword options of `make` that a config asks for."""
+    options = {key: _literal(text) for key, text in config.options.items()}
+    if config.name == NAVIGATE:
+        options |= {"backend": config.backend, "dense": config.dense}
+        if config.time_limit is not None:
+            options["time_limit"] = config.time_limit
+    return options
+
+
+def _literal(text: str) -> Any:
+    """A Python literal where the text is one (3, 0.5, True, None), otherwise the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _positive(value: int, name: str, unit: str) -> int:
+    """The value, or ValueError when it is below 1."""
+    if value < 1:
+        raise ValueError(
+            f"expected {name} of at least 1, received {value}; give a number of {unit}"
+        )
+    return value

@@ -1,0 +1,82 @@
+"""Gymnasium wrappers between an environment and the agent.
+
+Order, innermost first: `CameraLimit`, `ActionRepeat`, `CanonicalObservation` (see `registry.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from envs.spaces import Canonical
+
+
+class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
+    """Narrow the `camera` Box of a Dict action space; the actions themselves pass unchanged."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], degrees: float) -> None:
+        """See the class.
+
+        Args:
+          env: an environment whose action space is a Dict with a Box named `camera`.
+          degrees: new bound, per tick and axis; at most the environment's own.
+        Raises:
+          ValueError: when there is no such Box or the bound is outside (0, its own].
+        """
+        super().__init__(env)
+        inner = env.action_space
+        camera = inner.spaces.get("camera") if isinstance(inner, spaces.Dict) else None
+        if not isinstance(camera, spaces.Box):
+            raise ValueError(
+                f"expected a Dict action space with a Box named 'camera', received {inner}; "
+                "camera_limit is for Navigate"
+            )
+        if not 0 < degrees <= float(camera.high.min()):
+            raise ValueError(
+                f"expected camera_limit in (0, {float(camera.high.min()):g}] degrees per tick, "
+                f"received {degrees:g}"
+            )
+        narrow = spaces.Box(-degrees, degrees, camera.shape, np.float32)
+        self.action_space = spaces.Dict({**inner.spaces, "camera": narrow})
+
+    def action(self, action: Any) -> Any:
+        """The same action."""
+        return action
+
+
+class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Hold each action for several ticks and sum their rewards; stop early at an episode's end."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], repeat: int) -> None:
+        """Hold each action for `repeat` ticks (at least 1, else ValueError)."""
+        super().__init__(env)
+        if repeat < 1:
+            raise ValueError(f"expected action_repeat of at least 1 tick, received {repeat}")
+        self.repeat = repeat
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Last observation, summed reward, and how the last tick ended."""
+        total = 0.0
+        for _ in range(self.repeat):
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return obs, total, terminated, truncated, info
+
+
+class CanonicalObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Observations as a flat Dict of images and float vectors (`envs.spaces`)."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], image_size: int) -> None:
+        """Resize images to `image_size` pixels along each edge."""
+        super().__init__(env)
+        self.canonical = Canonical(env.observation_space, image_size)
+        self.observation_space = self.canonical.space
+
+    def observation(self, observation: Any) -> dict[str, np.ndarray]:
+        """The canonical form."""
+        return self.canonical(observation)
