@@ -4,7 +4,7 @@
 |---|---|---|
 | `minerl_navigate` | Navigate, builtin or MineRL (`backend`) | `dense`, `time_limit`, ... |
 | `gym:ID` | `gymnasium.make(ID)`, such as `gym:CartPole-v1` | those of `gymnasium.make` |
-| `package.module:Class` | a class or function of yours that returns a Gymnasium environment | its own |
+| `package.module:Class` | a class or function of yours that makes one | its own |
 
 Read next: `navigate/env.py`, `wrappers.py`, `spaces.py`.
 """
@@ -53,7 +53,7 @@ class EnvConfig:
     time_limit: int | None = None
     """Ticks until an episode is truncated; None: the environment's own limit."""
     options: dict[str, str] = field(default_factory=dict)
-    """Keyword options for gym:ID and package.module:Class; numbers, True and None are read as such."""
+    """Keyword options of gym:ID and package.module:Class; 3, 0.5, True, None are read as such."""
 
 
 class SeededVectorEnv(SyncVectorEnv):
@@ -181,8 +181,8 @@ def _make_class(
         maker = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"expected package.module:Class that can be imported, received {name!r}: {error}; known "
-            f"forms are {', '.join(FORMS)}"
+            f"expected package.module:Class that can be imported, received {name!r}: {error}; "
+            f"known forms are {', '.join(FORMS)}"
         ) from error
     env = _call(maker, name, options)
     if not isinstance(env, gymnasium.Env):

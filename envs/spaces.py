@@ -111,8 +111,8 @@ class Canonical:
             name = ".".join(str(key).replace("/", ".") for key in path) or bare
             if name in self.parts:
                 raise ValueError(
-                    f"expected distinct observation names, received {name!r} twice once nested keys "
-                    "are joined by dots; rename a key of the environment's Dict"
+                    f"expected distinct observation names, received {name!r} twice once nested "
+                    "keys are joined by dots; rename a key of the environment's Dict"
                 )
             self.parts[name] = (path, part)
         self.space = spaces.Dict({name: part.space for name, (_, part) in self.parts.items()})

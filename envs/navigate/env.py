@@ -16,9 +16,10 @@ from gymnasium import spaces
 
 from envs.navigate import blocks as B
 from envs.navigate import physics as P
+from envs.navigate.grid import HEIGHT, SIZE
 from envs.navigate.render import render
 from envs.navigate.task import TICKS, Task, place_player
-from envs.navigate.world import HEIGHT, SIZE, generate, set_block
+from envs.navigate.world import generate, set_block
 
 KEYS = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint")
 #: MineRL's Enum("none", "dirt") for `place`, as Discrete(2): index 0 is "none", 1 is "dirt".

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from envs.navigate import blocks as B
+from envs.navigate.grid import HEIGHT, SIZE
 
 WIDTH, TALL, EYE = 0.6, 1.8, 1.62  # blocks; the body stands on its `y`
 REACH = 4.5  # blocks, from the eye
@@ -166,10 +167,9 @@ def block_at(blocks: np.ndarray, x: int, y: int, z: int) -> int:
     """Block id; round the torus in x and z, bedrock below the world, air above it."""
     if y < 0:
         return B.BEDROCK
-    if y >= blocks.shape[2]:
+    if y >= HEIGHT:
         return B.AIR
-    mask = blocks.shape[0] - 1
-    return int(blocks[x & mask, z & mask, y])
+    return int(blocks[x & (SIZE - 1), z & (SIZE - 1), y])
 
 
 @numba.njit(cache=True)

@@ -4,6 +4,9 @@ A ray steps over tiles of 8 x 8 columns while it flies above everything in them 
 from column to column while it flies above the column (`top`), and reads blocks only below that.
 Shading: a 16 x 16 texture per face, Minecraft's brightness by face, shade under anything that
 covers the sky, water that shows the ground through it, and fog that ends in the sky's colour.
+
+The functions below `_draw` are pasted into it (`inline`): a call that hands arrays on costs as much
+as ten steps of a ray. All numbers are float32 (`_F`). Read next: `textures.py`.
 """
 
 from __future__ import annotations
@@ -14,15 +17,30 @@ import numba
 import numpy as np
 
 from envs.navigate import blocks as B
+from envs.navigate.grid import HEIGHT, SIZE, TILE, TILE_SHIFT
+from envs.navigate.textures import (
+    BOTTOM,
+    CLOUD_CELLS,
+    SIDE,
+    TEXELS,
+    TOP,
+    cloud_map,
+    texture_atlas,
+)
 
 FIELD_OF_VIEW = 70.0  # degrees, both ways
 VIEW = 64.0  # blocks; beyond it there is only sky
 _FOG_START = 34.0  # blocks
-_TILE_SHIFT = 3  # log2 of world.TILE
-_ATLAS = B.texture_atlas()
+_DROWNED_VIEW = 12.0  # blocks of sight from an eye under water
+_WATER_DEPTH = 6.0  # blocks of water, along the ray, that hide what is behind
+_CLOUD_HEIGHT = 96.0  # y, blocks
+_ATLAS, _CLOUDS = texture_atlas(), cloud_map()
+
 _F = np.float32
-_INFINITY = _F(1e9)
-_UNDER_WATER = 12.0  # blocks of sight below the surface
+_NEVER = _F(1e9)
+_MASK, _TILE_MASK = SIZE - 1, SIZE // TILE - 1
+_kernel = numba.njit(cache=True, fastmath=True, error_model="numpy")
+_inlined = numba.njit(cache=True, fastmath=True, error_model="numpy", inline="always")
 
 
 def render(
@@ -45,17 +63,18 @@ def render(
       uint8 [size, size, 3] RGB, row 0 at the top.
     """
     frame = np.empty((size, size, 3), np.uint8)
-    _draw(frame, blocks, top, tile_top, _ATLAS, eye[0], eye[1], eye[2], yaw, pitch)
+    _draw(frame, blocks, top, tile_top, _ATLAS, _CLOUDS, *eye, yaw, pitch)
     return frame
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@_kernel
 def _draw(
     frame: np.ndarray,
     blocks: np.ndarray,
     top: np.ndarray,
     tile_top: np.ndarray,
     atlas: np.ndarray,
+    clouds: np.ndarray,
     eye_x: float,
     eye_y: float,
     eye_z: float,
@@ -63,74 +82,61 @@ def _draw(
     pitch: float,
 ) -> None:
     """Fill the frame, a pixel at a time. The eye moves to the torus' first copy, for float32."""
-    size, span = frame.shape[0], blocks.shape[0]
-    ox, oy, oz = _F(eye_x % span), _F(eye_y), _F(eye_z % span)
+    size = frame.shape[0]
+    ox, oy, oz = _F(eye_x % SIZE), _F(eye_y), _F(eye_z % SIZE)
     sine, cosine = _F(math.sin(math.radians(yaw))), _F(math.cos(math.radians(yaw)))
     dip, flat = _F(math.sin(math.radians(pitch))), _F(math.cos(math.radians(pitch)))
     scale = _F(2 * math.tan(math.radians(FIELD_OF_VIEW / 2)) / size)
-    cell_y = int(math.floor(oy))
-    drowned = 0 <= cell_y < blocks.shape[2] and (
-        blocks[int(ox) & (span - 1), int(oz) & (span - 1), cell_y] == B.WATER
-    )
+    roof = _roof(tile_top, _floor(ox) >> TILE_SHIFT, _floor(oz) >> TILE_SHIFT)
+    cell_y = min(max(_floor(oy), 0), HEIGHT - 1)
+    drowned = blocks[_floor(ox) & _MASK, _floor(oz) & _MASK, cell_y] == B.WATER and oy < HEIGHT
     for row in range(size):
         up = scale * (_F(0.5 * size - 0.5) - _F(row))
-        ahead, dy = flat + up * dip, up * flat - dip
+        ahead, rise = flat + up * dip, up * flat - dip
         for column in range(size):
             right = scale * (_F(column) - _F(0.5 * size - 0.5))
-            dx, dz = -sine * ahead - cosine * right, cosine * ahead - sine * right
+            dx, dy, dz = -sine * ahead - cosine * right, rise, cosine * ahead - sine * right
             norm = _F(1) / math.sqrt(dx * dx + dy * dy + dz * dz)
-            red, green, blue = _pixel(
-                blocks, top, tile_top, atlas, ox, oy, oz, dx * norm, dy * norm, dz * norm, drowned
+            dx, dy, dz = dx * norm, dy * norm, dz * norm
+            t, t_wet, block, face, x, y, z = _cast(
+                blocks, top, tile_top, roof, ox, oy, oz, dx, dy, dz, drowned
             )
+            red, green, blue = _F(20), _F(48), _F(120)
+            if block != B.AIR:
+                px, py, pz = ox + dx * t, oy + dy * t, oz + dz * t
+                red, green, blue = _lit(top, atlas, block, face, px, py, pz, x, y, z)
+            if t_wet < t:
+                px, pz = ox + dx * t_wet, oz + dz * t_wet
+                red, green, blue = _through_water(atlas, red, green, blue, px, pz, t - t_wet)
+                t = t_wet
+            fog = _fog(t, drowned)
+            if fog > 0:
+                far = _sky(clouds, ox, oy, oz, dx, dy, dz, drowned)
+                red += (far[0] - red) * fog
+                green += (far[1] - green) * fog
+                blue += (far[2] - blue) * fog
             frame[row, column, 0] = np.uint8(red)
             frame[row, column, 1] = np.uint8(green)
             frame[row, column, 2] = np.uint8(blue)
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _pixel(
+@_inlined
+def _roof(tile_top: np.ndarray, tile_x: int, tile_z: int) -> float:
+    """Height above which nothing is in view: no ray needs to climb further."""
+    reach = int(VIEW) // TILE + 1
+    highest = 0
+    for i in range(tile_x - reach, tile_x + reach + 1):
+        for j in range(tile_z - reach, tile_z + reach + 1):
+            highest = max(highest, int(tile_top[i & _TILE_MASK, j & _TILE_MASK]))
+    return _F(highest)
+
+
+@_inlined
+def _cast(
     blocks: np.ndarray,
     top: np.ndarray,
     tile_top: np.ndarray,
-    atlas: np.ndarray,
-    ox: float,
-    oy: float,
-    oz: float,
-    dx: float,
-    dy: float,
-    dz: float,
-    drowned: bool,
-) -> tuple[float, float, float]:
-    """Colour (0 to 255) of one ray: what it hits, lit, seen through water and fog."""
-    t, t_wet, block, face, x, y, z = cast(blocks, top, tile_top, ox, oy, oz, dx, dy, dz, drowned)
-    far_r, far_g, far_b = sky(dx, dy, dz)
-    if drowned:
-        far_r, far_g, far_b = _F(14), _F(40), _F(110)
-    if block == B.AIR and t_wet >= _INFINITY:
-        return far_r, far_g, far_b
-    red, green, blue = _F(20), _F(48), _F(120)
-    if block != B.AIR:
-        red, green, blue = _lit(
-            top, atlas, block, face, ox + dx * t, oy + dy * t, oz + dz * t, x, y, z
-        )
-    if t_wet < t:
-        red, green, blue = _through_water(
-            atlas, red, green, blue, ox + dx * t_wet, oz + dz * t_wet, t - t_wet
-        )
-        t = t_wet
-    end = _F(_UNDER_WATER) if drowned else _F(VIEW)
-    start = _F(0) if drowned else _F(_FOG_START)
-    fog = min(_F(1), max(_F(0), (t - start) / (end - start)))
-    fog = fog if drowned else fog * fog
-    clear = _F(1) - fog
-    return red * clear + far_r * fog, green * clear + far_g * fog, blue * clear + far_b * fog
-
-
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def cast(
-    blocks: np.ndarray,
-    top: np.ndarray,
-    tile_top: np.ndarray,
+    roof: float,
     ox: float,
     oy: float,
     oz: float,
@@ -139,102 +145,159 @@ def cast(
     dz: float,
     drowned: bool,
 ) -> tuple[float, float, int, int, int, int, int]:
-    """Follow one ray to the first solid block.
+    """Follow one ray, tile by tile, to the first solid block.
 
     Args:
       blocks, top, tile_top: as in `world.World`.
+      roof: nothing reaches higher, blocks.
       ox, oy, oz: origin, blocks. dx, dy, dz: unit direction.
       drowned: whether the origin is in water (then entering water is not noted).
     Returns:
       (t, t_wet, block, face, x, y, z): distance to the hit and to the water before it (1e9 when
-      there is none), the block hit (AIR: none within VIEW), the face (0 x, 1 y, 2 z) and the cell.
+      there is none), the block hit (AIR: none in sight), the face (0 x, 1 y, 2 z) and the cell.
     """
-    mask, height = blocks.shape[0] - 1, blocks.shape[2]
     inv_x, inv_z = _inverse(dx), _inverse(dz)
     step_x, step_z = (1 if dx > 0 else -1), (1 if dz > 0 else -1)
     lead_x, lead_z = (1 if dx > 0 else 0), (1 if dz > 0 else 0)
-    tile_x, tile_z = int(math.floor(ox)) >> _TILE_SHIFT, int(math.floor(oz)) >> _TILE_SHIFT
-    t_in, t_wet, face = _F(0), _INFINITY, 0
-    while t_in < _F(VIEW):
-        exit_x = (_F((tile_x + lead_x) << _TILE_SHIFT) - ox) * inv_x
-        exit_z = (_F((tile_z + lead_z) << _TILE_SHIFT) - oz) * inv_z
-        t_out = min(exit_x, exit_z)
-        roof = _F(tile_top[tile_x & (mask >> _TILE_SHIFT), tile_z & (mask >> _TILE_SHIFT)])
-        if min(oy + dy * t_in, oy + dy * t_out) < roof:
-            t = t_in
-            x = _inside(int(math.floor(ox + dx * t)), tile_x)
-            z = _inside(int(math.floor(oz + dz * t)), tile_z)
-            while t < t_out and t < _F(VIEW):
-                next_x = (_F(x + lead_x) - ox) * inv_x
-                next_z = (_F(z + lead_z) - oz) * inv_z
+    tile_x, tile_z = _floor(ox) >> TILE_SHIFT, _floor(oz) >> TILE_SHIFT
+    exit_x = (_F((tile_x + lead_x) * TILE) - ox) * inv_x
+    exit_z = (_F((tile_z + lead_z) * TILE) - oz) * inv_z
+    t, limit = _F(0), _F(VIEW)
+    if dy > 0:
+        limit = min(limit, (roof - oy) / dy)
+    t_hit, t_wet, block, face, x, y, z = _NEVER, _NEVER, B.AIR, 0, 0, 0, 0
+    while t < limit and block == B.AIR:
+        t_out = min(min(exit_x, exit_z), limit)
+        cover = _F(tile_top[tile_x & _TILE_MASK, tile_z & _TILE_MASK])
+        if min(oy + dy * t, oy + dy * t_out) < cover:
+            x = _inside(_floor(ox + dx * t), tile_x)
+            z = _inside(_floor(oz + dz * t), tile_z)
+            next_x, next_z = (_F(x + lead_x) - ox) * inv_x, (_F(z + lead_z) - oz) * inv_z
+            while t < t_out and block == B.AIR:
                 t_next = min(next_x, next_z)
-                y_in, y_out = oy + dy * t, oy + dy * t_next
-                cover = int(top[x & mask, z & mask])
-                if min(y_in, y_out) < _F(cover):
-                    y, last = int(math.floor(y_in)), int(math.floor(y_out))
-                    rise = 1 if dy > 0 else -1
-                    enter = face
-                    if y >= cover:
-                        y, enter = cover - 1, 1
-                    last = min(max(last, 0), height - 1)
-                    while (last - y) * rise >= 0:
-                        if y >= cover:
-                            break
-                        block = int(blocks[x & mask, z & mask, y]) if y >= 0 else 0
-                        if block != B.AIR:
-                            t_hit = t
-                            if enter == 1:
-                                t_hit = (_F(y if dy > 0 else y + 1) - oy) / dy
-                            if block != B.WATER:
-                                return t_hit, t_wet, block, enter, x, y, z
-                            if not drowned and t_wet >= _INFINITY:
-                                t_wet = t_hit
-                        y += rise
-                        enter = 1
-                if next_x < next_z:
-                    x += step_x
-                    face = 0
-                else:
-                    z += step_z
-                    face = 2
-                t = t_next
-        if exit_x < exit_z:
-            tile_x += step_x
-            face = 0
-        else:
-            tile_z += step_z
-            face = 2
-        t_in = t_out
-        if dy > 0 and oy + dy * t_in > _F(height):
-            break
-    return _INFINITY, t_wet, B.AIR, 0, 0, 0, 0
+                cover_y = int(top[x & _MASK, z & _MASK])
+                if min(oy + dy * t, oy + dy * t_next) < _F(cover_y):
+                    t_hit, t_wet, block, face, y = _scan(
+                        blocks, x, z, cover_y, t, t_next, t_wet, face, oy, dy, drowned
+                    )
+                if block == B.AIR:
+                    across = next_x < next_z
+                    x += step_x if across else 0
+                    z += 0 if across else step_z
+                    next_x += abs(inv_x) if across else _F(0)
+                    next_z += _F(0) if across else abs(inv_z)
+                    face = 0 if across else 2
+                    t = t_next
+            limit = min(limit, t_wet + _F(_WATER_DEPTH))
+        across = exit_x < exit_z
+        tile_x += step_x if across else 0
+        tile_z += 0 if across else step_z
+        face = face if block != B.AIR else (0 if across else 2)
+        exit_x += _F(TILE) * abs(inv_x) if across else _F(0)
+        exit_z += _F(0) if across else _F(TILE) * abs(inv_z)
+        t = t_out
+    return t_hit, t_wet, block, face, x, y, z
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@_inlined
+def _scan(
+    blocks: np.ndarray,
+    x: int,
+    z: int,
+    cover: int,
+    t: float,
+    t_next: float,
+    t_wet: float,
+    face: int,
+    oy: float,
+    dy: float,
+    drowned: bool,
+) -> tuple[float, float, int, int, int]:
+    """Follow the ray through one column, from t to t_next. Returns (t, t_wet, block, face, y)."""
+    y, last = _floor(oy + dy * t), _floor(oy + dy * t_next)
+    rise = 1 if dy > 0 else -1
+    enter, block = face, B.AIR
+    if y >= cover:
+        y, enter = cover - 1, 1
+    y, last = max(y, 0), min(max(last, 0), cover - 1)
+    t_hit = t
+    while (last - y) * rise >= 0:
+        block = int(blocks[x & _MASK, z & _MASK, y])
+        if block != B.AIR:
+            if enter == 1:
+                t_hit = (_F(y + (1 - rise) // 2) - oy) / dy
+            if block != B.WATER:
+                break
+            if not drowned:
+                t_wet = min(t_wet, t_hit)
+            block = B.AIR
+        y += rise
+        enter = 1
+    return (t_hit if block != B.AIR else _NEVER), t_wet, block, enter, y
+
+
+@_inlined
+def _floor(value: float) -> int:
+    """Largest integer not above the value, without the call into libm that math.floor makes."""
+    whole = int(value)
+    return whole - 1 if value < _F(whole) else whole
+
+
+@_inlined
 def _inverse(component: float) -> float:
     """1 / component, finite where the ray runs along the other axis."""
-    if abs(component) < _F(1e-6):
-        return _F(1e6) if component > 0 else _F(-1e6)
-    return _F(1) / component
+    small = abs(component) < _F(1e-6)
+    sign = _F(1) if component > 0 else _F(-1)
+    return sign / (_F(1e-6) if small else abs(component))
 
 
-@numba.njit(cache=True)
+@_inlined
 def _inside(cell: int, tile: int) -> int:
     """The cell, kept inside its tile against rounding at the tile's edge."""
-    low = tile << _TILE_SHIFT
-    return min(max(cell, low), low + (1 << _TILE_SHIFT) - 1)
+    return min(max(cell, tile * TILE), tile * TILE + TILE - 1)
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def sky(dx: float, dy: float, dz: float) -> tuple[float, float, float]:
-    """Day sky in one direction: pale at the horizon, blue above, a square sun in the south-west."""
+@_inlined
+def _fog(t: float, drowned: bool) -> float:
+    """Share of the distant colour at distance t, 0 to 1."""
+    start, end = (_F(0), _F(_DROWNED_VIEW)) if drowned else (_F(_FOG_START), _F(VIEW))
+    share = min(_F(1), max(_F(0), (t - start) / (end - start)))
+    return share if drowned else share * share
+
+
+@_inlined
+def _sky(
+    clouds: np.ndarray,
+    ox: float,
+    oy: float,
+    oz: float,
+    dx: float,
+    dy: float,
+    dz: float,
+    drowned: bool,
+) -> tuple[float, float, float]:
+    """What lies at the end of a ray: deep water, or a day sky with a square sun and clouds."""
     height = min(_F(1), max(_F(0), dy * _F(1.6)))
-    if dx < _F(-0.44) and dx > _F(-0.56) and dz > _F(0.38) and dz < _F(0.5) and dy > 0:
-        return _F(255), _F(250), _F(214)
-    return _F(196) - _F(84) * height, _F(218) - _F(56) * height, _F(255) - _F(6) * height
+    red, green, blue = (
+        _F(196) - _F(92) * height,
+        _F(218) - _F(62) * height,
+        _F(255) - _F(8) * height,
+    )
+    if drowned:
+        red, green, blue = _F(14), _F(40), _F(110)
+    elif dy > _F(0.08):
+        far = (_F(_CLOUD_HEIGHT) - oy) / dy
+        cell = _F(CLOUD_CELLS / SIZE)
+        i, j = _floor((ox + dx * far) * cell), _floor((oz + dz * far) * cell)
+        share = clouds[i & (CLOUD_CELLS - 1), j & (CLOUD_CELLS - 1)]
+        share *= min(_F(0.8), (dy - _F(0.08)) * _F(4))
+        red, green = red + (_F(250) - red) * share, green + (_F(252) - green) * share
+        if abs(dx + _F(0.5)) < _F(0.06) and abs(dz - _F(0.44)) < _F(0.06):
+            red, green, blue = _F(255), _F(250), _F(205)
+    return red, green, blue
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@_inlined
 def _lit(
     top: np.ndarray,
     atlas: np.ndarray,
@@ -247,46 +310,40 @@ def _lit(
     y: int,
     z: int,
 ) -> tuple[float, float, float]:
-    """Texture colour at the point hit, times the face's brightness and the shade of what covers it."""
-    mask = top.shape[0] - 1
+    """Texture at the point hit, times the face's brightness and the shade of what covers it."""
+    front_x, front_z, side, light = x, z, SIDE, _F(0.82)
+    u, v = px - _F(x), _F(y + 1) - py
     if face == 1:
         above = py > _F(y) + _F(0.5)
-        side = B.TOP if above else B.BOTTOM
-        u, v = px - _F(x), pz - _F(z)
-        light = _F(1) if above else _F(0.5)
-        covered = above and int(top[x & mask, z & mask]) > y + 1
+        side, light = (TOP, _F(1)) if above else (BOTTOM, _F(0.5))
+        v = pz - _F(z)
     elif face == 0:
-        side, light = B.SIDE, _F(0.64)
-        u, v = pz - _F(z), _F(y + 1) - py
-        front = x - 1 if px < _F(x) + _F(0.5) else x + 1
-        covered = int(top[front & mask, z & mask]) > y + 1
+        light, u = _F(0.64), pz - _F(z)
+        front_x = x - 1 if px < _F(x) + _F(0.5) else x + 1
     else:
-        side, light = B.SIDE, _F(0.82)
-        u, v = px - _F(x), _F(y + 1) - py
-        front = z - 1 if pz < _F(z) + _F(0.5) else z + 1
-        covered = int(top[x & mask, front & mask]) > y + 1
-    if covered:
+        front_z = z - 1 if pz < _F(z) + _F(0.5) else z + 1
+    if int(top[front_x & _MASK, front_z & _MASK]) > y + 1 and side != BOTTOM:
         light *= _F(0.66)
     if block == B.GOAL:
         light = max(light, _F(0.85))
-    i = min(max(int(v * _F(B.TEXELS)), 0), B.TEXELS - 1)
-    j = min(max(int(u * _F(B.TEXELS)), 0), B.TEXELS - 1)
-    texel = atlas[block, side, i, j]
-    return _F(texel[0]) * light, _F(texel[1]) * light, _F(texel[2]) * light
+    i = min(max(int(v * _F(TEXELS)), 0), TEXELS - 1)
+    j = min(max(int(u * _F(TEXELS)), 0), TEXELS - 1)
+    return (
+        _F(atlas[block, side, i, j, 0]) * light,
+        _F(atlas[block, side, i, j, 1]) * light,
+        _F(atlas[block, side, i, j, 2]) * light,
+    )
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
+@_inlined
 def _through_water(
     atlas: np.ndarray, red: float, green: float, blue: float, px: float, pz: float, depth: float
 ) -> tuple[float, float, float]:
     """The colour behind `depth` blocks of water whose surface is pierced at (px, pz)."""
-    i = int(math.floor(px * _F(4))) & (B.TEXELS - 1)
-    j = int(math.floor(pz * _F(4))) & (B.TEXELS - 1)
+    i, j = _floor(px * _F(4)) & (TEXELS - 1), _floor(pz * _F(4)) & (TEXELS - 1)
     body = min(_F(0.94), _F(0.5) + depth * _F(0.08))
-    clear = _F(1) - body
-    texel = atlas[B.WATER, B.TOP, i, j]
     return (
-        red * clear + _F(texel[0]) * body,
-        green * clear + _F(texel[1]) * body,
-        blue * clear + _F(texel[2]) * body,
+        red + (_F(atlas[B.WATER, TOP, i, j, 0]) - red) * body,
+        green + (_F(atlas[B.WATER, TOP, i, j, 1]) - green) * body,
+        blue + (_F(atlas[B.WATER, TOP, i, j, 2]) - blue) * body,
     )

@@ -10,9 +10,7 @@ import numba
 import numpy as np
 
 from envs.navigate import blocks as B
-
-_SEA = 20  # as world.SEA, which imports this module
-_PLAINS, _FOREST, _HILLS, _DESERT, _ISLAND = 0, 1, 2, 3, 5  # as in world.BIOMES
+from envs.navigate.grid import DESERT, FOREST, HILLS, ISLAND, PLAINS, SEA, SIZE
 
 
 @numba.njit(cache=True)
@@ -29,9 +27,9 @@ def grow_vegetation(
         for j in range(chance.shape[1]):
             x, z = 4 * i + int(4 * chance[i, j, 1]), 4 * j + int(4 * chance[i, j, 2])
             level, kind = int(ground[x, z]), int(biome[x, z])
-            if chance[i, j, 0] >= _density(kind) or level <= _SEA:
+            if chance[i, j, 0] >= _density(kind) or level <= SEA:
                 continue
-            if kind == _DESERT:
+            if kind == DESERT:
                 for y in range(level + 1, level + 2 + int(3 * chance[i, j, 3])):
                     put(blocks, top, x, y, z, B.CACTUS)
             elif blocks[x, z, level] == B.GRASS:
@@ -41,13 +39,13 @@ def grow_vegetation(
 @numba.njit(cache=True)
 def _density(biome: int) -> float:
     """Probability of a plant per 4 x 4 columns."""
-    if biome == _FOREST:
+    if biome == FOREST:
         return 0.34
-    if biome == _HILLS:
+    if biome == HILLS:
         return 0.07
-    if biome == _ISLAND:
+    if biome == ISLAND:
         return 0.16
-    if biome == _PLAINS or biome == _DESERT:
+    if biome == PLAINS or biome == DESERT:
         return 0.025
     return 0.0
 
@@ -57,7 +55,7 @@ def _tree(
     blocks: np.ndarray, top: np.ndarray, x: int, level: int, z: int, biome: int, which: float
 ) -> None:
     """A pine in the hills, otherwise an oak or a birch, its trunk standing on y = level."""
-    pine = biome == _HILLS
+    pine = biome == HILLS
     trunk = 4 + int(3 * ((which * 7) % 1))
     log, leaf = (B.LOG, B.PINE) if pine else (B.BIRCH if which < 0.25 else B.LOG, B.LEAVES)
     crown = level + trunk
@@ -85,7 +83,7 @@ def stamp_village(
       x, z: centre of the village.
       chance: float32 [5, 5, 4] uniform in [0, 1), one row per plot.
     """
-    mask = blocks.shape[0] - 1
+    mask = SIZE - 1
     for along in range(-18, 19):
         for across in range(-1, 2):
             _path(blocks, ground, (x + along) & mask, (z + across) & mask)
@@ -101,7 +99,7 @@ def stamp_village(
 @numba.njit(cache=True)
 def _path(blocks: np.ndarray, ground: np.ndarray, x: int, z: int) -> None:
     """Turn the ground's top block to gravel, unless it is under water."""
-    if ground[x, z] >= _SEA:
+    if ground[x, z] >= SEA:
         blocks[x, z, ground[x, z]] = B.GRAVEL
 
 
@@ -133,9 +131,9 @@ def _house(
     chance: np.ndarray,
 ) -> None:
     """A house of planks or cobble with a stepped roof; its door looks at the village's middle."""
-    mask = blocks.shape[0] - 1
+    mask = SIZE - 1
     level, half = int(ground[x & mask, z & mask]), 2 + int(2 * chance[1])
-    if level <= _SEA:
+    if level <= SEA:
         return
     wall = B.COBBLE if chance[2] < 0.3 else B.PLANKS
     for dx in range(-half, half + 1):
@@ -146,17 +144,25 @@ def _house(
                 put(blocks, top, x + dx, y, z + dz, B.AIR)
             if max(abs(dx), abs(dz)) == half:
                 _wall_column(blocks, top, x, level, z, dx, dz, half, wall)
+    _gable(blocks, top, x, level + 4, z, half, wall)
+    door_x, door_z = (-east * half, 0) if east != 0 else (0, -south * half)
+    for y in range(level + 1, level + 3):
+        put(blocks, top, x + door_x, y, z + door_z, B.AIR)
+
+
+@numba.njit(cache=True)
+def _gable(
+    blocks: np.ndarray, top: np.ndarray, x: int, eaves: int, z: int, half: int, wall: int
+) -> None:
+    """A stepped roof from y = eaves, its ridge along z, one block wider than the walls."""
     for step in range(half + 1):
         reach = half + 1 - step
         for dx in range(-reach, reach + 1):
             for dz in range(-half - 1, half + 2):
                 if abs(dx) == reach or step == half:
-                    put(blocks, top, x + dx, level + 4 + step, z + dz, B.ROOF)
-                elif abs(dz) == half and abs(dx) < reach:
-                    put(blocks, top, x + dx, level + 4 + step, z + dz, wall)
-    door_x, door_z = (-east * half, 0) if east != 0 else (0, -south * half)
-    for y in range(level + 1, level + 3):
-        put(blocks, top, x + door_x, y, z + door_z, B.AIR)
+                    put(blocks, top, x + dx, eaves + step, z + dz, B.ROOF)
+                elif abs(dz) == half:
+                    put(blocks, top, x + dx, eaves + step, z + dz, wall)
 
 
 @numba.njit(cache=True)
@@ -182,7 +188,7 @@ def _wall_column(
 @numba.njit(cache=True)
 def put(blocks: np.ndarray, top: np.ndarray, x: int, y: int, z: int, block: int) -> None:
     """Set one block, wrapping round the torus, and keep `top` true."""
-    mask = blocks.shape[0] - 1
+    mask = SIZE - 1
     x, z = x & mask, z & mask
     blocks[x, z, y] = block
     if block != B.AIR:

@@ -12,16 +12,8 @@ import numpy as np
 
 from envs.navigate import blocks as B
 from envs.navigate import physics as P
-from envs.navigate.world import (
-    BIOMES,
-    HEIGHT,
-    OCEAN,
-    SEA,
-    SIZE,
-    World,
-    set_block,
-    wrap,
-)
+from envs.navigate.grid import BIOMES, HEIGHT, OCEAN, SEA, SIZE, wrap
+from envs.navigate.world import World, set_block
 
 GOAL_DISTANCE = 64.0  # blocks, horizontally
 GOAL_REWARD = 100.0

@@ -14,16 +14,21 @@ import numba
 import numpy as np
 
 from envs.navigate import blocks as B
+from envs.navigate.grid import (
+    DESERT,
+    FOREST,
+    HEIGHT,
+    HILLS,
+    ISLAND,
+    OCEAN,
+    PLAINS,
+    SEA,
+    SIZE,
+    TILE,
+    VILLAGE,
+)
 from envs.navigate.noise import fractal, smoothstep
 from envs.navigate.structures import grow_vegetation, stamp_village
-
-SIZE = 512  # columns along one edge of the torus; a power of two
-HEIGHT = 64  # blocks
-SEA = 20  # y of the highest water block
-TILE = 8  # columns along one edge of a tile of `World.tile_top`
-
-PLAINS, FOREST, HILLS, DESERT, OCEAN, ISLAND, VILLAGE = range(7)
-BIOMES = ("plains", "forest", "hills", "desert", "ocean", "island", "village")
 
 _OCEAN_SHARE, _HILLS_SHARE, _DESERT_SHARE, _FOREST_SHARE = 0.26, 0.24, 0.2, 0.36
 _VILLAGE_RADIUS = 24  # blocks
@@ -68,11 +73,6 @@ def set_block(world: World, x: int, y: int, z: int, block: int) -> None:
     world.top[x, z] = filled[-1] + 1
     i, j = x // TILE * TILE, z // TILE * TILE
     world.tile_top[x // TILE, z // TILE] = world.top[i : i + TILE, j : j + TILE].max()
-
-
-def wrap(delta: np.ndarray | float) -> np.ndarray | float:
-    """Shortest way round the torus: the difference in [-SIZE/2, SIZE/2) blocks."""
-    return (delta + SIZE / 2) % SIZE - SIZE / 2
 
 
 def _terrain(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
