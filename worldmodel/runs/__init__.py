@@ -1,1 +1,42 @@
 """What a run leaves on disk: logs, videos, checkpoints, configuration."""
+
+from worldmodel.runs.checkpoint import CheckpointStore, Restored
+from worldmodel.runs.config_io import (
+    check_same_config,
+    holds_run,
+    load_config,
+    write_run_files,
+)
+from worldmodel.runs.device import (
+    Accelerator,
+    choose_device,
+    cpu_cores,
+    enable_compilation_cache,
+    memory_use,
+)
+from worldmodel.runs.logger import RunLogger
+from worldmodel.runs.metrics import read_metrics
+from worldmodel.runs.progress import Progress
+from worldmodel.runs.video import caption, encode_gif, stack_rows, upscale, write_video
+
+__all__ = [
+    "Accelerator",
+    "CheckpointStore",
+    "Progress",
+    "Restored",
+    "RunLogger",
+    "caption",
+    "check_same_config",
+    "choose_device",
+    "cpu_cores",
+    "enable_compilation_cache",
+    "encode_gif",
+    "holds_run",
+    "load_config",
+    "memory_use",
+    "read_metrics",
+    "stack_rows",
+    "upscale",
+    "write_run_files",
+    "write_video",
+]

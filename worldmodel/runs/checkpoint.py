@@ -6,6 +6,7 @@ type as long as paths and shapes stay. Read next: `config_io.py`, which guards t
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
 STATE, META = "state", "meta"
+
+UNFINISHED = ".orbax-checkpoint-tmp"
+"""How orbax's folder of a step ends until it is committed."""
 
 
 class Restored(NamedTuple):
@@ -33,7 +37,7 @@ class CheckpointStore:
     """The checkpoints of one run, one folder per step below `directory`.
 
     A save writes beside its place and is committed last: a process killed at any moment leaves the
-    earlier checkpoints usable and no half one.
+    earlier checkpoints usable and no half one. One process saves; any number may read.
 
     Args:
       directory: made if missing.
@@ -83,6 +87,7 @@ class CheckpointStore:
             ),
             META: ocp.args.JsonSave(_checked_meta(meta)),
         }
+        self._remove_unfinished()
         self._manager.save(step, args=ocp.args.Composite(**items), force=True)
         self._manager.wait_until_finished()
         return True
@@ -116,6 +121,11 @@ class CheckpointStore:
     def close(self) -> None:
         """Ends the threads that orbax keeps."""
         self._manager.close()
+
+    def _remove_unfinished(self) -> None:
+        """Removes what a killed save left. Only a saver may: a reader would hit a running save."""
+        for folder in self.directory.glob(f"*{UNFINISHED}"):
+            shutil.rmtree(folder)
 
     def _existing(self, step: int | None) -> int:
         steps = self.steps()

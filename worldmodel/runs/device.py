@@ -6,6 +6,8 @@ Read next: `config_io.py`, which writes down what was chosen.
 import hashlib
 import os
 import platform
+import resource
+import sys
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +16,9 @@ import jax
 Kind = Literal["cpu", "gpu", "tpu"]
 Precision = Literal["float32", "bfloat16"]
 
-CACHE_BYTES = 2 * 1024**3
+GIB = 1024**3
+
+CACHE_BYTES = 2 * GIB
 """Size at which the least recently used compiled programs are dropped."""
 
 MIN_COMPILE_SECONDS = 0.3
@@ -85,6 +89,20 @@ def cpu_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def memory_use() -> dict[str, float]:
+    """Peak memory so far in GiB by name of its curve: this process, and the device where it tells.
+
+    The name says peak because it never falls; a leak shows as a line that never flattens.
+    """
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+    use = {"memory/host_peak_gib": peak * unit / GIB}
+    stats = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        use["memory/device_peak_gib"] = stats["peak_bytes_in_use"] / GIB
+    return use
 
 
 def enable_compilation_cache(directory: Path | None) -> Path:

@@ -110,6 +110,18 @@ def test_another_process_sees_it(store: CheckpointStore) -> None:
     other.close()
 
 
+def test_what_a_killed_save_left_goes_with_the_next_save(store: CheckpointStore) -> None:
+    store.save(1, {"a": np.zeros(2)}, {})
+    left = store.directory / "2.orbax-checkpoint-tmp" / "state"
+    left.mkdir(parents=True)
+    reader = CheckpointStore(store.directory, keep=1)
+    assert reader.latest() == 1
+    reader.close()
+    assert left.exists()
+    store.save(3, {"a": np.zeros(2)}, {})
+    assert sorted(path.name for path in store.directory.iterdir()) == ["1", "3"]
+
+
 def test_nothing_to_restore(store: CheckpointStore) -> None:
     with pytest.raises(ValueError, match=r"expected a checkpoint in .*received steps \[\]"):
         store.restore(make_state())
@@ -180,33 +192,36 @@ from worldmodel.runs.checkpoint import CheckpointStore
 
 store = CheckpointStore(sys.argv[1], keep=2)
 step = store.latest() or 0
-print("ready", flush=True)
 while True:
     step += 1
     state = {f"layer{i}": jnp.full((400, 500), step) for i in range(10)}
     store.save(step, state, {"step": step})
+    print(step, flush=True)
 """
 
 
-def test_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path) -> None:
-    template = {f"layer{i}": np.zeros((400, 500), np.int32) for i in range(10)}
-    last = 0
-    for seed in range(3):
-        child = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[3],
-        )
+def save_until_killed(directory: Path, seconds: float) -> int:
+    """Kills a process that only saves, `seconds` after its second save; returns that step."""
+    command = [sys.executable, "-c", WRITER, str(directory)]
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        time.sleep(random.Random(seed).uniform(0.3, 0.6))
+        saved = int(child.stdout.readline())
+        time.sleep(seconds)
         os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-        store = CheckpointStore(tmp_path, keep=2)
-        step, state, meta = store.restore(template)
-        store.close()
-        assert step > last
-        assert meta == {"step": step}
-        assert all((leaf == step).all() for leaf in state.values())
-        last = step
+    return saved
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path, seed: int) -> None:
+    saved = save_until_killed(tmp_path, random.Random(seed).uniform(0.0, 0.1))
+    store = CheckpointStore(tmp_path, keep=2)
+    step, state, meta = store.restore(
+        {f"layer{i}": np.zeros((400, 500), np.int32) for i in range(10)}
+    )
+    assert step >= saved
+    assert meta == {"step": step}
+    assert all((leaf == step).all() for leaf in state.values())
+    assert store.save(step + 1, state, meta)
+    store.close()

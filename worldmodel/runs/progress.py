@@ -1,0 +1,148 @@
+"""The live line of a run: steps, speeds, the last return, the success rate, the time left.
+
+On a terminal it is redrawn in place; elsewhere (a file, a pipe, CI) a plain line appears every few
+seconds. Read next: `logger.py`, which keeps the numbers.
+"""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+WINDOW_SECONDS = 30.0
+"""Speeds and the time left are those of the last so many seconds."""
+
+SAMPLE_SECONDS = 0.25
+"""The counters are noted no more often than this."""
+
+BAR = 16
+"""Characters of the bar."""
+
+
+class Sample(NamedTuple):
+    """The counters at one moment, in seconds."""
+
+    time: float
+    steps: int
+    updates: int
+
+
+class Progress:
+    """A context manager that shows how far a run is.
+
+    Args:
+      total_steps: environment steps at which the run ends.
+      every: seconds between plain lines where standard error is not a terminal.
+      console: where to draw; None for standard error.
+      clock: seconds, never going back; tests pass their own.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        every: float = 30.0,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = total_steps
+        self._every = every
+        self._console = console or Console(stderr=True)
+        self._clock = clock
+        self._samples: deque[Sample] = deque()
+        self._now = Sample(clock(), 0, 0)
+        self._return: float | None = None
+        self._success: float | None = None
+        self._printed = ""
+        self._next_print = clock()
+        self._live: Live | None = None
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live = Live(
+                console=self._console,
+                refresh_per_second=4,
+                get_renderable=lambda: Text(self.line(), no_wrap=True, overflow="ellipsis"),
+                redirect_stdout=sys.stdout.isatty(),  # what goes into a pipe stays in it
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self._samples:
+            self._print()
+
+    def update(
+        self,
+        steps: int,
+        updates: int,
+        last_return: float | None = None,
+        success_rate: float | None = None,
+    ) -> None:
+        """Tells how far the run is; cheap enough for every step.
+
+        Args:
+          steps: environment steps so far, those before a resume included.
+          updates: gradient steps so far.
+          last_return: of the last finished episode; None until there is one.
+          success_rate: in [0, 1], over the recent episodes; None where undefined.
+        """
+        self._now = Sample(self._clock(), steps, updates)
+        self._return, self._success = last_return, success_rate
+        if not self._samples or self._now.time - self._samples[-1].time >= SAMPLE_SECONDS:
+            self._samples.append(self._now)
+        while self._samples[0].time < self._now.time - WINDOW_SECONDS and len(self._samples) > 1:
+            self._samples.popleft()
+        if self._live is None and self._now.time >= self._next_print:
+            self._next_print = self._now.time + self._every
+            self._print()
+
+    def line(self) -> str:
+        """How far the run is, in one line."""
+        steps_rate, updates_rate = self._rates()
+        done = min(1.0, self._now.steps / self._total) if self._total else 1.0
+        filled = int(BAR * done)
+        parts = [
+            f"{'█' * filled}{'░' * (BAR - filled)} {done:4.0%}",
+            f"{self._now.steps:,}/{self._total:,} steps, {_rate(steps_rate)}",
+            f"{self._now.updates:,} updates, {_rate(updates_rate)}",
+            "return –" if self._return is None else f"return {self._return:.1f}",
+        ]
+        if self._success is not None:
+            parts.append(f"success {self._success:.0%}")
+        left = self._total - self._now.steps
+        parts.append(f"ETA {_duration(left / steps_rate)}" if steps_rate else "ETA –")
+        return " · ".join(parts)
+
+    def _rates(self) -> tuple[float, float]:
+        """Environment steps and updates per second; 0 until known."""
+        if not self._samples or self._now.time <= self._samples[0].time:
+            return 0.0, 0.0
+        first = self._samples[0]
+        seconds = self._now.time - first.time
+        steps, updates = self._now.steps - first.steps, self._now.updates - first.updates
+        return steps / seconds, updates / seconds
+
+    def _print(self) -> None:
+        line = self.line()
+        if line != self._printed:
+            self._console.print(Text(line), soft_wrap=True)
+        self._printed = line
+
+
+def _rate(per_second: float) -> str:
+    digits = 0 if per_second >= 10 else 1 if per_second >= 1 else 2
+    return f"{per_second:,.{digits}f}/s"
+
+
+def _duration(seconds: float) -> str:
+    """h:mm:ss, or m:ss below an hour."""
+    minutes, seconds = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
