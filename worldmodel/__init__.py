@@ -1,1 +1,21 @@
-"""The clockwork world model."""
+"""The clockwork world model. Read `clock.py`, `level.py`, `clockwork.py`, `objective.py`, `filter.py`, in this order."""
+
+from worldmodel.clockwork import ClockworkConfig, ClockworkVAE
+from worldmodel.learner import OptimizerConfig, TrainState, make_optimizer, make_update
+from worldmodel.level import Belief, State
+from worldmodel.objective import ObjectiveConfig, model_loss
+from worldmodel.records import Records
+
+__all__ = [
+    "Belief",
+    "ClockworkConfig",
+    "ClockworkVAE",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "Records",
+    "State",
+    "TrainState",
+    "make_optimizer",
+    "make_update",
+    "model_loss",
+]

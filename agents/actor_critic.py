@@ -1,0 +1,142 @@
+"""Actor and critic on the top level's state, and the losses of one batch of imagined trajectories. DESIGN §4; DreamerV3.
+
+Read next: ``imagination.py``, which rolls the trajectories; ``returns.py``, the targets.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from agents.actions import ActorGradient
+from agents.heads import two_hot_loss, two_hot_mean
+from agents.imagination import Trajectory
+from agents.returns import lambda_returns, path_weights
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig:
+    """Settings of behaviour learning."""
+
+    horizon: int = 15
+    """H: imagined ticks of the top clock; H·K environment steps."""
+    discount: float = 0.99
+    """γ per environment step; γ^K per tick."""
+    lam: float = 0.95
+    """λ of the λ-returns, per tick."""
+    gradient: ActorGradient = "dynamics"
+    """Actor gradient: `reinforce`, `dynamics` (continuous parts through the model, discrete by REINFORCE), or
+    `straight_through` (discrete parts through the model as well)."""
+    entropy_target: float = 0.3
+    """How undecided a primitive action is kept on average: 0 smallest deviation / one class, 1 largest / uniform."""
+    entropy_rate: float = 0.02
+    """Speed at which the entropy bonus follows its target, log-units per update and unit of error."""
+    layers: int = 2
+    """Hidden layers of actor, critic and heads."""
+    hidden: int = 128
+    """Their units."""
+    slow_rate: float = 0.02
+    """Share by which the slow critic moves towards the critic at every update."""
+    slow_weight: float = 1.0
+    """Weight of the critic's regulariser towards the slow critic (DreamerV3)."""
+    scale_rate: float = 0.02
+    """Rate of the running 5th-95th percentile range of returns (DreamerV3: 0.01)."""
+    starts: int = 1024
+    """Most imagination starts per update, drawn from the replayed top states."""
+
+
+class BehaviourState(NamedTuple):
+    """What behaviour learning carries from update to update without descending it."""
+
+    slow_critic: dict  # parameters of the slow copy
+    low: Array  # [] running 5th percentile of returns
+    high: Array  # [] running 95th
+    log_entropy_scale: Array  # [] log of the entropy bonus' weight
+
+
+LOG_SCALE_RANGE = (-9.0, 1.0)  # entropy bonus between 1.2e-4 and 2.7 per nat of a primitive
+
+
+def return_scale(state: BehaviourState) -> Array:
+    """max(1, P95 - P5): returns are scaled down, never up. Source: Hafner et al. 2023, eq. 11."""
+    return jnp.maximum(1.0, state.high - state.low)
+
+
+def update_range(
+    state: BehaviourState, returns: Float[Array, "N H"], weight: Array, rate: float
+) -> BehaviourState:
+    """Moves the running percentiles towards those of the returns of states that count."""
+    counted = jnp.where(weight > 0, returns, jnp.nan)
+    low, high = jnp.nanpercentile(counted, 5), jnp.nanpercentile(counted, 95)
+    low, high = (
+        jnp.where(jnp.isnan(x), old, x) for x, old in ((low, state.low), (high, state.high))
+    )
+    return state._replace(
+        low=state.low + rate * (low - state.low), high=state.high + rate * (high - state.high)
+    )
+
+
+def update_entropy_scale(
+    state: BehaviourState, spread: Array, config: ActorCriticConfig
+) -> BehaviourState:
+    """Raises the bonus while actions are more decided than the target, lowers it otherwise."""
+    scale = state.log_entropy_scale + config.entropy_rate * (config.entropy_target - spread)
+    return state._replace(log_entropy_scale=jnp.clip(scale, *LOG_SCALE_RANGE))
+
+
+class BehaviourTargets(NamedTuple):
+    """Of a batch of trajectories, all [N, H]."""
+
+    returns: Array
+    weight: Array
+    advantage: Array
+
+
+def behaviour_targets(
+    path: Trajectory, value: Float[Array, "N H1"], stride: int, config: ActorCriticConfig
+) -> BehaviourTargets:
+    """λ-returns, path weights and advantages G_j - v_j."""
+    gamma = config.discount**stride
+    returns = jax.vmap(lambda r, c, v: lambda_returns(r, c, v, gamma, config.lam))(
+        path.reward, path.cont, value
+    )
+    weight = jax.vmap(lambda a, c: path_weights(a, c, gamma))(path.alive, path.cont)
+    return BehaviourTargets(returns, jax.lax.stop_gradient(weight), returns - value[:, :-1])
+
+
+def actor_loss(
+    path: Trajectory,
+    targets: BehaviourTargets,
+    state: BehaviourState,
+    primitives: int,
+    config: ActorCriticConfig,
+) -> Array:
+    """-E_w[ G/scale  +  log π(u) sg(G - v)/scale  +  η H[π]/primitives ].
+
+    The first term is what flows through the dynamics (nothing under `reinforce`), the second what does not: log_prob holds
+    only the factors that the first does not reach. The entropy is per primitive action.
+    """
+    scale = return_scale(state)
+    stop = jax.lax.stop_gradient
+    score = path.log_prob * stop(targets.advantage) / scale
+    pathwise = 0.0 if config.gradient == "reinforce" else targets.returns / scale
+    bonus = jnp.exp(state.log_entropy_scale) * path.entropy / primitives
+    return -weighted_mean(pathwise + score + bonus, targets.weight)
+
+
+def critic_loss(
+    logits: Array, slow_logits: Array, targets: BehaviourTargets, config: ActorCriticConfig
+) -> Array:
+    """E_w[ two-hot cross-entropy to G  +  slow_weight · the same to the slow critic's value ]. [N, H, bins]."""
+    stop = jax.lax.stop_gradient
+    loss = two_hot_loss(logits, stop(targets.returns))
+    loss = loss + config.slow_weight * two_hot_loss(logits, stop(two_hot_mean(slow_logits)))
+    return weighted_mean(loss, targets.weight)
+
+
+def weighted_mean(x: Array, weight: Array) -> Array:
+    """Σ w x / number of paths that count: later steps weigh less, as the path is less likely still going."""
+    alive = jnp.maximum(jnp.sum(weight[:, 0]), 1.0) * weight.shape[1]
+    return jnp.sum(weight * x) / alive

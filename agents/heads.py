@@ -1,0 +1,89 @@
+"""Heads on the top state: window reward and value (two-hot symlog), window continuation (Bernoulli). DreamerV3, §3."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from worldmodel.networks import MLP, symexp
+
+BINS = 255
+LIMIT = 12.0  # symlog units: values beyond symexp(12) = 162 754 are clipped
+
+
+class TwoHot(nnx.Module):
+    """Scalar regression as classification over bins that are evenly spaced in symlog units (DreamerV3); starts at 0 everywhere."""
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        *,
+        layers: int,
+        act: str,
+        norm: bool,
+        dtype: str,
+        rngs: nnx.Rngs,
+    ):
+        kind = {"layers": layers, "act": act, "norm": norm, "dtype": jnp.dtype(dtype), "rngs": rngs}
+        self.mlp = MLP(inputs, hidden, BINS, zero=True, **kind)
+
+    def __call__(self, features: Float[Array, "*N F"]) -> Float[Array, "*N B"]:
+        """Logits over the bins."""
+        return self.mlp(features)
+
+
+class Bernoulli(nnx.Module):
+    """Probability as one logit; starts at 1/2 everywhere."""
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        *,
+        layers: int,
+        act: str,
+        norm: bool,
+        dtype: str,
+        rngs: nnx.Rngs,
+    ):
+        kind = {"layers": layers, "act": act, "norm": norm, "dtype": jnp.dtype(dtype), "rngs": rngs}
+        self.mlp = MLP(inputs, hidden, 1, zero=True, **kind)
+
+    def __call__(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
+        """Logits."""
+        return self.mlp(features)[..., 0]
+
+
+def bins() -> Float[Array, " B"]:
+    """Bin centres in the units of the target, symexp(-LIMIT … LIMIT); symmetric, 0 in the middle."""
+    upper = symexp(jnp.linspace(0.0, LIMIT, BINS // 2 + 1))
+    return jnp.concatenate([-upper[:0:-1], upper])
+
+
+def two_hot(x: Float[Array, "*N"]) -> Float[Array, "*N B"]:
+    """Weights on the two bins next to x, whose mean is x: unbiased where the target is random."""
+    centres = bins()
+    x = jnp.clip(x, centres[0], centres[-1])
+    low = jnp.clip(jnp.searchsorted(centres, x, side="right") - 1, 0, BINS - 2)
+    share = ((x - centres[low]) / (centres[low + 1] - centres[low]))[..., None]
+    return (1 - share) * jax.nn.one_hot(low, BINS) + share * jax.nn.one_hot(low + 1, BINS)
+
+
+def two_hot_mean(logits: Float[Array, "*N B"]) -> Float[Array, "*N"]:
+    """Expected value Σ_b p_b bin_b in the units of the target; mirrored bins are paired so that large ones cancel."""
+    probs, half = jax.nn.softmax(logits), BINS // 2
+    return jnp.sum(
+        (probs[..., half + 1 :] - probs[..., :half][..., ::-1]) * bins()[half + 1 :], axis=-1
+    )
+
+
+def two_hot_loss(logits: Float[Array, "*N B"], target: Float[Array, "*N"]) -> Float[Array, "*N"]:
+    """Cross-entropy to the two-hot target, nats."""
+    return -jnp.sum(two_hot(target) * jax.nn.log_softmax(logits), axis=-1)
+
+
+def bernoulli_loss(logits: Float[Array, "*N"], target: Float[Array, "*N"]) -> Float[Array, "*N"]:
+    """Cross-entropy, nats."""
+    return optax.sigmoid_binary_cross_entropy(logits, target)

@@ -1,0 +1,104 @@
+"""Rewards, continuations and returns over windows of the top clock. DESIGN §4.
+
+With K = 1 all of it is Dreamer's, line for line (``tests/agents/test_returns.py``).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from worldmodel import clock
+
+
+class WindowTargets(NamedTuple):
+    """What the heads on the top state learn, for the window that ends at every time."""
+
+    reward: Array  # [T] R
+    cont: Array  # [T] C
+    valid: Array  # [T] 1 where the window is known in full
+
+
+def window_targets(
+    reward: Float[Array, " T"],
+    terminal: Bool[Array, " T"],
+    is_first: Bool[Array, " T"],
+    mask: Float[Array, " T"],
+    stride: int,
+    discount: float,
+) -> WindowTargets:
+    """Window reward and continuation at every time t, for the transition from t-K to t.
+
+    R_t = Σ_{i=1..K} γ^{i-1} (Π_{m<i} c_{t-K+m}) r_{t-K+i},   C_t = Π_{i=1..K} c_{t-K+i},   c = 1 - terminal
+
+    A window is valid if its first record is real, no episode starts in it, and every record is real or follows a terminal
+    inside it. A time limit is no terminal: c stays 1, and a window that it cuts short is not valid.
+
+    Args:
+      reward: r_t received on arriving at t, environment units.
+      terminal: False at a time limit.
+      stride: K, environment steps.
+      discount: γ per environment step.
+    """
+    segment = clock.segments(is_first)
+
+    def windows(x: Array) -> Float[Array, "T K"]:
+        return clock.window_stack(x.astype(jnp.float32)[:, None], segment, stride)
+
+    cont = 1.0 - windows(terminal & (mask > 0))
+    alive = jnp.cumprod(
+        jnp.concatenate([jnp.ones_like(cont[:, :1]), cont[:, :-1]], axis=1), axis=1
+    )  # Π_{m<i} c
+    powers = discount ** jnp.arange(stride, dtype=jnp.float32)
+    real = windows(mask)
+    known = (
+        jnp.all((real > 0) | (alive == 0), axis=1)
+        & (real[:, 0] > 0)
+        & (windows(is_first).sum(1) == 0)
+    )
+    total = jnp.sum(powers * alive * windows(reward), axis=1)
+    return WindowTargets(total, jnp.prod(cont, axis=1), known.astype(jnp.float32))
+
+
+def lambda_returns(
+    reward: Float[Array, " H"],
+    cont: Float[Array, " H"],
+    value: Float[Array, " H1"],
+    discount: float,
+    lam: float,
+) -> Float[Array, " H"]:
+    """λ-returns of one imagined trajectory at the top clock. Source: Hafner et al. 2020, eq. 6, over windows.
+
+    G_j = R_{j+1} + γ^K C_{j+1} [(1-λ) v_{j+1} + λ G_{j+1}],   G_H = v_H
+
+    Args:
+      reward: window rewards R_{j+1}, environment units, already discounted inside the window.
+      cont: window continuation C_{j+1} in [0, 1]; 1 at a time limit.
+      value: [H+1] the critic's v_j, same units as reward.
+      discount: γ^K, per window.
+      lam: λ in [0, 1], per window.
+    Returns:
+      [H] G_j.
+    """
+
+    def back(later: Array, step: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        r, c, v = step
+        now = r + discount * c * ((1 - lam) * v + lam * later)
+        return now, now
+
+    _, returns = jax.lax.scan(back, value[-1], (reward, cont, value[1:]), reverse=True)
+    return returns
+
+
+def path_weights(
+    alive: Float[Array, ""], cont: Float[Array, " H"], discount: float
+) -> Float[Array, " H"]:
+    """Weight of each imagined state: the discounted probability that the path is still going there.
+
+    w_j = alive · Π_{i=1..j} γ^K C_i,  j = 0 … H-1
+
+    Args:
+      alive: 1 where the start is a state to act in, 0 at a terminal one.
+    """
+    return alive * jnp.cumprod(jnp.concatenate([jnp.ones_like(cont[:1]), discount * cont[:-1]]))

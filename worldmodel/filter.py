@@ -1,0 +1,109 @@
+"""The online filter: the trained top level, one observation at a time, for many environments at once. DESIGN §4, "Acting".
+
+Re-planning every ``r ≤ K`` steps filters the top level in ``C = K/r`` interleaved chains; chain ``t/r mod C`` advances at
+step t from its own state K steps ago with the K actions and frames since. Each chain is the trained stride-K filter at
+another phase, so nothing is learned here. Between its ticks a chain only accumulates: no frame is kept.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from worldmodel.clockwork import ClockworkVAE
+from worldmodel.level import State
+
+
+class FilterCarry(NamedTuple):
+    """Memory per environment, each with its own clock."""
+
+    time: Array  # [N] steps since the episode's first observation, of the next observation
+    sums: Array  # [N, C, E] frame embeddings since each chain's last tick
+    actions: Array  # [N, K, A] the last K, oldest first; zeros before the episode
+    chains: State  # [N, C, ·] state of each chain at its last tick
+    belief: State  # [N, ·] state of the chain that ticked last
+
+
+def check_replan(stride: int, replan: int) -> int:
+    """Returns C = K/r, the number of interleaved chains.
+
+    Raises:
+      ValueError: unless r divides K.
+    """
+    if replan < 1 or stride % replan:
+        raise ValueError(
+            f"replan: expected a divisor of the top stride {stride} (environment steps), received {replan}"
+        )
+    return stride // replan
+
+
+def initial_carry(model: ClockworkVAE, batch: int, replan: int) -> FilterCarry:
+    """Carry before any observation of ``batch`` environments."""
+    if model.config.window != "causal":
+        raise ValueError(
+            "filter: expected a model with window 'causal', received 'lookahead': its frames are yet to come"
+        )
+    chains = check_replan(model.stride, replan)
+    embed = model.top.config.embed // (2 if model.stride > 1 else 1)
+    return FilterCarry(
+        time=jnp.zeros(batch, jnp.int32),
+        sums=jnp.zeros((batch, chains, embed)),
+        actions=jnp.zeros((batch, model.stride, model.action_width)),
+        chains=model.top.initial((batch, chains)),
+        belief=model.top.initial((batch,)),
+    )
+
+
+def filter_step(
+    model: ClockworkVAE,
+    carry: FilterCarry,
+    obs: dict[str, Array],
+    action: Float[Array, "N A"],
+    is_first: Bool[Array, " N"],
+    noise: Array,
+    replan: int,
+) -> tuple[FilterCarry, Bool[Array, " N"]]:
+    """Takes in one observation per environment.
+
+    Args:
+      obs: [N, ...].
+      action: that led to it; ignored where ``is_first``.
+      is_first: resets the environment's carry and clock.
+      noise: of the latent, [N, ...].
+      replan: r, environment steps between ticks of successive chains.
+    Returns:
+      The carry, whose ``belief`` is the newest chain's, and whether a chain has just ticked (then it is time to plan).
+    """
+    carry = jax.tree.map(
+        lambda x: jnp.where(is_first.reshape(-1, *[1] * (x.ndim - 1)), jnp.zeros_like(x), x), carry
+    )
+    frame = model.frame_embeddings(obs)[-1]  # [N, E]
+    sums = carry.sums + frame[:, None]
+    action = jnp.where(is_first[:, None], 0.0, action)
+    actions = jnp.concatenate([carry.actions[:, 1:], action[:, None]], axis=1)
+
+    due = carry.time % replan == 0
+    rows, chain = jnp.arange(frame.shape[0]), carry.time // replan % carry.sums.shape[1]
+    before = jax.tree.map(lambda x: x[rows, chain], carry.chains)
+    embed = frame if model.stride == 1 else jnp.concatenate([frame, sums[rows, chain]], axis=-1)
+    drive = model.top.drive(
+        None, actions.reshape(frame.shape[0], -1) if model.action_width else None
+    )
+    after = model.top.filter_step(before, drive, embed, noise)
+
+    def keep(new: Array, old: Array) -> Array:
+        return jnp.where(due[:, None], new, old)
+
+    return (
+        FilterCarry(
+            time=carry.time + 1,
+            sums=sums.at[rows, chain].set(keep(jnp.zeros_like(frame), sums[rows, chain])),
+            actions=actions,
+            chains=jax.tree.map(
+                lambda x, a, b: x.at[rows, chain].set(keep(a, b)), carry.chains, after, before
+            ),
+            belief=jax.tree.map(keep, after, carry.belief),
+        ),
+        due,
+    )

@@ -1,0 +1,84 @@
+"""The jitted update that video prediction and agent training share: one pure function of (state, batch, key).
+
+Parameters live in NNX modules; they are split off once, here, and everything above is a plain pytree.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, PRNGKeyArray
+
+Params = Any  # pytree of arrays, the module's parameters by name
+Aux = Any  # pytree of arrays that the loss carries from update to update without descending it
+Metrics = dict[str, Array]
+Loss = Callable[[Params, Aux, Any, PRNGKeyArray], tuple[Array, tuple[Aux, Metrics]]]
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with global-norm clipping."""
+
+    lr: float = 1e-3
+    """Learning rate (CW-VAE: 3e-4)."""
+    eps: float = 1e-8
+    """Adam's epsilon (CW-VAE: 1e-4)."""
+    clip: float = 100.0
+    """Largest global gradient norm; larger gradients are scaled down to it."""
+    warmup: int = 100
+    """Updates over which the learning rate rises linearly from 0."""
+
+
+class TrainState(NamedTuple):
+    """What training carries and checkpoints."""
+
+    params: Params
+    opt_state: optax.OptState
+    aux: Aux
+    step: Array  # [] updates done
+
+
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Clip, then Adam with linear warm-up."""
+    schedule = optax.linear_schedule(0.0, config.lr, config.warmup) if config.warmup else config.lr
+    return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule, eps=config.eps))
+
+
+def split(module: nnx.Module) -> tuple[nnx.GraphDef, Params]:
+    """A module's static part and its parameters as a nested dict of arrays."""
+    graph, state = nnx.split(module, nnx.Param)
+    return graph, nnx.to_pure_dict(state)
+
+
+def join(graph: nnx.GraphDef, params: Params) -> Any:
+    """Inverse of ``split``: the module, to be used inside one trace."""
+    return nnx.merge(graph, nnx.State(params))
+
+
+def initial_state(params: Params, aux: Aux, optimizer: optax.GradientTransformation) -> TrainState:
+    """State before the first update."""
+    return TrainState(params, optimizer.init(params), aux, jnp.zeros((), jnp.int32))
+
+
+def make_update(
+    loss: Loss, optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
+    """The update, jitted; it consumes (donates) the state that it is given.
+
+    Args:
+      loss: of (params, aux, batch, key) to (scalar, (aux, metrics)).
+      optimizer: as ``make_optimizer`` or any other over the same params.
+    """
+
+    def update(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
+        grads, (aux, metrics) = jax.grad(loss, has_aux=True)(state.params, state.aux, batch, key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {**metrics, "grad_norm": optax.global_norm(grads)}
+        return TrainState(params, opt_state, aux, state.step + 1), metrics
+
+    return jax.jit(update, donate_argnums=0)

@@ -1,0 +1,221 @@
+"""One level of the hierarchy: the recurrent cell that ticks, its prior and its posterior. CW-VAE §2, eqs. 2–3; DESIGN §3.
+
+h = GRU(h_prev, in[z_prev, action embedding, context]);   prior p(z | h);   posterior q(z | h, e)
+
+A level is one ``lax.scan`` over its own ticks. What does not depend on the recurrence is computed for all ticks at
+once outside: the context's and actions' share of the input layer, the embedding's share of the posterior, every prior.
+Read next: ``clockwork.py``, the stack of levels.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from worldmodel.distributions import Latent, Stats
+from worldmodel.networks import Dense
+
+
+class State(NamedTuple):
+    """What a level carries from tick to tick."""
+
+    h: Array  # [N, D] deterministic
+    z: Array  # [N, S] sample
+
+    @property
+    def features(self) -> Array:
+        """[h, z], what everything downstream reads: [N, D+S]."""
+        return jnp.concatenate([self.h, self.z], axis=-1)
+
+
+class Belief(NamedTuple):
+    """A level's beliefs over its ticks, [..., T_l, ·]."""
+
+    state: State
+    prior: Stats
+    post: Stats
+
+
+@dataclass(frozen=True)
+class CellConfig:
+    """Shapes of one level; derived by ``ClockworkConfig``, not set by hand."""
+
+    latent: Latent
+    deter: int
+    hidden: int
+    post_layers: int
+    act: str
+    norm: bool
+    std_shift: float
+    embed: int
+    context: int
+    action: int  # stride·A floats of one interval, 0 without actions
+    dtype: DTypeLike
+
+
+class Level(nnx.Module):
+    """Cell of one level. All methods take a batch [N, ...]."""
+
+    def __init__(self, config: CellConfig, rngs: nnx.Rngs):
+        c = self.config = config
+        kind = (c.act, c.norm, c.dtype, rngs)
+        self.input = Dense(
+            c.latent.width, c.hidden, *kind
+        )  # bias and norm of the whole input layer live here
+        self.context = (
+            nnx.Linear(c.context, c.hidden, use_bias=False, dtype=c.dtype, rngs=rngs)
+            if c.context
+            else None
+        )
+        self.action_embed = Dense(c.action, c.hidden, *kind) if c.action else None
+        self.action = (
+            nnx.Linear(c.hidden, c.hidden, use_bias=False, dtype=c.dtype, rngs=rngs)
+            if c.action
+            else None
+        )
+        self.gru = GRU(c.hidden, c.deter, c.dtype, rngs)
+        self.prior_hidden = Dense(c.deter, c.hidden, *kind)
+        self.prior_out = StatsHead(c, rngs)
+        self.post_hidden = Dense(c.deter, c.hidden, *kind)
+        self.post_embed = nnx.Linear(c.embed, c.hidden, use_bias=False, dtype=c.dtype, rngs=rngs)
+        self.post_more = nnx.List(
+            [Dense(c.hidden, c.hidden, *kind) for _ in range(c.post_layers - 1)]
+        )
+        self.post_out = StatsHead(c, rngs)
+
+    def initial(self, batch: tuple[int, ...]) -> State:
+        """Zeros, [*batch, ·]: the state before a first tick."""
+        return State(
+            jnp.zeros((*batch, self.config.deter)), jnp.zeros((*batch, self.config.latent.width))
+        )
+
+    def drive(self, context: Array | None, action: Array | None) -> Array:
+        """Share of the input layer that does not depend on the recurrence. [..., D'+S'], [..., K·A] → [..., hidden]."""
+        share = jnp.zeros((), self.config.dtype)
+        if self.context is not None and context is not None:
+            share = share + self.context(context)
+        if self.action is not None and self.action_embed is not None and action is not None:
+            share = share + self.action(self.action_embed(action))
+        return share
+
+    def advance(self, state: State, drive: Array) -> Array:
+        """Deterministic step: the next h, [N, D]."""
+        return self.gru(self.input.finish(self.input.linear(state.z) + drive), state.h)
+
+    def prior(self, h: Array) -> Stats:
+        """p(z | h)."""
+        return self.prior_out(self.prior_hidden(h))
+
+    def posterior(self, h: Array, embed_share: Array) -> Stats:
+        """q(z | h, e), with the embedding's share of the first layer given: ``post_embed(e)``."""
+        x = self.post_hidden.finish(self.post_hidden.linear(h) + embed_share)
+        for layer in self.post_more:
+            x = layer(x)
+        return self.post_out(x)
+
+    def filter_step(self, state: State, drive: Array, embed: Array, noise: Array) -> State:
+        """One tick with an observation: [N, ·] each."""
+        h = self.advance(state, drive)
+        post = self.posterior(h, self.post_embed(embed))
+        return State(h, self.config.latent.sample(post, noise))
+
+    def imagine_step(self, state: State, drive: Array, noise: Array) -> State:
+        """One tick without: the sample comes from the prior."""
+        h = self.advance(state, drive)
+        return State(h, self.config.latent.sample(self.prior(h), noise))
+
+    def observe(
+        self,
+        carry: State,
+        drive: Float[Array, "N T W"] | Float[Array, ""],
+        embed: Float[Array, "N T E"],
+        restart: Bool[Array, "N T"],
+        noise: Array,
+    ) -> Belief:
+        """Filters all ticks of a level: the fast twin of a plain loop over ``filter_step``.
+
+        Args:
+          carry: state before the first tick, [N, ·].
+          drive: from ``drive``, of all ticks.
+          embed: the level's embedding of every tick.
+          restart: True where the state is reset to zeros before the tick.
+          noise: of the latent, [N, T, ...].
+        Returns:
+          Beliefs, [N, T, ·].
+        """
+        drive = jnp.broadcast_to(drive, (*embed.shape[:2], self.config.hidden))
+        inputs = jax.tree.map(time_first, (drive, self.post_embed(embed), restart, noise))
+
+        def tick(
+            state: State, step: tuple[Array, Array, Array, Array]
+        ) -> tuple[State, tuple[State, Stats]]:
+            drive_t, embed_t, restart_t, noise_t = step
+            state = reset(state, restart_t)
+            h = self.advance(state, drive_t)
+            post = self.posterior(h, embed_t)
+            state = State(h, self.config.latent.sample(post, noise_t))
+            return state, (state, post)
+
+        _, outputs = jax.lax.scan(tick, carry, inputs)
+        state, post = jax.tree.map(time_first, outputs)
+        return Belief(state, self.prior(state.h), post)
+
+    def imagine(self, carry: State, drive: Float[Array, "N T W"], noise: Array) -> State:
+        """Rolls the prior over all ticks of ``drive``: states [N, T, ·]."""
+
+        def tick(state: State, step: tuple[Array, Array]) -> tuple[State, State]:
+            state = self.imagine_step(state, *step)
+            return state, state
+
+        _, states = jax.lax.scan(tick, carry, jax.tree.map(time_first, (drive, noise)))
+        return jax.tree.map(time_first, states)
+
+
+class GRU(nnx.Module):
+    """Gated recurrent unit, reset after the matrix product (Keras's form, as the original). Carry in float32."""
+
+    def __init__(self, inputs: int, deter: int, dtype: DTypeLike, rngs: nnx.Rngs):
+        orthogonal = nnx.initializers.orthogonal()
+        self.input = nnx.Linear(inputs, 3 * deter, dtype=dtype, rngs=rngs)
+        self.recurrent = nnx.Linear(
+            deter, 3 * deter, kernel_init=orthogonal, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(self, x: Array, h: Array) -> Array:
+        xz, xr, xh = jnp.split(self.input(x).astype(jnp.float32), 3, axis=-1)
+        hz, hr, hh = jnp.split(self.recurrent(h).astype(jnp.float32), 3, axis=-1)
+        update = jax.nn.sigmoid(xz + hz)
+        candidate = jnp.tanh(xh + jax.nn.sigmoid(xr + hr) * hh)
+        return update * h + (1 - update) * candidate
+
+
+class StatsHead(nnx.Module):
+    """Output layers of a latent. ``std_shift`` is added to the hidden vector before the std's layer (original code)."""
+
+    def __init__(self, config: CellConfig, rngs: nnx.Rngs):
+        self.latent, self.shift = config.latent, config.std_shift
+        self.layers = nnx.List(
+            [
+                nnx.Linear(config.hidden, n, dtype=jnp.float32, rngs=rngs)
+                for n in config.latent.outputs
+            ]
+        )
+
+    def __call__(self, x: Array) -> Stats:
+        x = x.astype(jnp.float32)
+        first, *rest = self.layers
+        return self.latent.stats(first(x), *[layer(x + self.shift) for layer in rest])
+
+
+def reset(state: State, restart: Bool[Array, " N"]) -> State:
+    """Zeros where ``restart``."""
+    return jax.tree.map(lambda x: jnp.where(restart[:, None], 0.0, x), state)
+
+
+def time_first(x: Array) -> Array:
+    """[N, T, ...] to [T, N, ...], and back."""
+    return jnp.swapaxes(x, 0, 1)
