@@ -45,12 +45,12 @@ class RunLogger:
         self._lines = self._path.open("a", encoding="utf-8")
         purge = None if resume_step is None else resume_step + 1
         # tensorboardX names its file by the second, and would overwrite that of a run just ended.
-        nanoseconds = f".{time.time_ns() % 10**9:09d}"
+        number = len(list(self.logdir.glob("events.out.tfevents.*")))
         self._writer = SummaryWriter(
             logdir=str(self.logdir),
             purge_step=purge,
             flush_secs=FLUSH_SECONDS,
-            filename_suffix=nanoseconds,
+            filename_suffix=f".{number:04d}",
         )
 
     def _prepare(self, resume_step: int | None) -> None:

@@ -115,6 +115,14 @@ def test_resume_without_a_checkpoint_starts_over(tmp_path: Path) -> None:
     assert [row["a"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [2]
 
 
+def test_resumed_within_a_second_keeps_the_order(tmp_path: Path) -> None:
+    RunLogger(tmp_path).close()
+    for step in range(12):
+        with RunLogger(tmp_path, resume_step=step - 1) as logger:
+            logger.scalars(step, {"a": step})
+    assert curve(tmp_path, "a") == [(step, step) for step in range(12)]
+
+
 def test_an_undamaged_file_is_not_rewritten(tmp_path: Path) -> None:
     with RunLogger(tmp_path) as logger:
         logger.scalars(10, {"a": 10})
