@@ -16,7 +16,8 @@ A bare space is named `image` or `observation`. Read next: `wrappers.py`, `regis
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -24,17 +25,17 @@ from gymnasium import spaces
 _MIN_IMAGE_EDGE = 8  # pixels; smaller uint8 matrices are vectors
 
 
-class Part(Protocol):
+class Part(ABC):
     """One entry of a canonical observation."""
 
-    space: spaces.Box
+    space: spaces.Box[Any]
 
+    @abstractmethod
     def __call__(self, value: Any) -> np.ndarray:
         """The canonical array, of this part's space, for a value of the original space."""
-        ...
 
 
-class ImagePart:
+class ImagePart(Part):
     """An image: channels last, resized by area."""
 
     def __init__(self, source: spaces.Box, size: int) -> None:
@@ -56,7 +57,7 @@ class ImagePart:
         return np.clip(np.rint(resized), 0, 255).astype(np.uint8)
 
 
-class VectorPart:
+class VectorPart(Part):
     """Numbers, as float32 (n,)."""
 
     def __init__(self, source: spaces.Box | spaces.MultiBinary) -> None:
@@ -72,7 +73,7 @@ class VectorPart:
         return np.asarray(value, np.float32).reshape(-1)
 
 
-class OneHotPart:
+class OneHotPart(Part):
     """Categories, each as a one-hot vector, concatenated."""
 
     def __init__(self, source: spaces.Discrete | spaces.MultiDiscrete) -> None:
@@ -162,6 +163,7 @@ def _leaves(
     space: spaces.Space[Any], path: tuple[Any, ...]
 ) -> list[tuple[tuple[Any, ...], spaces.Space[Any]]]:
     """All (path, leaf space) of a nested space, in its own order."""
+    children: list[tuple[Any, spaces.Space[Any]]]
     if isinstance(space, spaces.Dict):
         children = list(space.spaces.items())
     elif isinstance(space, spaces.Tuple):

@@ -28,7 +28,8 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
         """
         super().__init__(env)
         inner = env.action_space
-        camera = inner.spaces.get("camera") if isinstance(inner, spaces.Dict) else None
+        keys = dict(inner.spaces) if isinstance(inner, spaces.Dict) else {}
+        camera = keys.get("camera")
         if not isinstance(camera, spaces.Box):
             raise ValueError(
                 f"expected a Dict action space with a Box named 'camera', received {inner}; "
@@ -39,8 +40,8 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
                 f"expected camera_limit in (0, {float(camera.high.min()):g}] degrees per tick, "
                 f"received {degrees:g}"
             )
-        narrow = spaces.Box(-degrees, degrees, camera.shape, np.float32)
-        self.action_space = spaces.Dict({**inner.spaces, "camera": narrow})
+        keys["camera"] = spaces.Box(-degrees, degrees, camera.shape, np.float32)
+        self.action_space = spaces.Dict(keys)
 
     def action(self, action: Any) -> Any:
         """The same action."""

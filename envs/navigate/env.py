@@ -2,7 +2,8 @@
 
 What it shares with the original: spaces, tick, task constants, rewards. What it leaves out: mobs,
 health, drowning and falling damage, day and night, falling sand, flowing water, drops to pick up
-(dug dirt goes straight to the inventory).
+(dug dirt goes straight to the inventory). What it makes easier: the goal cannot be dug away, swims
+at the surface over deep water, and swimmers can climb banks one block high.
 Read next: `task.py`, `world.py`, `physics.py`, `render.py`.
 """
 
@@ -130,6 +131,11 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def _turn(self, camera: np.ndarray) -> None:
         """Add [Δpitch, Δyaw] degrees; the pitch stops at straight up and straight down."""
         pitch, yaw = float(camera[0]), float(camera[1])
+        if not (abs(pitch) <= 180 and abs(yaw) <= 180):
+            raise ValueError(
+                f"expected camera = [Δpitch, Δyaw] within ±180 degrees, received [{pitch}, {yaw}]; "
+                "clip the action to the action space, and look for NaN in the policy"
+            )
         self.body[P.PITCH] = min(90.0, max(-90.0, self.body[P.PITCH] + pitch))
         self.body[P.YAW] = (self.body[P.YAW] + yaw + 180.0) % 360.0 - 180.0
 

@@ -21,7 +21,10 @@ GRAVITY, AIR_DRAG, GROUND_DRAG = 0.08, 0.98, 0.546  # blocks/tick², 1, 1 (0.6 s
 JUMP, SPRINT_JUMP = 0.42, 0.2  # blocks/tick: upward; forward, when sprinting
 WALK, FLY, SWIM = 0.1, 0.02, 0.02  # blocks/tick² of acceleration on the ground, in air, in water
 SPRINT_FACTOR, SNEAK_FACTOR = 1.3, 0.3
-WATER_DRAG, SINK, PADDLE, CLIMB_OUT = 0.8, 0.02, 0.04, 0.3
+WATER_DRAG, SINK, PADDLE = 0.8, 0.02, 0.04
+CLIMB_OUT = (
+    0.42  # blocks/tick; a jump, so that banks one block high never trap a swimmer (0.3 there)
+)
 
 # Fields of a body: float64 [11].
 X, Y, Z, VX, VY, VZ, YAW, PITCH, ON_GROUND, IN_WATER, COLLIDED = range(11)
@@ -186,12 +189,9 @@ def _touches_water(blocks: np.ndarray, body: np.ndarray) -> bool:
 @numba.njit(cache=True)
 def _can_climb_out(blocks: np.ndarray, body: np.ndarray, before: float) -> bool:
     """Whether a swimmer at the bank would be clear of water and blocks 0.6 higher up."""
-    lift = body[VY] + 0.6 - body[Y] + before
-    x, y, z = body[X], body[Y] + lift, body[Z]
-    yaw = math.radians(body[YAW])
-    x, z = x - 0.2 * math.sin(yaw), z + 0.2 * math.cos(yaw)
-    for cx in range(math.floor(x - 0.3), math.floor(x + 0.3) + 1):
-        for cz in range(math.floor(z - 0.3), math.floor(z + 0.3) + 1):
+    x, y, z, half = body[X], before + body[VY] + 0.6, body[Z], WIDTH / 2 - _EPS
+    for cx in range(math.floor(x - half), math.floor(x + half) + 1):
+        for cz in range(math.floor(z - half), math.floor(z + half) + 1):
             for cy in range(math.floor(y), math.floor(y + TALL) + 1):
                 if block_at(blocks, cx, cy, cz) != B.AIR:
                     return False

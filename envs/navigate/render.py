@@ -6,7 +6,7 @@ Shading: a 16 x 16 texture per face, Minecraft's brightness by face, shade under
 covers the sky, water that shows the ground through it, and fog that ends in the sky's colour.
 
 The functions below `_draw` are pasted into it (`inline`): a call that hands arrays on costs as much
-as ten steps of a ray. All numbers are float32 (`_F`). Read next: `textures.py`.
+as ten steps of a ray. All numbers are float32 (`F32`). Read next: `textures.py`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _WATER_DEPTH = 6.0  # blocks of water, along the ray, that hide what is behind
 _CLOUD_HEIGHT = 96.0  # y, blocks
 _ATLAS, _CLOUDS = texture_atlas(), cloud_map()
 
-_F = np.float32
-_NEVER = _F(1e9)
+F32 = np.float32
+_NEVER = F32(1e9)
 _MASK, _TILE_MASK = SIZE - 1, SIZE // TILE - 1
 _kernel = numba.njit(cache=True, fastmath=True, error_model="numpy")
 _inlined = numba.njit(cache=True, fastmath=True, error_model="numpy", inline="always")
@@ -83,25 +83,26 @@ def _draw(
 ) -> None:
     """Fill the frame, a pixel at a time. The eye moves to the torus' first copy, for float32."""
     size = frame.shape[0]
-    ox, oy, oz = _F(eye_x % SIZE), _F(eye_y), _F(eye_z % SIZE)
-    sine, cosine = _F(math.sin(math.radians(yaw))), _F(math.cos(math.radians(yaw)))
-    dip, flat = _F(math.sin(math.radians(pitch))), _F(math.cos(math.radians(pitch)))
-    scale = _F(2 * math.tan(math.radians(FIELD_OF_VIEW / 2)) / size)
+    ox, oy, oz = F32(eye_x % SIZE), F32(eye_y), F32(eye_z % SIZE)
+    sine, cosine = F32(math.sin(math.radians(yaw))), F32(math.cos(math.radians(yaw)))
+    dip, flat = F32(math.sin(math.radians(pitch))), F32(math.cos(math.radians(pitch)))
+    scale = F32(2 * math.tan(math.radians(FIELD_OF_VIEW / 2)) / size)
     roof = _roof(tile_top, _floor(ox) >> TILE_SHIFT, _floor(oz) >> TILE_SHIFT)
     cell_y = min(max(_floor(oy), 0), HEIGHT - 1)
-    drowned = blocks[_floor(ox) & _MASK, _floor(oz) & _MASK, cell_y] == B.WATER and oy < HEIGHT
+    eye_block = blocks[_floor(ox) & _MASK, _floor(oz) & _MASK, cell_y]
+    drowned = bool(eye_block == B.WATER and oy < HEIGHT)
     for row in range(size):
-        up = scale * (_F(0.5 * size - 0.5) - _F(row))
+        up = scale * (F32(0.5 * size - 0.5) - F32(row))
         ahead, rise = flat + up * dip, up * flat - dip
         for column in range(size):
-            right = scale * (_F(column) - _F(0.5 * size - 0.5))
+            right = scale * (F32(column) - F32(0.5 * size - 0.5))
             dx, dy, dz = -sine * ahead - cosine * right, rise, cosine * ahead - sine * right
-            norm = _F(1) / math.sqrt(dx * dx + dy * dy + dz * dz)
+            norm = F32(1) / math.sqrt(dx * dx + dy * dy + dz * dz)
             dx, dy, dz = dx * norm, dy * norm, dz * norm
             t, t_wet, block, face, x, y, z = _cast(
                 blocks, top, tile_top, roof, ox, oy, oz, dx, dy, dz, drowned
             )
-            red, green, blue = _F(20), _F(48), _F(120)
+            red, green, blue = F32(20), F32(48), F32(120)
             if block != B.AIR:
                 px, py, pz = ox + dx * t, oy + dy * t, oz + dz * t
                 red, green, blue = _lit(top, atlas, block, face, px, py, pz, x, y, z)
@@ -121,14 +122,14 @@ def _draw(
 
 
 @_inlined
-def _roof(tile_top: np.ndarray, tile_x: int, tile_z: int) -> float:
+def _roof(tile_top: np.ndarray, tile_x: int, tile_z: int) -> F32:
     """Height above which nothing is in view: no ray needs to climb further."""
     reach = int(VIEW) // TILE + 1
     highest = 0
     for i in range(tile_x - reach, tile_x + reach + 1):
         for j in range(tile_z - reach, tile_z + reach + 1):
             highest = max(highest, int(tile_top[i & _TILE_MASK, j & _TILE_MASK]))
-    return _F(highest)
+    return F32(highest)
 
 
 @_inlined
@@ -136,15 +137,15 @@ def _cast(
     blocks: np.ndarray,
     top: np.ndarray,
     tile_top: np.ndarray,
-    roof: float,
-    ox: float,
-    oy: float,
-    oz: float,
-    dx: float,
-    dy: float,
-    dz: float,
+    roof: F32,
+    ox: F32,
+    oy: F32,
+    oz: F32,
+    dx: F32,
+    dy: F32,
+    dz: F32,
     drowned: bool,
-) -> tuple[float, float, int, int, int, int, int]:
+) -> tuple[F32, F32, int, int, int, int, int]:
     """Follow one ray, tile by tile, to the first solid block.
 
     Args:
@@ -160,23 +161,23 @@ def _cast(
     step_x, step_z = (1 if dx > 0 else -1), (1 if dz > 0 else -1)
     lead_x, lead_z = (1 if dx > 0 else 0), (1 if dz > 0 else 0)
     tile_x, tile_z = _floor(ox) >> TILE_SHIFT, _floor(oz) >> TILE_SHIFT
-    exit_x = (_F((tile_x + lead_x) * TILE) - ox) * inv_x
-    exit_z = (_F((tile_z + lead_z) * TILE) - oz) * inv_z
-    t, limit = _F(0), _F(VIEW)
+    exit_x = (F32((tile_x + lead_x) * TILE) - ox) * inv_x
+    exit_z = (F32((tile_z + lead_z) * TILE) - oz) * inv_z
+    t, limit = F32(0), F32(VIEW)
     if dy > 0:
         limit = min(limit, (roof - oy) / dy)
     t_hit, t_wet, block, face, x, y, z = _NEVER, _NEVER, B.AIR, 0, 0, 0, 0
     while t < limit and block == B.AIR:
         t_out = min(min(exit_x, exit_z), limit)
-        cover = _F(tile_top[tile_x & _TILE_MASK, tile_z & _TILE_MASK])
+        cover = F32(tile_top[tile_x & _TILE_MASK, tile_z & _TILE_MASK])
         if min(oy + dy * t, oy + dy * t_out) < cover:
             x = _inside(_floor(ox + dx * t), tile_x)
             z = _inside(_floor(oz + dz * t), tile_z)
-            next_x, next_z = (_F(x + lead_x) - ox) * inv_x, (_F(z + lead_z) - oz) * inv_z
+            next_x, next_z = (F32(x + lead_x) - ox) * inv_x, (F32(z + lead_z) - oz) * inv_z
             while t < t_out and block == B.AIR:
                 t_next = min(next_x, next_z)
                 cover_y = int(top[x & _MASK, z & _MASK])
-                if min(oy + dy * t, oy + dy * t_next) < _F(cover_y):
+                if min(oy + dy * t, oy + dy * t_next) < F32(cover_y):
                     t_hit, t_wet, block, face, y = _scan(
                         blocks, x, z, cover_y, t, t_next, t_wet, face, oy, dy, drowned
                     )
@@ -184,17 +185,17 @@ def _cast(
                     across = next_x < next_z
                     x += step_x if across else 0
                     z += 0 if across else step_z
-                    next_x += abs(inv_x) if across else _F(0)
-                    next_z += _F(0) if across else abs(inv_z)
+                    next_x += abs(inv_x) if across else F32(0)
+                    next_z += F32(0) if across else abs(inv_z)
                     face = 0 if across else 2
                     t = t_next
-            limit = min(limit, t_wet + _F(_WATER_DEPTH))
+            limit = min(limit, t_wet + F32(_WATER_DEPTH))
         across = exit_x < exit_z
         tile_x += step_x if across else 0
         tile_z += 0 if across else step_z
         face = face if block != B.AIR else (0 if across else 2)
-        exit_x += _F(TILE) * abs(inv_x) if across else _F(0)
-        exit_z += _F(0) if across else _F(TILE) * abs(inv_z)
+        exit_x += F32(TILE) * abs(inv_x) if across else F32(0)
+        exit_z += F32(0) if across else F32(TILE) * abs(inv_z)
         t = t_out
     return t_hit, t_wet, block, face, x, y, z
 
@@ -205,14 +206,14 @@ def _scan(
     x: int,
     z: int,
     cover: int,
-    t: float,
-    t_next: float,
-    t_wet: float,
+    t: F32,
+    t_next: F32,
+    t_wet: F32,
     face: int,
-    oy: float,
-    dy: float,
+    oy: F32,
+    dy: F32,
     drowned: bool,
-) -> tuple[float, float, int, int, int]:
+) -> tuple[F32, F32, int, int, int]:
     """Follow the ray through one column, from t to t_next. Returns (t, t_wet, block, face, y)."""
     y, last = _floor(oy + dy * t), _floor(oy + dy * t_next)
     rise = 1 if dy > 0 else -1
@@ -225,7 +226,7 @@ def _scan(
         block = int(blocks[x & _MASK, z & _MASK, y])
         if block != B.AIR:
             if enter == 1:
-                t_hit = (_F(y + (1 - rise) // 2) - oy) / dy
+                t_hit = (F32(y + (1 - rise) // 2) - oy) / dy
             if block != B.WATER:
                 break
             if not drowned:
@@ -237,18 +238,18 @@ def _scan(
 
 
 @_inlined
-def _floor(value: float) -> int:
+def _floor(value: F32) -> int:
     """Largest integer not above the value, without the call into libm that math.floor makes."""
     whole = int(value)
-    return whole - 1 if value < _F(whole) else whole
+    return whole - 1 if value < F32(whole) else whole
 
 
 @_inlined
-def _inverse(component: float) -> float:
+def _inverse(component: F32) -> F32:
     """1 / component, finite where the ray runs along the other axis."""
-    small = abs(component) < _F(1e-6)
-    sign = _F(1) if component > 0 else _F(-1)
-    return sign / (_F(1e-6) if small else abs(component))
+    small = abs(component) < F32(1e-6)
+    sign = F32(1) if component > 0 else F32(-1)
+    return sign / (F32(1e-6) if small else abs(component))
 
 
 @_inlined
@@ -258,42 +259,42 @@ def _inside(cell: int, tile: int) -> int:
 
 
 @_inlined
-def _fog(t: float, drowned: bool) -> float:
+def _fog(t: F32, drowned: bool) -> F32:
     """Share of the distant colour at distance t, 0 to 1."""
-    start, end = (_F(0), _F(_DROWNED_VIEW)) if drowned else (_F(_FOG_START), _F(VIEW))
-    share = min(_F(1), max(_F(0), (t - start) / (end - start)))
+    start, end = (F32(0), F32(_DROWNED_VIEW)) if drowned else (F32(_FOG_START), F32(VIEW))
+    share = min(F32(1), max(F32(0), (t - start) / (end - start)))
     return share if drowned else share * share
 
 
 @_inlined
 def _sky(
     clouds: np.ndarray,
-    ox: float,
-    oy: float,
-    oz: float,
-    dx: float,
-    dy: float,
-    dz: float,
+    ox: F32,
+    oy: F32,
+    oz: F32,
+    dx: F32,
+    dy: F32,
+    dz: F32,
     drowned: bool,
-) -> tuple[float, float, float]:
+) -> tuple[F32, F32, F32]:
     """What lies at the end of a ray: deep water, or a day sky with a square sun and clouds."""
-    height = min(_F(1), max(_F(0), dy * _F(1.6)))
+    height = min(F32(1), max(F32(0), dy * F32(1.6)))
     red, green, blue = (
-        _F(196) - _F(92) * height,
-        _F(218) - _F(62) * height,
-        _F(255) - _F(8) * height,
+        F32(196) - F32(92) * height,
+        F32(218) - F32(62) * height,
+        F32(255) - F32(8) * height,
     )
     if drowned:
-        red, green, blue = _F(14), _F(40), _F(110)
-    elif dy > _F(0.08):
-        far = (_F(_CLOUD_HEIGHT) - oy) / dy
-        cell = _F(CLOUD_CELLS / SIZE)
+        red, green, blue = F32(14), F32(40), F32(110)
+    elif dy > F32(0.08):
+        far = (F32(_CLOUD_HEIGHT) - oy) / dy
+        cell = F32(CLOUD_CELLS / SIZE)
         i, j = _floor((ox + dx * far) * cell), _floor((oz + dz * far) * cell)
         share = clouds[i & (CLOUD_CELLS - 1), j & (CLOUD_CELLS - 1)]
-        share *= min(_F(0.8), (dy - _F(0.08)) * _F(4))
-        red, green = red + (_F(250) - red) * share, green + (_F(252) - green) * share
-        if abs(dx + _F(0.5)) < _F(0.06) and abs(dz - _F(0.44)) < _F(0.06):
-            red, green, blue = _F(255), _F(250), _F(205)
+        share *= min(F32(0.8), (dy - F32(0.08)) * F32(4))
+        red, green = red + (F32(250) - red) * share, green + (F32(252) - green) * share
+        if abs(dx + F32(0.5)) < F32(0.06) and abs(dz - F32(0.44)) < F32(0.06):
+            red, green, blue = F32(255), F32(250), F32(205)
     return red, green, blue
 
 
@@ -303,47 +304,47 @@ def _lit(
     atlas: np.ndarray,
     block: int,
     face: int,
-    px: float,
-    py: float,
-    pz: float,
+    px: F32,
+    py: F32,
+    pz: F32,
     x: int,
     y: int,
     z: int,
-) -> tuple[float, float, float]:
+) -> tuple[F32, F32, F32]:
     """Texture at the point hit, times the face's brightness and the shade of what covers it."""
-    front_x, front_z, side, light = x, z, SIDE, _F(0.82)
-    u, v = px - _F(x), _F(y + 1) - py
+    front_x, front_z, side, light = x, z, SIDE, F32(0.82)
+    u, v = px - F32(x), F32(y + 1) - py
     if face == 1:
-        above = py > _F(y) + _F(0.5)
-        side, light = (TOP, _F(1)) if above else (BOTTOM, _F(0.5))
-        v = pz - _F(z)
+        above = py > F32(y) + F32(0.5)
+        side, light = (TOP, F32(1)) if above else (BOTTOM, F32(0.5))
+        v = pz - F32(z)
     elif face == 0:
-        light, u = _F(0.64), pz - _F(z)
-        front_x = x - 1 if px < _F(x) + _F(0.5) else x + 1
+        light, u = F32(0.64), pz - F32(z)
+        front_x = x - 1 if px < F32(x) + F32(0.5) else x + 1
     else:
-        front_z = z - 1 if pz < _F(z) + _F(0.5) else z + 1
+        front_z = z - 1 if pz < F32(z) + F32(0.5) else z + 1
     if int(top[front_x & _MASK, front_z & _MASK]) > y + 1 and side != BOTTOM:
-        light *= _F(0.66)
+        light *= F32(0.66)
     if block == B.GOAL:
-        light = max(light, _F(0.85))
-    i = min(max(int(v * _F(TEXELS)), 0), TEXELS - 1)
-    j = min(max(int(u * _F(TEXELS)), 0), TEXELS - 1)
+        light = max(light, F32(0.85))
+    i = min(max(int(v * F32(TEXELS)), 0), TEXELS - 1)
+    j = min(max(int(u * F32(TEXELS)), 0), TEXELS - 1)
     return (
-        _F(atlas[block, side, i, j, 0]) * light,
-        _F(atlas[block, side, i, j, 1]) * light,
-        _F(atlas[block, side, i, j, 2]) * light,
+        F32(atlas[block, side, i, j, 0]) * light,
+        F32(atlas[block, side, i, j, 1]) * light,
+        F32(atlas[block, side, i, j, 2]) * light,
     )
 
 
 @_inlined
 def _through_water(
-    atlas: np.ndarray, red: float, green: float, blue: float, px: float, pz: float, depth: float
-) -> tuple[float, float, float]:
+    atlas: np.ndarray, red: F32, green: F32, blue: F32, px: F32, pz: F32, depth: F32
+) -> tuple[F32, F32, F32]:
     """The colour behind `depth` blocks of water whose surface is pierced at (px, pz)."""
-    i, j = _floor(px * _F(4)) & (TEXELS - 1), _floor(pz * _F(4)) & (TEXELS - 1)
-    body = min(_F(0.94), _F(0.5) + depth * _F(0.08))
+    i, j = _floor(px * F32(4)) & (TEXELS - 1), _floor(pz * F32(4)) & (TEXELS - 1)
+    body = min(F32(0.94), F32(0.5) + depth * F32(0.08))
     return (
-        red + (_F(atlas[B.WATER, TOP, i, j, 0]) - red) * body,
-        green + (_F(atlas[B.WATER, TOP, i, j, 1]) - green) * body,
-        blue + (_F(atlas[B.WATER, TOP, i, j, 2]) - blue) * body,
+        red + (F32(atlas[B.WATER, TOP, i, j, 0]) - red) * body,
+        green + (F32(atlas[B.WATER, TOP, i, j, 1]) - green) * body,
+        blue + (F32(atlas[B.WATER, TOP, i, j, 2]) - blue) * body,
     )

@@ -86,7 +86,7 @@ def _terrain(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
     coast = smoothstep(land, 0.0, 0.35)
     rise = smoothstep(hilly, -0.15, 0.55) * coast
-    relief = SEA + 1.2 + coast * (2.2 + 1.3 * rough) + rise * (9 + 6.5 * ridge)
+    relief = SEA + 0.3 + coast * (3.1 + 1.3 * rough) + rise * (9 + 6.5 * ridge)
     sea_floor = SEA - 1 - 8 * smoothstep(-land, 0.0, 0.6)
     shoal = smoothstep(islands, -0.1, 0.35) * smoothstep(-land, 0.1, 0.3)
     sea_floor += shoal * (SEA + 3.2 + rough - sea_floor)

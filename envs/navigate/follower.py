@@ -1,0 +1,183 @@
+"""A scripted player of Navigate, for reference: follows the compass, then looks for the goal.
+
+It sees what an agent sees (the picture and the needle, no positions) and keeps within 15 degrees
+of turning per tick. What it does, in order of precedence:
+
+1. seek: the goal's cyan is in the picture: walk towards it;
+2. free itself: the picture has not changed although it walks: dig ahead, then try another way;
+3. search: the needle swung round, so the compass target is here and the goal 8 to 11 blocks off:
+   look all round, then walk a circle round the target, wider each time;
+4. follow: turn to the needle and run.
+
+It runs and jumps all the time, which is how one swims and climbs here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from envs.navigate.env import KEYS
+from envs.navigate.render import FIELD_OF_VIEW
+
+MAX_TURN = 15.0  # degrees per tick
+_LOOK_DOWN = 8.0  # degrees of pitch while walking
+_ARRIVED_AFTER = 12  # ticks of facing the needle before its swing counts as arrival
+_SPIN = 40  # ticks to look all round at 10 degrees per tick
+_OUT = 34  # ticks to walk from the target to where the goal may be
+_CIRCLE = 260  # ticks to walk round the target at that distance
+_MEMORY = 25  # ticks to keep going towards a goal that has left the picture
+_PATIENCE = 350  # ticks of following the needle without arriving, until it tries another way
+_STILL = 2.0  # mean change of the picture (of 255) below which it counts as the same
+
+
+class CompassFollower:
+    """A policy for one `NavigateEnv`: `action = follower(obs)`; `reset()` between episodes."""
+
+    def __init__(self, seed: int) -> None:
+        """`seed` decides which way it turns when stuck."""
+        self.rng = np.random.default_rng(seed)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        self.pitch = 0.0
+        self.plan: deque[tuple[str, float, int]] = deque()  # (what, degrees, ticks left)
+        self.aligned = 0
+        self.rounds = 0
+        self.followed = 0
+        self.since_goal = _MEMORY
+        self.walked = 0
+        self.past: deque[np.ndarray] = deque(maxlen=26)
+
+    def __call__(self, obs: dict[str, Any]) -> dict[str, Any]:
+        """The action for an observation of `NavigateEnv`."""
+        angle, pov = float(obs["compass"]["angle"]), obs["pov"]
+        stuck = self._is_stuck(pov)
+        bearing = goal_bearing(pov)
+        if bearing is not None:
+            return self._seek(bearing, stuck)
+        if self.plan:
+            return self._follow_plan(angle)
+        if stuck:
+            self._plan_escape()
+            return self._follow_plan(angle)
+        if self.since_goal < _MEMORY:
+            self.since_goal += 1
+            return self._act(0.0, _LOOK_DOWN)
+        return self._approach(angle)
+
+    def _approach(self, angle: float) -> dict[str, Any]:
+        """Run after the needle; plan a search when it swings round."""
+        self.followed += 1
+        if self.followed > _PATIENCE:
+            self._plan_detour()
+            return self._follow_plan(angle)
+        if abs(angle) < 35:
+            self.aligned += 1
+        elif abs(angle) > 90 and self.aligned >= _ARRIVED_AFTER:
+            self._plan_search()
+            return self._follow_plan(angle)
+        return self._act(0.25 * angle, _LOOK_DOWN, run=abs(angle) < 60)
+
+    def _seek(self, bearing: tuple[float, float], stuck: bool) -> dict[str, Any]:
+        """Walk towards the goal at (right, down) degrees from the middle of the picture."""
+        self.since_goal = 0
+        if stuck and not self.plan:
+            self._plan_escape()
+        if self.plan and self.plan[0][0] in ("dig", "away"):
+            return self._follow_plan(0.0)
+        self.plan.clear()
+        right, down = bearing
+        pitch = float(np.clip(self.pitch + down, -40, 40))
+        return self._act(0.5 * right, pitch, run=abs(right) < 20)
+
+    def _plan_search(self) -> None:
+        """Look all round, walk out, walk round; the other way and wider in the next round."""
+        self.aligned = self.followed = 0
+        side = 90.0 if self.rounds % 2 else -90.0
+        wider = 1 + 0.25 * (self.rounds % 4)
+        self.plan.append(("spin", 10.0, _SPIN))
+        self.plan.append(("walk", 0.0, int(_OUT * wider)))
+        self.plan.append(("circle", side, int(_CIRCLE * wider)))
+        self.rounds += 1
+
+    def _plan_detour(self) -> None:
+        """Walk a longer way in a random direction."""
+        self.followed = 0
+        self.plan.append(("away", float(self.rng.uniform(-150, 150)), 1))
+        self.plan.append(("away", 0.0, int(self.rng.integers(30, 120))))
+
+    def _plan_escape(self) -> None:
+        """Dig at head height, at foot height, then walk off to one side."""
+        self.past.clear()
+        side = float(self.rng.choice((-1, 1)) * self.rng.uniform(50, 120))
+        steps = [("dig", 0.0, 22), ("dig", 50.0, 22), ("away", side, 1), ("away", 0.0, 30)]
+        self.plan.extendleft(reversed(steps[2 * int(self.rng.random() < 0.5) :]))
+
+    def _follow_plan(self, angle: float) -> dict[str, Any]:
+        """One tick of the first step of the plan."""
+        what, degrees, ticks = self.plan.popleft()
+        if what == "away" and abs(degrees) > MAX_TURN:
+            turn = float(np.copysign(MAX_TURN, degrees))
+            self.plan.appendleft((what, degrees - turn, ticks))
+            return self._act(turn, _LOOK_DOWN, run=False)
+        if ticks > 1:
+            self.plan.appendleft((what, degrees, ticks - 1))
+        if what == "dig":
+            return self._act(0.0, degrees, run=False, attack=True)
+        if what == "spin":
+            return self._act(degrees, _LOOK_DOWN + 6, run=False)
+        if what == "circle":
+            off = (angle - degrees + 180) % 360 - 180
+            return self._act(0.25 * off, _LOOK_DOWN)
+        return self._act(degrees, _LOOK_DOWN)
+
+    def _act(
+        self, turn: float, pitch: float, run: bool = True, attack: bool = False
+    ) -> dict[str, Any]:
+        """Keys and camera: turn by `turn` degrees, look towards `pitch`, run and jump or stand."""
+        action: dict[str, Any] = dict.fromkeys(KEYS, 0)
+        tilt = float(np.clip(pitch - self.pitch, -MAX_TURN, MAX_TURN))
+        self.pitch += tilt
+        turn = float(np.clip(turn, -MAX_TURN, MAX_TURN))
+        action["camera"] = np.array((tilt, turn), np.float32)
+        action["place"] = 0
+        action["forward"] = action["sprint"] = int(run)
+        action["jump"] = int(not attack)
+        action["attack"] = int(attack)
+        self.walked = self.walked + 1 if run and abs(turn) < 2 else 0
+        return action
+
+    def _is_stuck(self, pov: np.ndarray) -> bool:
+        """Whether a picture seen 8 to 26 ticks ago (a jump takes 12) comes back while walking."""
+        small = pov[::2, ::2].astype(np.int16)
+        if not self.walked:
+            self.past.clear()
+        self.past.append(small)
+        if self.walked < 26:
+            return False
+        older = [np.abs(small - past).mean() for past in list(self.past)[:-8]]
+        return bool(min(older) < _STILL)
+
+
+def goal_bearing(pov: np.ndarray) -> tuple[float, float] | None:
+    """Where the goal's cyan is in a picture.
+
+    Args:
+      pov: uint8 [size, size, 3] RGB.
+    Returns:
+      (right, down) in degrees from the middle, or None where fewer than 2 pixels match.
+    """
+    red, green, blue = (pov[..., channel].astype(np.int16) for channel in range(3))
+    match = (green > 90) & (2 * green > 3 * red) & (10 * blue > 8 * green) & (8 * blue < 9 * green)
+    rows, columns = np.nonzero(match)
+    if len(rows) < 2:
+        return None
+    half = len(pov) / 2
+    scale = np.tan(np.radians(FIELD_OF_VIEW / 2)) / half
+    right = np.degrees(np.arctan(scale * (columns.mean() - half + 0.5)))
+    down = np.degrees(np.arctan(scale * (rows.mean() - half + 0.5)))
+    return float(right), float(down)
