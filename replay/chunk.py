@@ -133,10 +133,20 @@ def map_chunk(path: Path, chunk: Chunk, dtype: np.dtype) -> tuple[np.ndarray, mm
 
     What `np.load(mmap_mode="r")` gives, without reading again the header that was checked.
     """
-    with open(path, "rb") as file:
-        mapping = mmap.mmap(file.fileno(), chunk.size, access=mmap.ACCESS_READ)
+    file = os.open(path, os.O_RDONLY)
+    try:
+        mapping = mmap.mmap(file, chunk.size, access=mmap.ACCESS_READ)
+    finally:
+        os.close(file)
     offset = chunk.size - chunk.steps * dtype.itemsize
     return np.ndarray((chunk.steps,), dtype, buffer=mapping, offset=offset), mapping
+
+
+def advise(mapping: mmap.mmap, start: int, stop: int) -> None:
+    """Let the kernel begin to read bytes start..stop-1 of a mapping, where it takes such hints."""
+    if hasattr(mmap, "MADV_WILLNEED"):
+        start -= start % mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_WILLNEED, start, stop - start)
 
 
 def _plain_type(name: str, dtype: str) -> np.dtype:

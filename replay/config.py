@@ -20,7 +20,7 @@ class ReplayConfig:
     """Cap in GB (1e9 bytes) on disk."""
     chunk_steps: int = 128
     """Environment steps per file: what one stream can lose when the process is killed."""
-    open_maps: int = 256
+    open_maps: int = 128
     """Files kept mapped at once for reading; each holds one file descriptor."""
 
     def __post_init__(self) -> None:

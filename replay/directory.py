@@ -180,6 +180,6 @@ def _check_empty(path: Path) -> None:
     chunks = path / "chunks"
     if names - _OURS - {TEMPORARY + "store.json"} or (chunks.is_dir() and any(chunks.iterdir())):
         raise ValueError(
-            f"replay directory {path}: expected a store or an empty directory, received "
-            f"{sorted(names)[:5]} without store.json; choose another directory, or restore store.json"
+            f"replay directory {path}: expected a store or nothing there, received "
+            f"{sorted(names)[:5]} without store.json; choose another directory, or restore it"
         )

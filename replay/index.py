@@ -75,6 +75,11 @@ class Index:
         """How many episodes have sealed steps."""
         return len(self._episodes)
 
+    @property
+    def broken(self) -> int:
+        """How many segments lack the chunk before their first."""
+        return int((~self._whole).sum())
+
     def oldest(self, keep: Container[int]) -> int | None:
         """The oldest episode that is neither in `keep` nor the newest; None if there is none."""
         newest = self._segments[-1].key[0] if self._segments else -1

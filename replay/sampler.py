@@ -12,14 +12,13 @@ fills up to a multiple of the stride, and another episode is packed from its fir
 window of the top level mixes two episodes. `mask` is 0 where no real step is. Source: DESIGN §2.
 """
 
-import mmap
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from replay.index import Segment
-from replay.store import ReplayStore
+from replay.store import EpisodeGone, ReplayStore
 
 REQUIRED = ("action", "action_mask", "reward", "terminal", "is_first")
 
@@ -75,14 +74,16 @@ class SequenceSampler:
         Raises:
           ValueError: if the store has no sealed step.
         """
-        with self._store.lock:
-            runs = [run for row in range(self._batch) for run in self._draw_row(row)]
-            parts = [part for run in runs for part in self._open(run)]
+        runs, parts = self._locate()
         flat = self._empty()
-        for row, at, records, _ in parts:
+        for row, at, records in parts:
             self._copy(flat, row, at, records)
         self._pad(flat, runs)
         return self._nested(flat)
+
+    def draw(self) -> list[Run]:
+        """Where the next batch lies, row by row in order of slots; nothing is read."""
+        return [run for row in range(self._batch) for run in self._draw_row(row)]
 
     def state(self) -> dict[str, Any]:
         """The state of the draws, for JSON."""
@@ -100,6 +101,16 @@ class SequenceSampler:
                 f"received {state['shape']}; keep these sizes, or start from a new seed"
             )
         self._rng.bit_generator.state = state["rng"]
+
+    def _locate(self) -> tuple[list[Run], list[tuple[int, int, np.ndarray]]]:
+        """The runs of one batch, and their (row, slot, mapped records) pieces."""
+        while True:
+            with self._store.lock:
+                runs = self.draw()
+                try:
+                    return runs, [part for run in runs for part in self._open(run)]
+                except EpisodeGone:
+                    continue  # the store has forgotten it: draw anew
 
     def _shape(self) -> list[int]:
         return [self._batch, self._length, self._stride]
@@ -128,12 +139,11 @@ class SequenceSampler:
     def _whole_windows(self, steps: int) -> int:
         return -(-steps // self._stride) * self._stride
 
-    def _open(self, run: Run) -> Iterator[tuple[int, int, np.ndarray, mmap.mmap]]:
-        """(row, slot, records, mapping) of each contiguous piece of a run."""
+    def _open(self, run: Run) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(row, slot, mapped records) of each contiguous piece of a run."""
         at = run.at
         for chunk, first, end in run.segment.pieces(run.start, run.stop):
-            records, mapping = self._store.open_chunk(chunk)
-            yield run.row, at, records[first:end], mapping
+            yield run.row, at, self._store.read(chunk, first, end)
             at += end - first
 
     def _empty(self) -> dict[str, np.ndarray]:

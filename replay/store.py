@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from replay.chunk import CUT, END, MORE, Chunk, Field, map_chunk, record_dtype
+from replay.chunk import CUT, END, MORE, Chunk, Field, advise, map_chunk, record_dtype
 from replay.config import ReplayConfig, estimate, free_bytes, size_at_capacity, standard_fields
 from replay.directory import StoreDirectory, read_fields
 from replay.index import Index
@@ -23,6 +23,10 @@ from replay.index import Index
 __all__ = ["Field", "ReplayConfig", "ReplayStore", "estimate", "read_fields", "standard_fields"]
 
 _log = logging.getLogger(__name__)
+
+
+class EpisodeGone(Exception):
+    """An episode's file vanished after opening: evicted by the writer, if we only read."""
 
 
 class _Stream:
@@ -43,7 +47,8 @@ class ReplayStore:
       directory: a store, or absent or empty to create one.
       fields: of every record; `is_first` (bool scalar) must be one.
       config: sizes; may differ from those of an earlier opening.
-      read_only: take no lock and change nothing; bad files are skipped and named.
+      read_only: take no lock and change nothing; bad files are skipped and named, and what a
+        writer seals later is not seen.
     Raises:
       ValueError: other fields than those stored, a directory of something else, a second writer.
     """
@@ -62,6 +67,7 @@ class ReplayStore:
                 f"{self.fields.get('is_first')}; add it (`standard_fields` does)"
             )
         self.config, self.dtype = config, record_dtype(self.fields)
+        self._types = {name: self.dtype[name].base for name in self.fields}
         self.lock = threading.RLock()  # guards all that follows; the sampler draws under it
         self.index = Index()
         self._streams: dict[int, _Stream] = {}
@@ -129,7 +135,7 @@ class ReplayStore:
                 while self._streams:
                     self._seal(self._streams.popitem()[1], CUT)
             finally:
-                self._maps.clear()
+                self.close_maps()
                 self._files.release()
 
     def __enter__(self) -> "ReplayStore":
@@ -138,19 +144,48 @@ class ReplayStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def open_chunk(self, chunk: Chunk) -> tuple[np.ndarray, mmap.mmap]:
-        """(records [steps], mapping) of a sealed chunk; the least recently used ones are closed."""
+    def read(self, chunk: Chunk, first: int, end: int) -> np.ndarray:
+        """Steps first..end-1 of a sealed chunk, mapped and not copied; their reading in begins.
+
+        The map stays readable while the array lives, though the episode be evicted.
+
+        Raises:
+          EpisodeGone: if the file has vanished; the episode is then forgotten.
+        """
         with self.lock:
-            if chunk not in self._maps:
-                self._maps[chunk] = map_chunk(self._files.chunks / chunk.name, chunk, self.dtype)
-            self._maps.move_to_end(chunk)
-            while len(self._maps) > self.config.open_maps:
-                self._maps.popitem(last=False)
-            return self._maps[chunk]
+            records, mapping = self._map(chunk)
+        start = chunk.size - (chunk.steps - first) * self.dtype.itemsize
+        advise(mapping, start, start + (end - first) * self.dtype.itemsize)
+        return records[first:end]
+
+    def _map(self, chunk: Chunk) -> tuple[np.ndarray, mmap.mmap]:
+        """(records [steps], mapping); the least recently used maps are closed."""
+        if chunk not in self._maps:
+            path = self._files.chunks / chunk.name
+            try:
+                self._maps[chunk] = map_chunk(path, chunk, self.dtype)
+            except FileNotFoundError as error:
+                self.index.remove(chunk.episode)
+                _log.warning("replay: %s has vanished; its episode is left out", path)
+                raise EpisodeGone(chunk.episode) from error
+        self._maps.move_to_end(chunk)
+        while len(self._maps) > self.config.open_maps:
+            self._maps.popitem(last=False)
+        return self._maps[chunk]
+
+    def close_maps(self) -> None:
+        """Close the files mapped for reading; they are opened again when needed."""
+        with self.lock:
+            self._maps.clear()
 
     def _load(self) -> None:
         for chunk in self._files.load():
             self.index.add(chunk)
+        if self.index.broken:
+            _log.warning(
+                "replay: %d stretches of episodes lack what came before; each is used by itself",
+                self.index.broken,
+            )
         self._next_episode = self._files.next_episode()
         self._evict()
         size = size_at_capacity(self.fields, self.config)[1]
@@ -171,7 +206,8 @@ class ReplayStore:
         values = {name: np.asarray(record[name]) for name in self.fields}
         for name, (shape, dtype) in self.fields.items():
             value = values[name]
-            if value.shape != shape or not np.can_cast(value.dtype, dtype, "same_kind"):
+            fits = np.can_cast(value.dtype, self._types[name], "same_kind")
+            if value.shape != shape or not fits:
                 raise ValueError(
                     f"replay record: expected {name!r} as {dtype} {shape}, received {value.dtype} "
                     f"{value.shape}; convert it, or change the store's fields"

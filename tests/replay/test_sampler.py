@@ -1,0 +1,259 @@
+"""Sequences: a slow twin, the rules of packing and padding by hand, and uniform starts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from replay import ReplayConfig, ReplayStore, SequenceSampler
+
+
+def stretches(world, path):
+    """[(records, whole)] of every contiguous stretch of an episode, read from the files alone."""
+    found = []
+    for file in sorted((path / "chunks").iterdir()):
+        episode, number = int(file.name[1:9]), int(file.name[11:16])
+        records = list(np.load(file, allow_pickle=False))
+        if found and found[-1][0] == (episode, number - 1):
+            found[-1] = ((episode, number), found[-1][1] + records, found[-1][2])
+        else:
+            found.append(((episode, number), records, number == 0))
+    return [(records, whole) for _, records, whole in found]
+
+
+def draw(episodes, rng):
+    """(records, frame) of a step drawn uniformly, by counting."""
+    step = int(rng.integers(sum(len(records) for records in episodes)))
+    for records in episodes:
+        if step < len(records):
+            return records, step
+        step -= len(records)
+    raise AssertionError
+
+
+def slow_row(data, length, stride, rng):
+    """One sequence as a list of (record or None, mask), one step at a time, from DESIGN §2."""
+    records, frame = draw([records for records, _ in data], rng)
+    first = frame - (stride - 1)
+    row = [(records[t], 1) if t >= 0 else (None, 0) for t in range(first, frame)]
+    while True:
+        while frame < len(records) and len(row) < stride - 1 + length:
+            row.append((records[frame], 1))
+            frame += 1
+        while (len(row) - (stride - 1)) % stride:
+            row.append((records[-1], 0))
+        if len(row) == stride - 1 + length:
+            return row
+        whole = [records for records, whole in data if whole]
+        if not whole:
+            return row + [(records[-1], 0)] * (stride - 1 + length - len(row))
+        records, frame = draw(whole, rng)[0], 0
+
+
+def slow_field(rows, name, shape):
+    """[B, T, ...] of one field: zero where the mask is, but for an absorbing observation."""
+    out = np.zeros((len(rows), len(rows[0]), *shape))
+    for b, row in enumerate(rows):
+        for t, (record, mask) in enumerate(row):
+            if record is not None and (mask or name.startswith("obs/")):
+                out[b, t] = record[name]
+    return out
+
+
+@pytest.mark.parametrize(("length", "stride"), [(1, 1), (16, 1), (12, 4), (32, 8), (40, 2), (6, 6)])
+@pytest.mark.parametrize("holes", [False, True])
+def test_the_sampler_equals_a_slow_plain_loop(tmp_path, world, length, stride, holes):
+    world.filled(tmp_path, [1, 2, 3, 5, 8, 13, 21, 34]).close()
+    if holes:
+        for pattern in ("e00000007-c00003*", "e00000006-c00000*", "e00000004-c00001*"):
+            next((tmp_path / "chunks").glob(pattern)).unlink()
+    store, rng = world.open(tmp_path), np.random.default_rng(3)
+    data = stretches(world, tmp_path)
+    sampler = SequenceSampler(store, batch=5, length=length, stride=stride, seed=3)
+    for _ in range(6):
+        batch = sampler.sample()
+        rows = [slow_row(data, length, stride, rng) for _ in range(5)]
+        np.testing.assert_array_equal(batch["mask"], [[m for _, m in row] for row in rows])
+        flat = {f"obs/{k}": v for k, v in batch["obs"].items()} | batch
+        for name, (shape, dtype) in world.fields.items():
+            assert flat[name].dtype == dtype and flat[name].flags.c_contiguous
+            np.testing.assert_array_equal(flat[name], slow_field(rows, name, shape), name)
+
+
+def test_keys_shapes_and_types(tmp_path, world):
+    sampler = SequenceSampler(world.filled(tmp_path, [30]), batch=3, length=8, stride=4, seed=0)
+    batch = sampler.sample()
+    keys = {"obs", "action", "action_mask", "reward", "terminal", "is_first", "mask"}
+    assert batch.keys() == keys and batch["obs"].keys() == {"image", "id"}
+    assert batch["obs"]["image"].shape == (3, 11, 4, 4, 3)
+    assert batch["mask"].dtype == np.float32 and batch["is_first"].dtype == bool
+
+
+def rows_by_start(store, length, stride):
+    """{frame at slot `lead`: its row} of a store with one episode."""
+    batch = SequenceSampler(store, batch=200, length=length, stride=stride, seed=0).sample()
+    flat = batch | {"step": batch["obs"]["id"][..., 1]}
+    return {
+        int(flat["step"][row, stride - 1]): {k: v[row] for k, v in flat.items() if k != "obs"}
+        for row in range(200)
+    }
+
+
+def test_packing_and_padding_by_hand(tmp_path, world):
+    """One episode of 3 steps that ends in a terminal; length 8, stride 4, so 3 slots of lead-in."""
+    rows = rows_by_start(world.filled(tmp_path, [3]), length=8, stride=4)
+    assert rows.keys() == {0, 1, 2}
+    row = rows[1]  # . . 0 | 1 2 _ _ | 0 1 2 _
+    assert row["mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0]
+    assert row["step"].tolist() == [0, 0, 0, 1, 2, 2, 2, 0, 1, 2, 2]
+    assert row["reward"].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 1, 2, 0]
+    assert row["terminal"].tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+    assert row["is_first"].tolist() == [0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]
+    assert row["action"][:, 1].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 1, 2, 0]
+    assert row["action_mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0]
+    assert rows[0]["mask"].tolist() == [0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0]
+    assert rows[0]["is_first"].tolist() == [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]
+    assert rows[2]["mask"].tolist() == [0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0]
+
+
+def test_every_phase_of_the_clock_is_a_start(tmp_path, world):
+    rows = rows_by_start(world.filled(tmp_path, [12]), length=4, stride=4)
+    assert sorted(rows) == list(range(12))
+    for start, row in rows.items():  # the lead-in holds what came before, as far as it goes
+        known = min(3, start)
+        assert row["mask"][:3].tolist() == [0] * (3 - known) + [1] * known
+        assert row["step"][3 - known : 4].tolist() == list(range(start - known, start + 1))
+        assert row["is_first"].sum() == (start < 4)
+
+
+def test_without_a_terminal_the_end_of_data_is_no_terminal(tmp_path, world):
+    """A time limit, an episode cut short and one still being written look the same."""
+    store = world.open(tmp_path)
+    for step in range(6):
+        store.append(0, world.record(1, step), last=step == 5)
+    for step in range(4):
+        store.append(1, world.record(2, step), last=False)
+    batch = SequenceSampler(store, batch=50, length=8, stride=4, seed=0).sample()
+    assert set(batch["obs"]["id"][..., 0].ravel()) == {0, 1, 2}
+    assert (batch["mask"] == 0).any() and not batch["terminal"].any()
+
+
+def test_no_window_mixes_two_episodes(tmp_path, world):
+    store = world.filled(tmp_path, [1, 2, 3, 5, 7, 11, 13])
+    batch = SequenceSampler(store, batch=300, length=24, stride=6, seed=0).sample()
+    tags = batch["obs"]["id"][:, 5:, 0].reshape(300, 4, 6)
+    assert (tags == tags[..., :1]).all()
+    assert not batch["is_first"][:, 5:].reshape(300, 4, 6)[..., 1:].any()
+
+
+def test_a_hole_is_never_bridged_and_only_true_beginnings_are_packed(tmp_path, world):
+    world.filled(tmp_path, [12]).close()
+    next((tmp_path / "chunks").glob("*-c00001-*")).unlink()
+    rows = rows_by_start(world.open(tmp_path), length=8, stride=2)
+    assert sorted(rows) == [0, 1, 2, 3, 8, 9, 10, 11]
+    assert rows[8]["mask"][0] == 0 and not rows[8]["is_first"][:5].any()
+    assert rows[8]["step"][1:].tolist() == [8, 9, 10, 11, 0, 1, 2, 3]
+    assert rows[2]["step"].tolist() == [1, 2, 3, 0, 1, 2, 3, 0, 1]
+
+
+def test_where_no_episode_has_its_beginning_the_rest_is_padding(tmp_path, world):
+    world.filled(tmp_path, [7]).close()
+    next((tmp_path / "chunks").glob("*-c00000-*")).unlink()
+    rows = rows_by_start(world.open(tmp_path), length=8, stride=4)
+    assert sorted(rows) == [4, 5, 6]
+    assert rows[5]["mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert rows[5]["step"].tolist() == [0, 0, 4, 5, 6, 6, 6, 6, 6, 6, 6]
+
+
+def chi_square(counts, expected):
+    """How many standard deviations the statistic lies from its mean."""
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    freedom = len(counts) - 1
+    return (statistic - freedom) / np.sqrt(2 * freedom)
+
+
+def test_starts_are_uniform_over_steps_and_packed_episodes_too(tmp_path, world):
+    lengths = [1, 3, 50, 17, 8, 90, 31]
+    store = world.filled(tmp_path, lengths)
+    sampler = SequenceSampler(store, batch=2000, length=64, stride=4, seed=0)
+    starts, packed = np.zeros((8, 90)), np.zeros(8)
+    for _ in range(20):
+        at = {}
+        for run in sampler.draw():
+            tag = run.segment.chunks[0].episode + 1
+            if run.row not in at:
+                starts[tag, run.start + 3 - run.at] += 1
+            else:
+                packed[tag] += 1
+            at[run.row] = run.end
+    counts = np.concatenate([starts[tag, :n] for tag, n in enumerate(lengths, start=1)])
+    assert counts.sum() == 40000  # none outside
+    assert abs(chi_square(counts, 40000 / 200)) < 4
+    share = packed.sum() * np.array(lengths) / 200
+    assert abs(chi_square(packed[1:], share)) < 4
+
+
+def test_a_resumed_sampler_gives_the_same_batches(tmp_path, world):
+    store = world.filled(tmp_path, [9, 20, 3])
+    sampler = SequenceSampler(store, batch=4, length=8, stride=4, seed=5)
+    sampler.sample()
+    state = json.loads(json.dumps(sampler.state()))
+    expected = [sampler.sample() for _ in range(3)]
+    store.close()
+    resumed = SequenceSampler(world.open(tmp_path), batch=4, length=8, stride=4, seed=99)
+    resumed.restore(state)
+    for batch in expected:
+        again = resumed.sample()
+        np.testing.assert_array_equal(batch["obs"]["id"], again["obs"]["id"])
+        np.testing.assert_array_equal(batch["mask"], again["mask"])
+
+
+def test_draws_do_not_depend_on_the_order_of_sealing(tmp_path, world):
+    """Streams seal in another order than episodes are numbered; reopening sorts them."""
+    with world.open(tmp_path, chunk_steps=10) as store:
+        for step in range(25):
+            store.append(0, world.record(1, step), last=step == 24)
+            if step == 2:
+                world.add(store, 2, 6, stream=1)
+        before = SequenceSampler(store, batch=50, length=8, stride=1, seed=0).sample()
+    after = SequenceSampler(world.open(tmp_path), batch=50, length=8, stride=1, seed=0).sample()
+    np.testing.assert_array_equal(before["obs"]["id"], after["obs"]["id"])
+
+
+def test_batches_are_the_callers_own(tmp_path, world):
+    sampler = SequenceSampler(world.filled(tmp_path, [20]), batch=4, length=8, stride=1, seed=0)
+    first = sampler.sample()
+    copy = {k: v.copy() for k, v in first.items() if k != "obs"}
+    sampler.sample()["reward"][:] = -1
+    for name, value in copy.items():
+        np.testing.assert_array_equal(first[name], value)
+
+
+@pytest.mark.parametrize("sizes", [(0, 8, 1), (1, 0, 1), (1, 8, 0), (1, 10, 4)])
+def test_wrong_sizes_are_refused(tmp_path, world, sizes):
+    batch, length, stride = sizes
+    with pytest.raises(ValueError, match="length a multiple of stride"):
+        SequenceSampler(world.open(tmp_path), batch=batch, length=length, stride=stride, seed=0)
+
+
+def test_an_empty_store_is_refused_until_something_is_sealed(tmp_path, world):
+    store = world.open(tmp_path)
+    sampler = SequenceSampler(store, batch=1, length=4, stride=1, seed=0)
+    with pytest.raises(ValueError, match="collect at least one chunk"):
+        sampler.sample()
+    world.add(store, 1, 2)
+    assert sampler.sample()["mask"].tolist() == [[1, 1, 1, 1]]
+
+
+def test_a_store_without_the_fields_of_an_agent_is_refused(tmp_path, world):
+    fields = {k: v for k, v in world.fields.items() if k not in ("reward", "action")}
+    store = ReplayStore(tmp_path, fields, ReplayConfig(capacity_gb=0.001))
+    with pytest.raises(ValueError, match=r"without \['action', 'reward'\]"):
+        SequenceSampler(store, batch=1, length=4, stride=1, seed=0)
+
+
+def test_a_state_of_other_sizes_is_refused(tmp_path, world):
+    store = world.filled(tmp_path, [20])
+    state = SequenceSampler(store, batch=4, length=8, stride=1, seed=0).state()
+    with pytest.raises(ValueError, match="keep these sizes"):
+        SequenceSampler(store, batch=4, length=8, stride=2, seed=0).restore(state)
