@@ -32,6 +32,8 @@ COMPLEX = "\n\ndef planted(n: int) -> int:\n" + "".join(
     f"    if n == {i}:\n        return {i * i}\n" for i in range(12)
 )
 
+HOUSE = ("pytest", "-q", "tests/test_house.py")
+
 FAULTS = (
     Fault("lint", ("ruff", "check", "."), "worldmodel/planted.py", "import os\n", "F401"),
     Fault("complexity", ("ruff", "check", "."), "worldmodel/planted.py", COMPLEX, "C901"),
@@ -63,6 +65,36 @@ FAULTS = (
         "def planted(n):\n    return n\n",
         "missing a type annotation",
     ),
+    Fault(
+        "import direction",
+        HOUSE,
+        "worldmodel/planted.py",
+        "def planted() -> None:\n    import agents.returns\n",
+        "planted.py imports agents.returns",
+    ),
+    Fault("pickle", HOUSE, "replay/planted.py", "import pickle\n", "replay/planted.py"),
+    Fault(
+        "package not listed",
+        HOUSE,
+        "worldmodel/planted/__init__.py",
+        '"""Planted."""\n',
+        "worldmodel.planted",
+    ),
+    Fault(
+        "wrong number",
+        ("pytest", "-q", "tests/worldmodel/runs/test_progress.py"),
+        "worldmodel/runs/progress.py",
+        "seconds = 2 * (self._now.time - first.time)",
+        "test_the_numbers",
+        old="seconds = self._now.time - first.time",
+    ),
+    Fault(
+        "warning in a test",
+        ("pytest", "-q", "tests/test_strictness.py"),
+        "tests/test_strictness.py",
+        "\n\ndef test_planted() -> None:\n    warnings.warn('planted', UserWarning)\n",
+        "UserWarning: planted",
+    ),
 )
 
 
@@ -91,6 +123,7 @@ def run_gate(gate: tuple[str, ...], tree: Path) -> tuple[bool, str]:
 def plant(fault: Fault, tree: Path) -> bytes | None:
     """Plants `fault`; returns what the file held before, or None where there was none."""
     path = tree / fault.path
+    path.parent.mkdir(exist_ok=True)
     before = path.read_bytes() if path.exists() else None
     text = "" if before is None else before.decode()
     if fault.old:
@@ -110,6 +143,8 @@ def remove(fault: Fault, tree: Path, before: bytes | None) -> None:
     """Takes the fault away again."""
     if before is None:
         (tree / fault.path).unlink()
+        if not any((tree / fault.path).parent.iterdir()):
+            (tree / fault.path).parent.rmdir()
     else:
         (tree / fault.path).write_bytes(before)
 

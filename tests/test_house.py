@@ -1,12 +1,179 @@
-"""The rules of the house that no linter knows: import directions, packages, files."""
+"""The rules of the house that no linter knows: import directions, packages, files, decisions."""
 
+import ast
+import re
+import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("worldmodel", "agents", "envs", "replay", "configs")
+
+FORBIDDEN = {
+    "worldmodel": {"agents", "envs", "replay", "configs"},
+    "replay": {"agents", "envs", "worldmodel", "configs"},
+    "envs": {"agents", "replay", "worldmodel", "configs"},
+    "agents": {"envs", "replay", "configs"},
+    "worldmodel.runs": {"worldmodel"},
+}
+"""Who may not import whom: `agents → worldmodel`, and only entry points know all. `worldmodel.runs`
+imports nothing of the model beside it."""
+
+ENTRY_POINTS = {"train_agent", "imagine", "pretrain_video", "benchmarks", "tests"}
+"""What no package imports."""
+
+MEGABYTE = 1024 * 1024
 
 
-def test_packages_are_listed() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    for package in listed:
+def tree_files() -> list[Path]:
+    """Every file that git tracks or would track; all but caches where there is no git."""
+    if not (ROOT / ".git").exists():
+        inside = (path.relative_to(ROOT) for path in sorted(ROOT.rglob("*")) if path.is_file())
+        hidden = re.compile(r"(^|/)(__pycache__|\.\w+_cache|[^/]+\.egg-info)(/|$)")
+        return [ROOT / path for path in inside if not hidden.search(path.as_posix())]
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    paths = (ROOT / name for name in listing.split("\0") if name)
+    return sorted(path for path in paths if path.is_file())
+
+
+FILES = tree_files()
+
+
+def package_files(package: str) -> list[Path]:
+    """The Python files of a package, given by dotted name, and of those below it."""
+    folder = ROOT / package.replace(".", "/")
+    return [path for path in FILES if path.suffix == ".py" and folder in path.parents]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names of all modules that a file imports, inside functions too."""
+    package = module_name(path).split(".")
+    package = package if path.name == "__init__.py" else package[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            up = package[: len(package) - node.level + 1] if node.level else []
+            yield ".".join([*up, *filter(None, [node.module])])
+
+
+def text_files() -> Iterator[tuple[Path, str]]:
+    for path in FILES:
+        try:
+            yield path, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_run_one_way(package: str) -> None:
+    for path in package_files(package):
+        for name in imported(path):
+            if name == package or name.startswith(package + "."):
+                continue
+            top = name.split(".")[0]
+            wrong = top in FORBIDDEN[package] | ENTRY_POINTS
+            assert not wrong, f"{path.relative_to(ROOT)} imports {name}: see DESIGN, Layout"
+
+
+def test_packages_in_pyproject_are_those_that_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["setuptools"]["packages"]
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for package in PACKAGES
+        for path in package_files(package)
+    }
+    assert sorted(listed) == sorted(found)
+    for package in found:
         assert (ROOT / package.replace(".", "/") / "__init__.py").is_file(), package
+
+
+def test_modules_in_pyproject_are_those_that_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["setuptools"].get("py-modules", [])
+    found = [path.stem for path in FILES if path.suffix == ".py" and path.parent == ROOT]
+    assert sorted(listed) == sorted(found)
+
+
+def is_listing(node: ast.stmt) -> bool:
+    """A docstring, an import, or `__all__`."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    if isinstance(node, ast.Assign):
+        return [ast.unparse(target) for target in node.targets] == ["__all__"]
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_init_files_list_names_and_nothing_else(package: str) -> None:
+    for path in package_files(package):
+        if path.name == "__init__.py":
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                assert is_listing(node), f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve"}
+UNSAFE_MODULES |= {"marshal"}
+
+
+def test_nothing_loaded_from_disk_may_run_code() -> None:
+    """Tests are free to: they plant what must be refused."""
+    for path in FILES:
+        if path.suffix != ".py" or ROOT / "tests" in path.parents:
+            continue
+        tops = {name.split(".")[0] for name in imported(path)}
+        assert not tops & UNSAFE_MODULES, path.relative_to(ROOT)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                value = ast.unparse(node.value)
+                assert value == "False", f"{path.relative_to(ROOT)}:{node.value.lineno}"
+
+
+def test_no_package_registry_is_named() -> None:
+    """An install goes where the user's pip is set to go."""
+    hosts = re.compile(r"pythonhosted\.org|\bpypi\.org|(extra-)?index-url\s*[=h]|artifactory")
+    named = [path for path, text in text_files() if hosts.search(text) and path != Path(__file__)]
+    assert not named
+
+
+def test_no_path_of_one_machine_is_named() -> None:
+    paths = re.compile(r"(?<![\w.])/(home|Users|root|work|opt)/\w|(?<![\w.])/tmp/\w")
+    for path, text in text_files():
+        if path != Path(__file__):
+            for number, line in enumerate(text.splitlines(), 1):
+                assert not paths.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+
+
+def test_no_file_is_large() -> None:
+    large = [path.relative_to(ROOT) for path in FILES if path.stat().st_size > MEGABYTE]
+    assert not large
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    for number, path in enumerate(records, 1):
+        assert re.fullmatch(rf"{number:04}-[a-z0-9-]+\.md", path.name), path.name
+        assert path.read_text(encoding="utf-8").startswith("# "), path.name
+
+
+def test_decisions_that_the_code_names_exist() -> None:
+    numbers = {path.name[:4] for path in (ROOT / "docs" / "adr").glob("*.md")}
+    for path, text in text_files():
+        if path.suffix != ".py":
+            continue
+        for number in re.findall(r"\badr-(\d+)\b", text):
+            assert f"{int(number):04}" in numbers, f"{path.relative_to(ROOT)} names adr-{number}"
+
+
+def test_contributing_is_short() -> None:
+    assert len((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) < 50
