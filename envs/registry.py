@@ -182,7 +182,7 @@ def _make_class(
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"expected package.module:Class that can be imported, received {name!r}: {error}; "
-            f"known forms are {', '.join(FORMS)}"
+            f"put its folder on PYTHONPATH; known forms are {', '.join(FORMS)}"
         ) from error
     env = _call(maker, name, options)
     if not isinstance(env, gymnasium.Env):

@@ -172,7 +172,7 @@ def goal_bearing(pov: np.ndarray) -> tuple[float, float] | None:
       (right, down) in degrees from the middle, or None where fewer than 2 pixels match.
     """
     red, green, blue = (pov[..., channel].astype(np.int16) for channel in range(3))
-    match = (green > 90) & (2 * green > 3 * red) & (10 * blue > 8 * green) & (8 * blue < 9 * green)
+    match = (green > 90) & (green > 2 * red) & (10 * blue > 8 * green) & (8 * blue < 9 * green)
     rows, columns = np.nonzero(match)
     if len(rows) < 2:
         return None

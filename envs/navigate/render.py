@@ -63,7 +63,8 @@ def render(
       uint8 [size, size, 3] RGB, row 0 at the top.
     """
     frame = np.empty((size, size, 3), np.uint8)
-    _draw(frame, blocks, top, tile_top, _ATLAS, _CLOUDS, *eye, yaw, pitch)
+    place = (float(eye[0]), float(eye[1]), float(eye[2]))  # ints would compile another variant
+    _draw(frame, blocks, top, tile_top, _ATLAS, _CLOUDS, *place, float(yaw), float(pitch))
     return frame
 
 

@@ -1,0 +1,128 @@
+"""Canonical observations: what every kind of space becomes."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from envs.navigate import observation_space
+from envs.spaces import Canonical, area_weights, is_image
+
+
+def convert(space, value, size=8):
+    canonical = Canonical(space, size)
+    obs = canonical(value)
+    assert canonical.space.contains(obs)
+    return obs
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "expected"),
+    [
+        (spaces.Box(-1, 1, (2, 2), np.float64), [[0, 1], [0.5, -1]], [0, 1, 0.5, -1]),
+        (spaces.Box(-180, 180, (), np.float32), np.float32(30), [30]),
+        (spaces.Box(0, 255, (4,), np.uint8), [1, 2, 3, 255], [1, 2, 3, 255]),
+        (spaces.Discrete(3), 1, [0, 1, 0]),
+        (spaces.Discrete(3, start=-1), -1, [1, 0, 0]),
+        (spaces.MultiDiscrete([2, 3]), [1, 0], [0, 1, 1, 0, 0]),
+        (spaces.MultiDiscrete([[2, 2]]), [[1, 0]], [0, 1, 1, 0]),
+        (spaces.MultiBinary((2, 2)), [[0, 1], [1, 1]], [0, 1, 1, 1]),
+    ],
+)
+def test_vectors(space, value, expected):
+    obs = convert(space, np.asarray(value))
+    assert list(obs) == ["observation"] and obs["observation"].dtype == np.float32
+    np.testing.assert_array_equal(obs["observation"], np.array(expected, np.float32))
+
+
+def test_every_sample_of_a_nested_space_fits():
+    space = spaces.Dict(
+        {
+            "a": spaces.Dict(
+                {"b": spaces.Discrete(4), "c": spaces.Box(0, 255, (9, 9, 3), np.uint8)}
+            ),
+            "t": spaces.Tuple((spaces.MultiBinary(2), spaces.Box(-np.inf, np.inf, (3,)))),
+        }
+    )
+    canonical = Canonical(space, 8)
+    assert set(canonical.space.spaces) == {"a.b", "a.c", "t.0", "t.1"}
+    space.seed(0)
+    for _ in range(20):
+        assert canonical.space.contains(canonical(space.sample()))
+
+
+def test_navigate_becomes_an_image_and_two_scalars():
+    space = Canonical(observation_space(), 64).space
+    assert {name: part.shape for name, part in space.spaces.items()} == {
+        "pov": (64, 64, 3),
+        "compass.angle": (1,),
+        "inventory.dirt": (1,),
+    }
+    assert space["compass.angle"].high == 180 and space["inventory.dirt"].high == 2304
+
+
+def test_an_image_of_the_right_size_passes_untouched():
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    obs = convert(spaces.Box(0, 255, (8, 8, 3), np.uint8), image)
+    np.testing.assert_array_equal(obs["image"], image)
+
+
+def test_halving_an_image_takes_means():
+    image = np.zeros((16, 16, 1), np.uint8)
+    image[0, 0] = 100
+    assert convert(spaces.Box(0, 255, (16, 16, 1), np.uint8), image)["image"][0, 0, 0] == 25
+
+
+def test_grey_and_channels_first_images_become_channels_last():
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    np.testing.assert_array_equal(
+        convert(spaces.Box(0, 255, (16, 16), np.uint8), grey, 16)["image"][..., 0], grey
+    )
+    first = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
+    np.testing.assert_array_equal(
+        convert(spaces.Box(0, 255, (3, 8, 8), np.uint8), first)["image"], np.moveaxis(first, 0, -1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("space", "image"),
+    [
+        (spaces.Box(0, 255, (96, 96, 3), np.uint8), True),
+        (spaces.Box(0, 255, (4, 84, 84), np.uint8), True),
+        (spaces.Box(0, 255, (84, 84), np.uint8), True),
+        (spaces.Box(0, 1, (84, 84, 3), np.float32), False),
+        (spaces.Box(0, 255, (128,), np.uint8), False),
+        (spaces.Box(0, 255, (3, 3), np.uint8), False),
+        (spaces.Discrete(3), False),
+    ],
+)
+def test_what_counts_as_an_image(space, image):
+    assert is_image(space) == image
+
+
+@pytest.mark.parametrize(("old", "new"), [(7, 3), (3, 7), (64, 64), (100, 64)])
+def test_resampling_keeps_a_constant_and_the_mean(old, new):
+    weights = area_weights(old, new)
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(weights.sum(0), new / old, rtol=1e-5)
+
+
+def test_bounds_outside_float32_become_infinite():
+    space = Canonical(spaces.Box(-1e300, 1e300, (2,), np.float64), 8).space["observation"]
+    assert np.isinf(space.low).all() and np.isinf(space.high).all()
+
+
+@pytest.mark.parametrize("space", [spaces.Text(5), spaces.Sequence(spaces.Discrete(2))])
+def test_rejects_spaces_without_a_fixed_size(space):
+    with pytest.raises(ValueError, match="fixed size"):
+        Canonical(spaces.Dict({"x": space}), 8)
+
+
+def test_rejects_names_that_collide():
+    space = spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(2)}), "a.b": spaces.Discrete(2)})
+    with pytest.raises(ValueError, match="'a.b' twice"):
+        Canonical(space, 8)
+
+
+def test_rejects_an_image_size_of_zero():
+    with pytest.raises(ValueError, match="image_size of at least 1"):
+        Canonical(spaces.Discrete(2), 0)

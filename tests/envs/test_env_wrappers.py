@@ -1,0 +1,63 @@
+"""Action repeat and the camera limit."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from envs.navigate import NavigateEnv
+from envs.wrappers import ActionRepeat, CameraLimit
+
+
+class Counter(gymnasium.Env):
+    """Pays 1, 2, 3, ... and ends on tick `end`, as a terminal or as a time limit."""
+
+    observation_space = spaces.Box(0, 100, (), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, end, terminal):
+        self.end, self.terminal = end, terminal
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.ticks = 0
+        return np.float32(0), {}
+
+    def step(self, action):
+        self.ticks += 1
+        done = self.ticks == self.end
+        obs = np.float32(self.ticks)
+        return obs, float(self.ticks), done and self.terminal, done and not self.terminal, {}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_action_repeat_sums_and_stops_at_the_end(terminal):
+    env = ActionRepeat(Counter(5, terminal), 3)
+    env.reset()
+    assert env.step(0)[:4] == (3, 6.0, False, False)
+    assert env.step(0)[:4] == (5, 9.0, terminal, not terminal)
+
+
+def test_action_repeat_of_zero_is_rejected():
+    with pytest.raises(ValueError, match="action_repeat of at least 1"):
+        ActionRepeat(Counter(5, True), 0)
+
+
+def test_the_camera_limit_narrows_only_the_camera():
+    env = CameraLimit(NavigateEnv(), 15.0)
+    inner = NavigateEnv().action_space
+    assert env.action_space["camera"] == spaces.Box(-15, 15, (2,), np.float32)
+    assert {k: v for k, v in env.action_space.items() if k != "camera"} == {
+        k: v for k, v in inner.items() if k != "camera"
+    }
+
+
+@pytest.mark.parametrize("degrees", [0.0, -3.0, 181.0])
+def test_a_camera_limit_outside_the_environments_is_rejected(degrees):
+    with pytest.raises(ValueError, match=r"\(0, 180\] degrees per tick"):
+        CameraLimit(NavigateEnv(), degrees)
+
+
+def test_a_camera_limit_needs_a_camera():
+    with pytest.raises(ValueError, match="Box named 'camera'"):
+        CameraLimit(Counter(5, True), 15.0)
