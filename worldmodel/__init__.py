@@ -1,6 +1,10 @@
-"""The clockwork world model. Read `clock.py`, `level.py`, `clockwork.py`, `objective.py`, `filter.py`, in this order."""
+"""The clockwork world model.
 
-from worldmodel.clockwork import ClockworkConfig, ClockworkVAE
+Read `clock.py`, `level.py`, `clockwork.py`, `objective.py`, `filter.py`, in this order.
+"""
+
+from worldmodel.clockwork import ClockworkVAE
+from worldmodel.config import ClockworkConfig
 from worldmodel.learner import OptimizerConfig, TrainState, make_optimizer, make_update
 from worldmodel.level import Belief, State
 from worldmodel.objective import ObjectiveConfig, model_loss

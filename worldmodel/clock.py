@@ -1,32 +1,52 @@
-"""Clocks and time alignment: which frames and actions a tick of a level has seen. DESIGN §2; CW-VAE §2, eq. 4.
+"""Clocks and time alignment: which frames and actions a tick has seen. DESIGN §2; CW-VAE §2, eq. 4.
 
-Arrival convention: record ``t`` holds the observation ``x_t``, the action ``a_t`` that led to it, the reward
-``r_t`` and ``terminal_t`` received on arriving at it. Level ``l`` ticks at ``t = j·K_l``. With ``K = 4``::
+Arrival convention: record ``t`` holds the observation ``x_t``, the action ``a_t`` that led to
+it, the reward ``r_t`` and ``terminal_t`` received on arriving at it. Level ``l`` ticks at
+``t = j·K_l``. With ``K = 4``::
 
     time                 -3  -2  -1 | 0   1   2   3   4   5   6   7   8
     ticks of level 1                | *   *   *   *   *   *   *   *   *
     ticks of the top                | *               *               *
-    causal    window of tick 4:           [a   a   a   a]               (x_1..x_4: nothing later than the tick)
-    lookahead window of tick 4:                       [a   a   a   a]   (x_4..x_7: the block that it explains)
-    lead-in              [.   .   .]                                    (fills the window of tick 0 where it exists)
+    causal    window of tick 4:           [a   a   a   a]               (x_1..x_4: up to the tick)
+    lookahead window of tick 4:                       [a   a   a   a]   (x_4..x_7: the block ahead)
+    lead-in              [.   .   .]                                    (fills the window of tick 0)
 
-A causal sequence therefore carries ``K-1`` earlier records, the *lead-in*, before its ``T`` own. A *segment* is one
-episode inside a sequence; ``is_first`` starts one. Windows never cross segments.
+A causal sequence therefore carries ``K-1`` earlier records, the *lead-in*, before its ``T`` own;
+times after the lead-in are *main* times. A *segment* is one episode inside a sequence; ``is_first``
+starts one. Windows never cross segments.
 
-Axes, here and in every docstring of the package: ``B`` batch, ``T`` time, ``H`` imagined ticks, ``L`` levels,
-``K`` stride of the top level, ``A`` action, ``E`` embedding, ``D`` deterministic, ``S`` stochastic, ``N`` any batch.
+Axes, here and in every docstring of the package: ``B`` batch, ``T`` time, ``H`` imagined ticks,
+``L`` levels, ``K`` stride of the top level, ``A`` action, ``E`` embedding, ``D`` deterministic,
+``S`` stochastic, ``N`` any batch.
 
 Read next: ``level.py``, the recurrence that ticks.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 Window = Literal["causal", "lookahead"]
+
+
+class Alignment(NamedTuple):
+    """How one level's ticks lie in a sequence."""
+
+    window: Window
+    stride: int  # K_l, environment steps per tick
+    lead: int  # records of the lead-in
+    every: int  # main times between the ticks wanted: K_l, or 1 for all phases (causal only)
+
+
+class TickInputs(NamedTuple):
+    """What one level's n ticks are given."""
+
+    embed: Array  # [n, E]; causal with K_l > 1: [n, 2E], the newest frame beside the window's sum
+    action: Array  # [n, K_l·A] of one whole interval, in order
+    restart: Array  # [n] bool: the level's state is zeros before the tick
 
 
 def check_strides(strides: Sequence[int]) -> tuple[int, ...]:
@@ -43,14 +63,14 @@ def check_strides(strides: Sequence[int]) -> tuple[int, ...]:
     if not good:
         shown = " ".join(map(str, strides)) or "none"
         raise ValueError(
-            f"strides: expected 1 first and each dividing the next (such as 1 4 16), received {shown}; "
-            "give --strides in environment steps per tick, lowest level first"
+            f"strides: expected 1 first and each dividing the next (such as 1 4 16), received "
+            f"{shown}; give --strides in environment steps per tick, lowest level first"
         )
     return strides
 
 
 def lead_in(strides: Sequence[int], window: Window) -> int:
-    """Records that a sequence carries before its own first one: K-1 when causal, none when looking ahead."""
+    """Records before a sequence's own first one: K-1 when causal, none when looking ahead."""
     return strides[-1] - 1 if window == "causal" else 0
 
 
@@ -60,9 +80,17 @@ def segments(is_first: Bool[Array, " T"]) -> Int[Array, " T"]:
 
 
 def last_real(mask: Float[Array, " T"]) -> Int[Array, " T"]:
-    """Index of the newest real record at or before each time (0 before the first): padding repeats it."""
+    """Index of the newest real record at or before each time (0 before the first).
+
+    So padding repeats the last real record.
+    """
     index = jnp.arange(mask.shape[0])
     return jnp.maximum(jax.lax.cummax(jnp.where(mask > 0, index, -1)), 0)
+
+
+def begun(mask: Float[Array, " T"]) -> Bool[Array, " T"]:
+    """True from the first real record on: what lies before it is not known, and counts as zeros."""
+    return jnp.cumsum(mask) > 0
 
 
 def shift(x: Array, steps: int, fill: float) -> Array:
@@ -73,53 +101,42 @@ def shift(x: Array, steps: int, fill: float) -> Array:
     return jnp.concatenate([pad, x[: max(x.shape[0] - steps, 0)]])
 
 
+def earlier(x: Float[Array, "T E"], segment: Int[Array, " T"], steps: int) -> Float[Array, "T E"]:
+    """``y_t = x_{t-steps}``, zeros where that is of another segment or before the sequence."""
+    same = shift(segment, steps, -1) == segment
+    return jnp.where(same[:, None], shift(x, steps, 0.0), 0.0)
+
+
 def window_sum(
     x: Float[Array, "T E"], segment: Int[Array, " T"], width: int
 ) -> Float[Array, "T E"]:
-    """Sum over the causal window of every time, inside its segment. Source: CW-VAE eq. 4, at every phase.
+    """Sum over the causal window of every time, inside its segment. CW-VAE eq. 4, at every phase.
 
     y_t = Σ_{i=0..width-1} [segment_{t-i} = segment_t] x_{t-i}
 
-    DEVIATION(adr-1): by doubling, not by differences of a cumulative sum, whose rounding would let a frame touch
-    windows that do not hold it. Costs log2(width) additions.
+    DEVIATION(adr-1): by doubling, not by differences of a cumulative sum, whose rounding would let
+    a frame touch windows that do not hold it. Costs log2(width) additions.
     """
-
-    def earlier(y: Array, steps: int) -> Array:
-        same = shift(segment, steps, -1) == segment
-        return jnp.where(same[:, None], shift(y, steps, 0.0), 0.0)
-
     total, offset = jnp.zeros_like(x), 0
     power, size = x, 1  # power_t sums the `size` records that end at t
     while True:
         if width & size:
-            total, offset = total + earlier(power, offset), offset + size
+            total, offset = total + earlier(power, segment, offset), offset + size
         if 2 * size > width:
             return total
-        power, size = power + earlier(power, size), 2 * size
+        power, size = power + earlier(power, segment, size), 2 * size
 
 
 def window_stack(
     x: Float[Array, "T A"], segment: Int[Array, " T"], width: int
 ) -> Float[Array, "T W"]:
-    """The causal window of every time, in order and flattened: ``[x_{t-width+1} … x_t]``, W = width·A.
+    """The causal window of every time, in order: ``[x_{t-width+1} … x_t]``, flat, W = width·A.
 
     Records of other segments, or before the sequence, are zeros.
     """
-
-    def at(steps: int) -> Array:
-        same = shift(segment, steps, -1) == segment
-        return jnp.where(same[:, None], shift(x, steps, 0.0), 0.0)
-
-    return jnp.concatenate([at(steps) for steps in reversed(range(width))], axis=-1)
-
-
-def ticks(x: Array, stride: int, lead: int, window: Window) -> Array:
-    """Picks from causal windows of every time, [T', ...], the ones of a level's ticks, [T/K_l, ...].
-
-    T' = lead + T. Looking ahead, the window of tick t is the causal window that ends at t+K_l-1; a last window that
-    the sequence cuts short is closed by ``pad_end`` first.
-    """
-    return x[lead::stride] if window == "causal" else x[stride - 1 :: stride]
+    return jnp.concatenate(
+        [earlier(x, segment, steps) for steps in reversed(range(width))], axis=-1
+    )
 
 
 def pad_end(x: Array, stride: int) -> Array:
@@ -129,8 +146,61 @@ def pad_end(x: Array, stride: int) -> Array:
 
 
 def restarts(segment: Int[Array, " T"], stride: int, lead: int) -> Bool[Array, " n"]:
-    """True at every main time whose tick starts anew: no record of its segment ``stride`` earlier. [T] of T' = lead+T."""
+    """True at every main time whose tick starts anew, [T' - lead].
+
+    That is where no record of its segment lies ``stride`` earlier.
+    """
     return (shift(segment, stride, -1) != segment)[lead:]
+
+
+def tick_inputs(
+    frame: Float[Array, "T E"],
+    action: Float[Array, "T A"],
+    is_first: Bool[Array, " T"],
+    mask: Float[Array, " T"],
+    alignment: Alignment,
+) -> TickInputs:
+    """Windows of one sequence (lead-in included) at the ticks of one level. DESIGN §2.
+
+    Args:
+      frame: embeddings of single frames.
+      action: that led to each record, 0 at an episode's first.
+      is_first: starts of episodes, at multiples of the top stride after the lead-in.
+      mask: 1 real, 0 padding. Padding adds no frame to any window; its actions count only where a
+        causal window ends in it (adr-2).
+      alignment: of the level.
+    """
+    inputs = causal_inputs if alignment.window == "causal" else lookahead_inputs
+    return inputs(frame, action, segments(is_first), mask, alignment)
+
+
+def causal_inputs(
+    frame: Array, action: Array, segment: Array, mask: Array, alignment: Alignment
+) -> TickInputs:
+    """Frames and actions t-K_l+1 … t, the newest frame given apart (for the sum is order-less)."""
+    _, stride, lead, every = alignment
+    embed = frame[last_real(mask)]
+    if stride > 1:
+        real = jnp.where(mask[:, None] > 0, frame, 0.0)
+        embed = jnp.concatenate([embed, window_sum(real, segment, stride)], axis=-1)
+    stacked = window_stack(jnp.where(begun(mask)[:, None], action, 0.0), segment, stride)
+    restart = restarts(segment, stride, lead)
+    return TickInputs(embed[lead::every], stacked[lead::every], restart[::every])
+
+
+def lookahead_inputs(
+    frame: Array, action: Array, segment: Array, mask: Array, alignment: Alignment
+) -> TickInputs:
+    """Frames and actions t … t+K_l-1; zeros after the end of the sequence and in padding."""
+    stride = alignment.stride
+    frame, action = (pad_end(jnp.where(mask[:, None] > 0, x, 0.0), stride) for x in (frame, action))
+    padded = jnp.pad(segment, (0, frame.shape[0] - segment.shape[0]), mode="edge")
+    last = slice(stride - 1, None, stride)  # a block's window is the causal one at its last record
+    return TickInputs(
+        window_sum(frame, padded, stride)[last],
+        window_stack(action, padded, stride)[last],
+        restarts(segment, stride, 0)[::stride],
+    )
 
 
 def to_phases(x: Array, stride: int) -> Array:
@@ -144,37 +214,38 @@ def from_phases(x: Array) -> Array:
 
 
 def check_alignment(is_first: Bool[Array, "B T"], stride: int, lead: int) -> None:
-    """Checks, on concrete arrays, that no episode starts inside a top-level window of the sequence's own records.
+    """Checks, on concrete arrays, that no episode starts inside a top-level window.
 
     Raises:
-      ValueError: where ``is_first`` is set at a time after the lead-in that is no multiple of the top stride.
+      ValueError: where ``is_first`` is set at a main time that is no multiple of the top stride.
     """
     rows, times = jnp.nonzero(is_first[:, lead:])
     bad = [(int(b), int(t)) for b, t in zip(rows, times, strict=True) if t % stride]
     if bad:
         raise ValueError(
-            f"is_first: expected episodes to start at multiples of the top stride {stride} after the lead-in of {lead}, "
-            f"received (row, time) {bad[:4]}; pad the episode before to a multiple of {stride} with mask 0"
+            f"is_first: expected episodes to start at multiples of the top stride {stride} after "
+            f"the lead-in of {lead}, received (row, time) {bad[:4]}; pad the episode before to a "
+            f"multiple of {stride} with mask 0"
         )
 
 
 def ended(terminal: Bool[Array, " T"], segment: Int[Array, " T"]) -> Bool[Array, " T"]:
-    """True after a terminal record of the same segment: the absorbing steps, where nothing more is received."""
-    count = jnp.cumsum(terminal.astype(jnp.int32))
-    start = jnp.where(
-        shift(segment, 1, -1) != segment, count - terminal, 0
-    )  # terminals before the segment
-    return count - terminal - jax.lax.cummax(start) > 0
+    """True after a terminal record of the same segment: the absorbing steps."""
+    before = jnp.cumsum(terminal.astype(jnp.int32)) - terminal  # terminals before each record
+    starts = shift(segment, 1, -1) != segment
+    return before > jax.lax.cummax(jnp.where(starts, before, 0))
 
 
 def tick_mask(
     mask: Float[Array, " T"], terminal: Bool[Array, " T"], is_first: Bool[Array, " T"], stride: int
 ) -> Float[Array, " T"]:
-    """1 where a tick at that time is data: its record is real, or it closes the window in which a terminal fell.
+    """1 where a causal tick at that time is data. [T].
 
-    The absorbing steps that complete a terminal's window are known (no reward, no continuation), so the tick that ends
-    it is learned from; padding after a time limit is not known, and never counts. Equals ``mask`` at stride 1.
+    Its record is real, or it closes the window in which a terminal fell. The absorbing steps that
+    complete a terminal's window are known (no reward, no continuation), so the tick that ends it is
+    learned from; padding after a time limit is not known, and never counts. Equals ``mask`` at
+    stride 1. See adr-2.
     """
-    segment = segments(is_first)
+    segment, terminal = segments(is_first), terminal & (mask > 0)
     begins_real = (shift(mask, stride - 1, 0.0) > 0) & (shift(segment, stride - 1, -1) == segment)
     return jnp.maximum(mask, (ended(terminal, segment) & begins_real).astype(mask.dtype))

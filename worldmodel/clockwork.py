@@ -1,19 +1,19 @@
-"""The clockwork world model: a stack of recurrent latent levels, level l ticking every K_l steps. CW-VAE §2; DESIGN §3.
+"""The clockwork world model: recurrent latent levels, level l ticking every K_l steps. CW-VAE §2.
 
-One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings differ::
+One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings differ (DESIGN §1)::
 
     CW-VAE    strides (1, 6, 36), window lookahead, action_width 0
     NoTmpAbs  strides (1, 1, 1),  window lookahead, action_width 0
     RSSM      strides (1,)
     agent     strides (1, 4, 16), window causal, actions, all_phases
 
-``observe`` filters recorded sequences, ``imagine`` rolls the priors of all levels, ``imagine_top`` the top level alone by
-one tick (what an actor needs), ``decode`` draws what level 1 believes. Nothing here knows of rewards or policies.
-Read next: ``objective.py`` (the loss), ``filter.py`` (the same model one observation at a time).
+``observe`` filters recorded sequences, ``imagine`` rolls the priors of all levels, ``imagine_top``
+the top level alone by one tick (what an actor needs), ``decode`` draws what level 1 believes.
+Nothing here knows of rewards or policies. Read next: ``objective.py`` (the loss), ``filter.py``
+(the same model one observation at a time).
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,112 +21,51 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from worldmodel import clock
-from worldmodel.distributions import Categorical, Gaussian, Latent
+from worldmodel.config import ClockworkConfig, ObsShapes, check_config, make_latent
 from worldmodel.level import Belief, CellConfig, Level, State
-from worldmodel.networks import MLP, ConvDecoder, ConvEncoder, check_image, symlog
+from worldmodel.observations import Decoder, Encoder, make_mlp
 from worldmodel.records import Records
-
-ObsShapes = dict[str, tuple[int, ...]]  # per observation: (64, 64, C) is an image, (n,) a vector
-
-
-@dataclass(frozen=True)
-class ClockworkConfig:
-    """Settings of the world model. Defaults suit an agent on a small control task."""
-
-    strides: tuple[int, ...] = (1, 4)
-    """Environment steps per tick of each level, lowest first; 1 first, each divides the next. CW-VAE §2."""
-    window: clock.Window = "causal"
-    """Frames that a tick sees: `causal` those since the last tick (agents), `lookahead` the block to come (CW-VAE eq. 4)."""
-    all_phases: bool = True
-    """Train the top level at every phase of its clock, as acting filters it. Causal only. DESIGN §3."""
-    latent: Literal["gaussian", "categorical"] = "gaussian"
-    """Latent distribution: diagonal Gaussian (CW-VAE) or one-hot groups (DreamerV2/V3)."""
-    stoch: int = 16
-    """|z|: latent dimensions (gaussian) or groups (categorical)."""
-    classes: int = 16
-    """Classes per group; categorical only."""
-    unimix: float = 0.01
-    """Uniform share of a categorical. DreamerV3."""
-    min_std: float = 0.1
-    """Smallest standard deviation of a Gaussian latent (original CW-VAE: 1e-4)."""
-    std_shift: float = 0.0
-    """Added to the hidden vector before the std's layer (original CW-VAE: 0.54)."""
-    deter: int = 128
-    """|h|: units of each level's GRU."""
-    hidden: int = 128
-    """Units of hidden layers."""
-    post_layers: int = 1
-    """Hidden layers of the posterior (original code: 2)."""
-    act: Literal["silu", "relu"] = "silu"
-    """Activation of dense layers (CW-VAE: relu)."""
-    norm: bool = True
-    """RMS norm before the activation of dense layers (CW-VAE: none)."""
-    embed_layers: int = 1
-    """Hidden layers of the per-level MLP over frame embeddings, levels 2 and up (original code: 2)."""
-    embed: int = 128
-    """Units of that MLP's output; 0 = as many as the frame embedding has (original code)."""
-    cumulative: bool = False
-    """Each level's MLP reads the level below's output (original code) rather than the frame embedding."""
-    conv_depth: int = 8
-    """Channels of the first convolution; the others have 2, 4, 8 times as many (CW-VAE: 32)."""
-    image_final: Literal["linear", "tanh", "sigmoid"] = "sigmoid"
-    """Last activation of the image decoder (original code: tanh)."""
-    image_std: float = 0.3
-    """Standard deviation of the image likelihood, pixel values in [0, 1]."""
-    vector_std: float = 0.3
-    """Standard deviation of the vector likelihood, symlog units."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of matrix products; parameters, states and losses stay float32."""
 
 
 class ClockworkVAE(nnx.Module):
-    """World model over observations of ``obs_shapes`` and flat actions of ``action_width`` floats (0: action-free).
+    """World model over ``obs_shapes`` and flat actions of ``action_width`` floats (0: action-free).
 
     Raises:
-      ValueError: on strides that do not divide, a sizes below 1, an image that is not 64×64, or settings that exclude
-        each other.
+      ValueError: on strides that do not divide, a size below 1, an image that is not 64×64, or
+        settings that exclude each other.
     """
 
     def __init__(
         self, config: ClockworkConfig, obs_shapes: ObsShapes, action_width: int, rngs: nnx.Rngs
     ):
-        check_config(config, obs_shapes)
+        check_config(config, obs_shapes, action_width)
         self.config, self.action_width = config, action_width
         self.strides = clock.check_strides(config.strides)
         self.lead = clock.lead_in(self.strides, config.window)
         self.latent = make_latent(config)
         self.encoder = Encoder(config, obs_shapes, rngs)
-        frame, sizes = self.encoder.width, []
-        for stride in self.strides[1:]:
-            sizes.append(
-                (sizes[-1] if sizes and config.cumulative else frame, config.embed or frame)
-            )
-        self.level_embeds = nnx.List([self._mlp(a, b, config.embed_layers, rngs) for a, b in sizes])
-        self.unknown_action = nnx.Param(jnp.zeros(action_width))
-        embeds = [frame, *[b for _, b in sizes]]
-        self.levels = nnx.List(
+        embeds = [self.encoder.width] + [config.embed or self.encoder.width] * self.upper
+        self.level_embeds = nnx.List(
             [
-                Level(self._cell(stride, embed, top=index == len(embeds) - 1), rngs)
-                for index, (stride, embed) in enumerate(zip(self.strides, embeds, strict=True))
+                make_mlp(
+                    config,
+                    embeds[index if config.cumulative else 0],
+                    embeds[index + 1],
+                    layers=config.embed_layers,
+                    hidden=config.embed_hidden,
+                    rngs=rngs,
+                )
+                for index in range(self.upper)
             ]
+        )
+        self.unknown_action = nnx.Param(jnp.zeros(action_width))
+        self.levels = nnx.List(
+            [Level(self._cell(index, embed), rngs) for index, embed in enumerate(embeds)]
         )
         self.decoder = Decoder(config, obs_shapes, rngs)
 
-    def _mlp(self, inputs: int, outputs: int, layers: int, rngs: nnx.Rngs) -> MLP:
-        c = self.config
-        return MLP(
-            inputs,
-            c.hidden,
-            outputs,
-            layers=layers,
-            act=c.act,
-            norm=c.norm,
-            dtype=jnp.dtype(c.dtype),
-            rngs=rngs,
-        )
-
-    def _cell(self, stride: int, embed: int, top: bool) -> CellConfig:
-        c = self.config
+    def _cell(self, index: int, embed: int) -> CellConfig:
+        c, stride = self.config, self.strides[index]
         newest_apart = c.window == "causal" and stride > 1
         return CellConfig(
             latent=self.latent,
@@ -137,10 +76,15 @@ class ClockworkVAE(nnx.Module):
             norm=c.norm,
             std_shift=c.std_shift,
             embed=2 * embed if newest_apart else embed,
-            context=0 if top else c.deter + self.latent.width,
+            context=0 if index == self.upper else self.features,
             action=stride * self.action_width,
             dtype=jnp.dtype(c.dtype),
         )
+
+    @property
+    def upper(self) -> int:
+        """L-1, levels above the first."""
+        return len(self.strides) - 1
 
     @property
     def top(self) -> Level:
@@ -157,18 +101,21 @@ class ClockworkVAE(nnx.Module):
         """D+S: floats of [h, z] of any level."""
         return self.config.deter + self.latent.width
 
-    def tick_counts(self, length: int) -> tuple[int, ...]:
-        """Ticks of each level in ``length`` steps; the top's at every phase where ``all_phases``."""
-        counts = [-(-length // k) for k in self.strides]
-        return (*counts[:-1], length if self.config.all_phases else counts[-1])
+    def phased(self, index: int) -> bool:
+        """Whether level ``index`` (from 0) is filtered at every phase: only the top, by setting."""
+        return self.config.all_phases and index == self.upper
+
+    def alignment(self, index: int) -> clock.Alignment:
+        """How the ticks of level ``index`` (from 0) lie in a sequence, for ``observe``."""
+        stride = self.strides[index]
+        every = 1 if self.phased(index) else stride
+        return clock.Alignment(self.config.window, stride, self.lead, every)
 
     def draw_noise(self, key: PRNGKeyArray, batch: int, length: int) -> tuple[Array, ...]:
-        """Noise of every level for ``observe``: [B, ticks, ...], level 1 first."""
+        """Noise of every level for ``observe``: [B, ticks, ...], level 1 first; length: T."""
         keys = jax.random.split(key, len(self.strides))
-        return tuple(
-            self.latent.noise(k, (batch, n))
-            for k, n in zip(keys, self.tick_counts(length), strict=True)
-        )
+        counts = [-(-length // self.alignment(n).every) for n in range(len(self.strides))]
+        return tuple(self.latent.noise(k, (batch, n)) for k, n in zip(keys, counts, strict=True))
 
     def frame_embeddings(self, obs: dict[str, Array]) -> tuple[Array, ...]:
         """Embedding of single frames for every level, [..., E_l]; no windows yet."""
@@ -177,119 +124,111 @@ class ClockworkVAE(nnx.Module):
             embeds.append(mlp(embeds[-1] if self.config.cumulative else embeds[0]))
         return tuple(embeds)
 
-    def known_actions(
-        self, action: Array, action_mask: Array, is_first: Array | None = None
-    ) -> Array:
-        """Actions with the learned stand-in where they are unknown, and zeros at first records. [..., A]."""
-        known = (
-            action_mask[..., None] * action
-            + (1 - action_mask[..., None]) * self.unknown_action[...]
-        )
-        return known if is_first is None else jnp.where(is_first[..., None], 0.0, known)
+    def known_actions(self, action: Array, action_mask: Array) -> Array:
+        """Actions, with the learned stand-in where ``action_mask`` is 0. [..., A], [...].
+
+        Raises:
+          ValueError: on actions of another width than the model's.
+        """
+        if action.shape[-1] != self.action_width:
+            raise ValueError(
+                f"action: expected {self.action_width} floats per step, received "
+                f"{action.shape[-1]}; encode it as the model's action space"
+            )
+        unknown = jnp.broadcast_to(self.unknown_action[...], action.shape)
+        return jnp.where(action_mask[..., None] > 0, action, unknown)
 
     def observe(self, records: Records, noise: tuple[Array, ...]) -> tuple[Belief, ...]:
         """Filters recorded sequences with every level, top first.
 
         Args:
-          records: [B, lead+T, ...]; episodes start at multiples of K after the lead-in (``clock.check_alignment``).
+          records: [B, lead+T, ...]; episodes start at multiples of K after the lead-in.
           noise: from ``draw_noise(key, B, T)``.
         Returns:
-          Beliefs per level, level 1 first, [B, ticks, ·]; tick n of level l at time n·K_l, but with ``all_phases`` the
-          top's tick n at time n (its chains interleaved).
+          Beliefs per level, level 1 first, [B, ticks, ·]; tick n of level l at time n·K_l, but with
+          ``all_phases`` the top's tick n at time n (its chains interleaved).
         Raises:
-          ValueError: when T is no multiple of K and the window is causal.
+          ValueError: when T is no multiple of K and the window is causal, when actions or
+            observations do not fit, or (on concrete arrays) when an episode starts off the clock.
         """
         length = records.mask.shape[1] - self.lead
-        if self.config.window == "causal" and (length <= 0 or length % self.stride):
-            raise ValueError(
-                f"observe: expected a lead-in of {self.lead} records and then a positive multiple of the top stride "
-                f"{self.stride}, received {records.mask.shape[1]} records; pad the tail and set its mask to 0"
-            )
-        embeds, actions, restart = self._inputs(records)
-        beliefs: list[Belief] = []
-        context = None
+        self._check_length(length)
+        if not isinstance(records.is_first, jax.core.Tracer):
+            clock.check_alignment(jnp.asarray(records.is_first), self.stride, self.lead)
+        beliefs: tuple[Belief, ...] = ()
+        inputs = self._inputs(records)
         for index in reversed(range(len(self.levels))):
-            drive = self.levels[index].drive(context, actions[index])
-            beliefs.insert(
-                0, self._filter(index, drive, embeds[index], restart[index], noise[index])
-            )
-            if index:
-                context = self._context(index - 1, beliefs[0].state.features, length)
-        return tuple(beliefs)
+            context = self._context(index, beliefs[0].state, length) if beliefs else None
+            action = inputs[index].action if self.action_width else None
+            drive = self.levels[index].drive(context, action)
+            beliefs = (self._filter(index, drive, inputs[index], noise[index]), *beliefs)
+        return beliefs
 
-    def _filter(
-        self, index: int, drive: Array, embed: Array, restart: Array, noise: Array
-    ) -> Belief:
-        level = self.levels[index]
-        chains = self.stride if self.phased(index) else 1
-        drive = jnp.broadcast_to(drive, (*embed.shape[:2], level.config.hidden))
-        inputs = (drive, embed, restart, noise)
-        if chains > 1:
-            inputs = jax.tree.map(
-                lambda x: merge(jax.vmap(lambda y: clock.to_phases(y, chains))(x)), inputs
+    def _check_length(self, length: int) -> None:
+        multiple = self.stride if self.config.window == "causal" else 1
+        if length <= 0 or length % multiple:
+            raise ValueError(
+                f"observe: expected a lead-in of {self.lead} records and then a positive multiple "
+                f"of {multiple}, received {self.lead + length} records; pad the tail and set its "
+                "mask to 0"
             )
-        belief = level.observe(level.initial(inputs[1].shape[:1]), *inputs)
-        if chains > 1:
-            belief = jax.tree.map(
-                lambda x: jax.vmap(clock.from_phases)(x.reshape(-1, chains, *x.shape[1:])), belief
+
+    def _inputs(self, records: Records) -> list[clock.TickInputs]:
+        """Embeddings, actions and restarts of every level's ticks: all outside the recurrence."""
+        if self.action_width:
+            action = self.known_actions(records.action, records.action_mask)
+            action = jnp.where(records.is_first[..., None], 0.0, action)
+        else:
+            action = jnp.zeros((*records.mask.shape, 0))
+        return [
+            jax.vmap(partial(clock.tick_inputs, alignment=self.alignment(index)))(
+                frame, action, records.is_first, records.mask
             )
-        return belief
+            for index, frame in enumerate(self.frame_embeddings(records.obs))
+        ]
 
-    def phased(self, index: int) -> bool:
-        """Whether level ``index`` (from 0) is filtered at every phase of its clock: the top alone, by setting."""
-        return self.config.all_phases and index == len(self.levels) - 1
+    def _filter(self, index: int, drive: Array, inputs: clock.TickInputs, noise: Array) -> Belief:
+        """One level's scan over its ticks; the K chains of a phased level are rows of one batch."""
+        level, chains = self.levels[index], self.stride if self.phased(index) else 1
+        drive = jnp.broadcast_to(drive, (*inputs.embed.shape[:2], level.config.hidden))
+        rows = jax.tree.map(
+            lambda x: merge(jax.vmap(lambda y: clock.to_phases(y, chains))(x)),
+            (drive, inputs.embed, inputs.restart, noise),
+        )
+        belief = level.observe(level.initial(rows[0].shape[:1]), *rows)
+        return jax.tree.map(
+            lambda x: jax.vmap(clock.from_phases)(x.reshape(-1, chains, *x.shape[1:])), belief
+        )
 
-    def _context(self, index: int, above: Array, length: int) -> Array:
-        """Features of the level above at its latest tick, for every tick of level ``index``. [B, T_l, D+S]."""
+    def _context(self, index: int, above: State, length: int) -> Array:
+        """Features of the level above at its latest tick, for every tick of level ``index``."""
         stride, upper = self.strides[index], self.strides[index + 1]
-        if self.phased(index + 1):
-            above = above[:, ::upper]
-        return jnp.repeat(above, upper // stride, axis=1)[:, : -(-length // stride)]
-
-    def _inputs(self, records: Records) -> tuple[list[Array], list[Array | None], list[Array]]:
-        """Embeddings, actions and restarts of every level's ticks: windows of everything outside the recurrence."""
-        frames = self.frame_embeddings(records.obs)
-        action = self.known_actions(records.action, records.action_mask, records.is_first)
-        embeds, actions, restarts = [], [], []
-        for index, stride in enumerate(self.strides):
-            cut = 1 if self.phased(index) else stride
-            embed, act, restart = jax.vmap(
-                lambda f, a, i, m, s=stride, c=cut: self._windows(f, a, i, m, s, c)
-            )(frames[index], action, records.is_first, records.mask)
-            embeds.append(embed)
-            actions.append(act if self.action_width else None)
-            restarts.append(restart)
-        return embeds, actions, restarts
-
-    def _windows(
-        self, frame: Array, action: Array, is_first: Array, mask: Array, stride: int, cut: int
-    ) -> tuple[Array, Array, Array]:
-        """One sequence's level inputs, at every ``cut``-th main time. frame: [T', E] → [n, E or 2E]."""
-        segment = clock.segments(is_first)
-        if self.config.window == "lookahead":
-            frame, action = (clock.pad_end(x, stride) for x in (frame * mask[:, None], action))
-            padded = jnp.pad(segment, (0, frame.shape[0] - segment.shape[0]), mode="edge")
-            sums = clock.window_sum(frame, padded, stride)[stride - 1 :: stride]
-            stacked = clock.window_stack(action, padded, stride)[stride - 1 :: stride]
-            return sums, stacked, clock.restarts(segment, stride, 0)[::stride]
-        newest = frame[clock.last_real(mask)]
-        if stride > 1:
-            sums = clock.window_sum(frame * mask[:, None], segment, stride)
-            newest = jnp.concatenate([newest, sums], axis=-1)
-        stacked = clock.window_stack(action, segment, stride)
-        restart = clock.restarts(segment, stride, self.lead)
-        return newest[self.lead :: cut], stacked[self.lead :: cut], restart[::cut]
+        features = above.features[:, :: upper // self.alignment(index + 1).every]
+        return jnp.repeat(features, upper // stride, axis=1)[:, : -(-length // stride)]
 
     def states_at(self, beliefs: tuple[Belief, ...], time: int) -> tuple[State, ...]:
-        """Every level's state at main time ``time``, a multiple of K; the start of ``imagine``. [B, ·] each."""
-        if time % self.stride:
+        """Every level's state from which ``imagine`` goes on, [B, ·] each.
+
+        Args:
+          beliefs: of ``observe``.
+          time: a multiple of K. Causal: the main time of the top tick to start from. Looking ahead:
+            the number of records seen, so the states are those of the last ticks before it.
+        Raises:
+          ValueError: when ``time`` is no multiple of K or outside the sequence.
+        """
+        back = 0 if self.config.window == "causal" else 1
+        ticks = [time // self.alignment(index).every - back for index in range(len(beliefs))]
+        sizes = [belief.state.h.shape[1] for belief in beliefs]
+        if time % self.stride or any(
+            not 0 <= n < size for n, size in zip(ticks, sizes, strict=True)
+        ):
             raise ValueError(
-                f"states_at: expected a multiple of the top stride {self.stride}, received {time}"
+                f"states_at: expected a multiple of the top stride {self.stride} in the sequence "
+                f"of {sizes[0]} steps, received {time}"
             )
-        steps = [1 if self.phased(index) else stride for index, stride in enumerate(self.strides)]
         return tuple(
-            jax.tree.map(lambda x, n=time // step: x[:, n], belief.state)
-            for belief, step in zip(beliefs, steps, strict=True)
+            jax.tree.map(lambda x, n=tick: x[:, n], belief.state)
+            for belief, tick in zip(beliefs, ticks, strict=True)
         )
 
     def imagine_top(self, state: State, chunk: Float[Array, "N W"], noise: Array) -> State:
@@ -300,9 +239,8 @@ class ClockworkVAE(nnx.Module):
           chunk: the K actions of the interval in order, flattened: W = K·A.
           noise: [N, ...] of the latent.
         """
-        return self.top.imagine_step(
-            state, self.top.drive(None, chunk if self.action_width else None), noise
-        )
+        drive = self.top.drive(None, chunk if self.action_width else None)
+        return self.top.imagine_step(state, drive, noise)
 
     def imagine(
         self,
@@ -314,44 +252,42 @@ class ClockworkVAE(nnx.Module):
     ) -> tuple[State, ...]:
         """Open loop: every level's prior over T further steps, T a multiple of K.
 
-        Causal, ``states`` are those of a top tick t (``states_at``) and steps t+1 … t+T follow; looking ahead they are the
-        last of the context and steps start with the next block.
+        Causal, ``states`` are those of a top tick t and steps t+1 … t+T follow; looking ahead they
+        are the last of the context and steps start with the next block.
 
         Args:
-          states: level 1 first, [B, ·].
+          states: of ``states_at``, level 1 first, [B, ·].
           action: actions that lead to each step.
           action_mask: 0 where unknown.
           noise: per level, [B, T/K_l, ...] (``imagination_noise``).
           top: the top level's states at its T/K ticks where already imagined, [B, T/K, ·].
         Returns:
           States per level, level 1 first, [B, T/K_l, ·].
+        Raises:
+          ValueError: when T is no positive multiple of K, or actions do not fit.
         """
-        length = action.shape[1]
+        batch, length = action_mask.shape
         if length == 0 or length % self.stride:
             raise ValueError(
-                f"imagine: expected a positive multiple of {self.stride} steps, received {length}"
+                f"imagine: expected a positive multiple of the top stride {self.stride}, received "
+                f"{length} steps"
             )
-        action = self.known_actions(action, action_mask)
-        result: list[State] = []
-        for index in reversed(range(len(self.levels))):
-            level, stride = self.levels[index], self.strides[index]
-            chunks = (
-                action.reshape(action.shape[0], length // stride, -1) if self.action_width else None
-            )
+        if self.action_width:
+            action = self.known_actions(action, action_mask)
+        result: tuple[State, ...] = () if top is None else (top,)
+        for index in reversed(range(len(self.levels) - len(result))):
+            level, count = self.levels[index], length // self.strides[index]
             context = self._imagined_context(index, states, result[0], length) if result else None
-            if top is not None and not result:
-                result.insert(0, top)
-                continue
+            chunks = action.reshape(batch, count, -1) if self.action_width else None
             drive = level.drive(context, chunks)
-            drive = jnp.broadcast_to(
-                drive, (action.shape[0], length // stride, level.config.hidden)
-            )
-            result.insert(0, level.imagine(states[index], drive, noise[index]))
-        return tuple(result)
+            drive = jnp.broadcast_to(drive, (batch, count, level.config.hidden))
+            result = (level.imagine(states[index], drive, noise[index]), *result)
+        return result
 
     def _imagined_context(
         self, index: int, states: tuple[State, ...], above: State, length: int
     ) -> Array:
+        """As ``_context``; causal ticks before the level above's next one still see its last."""
         ratio = self.strides[index + 1] // self.strides[index]
         features = above.features
         if self.config.window == "lookahead":
@@ -368,118 +304,19 @@ class ClockworkVAE(nnx.Module):
         )
 
     def decode(self, features: Float[Array, "*N F"]) -> dict[str, Array]:
-        """Means of the observations from level 1's [h, z]: images in [0, 1], vectors in symlog units."""
+        """Means of observations from level 1's [h, z]: images in [0, 1], vectors in symlog units.
+
+        Raises:
+          ValueError: when ``features`` are not D+S wide.
+        """
+        if features.shape[-1] != self.features:
+            raise ValueError(
+                f"decode: expected [h, z] of {self.features} floats, received "
+                f"{features.shape[-1]}; give the features of level 1"
+            )
         return self.decoder(features)
-
-
-class Encoder(nnx.Module):
-    """Frame embedding: every observation's features, concatenated. Images uint8 (or [0, 1] floats), vectors by symlog."""
-
-    def __init__(self, config: ClockworkConfig, obs_shapes: ObsShapes, rngs: nnx.Rngs):
-        dtype = jnp.dtype(config.dtype)
-        parts: dict[str, nnx.Module] = {}
-        for name, shape in sorted(obs_shapes.items()):
-            if len(shape) == 3:
-                parts[name] = ConvEncoder(shape[-1], config.conv_depth, dtype, rngs)
-            else:
-                kind = {
-                    "layers": 1,
-                    "act": config.act,
-                    "norm": config.norm,
-                    "dtype": dtype,
-                    "rngs": rngs,
-                }
-                parts[name] = MLP(shape[0], config.hidden, config.hidden, **kind)
-        self.parts = nnx.Dict(parts)
-        self.width = sum(
-            self.parts[name].width if len(shape) == 3 else config.hidden
-            for name, shape in obs_shapes.items()
-        )
-
-    def __call__(self, obs: dict[str, Array]) -> Array:
-        outputs = []
-        for name in sorted(self.parts):
-            x, part = obs[name], self.parts[name]
-            if isinstance(part, ConvEncoder):
-                batch = x.shape[:-3]
-                outputs.append(part(pixels(x).reshape(-1, *x.shape[-3:])).reshape(*batch, -1))
-            else:
-                outputs.append(part(symlog(x)))
-        return jnp.concatenate(outputs, axis=-1)
-
-
-class Decoder(nnx.Module):
-    """Means of every observation from [h, z] of level 1; no skip connections round the latents."""
-
-    def __init__(self, config: ClockworkConfig, obs_shapes: ObsShapes, rngs: nnx.Rngs):
-        dtype = jnp.dtype(config.dtype)
-        inputs = config.deter + make_latent(config).width
-        parts: dict[str, nnx.Module] = {}
-        for name, shape in sorted(obs_shapes.items()):
-            if len(shape) == 3:
-                parts[name] = ConvDecoder(
-                    inputs, shape[-1], config.conv_depth, config.image_final, dtype, rngs
-                )
-            else:
-                kind = {
-                    "layers": 2,
-                    "act": config.act,
-                    "norm": config.norm,
-                    "dtype": dtype,
-                    "rngs": rngs,
-                }
-                parts[name] = MLP(inputs, config.hidden, shape[0], **kind)
-        self.parts = nnx.Dict(parts)
-
-    def __call__(self, features: Array) -> dict[str, Array]:
-        result = {}
-        for name in sorted(self.parts):
-            part = self.parts[name]
-            if isinstance(part, ConvDecoder):
-                images = part(features.reshape(-1, features.shape[-1]))
-                result[name] = images.reshape(*features.shape[:-1], *images.shape[1:])
-            else:
-                result[name] = part(features)
-        return result
-
-
-def pixels(x: Array) -> Array:
-    """Images as floats in [0, 1]."""
-    return x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
-
-
-def make_latent(config: ClockworkConfig) -> Latent:
-    """The latent distribution that ``config`` names."""
-    if config.latent == "gaussian":
-        return Gaussian(config.stoch, config.min_std)
-    return Categorical(config.stoch, config.classes, config.unimix)
 
 
 def merge(x: Array) -> Array:
     """[B, K, ...] to [B·K, ...]."""
     return x.reshape(-1, *x.shape[2:])
-
-
-def check_config(config: ClockworkConfig, obs_shapes: ObsShapes) -> None:
-    """Raises ValueError on settings that cannot be built."""
-    clock.check_strides(config.strides)
-    if config.all_phases and config.window != "causal":
-        raise ValueError(
-            "all_phases: expected window 'causal', received 'lookahead'; set all_phases to False"
-        )
-    sizes = {
-        name: getattr(config, name)
-        for name in ("stoch", "classes", "deter", "hidden", "post_layers", "conv_depth")
-    }
-    bad = {name: size for name, size in sizes.items() if size < 1}
-    if bad:
-        raise ValueError(f"world model sizes: expected 1 or more, received {bad}; raise them")
-    if not obs_shapes:
-        raise ValueError("obs_shapes: expected at least one observation, received none")
-    for name, shape in obs_shapes.items():
-        if len(shape) == 3:
-            check_image(name, shape)
-        elif len(shape) != 1:
-            raise ValueError(
-                f"observation {name!r}: expected shape (64, 64, C) or (n,), received {shape}; flatten it"
-            )

@@ -1,7 +1,7 @@
-"""Latent distributions: diagonal Gaussian (CW-VAE §2) and categorical (DreamerV2/V3), behind one interface.
+"""Latent distributions: diagonal Gaussian (CW-VAE §2) and categorical (DreamerV2/V3).
 
-A distribution is a static object; its numbers travel as ``Stats``, a dict of arrays. Sampling takes explicit noise, so
-that the online filter and the training scan can be given the same one.
+A distribution is a static object; its numbers travel as ``Stats``, a dict of arrays. Sampling takes
+explicit noise, so that the online filter and the training scan can be given the same one.
 """
 
 from dataclasses import dataclass
@@ -62,9 +62,10 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Categorical:
-    """``groups`` one-hot vectors of ``classes``, straight-through, mixed with ``unimix`` of the uniform.
+    """``groups`` one-hot vectors of ``classes``, mixed with ``unimix`` of the uniform.
 
-    Stats: logits [..., groups, classes], normalised. Source: Hafner et al. 2023 (DreamerV3), §"World model learning".
+    Stats: logits [..., groups, classes], normalised. Source: Hafner et al. 2023 (DreamerV3),
+    §"World model learning".
     """
 
     groups: int
@@ -92,7 +93,7 @@ class Categorical:
         return jax.random.gumbel(key, (*shape, self.groups, self.classes))
 
     def sample(self, stats: Stats, noise: Array) -> Array:
-        """One-hot of argmax(logits + noise); the gradient is that of the probabilities (straight-through)."""
+        """One-hot of argmax(logits + noise), with the gradient of the probabilities."""
         return self._straight_through(stats["logits"], stats["logits"] + noise)
 
     def mode(self, stats: Stats) -> Array:

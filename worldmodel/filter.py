@@ -1,8 +1,9 @@
-"""The online filter: the trained top level, one observation at a time, for many environments at once. DESIGN §4, "Acting".
+"""The online filter: the trained top level, one observation at a time, for many environments.
 
-Re-planning every ``r ≤ K`` steps filters the top level in ``C = K/r`` interleaved chains; chain ``t/r mod C`` advances at
-step t from its own state K steps ago with the K actions and frames since. Each chain is the trained stride-K filter at
-another phase, so nothing is learned here. Between its ticks a chain only accumulates: no frame is kept.
+Re-planning every ``r ≤ K`` steps filters the top level in ``C = K/r`` interleaved chains; chain
+``t/r mod C`` advances at step t from its own state K steps ago with the K actions and frames since.
+Each chain is the trained stride-K filter at another phase, so nothing is learned here. Between its
+ticks a chain only accumulates: no frame is kept. DESIGN §4, "Acting".
 """
 
 from typing import NamedTuple
@@ -33,7 +34,8 @@ def check_replan(stride: int, replan: int) -> int:
     """
     if replan < 1 or stride % replan:
         raise ValueError(
-            f"replan: expected a divisor of the top stride {stride} (environment steps), received {replan}"
+            f"replan: expected a divisor of the top stride {stride} (environment steps), received "
+            f"{replan}; 1 plans at every step, {stride} once per window"
         )
     return stride // replan
 
@@ -42,7 +44,8 @@ def initial_carry(model: ClockworkVAE, batch: int, replan: int) -> FilterCarry:
     """Carry before any observation of ``batch`` environments."""
     if model.config.window != "causal":
         raise ValueError(
-            "filter: expected a model with window 'causal', received 'lookahead': its frames are yet to come"
+            "filter: expected a model with window 'causal', received 'lookahead', whose frames are "
+            "yet to come when acting; train with window causal"
         )
     chains = check_replan(model.stride, replan)
     embed = model.top.config.embed // (2 if model.stride > 1 else 1)
@@ -73,7 +76,8 @@ def filter_step(
       noise: of the latent, [N, ...].
       replan: r, environment steps between ticks of successive chains.
     Returns:
-      The carry, whose ``belief`` is the newest chain's, and whether a chain has just ticked (then it is time to plan).
+      The carry, whose ``belief`` is the newest chain's, and whether a chain has just ticked (then
+      it is time to plan).
     """
     carry = jax.tree.map(
         lambda x: jnp.where(is_first.reshape(-1, *[1] * (x.ndim - 1)), jnp.zeros_like(x), x), carry

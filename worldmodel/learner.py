@@ -1,6 +1,7 @@
-"""The jitted update that video prediction and agent training share: one pure function of (state, batch, key).
+"""The jitted update of video prediction and agents: one pure function of (state, batch, key).
 
-Parameters live in NNX modules; they are split off once, here, and everything above is a plain pytree.
+Parameters live in NNX modules; they are split off once, here, and everything above is a plain
+pytree.
 """
 
 from collections.abc import Callable

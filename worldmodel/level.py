@@ -1,9 +1,10 @@
-"""One level of the hierarchy: the recurrent cell that ticks, its prior and its posterior. CW-VAE §2, eqs. 2–3; DESIGN §3.
+"""One level: the recurrent cell that ticks, its prior and its posterior. CW-VAE §2, eqs. 2–3.
 
 h = GRU(h_prev, in[z_prev, action embedding, context]);   prior p(z | h);   posterior q(z | h, e)
 
-A level is one ``lax.scan`` over its own ticks. What does not depend on the recurrence is computed for all ticks at
-once outside: the context's and actions' share of the input layer, the embedding's share of the posterior, every prior.
+A level is one ``lax.scan`` over its own ticks. What does not depend on the recurrence is computed
+for all ticks at once outside: the context's and actions' share of the input layer, the embedding's
+share of the posterior, every prior. DESIGN §3.
 Read next: ``clockwork.py``, the stack of levels.
 """
 
@@ -63,9 +64,8 @@ class Level(nnx.Module):
     def __init__(self, config: CellConfig, rngs: nnx.Rngs):
         c = self.config = config
         kind = (c.act, c.norm, c.dtype, rngs)
-        self.input = Dense(
-            c.latent.width, c.hidden, *kind
-        )  # bias and norm of the whole input layer live here
+        # Bias and norm of the whole input layer live in its share of z.
+        self.input = Dense(c.latent.width, c.hidden, *kind)
         self.context = (
             nnx.Linear(c.context, c.hidden, use_bias=False, dtype=c.dtype, rngs=rngs)
             if c.context
@@ -94,7 +94,10 @@ class Level(nnx.Module):
         )
 
     def drive(self, context: Array | None, action: Array | None) -> Array:
-        """Share of the input layer that does not depend on the recurrence. [..., D'+S'], [..., K·A] → [..., hidden]."""
+        """Share of the input layer outside the recurrence, from the context and the actions.
+
+        [..., D'+S'] and [..., K·A] to [..., hidden]; a scalar 0 where the level has neither.
+        """
         share = jnp.zeros((), self.config.dtype)
         if self.context is not None and context is not None:
             share = share + self.context(context)
@@ -176,7 +179,10 @@ class Level(nnx.Module):
 
 
 class GRU(nnx.Module):
-    """Gated recurrent unit, reset after the matrix product (Keras's form, as the original). Carry in float32."""
+    """Gated recurrent unit, reset after the matrix product (as the original's, Keras).
+
+    Columns are ordered update, reset, candidate. The carry is float32.
+    """
 
     def __init__(self, inputs: int, deter: int, dtype: DTypeLike, rngs: nnx.Rngs):
         orthogonal = nnx.initializers.orthogonal()
@@ -194,7 +200,10 @@ class GRU(nnx.Module):
 
 
 class StatsHead(nnx.Module):
-    """Output layers of a latent. ``std_shift`` is added to the hidden vector before the std's layer (original code)."""
+    """Output layers of a latent.
+
+    ``std_shift`` is added to the hidden vector before the std's layer (original code).
+    """
 
     def __init__(self, config: CellConfig, rngs: nnx.Rngs):
         self.latent, self.shift = config.latent, config.std_shift

@@ -1,12 +1,12 @@
-"""Feed-forward parts: dense layers, the DCGAN-like image encoder and decoder, vector encoder and decoder.
+"""Feed-forward parts: dense layers, and the DCGAN-like image encoder and decoder.
 
-Convolutions are written as matrix products from the start (space-to-depth, shifted copies, one product): XLA's CPU
-gradients of strided and transposed convolutions are several times slower for the same numbers. Shapes follow the
-original CW-VAE code: kernel 4, stride 2, VALID on the way in (64→31→14→6→2); kernels 5, 5, 6, 6, stride 2, VALID on
-the way out (1→5→13→30→64).
+Convolutions are written as matrix products from the start (space-to-depth, shifted copies, one
+product): XLA's CPU gradients of strided and transposed convolutions are several times slower for
+the same numbers. Shapes follow the original CW-VAE code: kernel 4, stride 2, VALID on the way in
+(64→31→14→6→2); kernels 5, 5, 6, 6, stride 2, VALID on the way out (1→5→13→30→64).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,10 @@ class Dense(nnx.Module):
 
 
 class MLP(nnx.Module):
-    """``layers`` dense layers of ``hidden`` units, then a linear output in float32; ``zero`` starts that output at 0."""
+    """``layers`` dense layers of ``hidden`` units, then a linear output in float32.
+
+    ``zero`` starts that output at 0.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,10 @@ class MLP(nnx.Module):
 
 
 class ConvEncoder(nnx.Module):
-    """Image in [0, 1] to a vector: four convolutions of ``depth``·(1, 2, 4, 8) channels, flattened in HWC order."""
+    """Image in [0, 1] to a vector: four convolutions of ``depth``·(1, 2, 4, 8) channels.
+
+    Flattened in HWC order.
+    """
 
     def __init__(self, channels: int, depth: int, dtype: DTypeLike, rngs: nnx.Rngs):
         widths = (channels, depth, 2 * depth, 4 * depth, 8 * depth)
@@ -99,7 +105,7 @@ class ConvEncoder(nnx.Module):
 
 
 class ConvDecoder(nnx.Module):
-    """Belief features to an image: dense to 1×1×32·depth, four transposed convolutions; ``tanh`` as the original."""
+    """Belief features to an image: dense to 1×1×32·depth, then four transposed convolutions."""
 
     def __init__(
         self, inputs: int, channels: int, depth: int, final: str, dtype: DTypeLike, rngs: nnx.Rngs
@@ -108,7 +114,6 @@ class ConvDecoder(nnx.Module):
         self.dense = nnx.Linear(inputs, widths[0], dtype=dtype, rngs=rngs)
         self.layers = nnx.List(
             [
-                # DEVIATION: kernels are (height, width, in, out) of the matrix product, no flip; see strided_conv_transpose
                 ConvKernel((k, k, a, b), fan_in=k * k * a // 4, rngs=rngs)
                 for k, a, b in zip(DECODER_KERNELS, widths, widths[1:], strict=False)
             ]
@@ -136,9 +141,9 @@ class ConvKernel(nnx.Module):
 
 
 def strided_conv(x: Array, kernel: Array, bias: Array) -> Array:
-    """Convolution (correlation) with stride 2, VALID, even kernel, as one matrix product. [N, h, w, a] → [N, h', w', b].
+    """Correlation with stride 2, VALID, even kernel, as one matrix product.
 
-    y[i, j] = Σ_{p,q} x[2i+p, 2j+q] kernel[p, q] + bias
+    [N, h, w, a] → [N, h', w', b];   y[i, j] = Σ_{p,q} x[2i+p, 2j+q] kernel[p, q] + bias
     """
     k, _, a, b = kernel.shape
     out, taps = [(size - k) // 2 + 1 for size in x.shape[1:3]], k // 2
@@ -148,13 +153,13 @@ def strided_conv(x: Array, kernel: Array, bias: Array) -> Array:
         [x[:, p : p + out[0], q : q + out[1]] for p in range(taps) for q in range(taps)], axis=-1
     )  # [N, h', w', taps·taps·4a]
     kernel = kernel.reshape(taps, 2, taps, 2, a, b).transpose(0, 2, 1, 3, 4, 5).reshape(-1, b)
-    return x @ kernel + bias
+    return x @ kernel + bias.reshape(1, 1, 1, -1)
 
 
 def strided_conv_transpose(x: Array, kernel: Array, bias: Array) -> Array:
-    """Transposed convolution with stride 2, VALID, as one matrix product. [N, h, w, a] → [N, 2h+k-2, 2w+k-2, b].
+    """Transposed convolution with stride 2, VALID, as one matrix product.
 
-    y[m, n] = Σ_{i,j} x[i, j] kernel[m-2i, n-2j] + bias
+    [N, h, w, a] → [N, 2h+k-2, 2w+k-2, b];   y[m, n] = Σ_{i,j} x[i, j] kernel[m-2i, n-2j] + bias
     """
     k, _, a, b = kernel.shape
     taps = (k + 1) // 2
@@ -168,10 +173,8 @@ def strided_conv_transpose(x: Array, kernel: Array, bias: Array) -> Array:
         [x[:, p : p + height, q : q + width] for p in range(taps) for q in range(taps)], axis=-1
     )
     y = (x @ kernel).reshape(-1, height, width, 2, 2, b)
-    return (
-        y.transpose(0, 1, 3, 2, 4, 5).reshape(-1, 2 * height, 2 * width, b)[:, : size[0], : size[1]]
-        + bias
-    )
+    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(-1, 2 * height, 2 * width, b)
+    return y[:, : size[0], : size[1]] + bias.reshape(1, 1, 1, -1)
 
 
 def space_to_depth(x: Array) -> Array:
@@ -181,7 +184,7 @@ def space_to_depth(x: Array) -> Array:
     return x.reshape(n, h // 2, w // 2, 4 * a)
 
 
-def activation(name: str):  # noqa: ANN201 - one of jax.nn's callables
+def activation(name: str) -> Callable[[Array], Array]:
     """Activation by name: relu, silu, tanh, sigmoid, linear.
 
     Raises:
@@ -208,6 +211,6 @@ def check_image(name: str, shape: Sequence[int]) -> None:
     """Raises ValueError unless an image observation is 64×64×channels."""
     if tuple(shape[:2]) != (IMAGE_SIZE, IMAGE_SIZE):
         raise ValueError(
-            f"observation {name!r}: expected an image of {IMAGE_SIZE}x{IMAGE_SIZE} pixels, received {tuple(shape)}; "
-            "set --env.image-size 64 (the environment wrapper resizes)"
+            f"observation {name!r}: expected an image of {IMAGE_SIZE}x{IMAGE_SIZE} pixels, "
+            f"received {tuple(shape)}; set --env.image-size 64 (the environment wrapper resizes)"
         )

@@ -1,6 +1,7 @@
 """The world model's objective. CW-VAE eq. 5; KL balance and free nats from DreamerV2/V3.
 
-``elbo``:      Σ_t log p(x_t | s¹_t) - Σ_l Σ_{ticks of l} KL[q ‖ p], per frame (divided by T), mean over the batch.
+``elbo``:      -[Σ_t log p(x_t | s¹_t) - Σ_l Σ_{ticks of l} KL[q ‖ p]] over the whole batch,
+               divided by its real frames; of a level at all phases, the mean over its chains.
 ``balanced``:  mean over real steps of -log p(x_t) + Σ_l mean over level l's real ticks of
                dyn·max(free, KL[sg(q) ‖ p]) + rep·max(free, KL[q ‖ sg(p)]).
 
@@ -8,6 +9,7 @@ Read next: ``learner.py``, the jitted update that descends it.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -15,9 +17,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from worldmodel import clock
-from worldmodel.clockwork import ClockworkVAE, pixels
+from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import Belief
 from worldmodel.networks import symlog
+from worldmodel.observations import pixels
 from worldmodel.records import Records
 
 Metrics = dict[str, Array]
@@ -59,48 +62,54 @@ def tick_masks(model: ClockworkVAE, records: Records) -> tuple[Float[Array, "B n
     """Weights of every level's ticks, as ``observe`` arranges them (``clock.tick_mask``)."""
     masks = []
     for index, stride in enumerate(model.strides):
-        fields = (records.mask, records.terminal, records.is_first)
-        all_times = jax.vmap(lambda m, t, f, s=stride: clock.tick_mask(m, t, f, s))(*fields)
-        cut = 1 if model.phased(index) else stride
-        masks.append(all_times[:, model.lead :: cut])
+        mask = records.mask
+        if model.config.window == "causal":  # looking ahead, no tick after a terminal holds a frame
+            count = partial(clock.tick_mask, stride=stride)
+            mask = jax.vmap(count)(mask, records.terminal, records.is_first)
+        masks.append(mask[:, model.lead :: model.alignment(index).every])
     return tuple(masks)
+
+
+def masked_sum(x: Array, mask: Array) -> Array:
+    """Sum of ``x·mask``, whatever stands where ``mask`` is 0."""
+    return jnp.sum(jnp.where(mask > 0, x * mask, 0.0))
 
 
 def masked_mean(x: Array, mask: Array) -> Array:
     """Mean of ``x`` where ``mask``; 0 where nothing counts."""
-    return jnp.sum(x * mask) / jnp.maximum(jnp.sum(mask), 1.0)
+    return masked_sum(x, mask) / jnp.maximum(jnp.sum(mask), 1.0)
 
 
 def model_loss(
     model: ClockworkVAE, records: Records, beliefs: tuple[Belief, ...], config: ObjectiveConfig
 ) -> tuple[Array, Metrics]:
-    """Loss to descend, and its parts in nats.
+    """The world model's loss over a batch.
 
     Args:
+      model: that made the beliefs.
       records: [B, lead+T, ...].
       beliefs: of ``model.observe(records, …)``.
     Returns:
-      Scalar; metrics ``nll/<obs>`` per real step, ``kl/level<l>`` and ``prior_entropy/level<l>`` per real tick.
+      Scalar; metrics ``nll/<obs>`` per real step, ``kl/level<l>`` and ``prior_entropy/level<l>``
+      per real tick, nats.
     """
     main = records.after(model.lead)
-    length = main.mask.shape[1]
     means = model.decode(beliefs[0].state.features)
-    nll = {name: -value for name, value in log_likelihood(model, main.obs, means).items()}
-    masks = tick_masks(model, records)
-    total_nll = jnp.sum(jnp.stack(list(nll.values())), axis=0) * main.mask
-    metrics = {f"nll/{name}": masked_mean(value, main.mask) for name, value in nll.items()}
-    elbo = config.kl == "elbo"
-    loss = (
-        jnp.mean(jnp.sum(total_nll, axis=1)) / length if elbo else masked_mean(total_nll, main.mask)
-    )
-    for index, (belief, mask) in enumerate(zip(beliefs, masks, strict=True)):
+    metrics = {
+        f"nll/{name}": -masked_mean(value, main.mask)
+        for name, value in log_likelihood(model, main.obs, means).items()
+    }
+    loss = jnp.sum(jnp.stack(list(metrics.values())))
+    steps = jnp.maximum(jnp.sum(main.mask), 1.0)
+    for index, mask in enumerate(tick_masks(model, records)):
+        belief, level = beliefs[index], index + 1
         kl = model.latent.kl(belief.post, belief.prior)
-        metrics[f"kl/level{index + 1}"] = masked_mean(kl, mask)
-        metrics[f"prior_entropy/level{index + 1}"] = masked_mean(
-            model.latent.entropy(belief.prior), mask
-        )
-        if elbo:
-            loss = loss + jnp.mean(jnp.sum(kl * mask, axis=1)) / length
+        entropy = model.latent.entropy(belief.prior)
+        metrics[f"kl/level{level}"] = masked_mean(kl, mask)
+        metrics[f"prior_entropy/level{level}"] = masked_mean(entropy, mask)
+        if config.kl == "elbo":
+            chains = model.stride if model.phased(index) else 1  # each chain is a whole filter
+            loss = loss + masked_sum(kl, mask) / (steps * chains)
         else:
             loss = loss + masked_mean(balanced_kl(model, belief, config), mask)
     metrics["loss/model"] = loss
@@ -108,10 +117,12 @@ def model_loss(
 
 
 def balanced_kl(model: ClockworkVAE, belief: Belief, config: ObjectiveConfig) -> Array:
-    """dyn·max(free, KL[sg(q) ‖ p]) + rep·max(free, KL[q ‖ sg(p)]) per tick. Source: Hafner et al. 2023, eq. 5."""
+    """dyn·max(free, KL[sg(q) ‖ p]) + rep·max(free, KL[q ‖ sg(p)]) per tick.
+
+    Source: Hafner et al. 2023, eq. 5.
+    """
     stop = jax.lax.stop_gradient
     dyn = model.latent.kl(stop(belief.post), belief.prior)
     rep = model.latent.kl(belief.post, stop(belief.prior))
-    return config.dyn * jnp.maximum(dyn, config.free_nats) + config.rep * jnp.maximum(
-        rep, config.free_nats
-    )
+    dyn, rep = (jnp.maximum(kl, config.free_nats) for kl in (dyn, rep))
+    return config.dyn * dyn + config.rep * rep

@@ -23,9 +23,26 @@ class Records(NamedTuple):
         return jax.tree.map(lambda x: x[:, lead:], self)
 
 
-def video(obs: dict[str, Array]) -> Records:
-    """Records of unlabelled video that starts with its first frame: no actions, no rewards. obs: [B, T, ...]."""
-    shape = next(iter(obs.values())).shape[:2]
-    zeros: Float[Array, "B T"] = jnp.zeros(shape)
-    first = jnp.zeros(shape, bool).at[:, 0].set(True)
-    return Records(obs, zeros[..., None], zeros, zeros, zeros > 0, first, zeros + 1)
+def video(obs: dict[str, Array], action_width: int = 0, lead: int = 0) -> Records:
+    """Records of unlabelled video that starts with its first frame: no rewards, unknown actions.
+
+    Args:
+      obs: [B, T, ...].
+      action_width: A of the model that reads it, 0 for one without actions.
+      lead: records of lead-in that the model wants, padding here (``ClockworkVAE.lead``).
+    Returns:
+      [B, lead+T, ...].
+    """
+    obs = jax.tree.map(lambda x: jnp.pad(x, [(0, 0), (lead, 0), *[(0, 0)] * (x.ndim - 2)]), obs)
+    batch, length = next(iter(obs.values())).shape[:2]
+    times = jnp.broadcast_to(jnp.arange(length), (batch, length))
+    zeros: Float[Array, "B T"] = jnp.zeros((batch, length))
+    return Records(
+        obs=obs,
+        action=jnp.zeros((batch, length, action_width)),
+        action_mask=zeros,
+        reward=zeros,
+        terminal=zeros > 0,
+        is_first=times == lead,
+        mask=(times >= lead).astype(jnp.float32),
+    )
