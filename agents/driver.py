@@ -1,0 +1,199 @@
+"""Between environments and replay: steps them under a policy, records what arrives, plays episodes out.
+
+Environments are a Gymnasium vector with NEXT_STEP autoreset: after an episode's last record the next
+step ignores that environment's action and returns the reset observation, which is exactly the next
+episode's first record (arrival convention, `worldmodel/clock.py`).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+from jaxtyping import PRNGKeyArray
+
+from agents.actions import ActionCodec
+from agents.policy import Act, PolicyCarry
+from worldmodel.learner import Params
+
+Obs = dict[str, np.ndarray]
+
+
+class Episode(NamedTuple):
+    """One finished episode."""
+
+    score: float  # sum of rewards
+    length: int  # environment steps
+    success: bool | None  # None where the environment does not say
+
+
+class Sink(Protocol):
+    """What takes records; a replay store does."""
+
+    def append(self, stream: int, record: dict[str, np.ndarray], last: bool) -> None:
+        """Takes one environment step of one stream."""
+
+
+class Arrival(NamedTuple):
+    """What has just arrived from every environment, [N, ...]."""
+
+    obs: Obs
+    action: np.ndarray  # flat, that led here; 0 where is_first
+    reward: np.ndarray
+    terminal: np.ndarray
+    is_first: np.ndarray
+    last: np.ndarray
+    success: list[bool | None]
+
+
+class Stepper:
+    """A vector of environments in the arrival convention.
+
+    Raises:
+      ValueError: unless the vector resets on the next step.
+    """
+
+    def __init__(self, envs: VectorEnv[Any, Any, Any], codec: ActionCodec):
+        mode = envs.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.NEXT_STEP:
+            raise ValueError(f"environments: expected autoreset NEXT_STEP, received {mode}")
+        self.envs, self.codec, self.size = envs, codec, envs.num_envs
+
+    def reset(self) -> Arrival:
+        """First records of all environments."""
+        obs, _ = self.envs.reset()
+        no, zeros = np.zeros(self.size, bool), np.zeros(self.size, np.float32)
+        action = np.zeros((self.size, self.codec.width), np.float32)
+        return Arrival(obs, action, zeros, no, ~no, no, [None] * self.size)
+
+    def step(self, before: Arrival, flat: np.ndarray) -> Arrival:
+        """Applies flat actions [N, A]; those of environments whose episode has ended are ignored."""
+        space = self.envs.single_action_space
+        actions = [self.codec.decode(row) for row in flat]
+        batched = concatenate(space, actions, create_empty_array(space, self.size))
+        obs, reward, terminal, truncated, infos = self.envs.step(batched)
+        known = infos.get("_success", np.zeros(self.size, bool))
+        success = [bool(infos["success"][i]) if known[i] else None for i in range(self.size)]
+        first = before.last
+        action = np.where(first[:, None], 0, flat).astype(np.float32)
+        reward = np.where(first, 0, reward).astype(np.float32)
+        return Arrival(obs, action, reward, terminal, first, terminal | truncated, success)
+
+
+class Tally:
+    """Running sums of episodes, [N]."""
+
+    def __init__(self, size: int):
+        self.score, self.length = np.zeros(size), np.zeros(size, int)
+
+    def add(self, arrival: Arrival) -> dict[int, Episode]:
+        """Counts an arrival; returns the episodes that it ended, by environment."""
+        self.score[arrival.is_first] = 0
+        self.length[arrival.is_first] = 0
+        self.score += arrival.reward
+        self.length += ~arrival.is_first
+        return {
+            int(i): Episode(float(self.score[i]), int(self.length[i]), arrival.success[i])
+            for i in np.nonzero(arrival.last)[0]
+        }
+
+
+class Collector:
+    """Acts in environments and appends every record to replay.
+
+    Args:
+      policy: from ``dreamer.make_policy``.
+      carry: from ``dreamer.initial_policy``, of as many environments.
+    """
+
+    def __init__(self, stepper: Stepper, policy: Act, carry: PolicyCarry, replay: Sink):
+        self.stepper, self.policy, self.carry, self.replay = stepper, policy, carry, replay
+        self.tally = Tally(stepper.size)
+        self.arrival = stepper.reset()
+        self._store()
+
+    def step(self, params: Params, key: PRNGKeyArray) -> list[Episode]:
+        """One step of every environment; returns the episodes that ended."""
+        now = self.arrival
+        self.carry, action = self.policy(params, self.carry, now.obs, now.is_first, key)
+        self.arrival = self.stepper.step(now, np.asarray(action))
+        self._store()
+        return list(self.tally.add(self.arrival).values())
+
+    def _store(self) -> None:
+        a = self.arrival
+        for i in range(self.stepper.size):
+            record = {f"obs/{name}": value[i] for name, value in a.obs.items()}
+            record |= {
+                "action": a.action[i],
+                "action_mask": np.float32(1),
+                "reward": a.reward[i],
+                "terminal": a.terminal[i],
+                "is_first": a.is_first[i],
+            }
+            self.replay.append(i, record, bool(a.last[i]))
+
+
+class Played(NamedTuple):
+    """Episodes that ``play`` finished, and the first environment's frames."""
+
+    episodes: list[Episode]
+    frames: np.ndarray | None  # [T, H, W, 3] uint8
+
+
+Watch = Callable[[VectorEnv[Any, Any, Any], Obs], np.ndarray | None]
+
+
+def play(
+    stepper: Stepper,
+    act: Callable[[Obs, np.ndarray, int], np.ndarray],
+    watch: Watch | None = None,
+) -> Played:
+    """Plays one episode to its end in every environment.
+
+    Args:
+      act: of (observations, is_first, step) to flat actions [N, A].
+      watch: of (environments, observations) to a frame of environment 0, or None where it has no picture.
+    """
+    arrival, tally = stepper.reset(), Tally(stepper.size)
+    done: dict[int, Episode] = {}
+    frames: list[np.ndarray] = []
+    step = 0
+    while True:
+        frame = watch(stepper.envs, arrival.obs) if watch and 0 not in done else None
+        if frame is not None:
+            frames.append(frame)
+        if len(done) == stepper.size:
+            break
+        arrival = stepper.step(arrival, act(arrival.obs, arrival.is_first, step))
+        for index, episode in tally.add(arrival).items():
+            done.setdefault(index, episode)
+        step += 1
+    episodes = [done[index] for index in range(stepper.size)]
+    return Played(episodes, np.stack(frames) if frames else None)
+
+
+def agent_act(
+    policy: Act, params: Params, carry: PolicyCarry, key: PRNGKeyArray
+) -> Callable[[Obs, np.ndarray, int], np.ndarray]:
+    """The agent as ``play`` takes it."""
+    memory = [carry]
+
+    def act(obs: Obs, is_first: np.ndarray, step: int) -> np.ndarray:
+        memory[0], action = policy(params, memory[0], obs, is_first, jax.random.fold_in(key, step))
+        return np.asarray(action)
+
+    return act
+
+
+def random_act(envs: VectorEnv[Any, Any, Any], codec: ActionCodec, seed: int) -> Any:
+    """Uniform over the environments' action space, as ``play`` takes it."""
+    space = envs.single_action_space
+    space.seed(seed)
+
+    def act(obs: Obs, is_first: np.ndarray, step: int) -> np.ndarray:
+        return np.stack([codec.encode(space.sample()) for _ in range(envs.num_envs)])
+
+    return act

@@ -1,0 +1,7 @@
+"""Settings of runs: typed, with one preset per environment or data set. Read `schema.py` first."""
+
+from configs.cli import parse_train
+from configs.presets import resolve
+from configs.schema import TrainConfig, check
+
+__all__ = ["TrainConfig", "check", "parse_train", "resolve"]

@@ -1,0 +1,143 @@
+"""From settings to objects: the agent with its spaces, and a trained one back from its run."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+from flax import nnx
+from gymnasium.vector import VectorEnv
+
+from agents import ActionCodec, Agent
+from agents.dreamer import initial_aux, initial_policy, make_loss, make_policy
+from agents.driver import Played, Stepper, Watch, agent_act, play, random_act
+from configs.schema import TrainConfig
+from envs import make_agent_env, make_vector
+from replay import Field, standard_fields
+from worldmodel.learner import (
+    Params,
+    TrainState,
+    initial_state,
+    join,
+    make_optimizer,
+    make_update,
+    split,
+)
+from worldmodel.runs.checkpoint import CheckpointStore
+from worldmodel.runs.config_io import load_config
+
+EVAL_SEED = 1_000_003  # worlds of evaluation: away from those of training, the same every time
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What an environment's agent sees and does."""
+
+    obs: gymnasium.spaces.Dict
+    action: gymnasium.Space[Any]
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> "Spaces":
+        """Asks one environment; ValueError if the name is unknown or its spaces do not fit."""
+        env = make_agent_env(config.env)
+        obs, action = env.observation_space, env.action_space
+        env.close()
+        assert isinstance(obs, gymnasium.spaces.Dict)
+        return cls(obs, action)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Per observation: (64, 64, C) or (n,)."""
+        return {name: tuple(space.shape or ()) for name, space in self.obs.spaces.items()}
+
+
+class Built:
+    """The agent of a config: module, update, policies, spaces."""
+
+    def __init__(self, config: TrainConfig):
+        self.config, self.spaces = config, Spaces.of(config)
+        self.codec = ActionCodec(self.spaces.action, config.agent.actions)
+        self.agent = Agent(config.agent, self.spaces.shapes, self.codec, nnx.Rngs(config.seed))
+        self.optimizer = make_optimizer(config.optimizer)
+        self.graph, self.params = split(self.agent)
+
+    @cached_property
+    def update(self) -> Any:
+        """The jitted update."""
+        return make_update(make_loss(self.graph), self.optimizer)
+
+    def join(self, params: Params) -> Agent:
+        """The agent with these parameters."""
+        agent: Agent = join(self.graph, params)
+        return agent
+
+    def initial(self) -> TrainState:
+        """State before the first update."""
+        return initial_state(self.params, initial_aux(self.params), self.optimizer)
+
+    def fields(self) -> dict[str, Field]:
+        """Fields of a replayed record."""
+        obs = {
+            name: Field(tuple(space.shape or ()), str(space.dtype))
+            for name, space in self.spaces.obs.spaces.items()
+        }
+        return standard_fields(obs, self.codec.width)
+
+    def stepper(self, num_envs: int, seed: int) -> Stepper:
+        """New environments."""
+        return Stepper(make_vector(self.config.env, num_envs, seed), self.codec)
+
+    def policy(self, greedy: bool) -> Any:
+        """The jitted policy; compiled once each."""
+        return self._greedy if greedy else self._sampled
+
+    @cached_property
+    def _greedy(self) -> Any:
+        return make_policy(self.graph, self.config.agent.replan, greedy=True)
+
+    @cached_property
+    def _sampled(self) -> Any:
+        return make_policy(self.graph, self.config.agent.replan, greedy=False)
+
+    def evaluate(
+        self, params: Params, episodes: int, greedy: bool, watch: Watch | None = None
+    ) -> Played:
+        """Plays ``episodes`` episodes, each in its own environment with seeds of their own."""
+        stepper = self.stepper(episodes, EVAL_SEED)
+        carry = initial_policy(self.agent, episodes, self.config.agent.replan)
+        act = agent_act(self.policy(greedy), params, carry, jax.random.key(EVAL_SEED))
+        try:
+            return play(stepper, act, watch)
+        finally:
+            stepper.envs.close()
+
+    def evaluate_random(self, episodes: int) -> Played:
+        """The same episodes under uniformly random actions."""
+        stepper = self.stepper(episodes, EVAL_SEED)
+        try:
+            return play(stepper, random_act(stepper.envs, self.codec, EVAL_SEED))
+        finally:
+            stepper.envs.close()
+
+
+def first_image(envs: VectorEnv[Any, Any, Any], obs: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Frame of environment 0 as a viewer sees it: its image observation; None where it has none."""
+    del envs
+    images = [value[0] for value in obs.values() if value.ndim == 4 and value.shape[-1] == 3]
+    return np.array(images[0]) if images else None
+
+
+def load_run(run: Path) -> tuple[Built, Params, int]:
+    """A trained agent from its directory: objects, parameters, environment steps trained.
+
+    Raises:
+      ValueError: if there is no run, no checkpoint, or it does not fit its config.
+    """
+    built = Built(load_config(TrainConfig, run))
+    store = CheckpointStore(run / "checkpoints", built.config.keep)
+    restored = store.restore(jax.eval_shape(built.initial))
+    store.close()
+    return built, restored.state.params, restored.step

@@ -1,0 +1,31 @@
+"""Navigate from pixels and compass. The project's main job.
+
+Command:   python train_agent.py --env minerl_navigate
+Cost:      under 30 minutes on 2 CPU cores (size s)
+Expected:  see the README's results
+"""
+
+from dataclasses import replace
+
+from configs.schema import TrainConfig
+
+
+def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
+    """Each action is held for 4 ticks (0.2 s); the agent's step is that long."""
+    agent = replace(
+        base.agent,
+        model=replace(base.agent.model, strides=(1, 4)),
+        behaviour=replace(base.agent.behaviour, horizon=8, discount=0.98),
+    )
+    return replace(
+        base,
+        env=replace(base.env, action_repeat=4, num_envs=16 if accelerator else 4),
+        agent=agent,
+        steps=500_000 if accelerator else 16_000,
+        prefill=2_000,
+        updates_per_step=0.25 if accelerator else 0.125,
+        length=64 if accelerator else 32,
+        eval_every=50_000 if accelerator else 0,
+        save_every=50_000 if accelerator else 4_000,
+        video_every=50_000 if accelerator else 4_000,
+    )

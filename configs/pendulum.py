@@ -1,0 +1,22 @@
+"""Pendulum swing-up from state, the smallest task on which clocks show.
+
+Command:   python train_agent.py --env gym:Pendulum-v1
+Cost:      about 15 minutes on 2 CPU cores
+Expected:  evaluation return above -250 (benchmarks/results/pendulum.md)
+"""
+
+from dataclasses import replace
+
+from configs.schema import TrainConfig
+
+
+def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
+    """20 000 steps and about 4 000 updates of 16 sequences of 64 steps."""
+    behaviour = replace(base.agent.behaviour, horizon=10)
+    return replace(
+        base,
+        agent=replace(base.agent, behaviour=behaviour),
+        steps=20_000,
+        prefill=1_000,
+        updates_per_step=0.21,
+    )

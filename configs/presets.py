@@ -1,0 +1,54 @@
+"""From a preset's name, a size and a device to settings. One file per environment or data set."""
+
+import difflib
+from dataclasses import replace
+from typing import Literal
+
+from configs import general, minerl_navigate, pendulum
+from configs.schema import Size, TrainConfig
+from configs.sizes import SIZES, resize
+
+PRESETS = {
+    "general": general.preset,
+    "minerl_navigate": minerl_navigate.preset,
+    "pendulum": pendulum.preset,
+}
+OF_ENVIRONMENT = {"minerl_navigate": "minerl_navigate", "gym:Pendulum-v1": "pendulum"}
+
+
+def resolve(
+    preset: str,
+    env: str | None,
+    size: str,
+    accelerator: bool,
+    dtype: Literal["float32", "bfloat16"],
+) -> TrainConfig:
+    """Settings before any flag overrides them.
+
+    Args:
+      preset: a name, or `auto` for the environment's own.
+      env: environment's name; None for the default one.
+      size: debug, s, m, l, or `auto`: s on a CPU, m on an accelerator.
+      accelerator: whether there is one.
+      dtype: precision of matrix products on the device.
+    Raises:
+      ValueError: on an unknown preset or size.
+    """
+    base = TrainConfig()
+    name = env or base.env.name
+    chosen = OF_ENVIRONMENT.get(name, "general") if preset == "auto" else preset
+    if chosen not in PRESETS:
+        raise ValueError(_unknown("preset", chosen, ["auto", *PRESETS]))
+    if size not in ("auto", *SIZES):
+        raise ValueError(_unknown("size", size, ["auto", *SIZES]))
+    picked: Size = ("m" if accelerator else "s") if size == "auto" else size  # type: ignore[assignment]
+    base = replace(base, preset=chosen, size=picked, env=replace(base.env, name=name))
+    agent = resize(base.agent, picked)
+    agent = replace(agent, model=replace(agent.model, dtype=dtype))
+    return PRESETS[chosen](replace(base, agent=agent), accelerator)
+
+
+def _unknown(what: str, received: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(received, known, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; set --{what} to one of them"
+    return f"{what}: expected one of {', '.join(known)}, received {received!r}{hint}"

@@ -1,0 +1,88 @@
+"""All settings of a training run, typed, composed from the dataclasses beside what they configure.
+
+Read next: `presets.py`, what a name or a size fills in; `cli.py`, how flags override it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from agents import AgentConfig
+from agents.agent import check_agent
+from envs import EnvConfig
+from replay import ReplayConfig
+from worldmodel import OptimizerConfig
+
+Size = Literal["debug", "s", "m", "l"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a clockwork agent. Units are in each line; `environment steps` are the agent's own,
+    each of `env.action_repeat` ticks."""
+
+    preset: str = "auto"
+    """Settings to start from: a file of configs/, or `auto` for the one of the environment."""
+    size: Size | Literal["auto"] = "auto"
+    """Model size: `auto` is s on a CPU and m on an accelerator."""
+    seed: int = 0
+    """Of everything random: environments, replay, parameters, noise."""
+    logdir: Path = Path("runs")
+    """Directory of the run; an existing one is resumed. Default: runs/ENV-TIME."""
+    steps: int = 20_000
+    """Environment steps at which the run ends, over all environments."""
+    prefill: int = 1_000
+    """Environment steps before the first update."""
+    updates_per_step: float = 0.2
+    """Gradient updates per environment step."""
+    batch: int = 16
+    """B: sequences per update."""
+    length: int = 64
+    """T: environment steps per sequence, a multiple of the top stride."""
+    log_every: int = 500
+    """Environment steps between lines of metrics."""
+    save_every: int = 5_000
+    """Environment steps between checkpoints."""
+    eval_every: int = 5_000
+    """Environment steps between evaluations; 0: only at the end."""
+    video_every: int = 5_000
+    """Environment steps between open-loop prediction videos; 0: none."""
+    eval_episodes: int = 8
+    """Episodes per evaluation, each in an environment of its own, same seeds every time."""
+    keep: int = 2
+    """Checkpoints kept on disk."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """The environment."""
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    """World model, actor and critic."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Gradient descent."""
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    """Episodes on disk."""
+
+
+def check(config: TrainConfig) -> None:
+    """Raises ValueError, one line with the remedy, on settings that cannot run together."""
+    check_agent(config.agent)
+    positive = {
+        "steps": config.steps,
+        "batch": config.batch,
+        "length": config.length,
+        "log_every": config.log_every,
+        "save_every": config.save_every,
+        "eval_episodes": config.eval_episodes,
+        "env.num_envs": config.env.num_envs,
+    }
+    for name, value in positive.items():
+        if value < 1:
+            raise ValueError(f"{name}: expected 1 or more, received {value}; raise --{name}")
+    if config.updates_per_step < 0:
+        raise ValueError(
+            f"updates_per_step: expected 0 or more, received {config.updates_per_step:g}"
+        )
+    stride = config.agent.model.strides[-1]
+    if config.length % stride:
+        raise ValueError(
+            f"length: expected a multiple of the top stride {stride} (environment steps), received "
+            f"{config.length}; set --length {-(-config.length // stride) * stride}"
+        )

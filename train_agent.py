@@ -1,0 +1,332 @@
+"""Train an agent in an environment, or evaluate a trained one.
+
+  python train_agent.py --env minerl_navigate
+  python train_agent.py --eval RUN --episodes 20
+
+The loop below is act, store, learn, report, save. Read next: `agents/dreamer.py`, what it learns;
+`configs/schema.py`, every setting.
+"""
+
+import json
+import signal
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+
+from agents.policy import initial_policy
+from agents.driver import Collector, Episode
+from agents.statistics import summary
+from configs import TrainConfig, parse_train
+from configs.build import Built, first_image, load_run
+from configs.cli import fail, parse
+from envs import describe_backend
+from replay import ReplayStore, SequenceSampler, estimate
+from worldmodel.learner import TrainState
+from worldmodel.openloop import predict
+from worldmodel.records import Records
+from worldmodel.runs.checkpoint import CheckpointStore
+from worldmodel.runs.config_io import check_same_config, holds_run, write_run_files
+from worldmodel.runs.device import choose_device, enable_compilation_cache, memory_use
+from worldmodel.runs.logger import RunLogger
+from worldmodel.runs.picture import true_above_imagined
+from worldmodel.runs.progress import Progress
+from worldmodel.runs.video import upscale, write_video
+
+MAY_DIFFER = {"logdir", "steps", "log_every", "save_every", "eval_every", "video_every", "keep"}
+MAY_DIFFER |= {"eval_episodes", "replay.capacity_steps", "replay.capacity_gb", "replay.open_maps"}
+RECENT = 20  # episodes over which the success rate is shown
+FPS = 10
+
+
+@dataclass
+class Counters:
+    """How far a run is; checkpointed."""
+
+    steps: int = 0  # environment steps
+    updates: int = 0
+    episodes: int = 0
+
+
+@dataclass
+class Run:
+    """A training run: its objects and what it carries."""
+
+    built: Built
+    state: TrainState
+    collector: Collector
+    sampler: SequenceSampler
+    replay: ReplayStore
+    saves: CheckpointStore
+    logger: RunLogger
+    counters: Counters = field(default_factory=Counters)
+    recent: deque[Episode] = field(default_factory=lambda: deque(maxlen=RECENT))
+    pending: list[dict[str, Any]] = field(default_factory=list)
+    logged: tuple[float, int, int] = (0.0, 0, 0)  # time, steps and updates of the last log
+    stop: bool = False
+
+    @property
+    def config(self) -> TrainConfig:
+        """Its settings."""
+        return self.built.config
+
+    def key(self, purpose: int, count: int) -> Any:
+        """A key of its own for every use: of the seed, the purpose and a counter."""
+        key = jax.random.fold_in(jax.random.key(self.config.seed), purpose)
+        return jax.random.fold_in(key, count)
+
+    def due(self, every: int) -> bool:
+        """Whether the last environment steps crossed a multiple of ``every``."""
+        before = self.counters.steps - self.collector.stepper.size
+        return every > 0 and self.counters.steps // every > before // every
+
+    def records(self) -> Records:
+        """A batch from replay."""
+        return Records(**self.sampler.sample())
+
+
+ACT, LEARN, SHOW = range(3)  # purposes of keys
+
+
+def train(config: TrainConfig) -> None:
+    """Runs a training run to its end, or to Ctrl-C; both save."""
+    run = open_run(config)
+    signal.signal(signal.SIGINT, lambda *_: setattr(run, "stop", True))
+    try:
+        with Progress(config.steps) as progress:
+            while run.counters.steps < config.steps and not run.stop:
+                act(run)
+                learn(run)
+                report(run, progress)
+                if run.due(config.save_every):
+                    save(run)
+        save(run)
+        if run.stop:
+            print(
+                f"stopped at step {run.counters.steps:,}; the same command resumes: {resume_hint(run)}"
+            )
+        else:
+            finish(run)
+    finally:
+        run.replay.close()
+        run.logger.close()
+        run.saves.close()
+        run.collector.stepper.envs.close()
+
+
+def act(run: Run) -> None:
+    """One step of every environment, into replay."""
+    key = run.key(ACT, run.counters.steps)
+    for episode in run.collector.step(run.state.params, key):
+        run.recent.append(episode)
+        run.counters.episodes += 1
+        values = {"episode/return": episode.score, "episode/length": episode.length}
+        if episode.success is not None:
+            values["episode/success"] = float(episode.success)
+        run.logger.scalars(run.counters.steps, values)
+    run.counters.steps += run.collector.stepper.size
+
+
+def learn(run: Run) -> None:
+    """As many updates as the steps so far call for."""
+    config, counters = run.config, run.counters
+    owed = int((counters.steps - config.prefill) * config.updates_per_step)
+    while counters.updates < owed and run.replay.steps and not run.stop:
+        key = run.key(LEARN, counters.updates)
+        run.state, metrics = run.built.update(run.state, run.records(), key)
+        counters.updates += 1
+        run.pending.append(metrics)
+        if counters.updates == 1:
+            jax.block_until_ready(metrics)
+            print(f"first update done {time.monotonic() - run.logged[0]:.0f} s after the start")
+
+
+def report(run: Run, progress: Progress) -> None:
+    """The live line always; metrics, videos and evaluations when due."""
+    counters, config = run.counters, run.config
+    successes = [e.success for e in run.recent if e.success is not None]
+    rate = float(np.mean(successes)) if successes else None
+    score = run.recent[-1].score if run.recent else None
+    progress.update(counters.steps, counters.updates, score, rate)
+    if run.due(config.log_every):
+        log_metrics(run)
+    if run.due(config.video_every) and counters.updates:
+        show_prediction(run)
+    if run.due(config.eval_every) and counters.updates and counters.steps < config.steps:
+        evaluate_now(run, config.eval_episodes)
+
+
+def log_metrics(run: Run) -> None:
+    """Means of the updates since the last line, speeds and memory."""
+    now, counters = time.monotonic(), run.counters
+    seconds = now - run.logged[0]
+    values = {
+        "speed/env_steps_per_s": (counters.steps - run.logged[1]) / seconds,
+        "speed/updates_per_s": (counters.updates - run.logged[2]) / seconds,
+        "replay/steps": run.replay.steps,
+        "replay/gb": run.replay.bytes / 1e9,
+        **memory_use(),
+    }
+    if run.pending:
+        stacked = jax.device_get(run.pending)
+        values |= {name: float(np.mean([m[name] for m in stacked])) for name in stacked[0]}
+    run.logger.scalars(counters.steps, values)
+    run.pending, run.logged = [], (now, counters.steps, counters.updates)
+
+
+def show_prediction(run: Run) -> None:
+    """Open-loop prediction of replayed sequences, true above imagined, as a GIF summary."""
+    records = jax.tree.map(lambda x: x[:4], run.records())
+    model = run.built.agent.model
+    if run.config.length <= 2 * model.stride:
+        return
+    context = max(model.stride, run.config.length // 4 // model.stride * model.stride)
+    frames = prediction(
+        run.built, run.state.params, records, context, run.key(SHOW, run.counters.steps)
+    )
+    run.logger.video(run.counters.steps, "open_loop", frames, FPS)
+
+
+def prediction(built: Built, params: Any, records: Records, context: int, key: Any) -> np.ndarray:
+    """Frames of `openloop.predict` under these parameters."""
+    agent = built.join(params)
+    loop = predict(agent.model, records, context, key)
+    return true_above_imagined(
+        jax.device_get(loop.true), jax.device_get(loop.predicted), loop.context
+    )
+
+
+def evaluate_now(run: Run, episodes: int) -> dict[str, float]:
+    """Evaluates the greedy policy, logs it, and keeps a video of an episode."""
+    played = run.built.evaluate(run.state.params, episodes, greedy=True, watch=first_image)
+    values = summary(played.episodes)
+    run.logger.scalars(run.counters.steps, {f"eval/{k}": v for k, v in values.items()})
+    if played.frames is not None:
+        run.logger.video(run.counters.steps, "episode", shorten(played.frames), FPS)
+    return values
+
+
+def shorten(frames: np.ndarray, most: int = 200) -> np.ndarray:
+    """At most so many frames, evenly spaced."""
+    return frames[:: -(-len(frames) // most)]
+
+
+def save(run: Run) -> None:
+    """Checkpoint of everything that the run carries."""
+    meta = {"counters": vars(run.counters), "sampler": run.sampler.state()}
+    run.saves.save(run.counters.steps, run.state, meta)
+
+
+def finish(run: Run) -> None:
+    """Evaluation, an episode's video, an imagined future, and where to look."""
+    log_metrics(run)
+    built, logdir = run.built, run.config.logdir
+    played = built.evaluate(
+        run.state.params, run.config.eval_episodes, greedy=True, watch=first_image
+    )
+    values = summary(played.episodes)
+    run.logger.scalars(run.counters.steps, {f"eval/{k}": v for k, v in values.items()})
+    (logdir / "evaluation.json").write_text(json.dumps(values, indent=1) + "\n")
+    print("evaluation, greedy: " + ", ".join(f"{k} {v:.2f}" for k, v in values.items()))
+    if played.frames is not None:
+        write_video(logdir / "episode.mp4", upscale(shorten(played.frames, 1000), 4), 2 * FPS)
+        print(f"an episode: {logdir / 'episode.mp4'}")
+    show_prediction(run)
+    print(f"imagine:    python imagine.py --run {logdir} --output {logdir / 'imagined.mp4'}")
+    print(f"evaluate:   python train_agent.py --eval {logdir} --episodes 20")
+    print(f"look:       tensorboard --logdir {logdir}")
+
+
+def open_run(config: TrainConfig) -> Run:
+    """Builds a run, or picks it up where it was saved."""
+    started = time.monotonic()
+    built = Built(config)
+    check_same_config(config.logdir, config, MAY_DIFFER)
+    resumed = holds_run(config.logdir)
+    print(estimate(built.fields(), config.replay, config.logdir))
+    if not resumed:
+        write_run_files(config.logdir, config)
+    replay = ReplayStore(config.logdir / "replay", built.fields(), config.replay)
+    saves = CheckpointStore(config.logdir / "checkpoints", config.keep)
+    stride = built.agent.model.stride
+    sampler = SequenceSampler(
+        replay, batch=config.batch, length=config.length, stride=stride, seed=config.seed
+    )
+    state, counters = built.initial(), Counters()
+    if saves.latest() is not None:
+        restored = saves.restore(state)
+        state, counters = restored.state, Counters(**restored.meta["counters"])
+        sampler.restore(restored.meta["sampler"])
+    logger = RunLogger(config.logdir, resume_step=counters.steps if resumed else None)
+    stepper = built.stepper(config.env.num_envs, config.seed + 7919 * counters.steps)
+    carry = initial_policy(built.agent, stepper.size, config.agent.replan)
+    collector = Collector(stepper, built.policy(greedy=False), carry, replay)
+    run = Run(built, state, collector, sampler, replay, saves, logger, counters)
+    run.logged = (started, counters.steps, counters.updates)
+    print(f"{'resuming' if resumed else 'writing'} {config.logdir} at step {counters.steps:,}")
+    return run
+
+
+def resume_hint(run: Run) -> str:
+    """The flag that resumes."""
+    return f"--logdir {run.config.logdir}"
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluate a trained run: return with its 95% interval, success rate and length."""
+
+    run: Annotated[Path, tyro.conf.arg(name="eval")]
+    """Directory of the run."""
+    episodes: int = 20
+    """Episodes, each in a world of its own; the same worlds every time."""
+    output: Path | None = None
+    """Video of the first greedy episode, .mp4 or .gif; default: episode.mp4 in the run."""
+
+
+def evaluate(config: EvalConfig) -> None:
+    """Prints sampled and greedy results, and writes a video of an episode."""
+    if config.episodes < 1:
+        raise ValueError(f"episodes: expected 1 or more, received {config.episodes}")
+    built, params, step = load_run(config.run)
+    print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
+    for greedy in (False, True):
+        played = built.evaluate(params, config.episodes, greedy, first_image if greedy else None)
+        values = summary(played.episodes)
+        print(
+            f"{'greedy' if greedy else 'sampled':8}"
+            + ", ".join(f"{k} {v:.2f}" for k, v in values.items())
+        )
+    if played.frames is not None:
+        output = config.output or config.run / "episode.mp4"
+        write_video(output, upscale(shorten(played.frames, 1000), 4), 2 * FPS)
+        print(f"an episode: {output}")
+
+
+def main() -> None:
+    """Command line."""
+    args = sys.argv[1:]
+    try:
+        enable_compilation_cache(None)
+        if any(arg.partition("=")[0] == "--eval" for arg in args):
+            evaluate(parse(EvalConfig, args))
+            return
+        device = choose_device()
+        config = parse_train(args, device.kind != "cpu", device.dtype)
+        print(f"{device.line}\n{describe_backend(config.env)}")
+        print(
+            f"size {config.size}, {config.steps:,} environment steps; for more: --size m --steps 1000000"
+        )
+        train(config)
+    except ValueError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

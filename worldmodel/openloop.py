@@ -1,0 +1,74 @@
+"""Open-loop prediction: filter a context, then roll every level's prior, and decode. CW-VAE §3.
+
+What videos of the imagined are made of, in training (`runs/`) and in `imagine.py`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from worldmodel.clockwork import ClockworkVAE
+from worldmodel.level import State
+from worldmodel.networks import symexp
+from worldmodel.records import Records
+
+
+class OpenLoop(NamedTuple):
+    """True and predicted observations over the same times, images uint8, vectors in their units."""
+
+    true: dict[str, Array]  # [B, n, ...]
+    predicted: dict[
+        str, Array
+    ]  # [B, n, ...] reconstructions up to the context's end, then imagined
+    context: int  # frames of it that were seen
+
+
+def predict(
+    model: ClockworkVAE,
+    records: Records,
+    context: int,
+    key: PRNGKeyArray,
+    top: State | None = None,
+) -> OpenLoop:
+    """Open-loop prediction of recorded sequences from their first frames, by the recorded actions.
+
+    Args:
+      records: [B, lead+T, ...], causal.
+      context: main time of the last frame that is seen, a multiple of the top stride K.
+      top: states of the top level at its imagined ticks, [B, H, ·], where they come from elsewhere.
+    Returns:
+      Times 0 … context + H·K, as many whole windows as the records or ``top`` hold.
+    Raises:
+      ValueError: where no whole window follows the context.
+    """
+    length = records.mask.shape[1] - model.lead
+    ticks = (length - 1 - context) // model.stride if top is None else top.h.shape[1]
+    if ticks < 1:
+        raise ValueError(
+            f"predict: expected at least one window of {model.stride} steps after the context of "
+            f"{context}, received sequences of {length}; shorten the context"
+        )
+    batch, last = records.mask.shape[0], context + ticks * model.stride
+    filter_key, imagine_key = jax.random.split(key)
+    beliefs = model.observe(records, model.draw_noise(filter_key, batch, length))
+    states = model.states_at(beliefs, context)
+    main = records.after(model.lead)
+    noise = model.imagination_noise(imagine_key, batch, last - context)
+    future = slice(context + 1, last + 1)
+    imagined = model.imagine(
+        states, main.action[:, future], main.action_mask[:, future], noise, top
+    )
+    seen = beliefs[0].state.features[:, : context + 1]
+    features = jnp.concatenate([seen, imagined[0].features], axis=1)
+    true = {name: value[:, : last + 1] for name, value in main.obs.items()}
+    return OpenLoop(true, to_observations(model.decode(features)), context + 1)
+
+
+def to_observations(means: dict[str, Array]) -> dict[str, Array]:
+    """Decoded means as observations: images uint8, vectors out of symlog."""
+    return {
+        name: jnp.round(jnp.clip(x, 0, 1) * 255).astype(jnp.uint8) if x.ndim > 3 else symexp(x)
+        for name, x in means.items()
+    }
