@@ -1,8 +1,8 @@
-"""The agent: actions, returns, actor and critic over imagination at the top clock. Read `dreamer.py` first."""
+"""The agent: actor and critic over imagination at the top clock. Read `dreamer.py` first."""
 
 from agents.actions import ActionCodec, ActionDistribution, ChunkCodec
 from agents.actor_critic import ActorCriticConfig
-from agents.dreamer import Agent, AgentConfig
+from agents.agent import Agent, AgentConfig
 
 __all__ = [
     "ActionCodec",

@@ -1,8 +1,7 @@
-"""Action codec: any Gymnasium action space as one flat float vector, and distributions over chunks of K of them.
+"""Action codec: any Gymnasium action space as one flat vector, and distributions over its actions.
 
-A space is a list of *factors*: each Box is one continuous factor scaled to [-1, 1]; each Discrete, each entry of a
-MultiDiscrete and each bit of a MultiBinary is a one-hot factor. Dict (nested, keys sorted as Gymnasium sorts them) and Tuple are concatenated.
-The abstract action ``u`` of one top-level interval is the ``chunk`` of its K primitive actions. DESIGN §4.
+A space is a list of independent factors (``factors.py``). The abstract action ``u`` of one
+top-level interval is the ``chunk`` of its K primitive actions. DESIGN §4.
 Read next: ``actor_critic.py``, which emits the distribution's numbers.
 """
 
@@ -14,28 +13,11 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium import spaces
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from agents.factors import Factor, decode, encode, factors
+
 ActorGradient = Literal["reinforce", "dynamics", "straight_through"]
-
-
-@dataclass(frozen=True)
-class Factor:
-    """One independent part of a primitive action."""
-
-    size: int  # floats in the flat action: dimensions (continuous) or classes (discrete)
-    discrete: bool
-
-    @property
-    def outputs(self) -> int:
-        """Numbers that parametrise its distribution: mean and spread, or logits."""
-        return self.size if self.discrete else 2 * self.size
-
-    @property
-    def primitives(self) -> int:
-        """Independent random numbers in it: dimensions, or one choice."""
-        return 1 if self.discrete else self.size
 
 
 class ActionSample(NamedTuple):
@@ -57,6 +39,16 @@ class ActionDistribution:
     unimix: float = 0.01
     """Uniform share of every discrete choice (DreamerV3)."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError on deviations that are no interval, or a share outside [0, 1]."""
+        if not 0 < self.min_std < self.max_std:
+            raise ValueError(
+                f"actions: expected 0 < min_std < max_std, received min_std {self.min_std} and "
+                f"max_std {self.max_std}; the defaults are 0.1 and 1.0"
+            )
+        if not 0 <= self.unimix <= 1:
+            raise ValueError(f"actions: expected unimix from 0 to 1, received {self.unimix}")
+
 
 class ActionCodec:
     """Between a Gymnasium action space and flat vectors of ``width`` floats.
@@ -65,7 +57,7 @@ class ActionCodec:
       ValueError: on an unbounded Box, or a space of another kind.
     """
 
-    def __init__(self, space: gymnasium.Space, settings: ActionDistribution):
+    def __init__(self, space: gymnasium.Space[Any], settings: ActionDistribution) -> None:
         self.space, self.settings = space, settings
         self.factors = tuple(factors(space))
         self.width = sum(f.size for f in self.factors)
@@ -77,13 +69,21 @@ class ActionCodec:
         return np.concatenate(list(encode(self.space, action))).astype(np.float32)
 
     def decode(self, flat: np.ndarray) -> Any:
-        """A flat vector [A] as an action of the space: continuous parts clipped, the largest class of each choice."""
-        action, used = decode(self.space, np.asarray(flat))
-        assert used == self.width
-        return action
+        """A flat vector [A] as an action of the space: clipped, the largest class of each choice.
+
+        Raises:
+          ValueError: unless ``flat`` is one vector of A floats.
+        """
+        flat = np.asarray(flat)
+        if flat.shape != (self.width,):
+            raise ValueError(
+                f"action: expected a flat vector of {self.width} floats, received shape "
+                f"{flat.shape}; decode the actions of a batch one by one"
+            )
+        return decode(self.space, flat)[0]
 
     def parts(self, x: Array, outputs: bool) -> Iterator[tuple[Factor, Array]]:
-        """Splits the last axis by factor: of distribution numbers (``outputs``) or of flat actions."""
+        """Splits the last axis by factor: distribution numbers (``outputs``) or flat actions."""
         start = 0
         for factor in self.factors:
             size = factor.outputs if outputs else factor.size
@@ -97,8 +97,9 @@ class ActionCodec:
 
         Args:
           outputs: the actor's numbers, P = ``self.outputs``.
-          gradient: what the sample lets through. `reinforce`: nothing, log_prob covers all factors; `dynamics`: continuous
-            parts are reparameterised, log_prob covers the discrete ones; `straight_through`: discrete ones too.
+          gradient: what the sample lets through. `reinforce`: nothing, log_prob covers all factors;
+            `dynamics`: continuous parts are reparameterised, log_prob covers the discrete ones;
+            `straight_through`: discrete parts pass the gradient of their probabilities as well.
         """
         flat, log_prob, entropy = [], jnp.zeros(outputs.shape[:-1]), jnp.zeros(outputs.shape[:-1])
         for factor, x in self.parts(outputs, outputs=True):
@@ -114,26 +115,26 @@ class ActionCodec:
         """The likeliest action: means and largest classes."""
         flat = []
         for factor, x in self.parts(outputs, outputs=True):
-            flat.append(
-                jax.nn.one_hot(jnp.argmax(x, -1), factor.size)
-                if factor.discrete
-                else self._moments(x)[0]
-            )
+            if factor.discrete:
+                flat.append(jax.nn.one_hot(jnp.argmax(x, -1), factor.size))
+            else:
+                flat.append(self._moments(x)[0])
         return jnp.concatenate(flat, axis=-1)
 
     def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N"]:
-        """How undecided a primitive is on average, 0 (smallest deviation, one class) to 1 (largest, uniform)."""
-        total = jnp.zeros(outputs.shape[:-1])
+        """How undecided a primitive is on average: 0 least deviation / one class, 1 most / uniform.
+
+        A choice counts by its entropy over that of the uniform, a continuous dimension by
+        log(std/min_std) / log(max_std/min_std).
+        """
+        s, total = self.settings, jnp.zeros(outputs.shape[:-1])
         for factor, x in self.parts(outputs, outputs=True):
             if factor.discrete:
                 logp = self._log_probs(x)
                 total = total - jnp.sum(jnp.exp(logp) * logp, -1) / np.log(max(factor.size, 2))
             else:
-                s = self.settings
-                std = self._moments(x)[1]
-                total = total + jnp.sum(jnp.log(std / s.min_std), -1) / np.log(
-                    s.max_std / s.min_std
-                )
+                ratio = jnp.log(self._moments(x)[1] / s.min_std) / np.log(s.max_std / s.min_std)
+                total = total + jnp.sum(ratio, -1)
         return total / self.primitives
 
     def _moments(self, x: Array) -> tuple[Array, Array]:
@@ -144,12 +145,9 @@ class ActionCodec:
     def _normal(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
         """Normal(tanh(m), s), clipped to [-1, 1]; density and entropy of the unclipped variable."""
         mean, std = self._moments(x)
-        noise = jax.random.normal(key, mean.shape)
-        value = mean + std * noise
-        fixed = jax.lax.stop_gradient(value)
-        log_prob = jnp.sum(
-            -0.5 * ((fixed - mean) / std) ** 2 - jnp.log(std) - 0.5 * np.log(2 * np.pi), -1
-        )
+        value = mean + std * jax.random.normal(key, mean.shape)
+        score = (jax.lax.stop_gradient(value) - mean) / std
+        log_prob = jnp.sum(-0.5 * score**2 - jnp.log(std) - 0.5 * np.log(2 * np.pi), -1)
         entropy = jnp.sum(0.5 * np.log(2 * np.pi * np.e) + jnp.log(std), -1)
         return jnp.clip(value, -1.0, 1.0), log_prob, entropy
 
@@ -158,20 +156,22 @@ class ActionCodec:
         return jnp.log((1 - s.unimix) * jax.nn.softmax(x) + s.unimix / x.shape[-1])
 
     def _choice(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+        """One-hot sample; its gradient is that of the probabilities (straight-through)."""
         logp = self._log_probs(x)
         onehot = jax.nn.one_hot(jax.random.categorical(key, logp), x.shape[-1])
         probs = jnp.exp(logp)
-        value = onehot + probs - jax.lax.stop_gradient(probs)
+        value = onehot + (probs - jax.lax.stop_gradient(probs))
         return value, jnp.sum(onehot * logp, -1), -jnp.sum(probs * logp, -1)
 
 
 class ChunkCodec:
-    """Abstract action ``u`` = the K primitive actions of one interval, in order, flattened: [..., K·A]. DESIGN §4.
+    """Abstract action ``u`` = the K primitive actions of one interval, in order: [..., K·A].
 
-    Equal to the primitive action at K = 1. Nothing is learned, nothing drifts between what is imagined and what is done.
+    Slot 0 is executed first. Equal to the primitive action at K = 1. Nothing is learned, nothing
+    drifts between what is imagined and what is done. DESIGN §4.
     """
 
-    def __init__(self, codec: ActionCodec, stride: int):
+    def __init__(self, codec: ActionCodec, stride: int) -> None:
         self.codec, self.stride = codec, stride
         self.width, self.outputs = stride * codec.width, stride * codec.outputs
 
@@ -179,110 +179,18 @@ class ChunkCodec:
         """[..., K·P] to [..., K, P]."""
         return x.reshape(*x.shape[:-1], self.stride, -1)
 
-    def sample(self, outputs: Array, key: PRNGKeyArray, gradient: ActorGradient) -> ActionSample:
+    def sample(
+        self, outputs: Float[Array, "*N P"], key: PRNGKeyArray, gradient: ActorGradient
+    ) -> ActionSample:
         """As ``ActionCodec.sample``; log_prob and entropy summed over the K slots."""
         sample = self.codec.sample(self.slots(outputs), key, gradient)
         flat = sample.flat.reshape(*outputs.shape[:-1], self.width)
         return ActionSample(flat, sample.log_prob.sum(-1), sample.entropy.sum(-1))
 
-    def mode(self, outputs: Array) -> Array:
+    def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N W"]:
         """The likeliest chunk, [..., K·A]."""
         return self.codec.mode(self.slots(outputs)).reshape(*outputs.shape[:-1], self.width)
 
-    def spread(self, outputs: Array) -> Array:
+    def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N"]:
         """Mean of ``ActionCodec.spread`` over the slots."""
         return self.codec.spread(self.slots(outputs)).mean(-1)
-
-
-def factors(space: gymnasium.Space) -> Iterator[Factor]:
-    """The factors of a space, in the order of its flat vector."""
-    match space:
-        case spaces.Box():
-            if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
-                raise ValueError(
-                    f"action space: expected a Box with finite bounds, received {space}; "
-                    "wrap the environment in gymnasium.wrappers.RescaleAction or give it bounds"
-                )
-            yield Factor(int(np.prod(space.shape)), discrete=False)
-        case spaces.Discrete():
-            yield Factor(int(space.n), discrete=True)
-        case spaces.MultiDiscrete():
-            yield from (Factor(int(n), discrete=True) for n in space.nvec.ravel())
-        case spaces.MultiBinary():
-            yield from (Factor(2, discrete=True) for _ in range(int(np.prod(space.shape))))
-        case spaces.Dict() | spaces.Tuple():
-            for part in children(space):
-                yield from factors(part)
-        case _:
-            raise ValueError(
-                f"action space: expected Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple, received {space}"
-            )
-
-
-def children(space: spaces.Dict | spaces.Tuple) -> list[gymnasium.Space]:
-    """Sub-spaces in order."""
-    return list(space.spaces.values()) if isinstance(space, spaces.Dict) else list(space.spaces)
-
-
-def onehot(index: int, size: int) -> np.ndarray:
-    """One-hot float32 vector."""
-    return np.eye(size, dtype=np.float32)[index]
-
-
-def encode(space: gymnasium.Space, action: Any) -> Iterator[np.ndarray]:
-    """Flat pieces of one action, in the order of ``factors``."""
-    match space:
-        case spaces.Box():
-            low, high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
-            yield 2 * (np.asarray(action, np.float64).ravel() - low) / (high - low) - 1
-        case spaces.Discrete():
-            yield onehot(int(action) - int(space.start), int(space.n))
-        case spaces.MultiDiscrete():
-            values = np.asarray(action).ravel() - np.asarray(space.start).ravel()
-            yield from (
-                onehot(int(v), int(n)) for v, n in zip(values, space.nvec.ravel(), strict=True)
-            )
-        case spaces.MultiBinary():
-            yield from (onehot(int(v), 2) for v in np.asarray(action).ravel())
-        case spaces.Dict():
-            for name, part in space.spaces.items():
-                yield from encode(part, action[name])
-        case spaces.Tuple():
-            for value, part in zip(action, space.spaces, strict=True):
-                yield from encode(part, value)
-
-
-def decode(space: gymnasium.Space, flat: np.ndarray) -> tuple[Any, int]:
-    """The action that ``flat`` starts with, and how many floats it took."""
-    match space:
-        case spaces.Box():
-            size = int(np.prod(space.shape))
-            unit = (np.clip(flat[:size], -1, 1).reshape(space.shape) + 1) / 2
-            value = space.low + unit * (space.high.astype(np.float64) - space.low)
-            if np.issubdtype(space.dtype, np.integer):
-                value = np.rint(value)
-            return value.astype(space.dtype), size
-        case spaces.Discrete():
-            return space.start + np.argmax(flat[: space.n]).astype(space.dtype), int(space.n)
-        case spaces.MultiDiscrete():
-            ends = np.cumsum(space.nvec.ravel())
-            picks = [
-                np.argmax(flat[end - n : end])
-                for n, end in zip(space.nvec.ravel(), ends, strict=True)
-            ]
-            value = np.reshape(picks, space.nvec.shape) + space.start
-            return value.astype(space.dtype), int(ends[-1])
-        case spaces.MultiBinary():
-            size = 2 * int(np.prod(space.shape))
-            return np.argmax(flat[:size].reshape(-1, 2), -1).reshape(space.shape).astype(
-                space.dtype
-            ), size
-        case _:
-            values, used = [], 0
-            for part in children(space):
-                value, size = decode(part, flat[used:])
-                values.append(value)
-                used += size
-            if isinstance(space, spaces.Dict):
-                return dict(zip(space.spaces, values, strict=True)), used
-            return tuple(values), used

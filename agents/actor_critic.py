@@ -1,10 +1,10 @@
-"""Actor and critic on the top level's state, and the losses of one batch of imagined trajectories. DESIGN §4; DreamerV3.
+"""Losses of actor and critic over one batch of imagined trajectories. DESIGN §4; DreamerV3.
 
 Read next: ``imagination.py``, which rolls the trajectories; ``returns.py``, the targets.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,12 +27,13 @@ class ActorCriticConfig:
     lam: float = 0.95
     """λ of the λ-returns, per tick."""
     gradient: ActorGradient = "dynamics"
-    """Actor gradient: `reinforce`, `dynamics` (continuous parts through the model, discrete by REINFORCE), or
-    `straight_through` (discrete parts through the model as well)."""
+    """Actor gradient: `reinforce`, `dynamics` (continuous parts through the model, discrete ones by
+    REINFORCE), or `straight_through` (discrete ones through the model as well)."""
     entropy_target: float = 0.3
-    """How undecided a primitive action is kept on average: 0 smallest deviation / one class, 1 largest / uniform."""
+    """How undecided a primitive action is kept on average: 0 smallest deviation / one class,
+    1 largest / uniform."""
     entropy_rate: float = 0.02
-    """Speed at which the entropy bonus follows its target, log-units per update and unit of error."""
+    """Speed at which the entropy bonus follows its target, log-units per update and unit error."""
     layers: int = 2
     """Hidden layers of actor, critic and heads."""
     hidden: int = 128
@@ -50,7 +51,7 @@ class ActorCriticConfig:
 class BehaviourState(NamedTuple):
     """What behaviour learning carries from update to update without descending it."""
 
-    slow_critic: dict  # parameters of the slow copy
+    slow_critic: dict[str, Any]  # parameters of the slow copy
     low: Array  # [] running 5th percentile of returns
     high: Array  # [] running 95th
     log_entropy_scale: Array  # [] log of the entropy bonus' weight
@@ -115,8 +116,12 @@ def actor_loss(
 ) -> Array:
     """-E_w[ G/scale  +  log π(u) sg(G - v)/scale  +  η H[π]/primitives ].
 
-    The first term is what flows through the dynamics (nothing under `reinforce`), the second what does not: log_prob holds
-    only the factors that the first does not reach. The entropy is per primitive action.
+    The first term is what flows through the dynamics (nothing under `reinforce`), the second what
+    does not: log_prob holds only the factors that the first does not reach. The entropy is per
+    primitive action.
+
+    Args:
+      primitives: random numbers in one u, K times those of a primitive action.
     """
     scale = return_scale(state)
     stop = jax.lax.stop_gradient
@@ -129,7 +134,12 @@ def actor_loss(
 def critic_loss(
     logits: Array, slow_logits: Array, targets: BehaviourTargets, config: ActorCriticConfig
 ) -> Array:
-    """E_w[ two-hot cross-entropy to G  +  slow_weight · the same to the slow critic's value ]. [N, H, bins]."""
+    """E_w[ two-hot cross-entropy to G + slow_weight · the same to the slow critic's value ].
+
+    Args:
+      logits: [N, H, bins] of the critic on s_0 … s_{H-1}, features without gradient.
+      slow_logits: the slow critic's.
+    """
     stop = jax.lax.stop_gradient
     loss = two_hot_loss(logits, stop(targets.returns))
     loss = loss + config.slow_weight * two_hot_loss(logits, stop(two_hot_mean(slow_logits)))
@@ -137,6 +147,6 @@ def critic_loss(
 
 
 def weighted_mean(x: Array, weight: Array) -> Array:
-    """Σ w x / number of paths that count: later steps weigh less, as the path is less likely still going."""
+    """Σ w x / (paths that count · H): later steps weigh less, as the path may have ended."""
     alive = jnp.maximum(jnp.sum(weight[:, 0]), 1.0) * weight.shape[1]
     return jnp.sum(weight * x) / alive

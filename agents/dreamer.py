@@ -1,20 +1,16 @@
-"""The agent: world model, heads, actor and critic in one module, one loss, one update, one policy. DESIGN §4.
+"""The agent's loss: world model, window heads, then actor and critic in imagination. DESIGN §4.
 
-``agent_loss`` is what ``worldmodel.learner.make_update`` descends; ``make_policy`` is the jitted
-``policy(params, carry, obs, is_first, key) -> (carry, action)`` that acts with the same weights.
-Read next: ``train_agent.py``, the loop round it.
+``make_loss`` is what ``worldmodel.learner.make_update`` descends: one loss, one update.
+Read next: ``imagination.py``, ``returns.py`` and ``actor_critic.py``, the parts of it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from agents.actions import ActionCodec, ActionDistribution, ActionSample, ChunkCodec
 from agents.actor_critic import (
     ActorCriticConfig,
     BehaviourState,
@@ -25,110 +21,40 @@ from agents.actor_critic import (
     update_entropy_scale,
     update_range,
 )
-from agents.heads import Bernoulli, TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
+from agents.agent import Agent, AgentConfig
+from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
+from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import window_targets
 from worldmodel import clock
-from worldmodel.clockwork import ClockworkConfig, ClockworkVAE, ObsShapes
-from worldmodel.filter import FilterCarry, check_replan, filter_step, initial_carry
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
 from worldmodel.level import Belief, State
-from worldmodel.networks import MLP
-from worldmodel.objective import ObjectiveConfig, masked_mean, model_loss, tick_masks
+from worldmodel.objective import masked_mean, model_loss
 from worldmodel.records import Records
 
+__all__ = [
+    "Act",
+    "ActorCriticConfig",
+    "Agent",
+    "AgentConfig",
+    "PolicyCarry",
+    "behaviour_loss",
+    "draw_starts",
+    "fill_absorbing",
+    "head_loss",
+    "initial_aux",
+    "initial_policy",
+    "make_loss",
+    "make_policy",
+]
 
-@dataclass(frozen=True)
-class AgentConfig:
-    """Settings of the agent."""
-
-    model: ClockworkConfig = field(default_factory=ClockworkConfig)
-    """World model."""
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    """The world model's loss."""
-    behaviour: ActorCriticConfig = field(default_factory=ActorCriticConfig)
-    """Actor and critic."""
-    actions: ActionDistribution = field(default_factory=ActionDistribution)
-    """Distributions of primitive actions."""
-    replan: int = 1
-    """r: environment steps between plans, in collection and evaluation; divides K. DESIGN §4, "Acting"."""
-
-
-class Agent(nnx.Module):
-    """World model, heads on its top state, actor and critic.
-
-    Raises:
-      ValueError: on settings that exclude each other, see ``check_agent``.
-    """
-
-    def __init__(
-        self, config: AgentConfig, obs_shapes: ObsShapes, codec: ActionCodec, rngs: nnx.Rngs
-    ):
-        check_agent(config)
-        self.config = config
-        self.model = ClockworkVAE(config.model, obs_shapes, codec.width, rngs)
-        self.codec = ChunkCodec(codec, self.model.stride)
-        b = config.behaviour
-        kind: dict[str, Any] = {
-            "layers": b.layers, "act": config.model.act, "norm": config.model.norm, "rngs": rngs,
-        }  # fmt: skip
-        self.reward = TwoHot(self.model.features, b.hidden, dtype=config.model.dtype, **kind)
-        self.cont = Bernoulli(self.model.features, b.hidden, dtype=config.model.dtype, **kind)
-        self.critic = TwoHot(self.model.features, b.hidden, dtype=config.model.dtype, **kind)
-        self.actor = MLP(
-            self.model.features,
-            b.hidden,
-            self.codec.outputs,
-            dtype=jnp.dtype(config.model.dtype),
-            zero=True,
-            **kind,
-        )
-
-    def predict_reward(self, features: Array) -> Array:
-        """Window reward, environment units."""
-        return two_hot_mean(self.reward(features))
-
-    def predict_cont(self, features: Array) -> Array:
-        """Window continuation in [0, 1]."""
-        return jax.nn.sigmoid(self.cont(features))
-
-    def predict_value(self, features: Array) -> Array:
-        """Critic's value, environment units."""
-        return two_hot_mean(self.critic(features))
-
-    def act(self, features: Array, key: PRNGKeyArray) -> ActionSample:
-        """Abstract action sampled from the actor, with the configured gradient."""
-        return self.codec.sample(self.actor(features), key, self.config.behaviour.gradient)
-
-
-def check_agent(config: AgentConfig) -> None:
-    """Raises ValueError on settings that cannot train."""
-    strides = clock.check_strides(config.model.strides)
-    check_replan(strides[-1], config.replan)
-    b = config.behaviour
-    if b.horizon < 1:
-        raise ValueError(
-            f"horizon: expected 1 or more imagined ticks of the top clock, received {b.horizon}"
-        )
-    for name, low, high in (
-        ("discount", 0.0, 1.0),
-        ("lam", 0.0, 1.0),
-        ("entropy_target", 0.0, 1.0),
-    ):
-        if not low <= getattr(b, name) <= high:
-            raise ValueError(
-                f"{name}: expected between {low:g} and {high:g}, received {getattr(b, name)}"
-            )
-    if config.model.window != "causal":
-        raise ValueError(
-            "window: an agent needs 'causal', received 'lookahead': acting cannot see frames to come"
-        )
+ENTROPY_SCALE = 3e-3  # entropy bonus per nat of a primitive before its adaptation
 
 
 def initial_aux(params: Params) -> BehaviourState:
     """Aux before the first update."""
     slow = jax.tree.map(jnp.array, params["critic"])
-    return BehaviourState(slow, jnp.zeros(()), jnp.zeros(()), jnp.log(jnp.asarray(3e-3)))
+    return BehaviourState(slow, jnp.zeros(()), jnp.zeros(()), jnp.log(jnp.asarray(ENTROPY_SCALE)))
 
 
 def make_loss(graph: nnx.GraphDef) -> Loss:
@@ -137,41 +63,49 @@ def make_loss(graph: nnx.GraphDef) -> Loss:
     def loss(
         params: Params, aux: Aux, records: Records, key: PRNGKeyArray
     ) -> tuple[Array, tuple[Aux, Metrics]]:
-        agent = join(graph, params)
-        frozen = join(graph, jax.lax.stop_gradient(params))  # behaviour never moves the model
-        slow = join(graph, {**jax.lax.stop_gradient(params), "critic": aux.slow_critic}).critic
+        fixed = jax.lax.stop_gradient(params)  # behaviour never moves the model
+        agent: Agent = join(graph, params)
+        frozen: Agent = join(graph, fixed)
+        slow: TwoHot = join(graph, {**fixed, "critic": aux.slow_critic}).critic
+        model, config = agent.model, agent.config
         noise_key, fill_key, start_key, path_key = jax.random.split(key, 4)
         records = fill_absorbing(records, fill_key)
-        model = agent.model
-        noise = model.draw_noise(
-            noise_key, records.mask.shape[0], records.mask.shape[1] - model.lead
-        )
-        beliefs = model.observe(records, noise)
-        world, metrics = model_loss(model, records, beliefs, agent.config.objective)
+        batch, length = records.mask.shape
+        beliefs = model.observe(records, model.draw_noise(noise_key, batch, length - model.lead))
+        world, metrics = model_loss(model, records, beliefs, config.objective)
         heads, head_metrics = head_loss(agent, records, beliefs)
         start, alive = draw_starts(agent, records, beliefs, start_key)
         path = imagine_path(
             frozen.model, agent.act, frozen.predict_reward, frozen.predict_cont, start, alive,
-            agent.config.behaviour.horizon, path_key,
+            config.behaviour.horizon, path_key,
         )  # fmt: skip
         behaviour, aux, behaviour_metrics = behaviour_loss(agent, frozen, slow, path, aux)
         total = world + heads + behaviour
         metrics = {**metrics, **head_metrics, **behaviour_metrics, "loss/total": total}
-        metrics["window_reward/gap"] = (
-            metrics["window_reward/imagined"] - metrics["window_reward/realised"]
-        )
-        return total, (aux, metrics)
+        imagined, realised = metrics["window_reward/imagined"], metrics["window_reward/realised"]
+        return total, (aux, {**metrics, "window_reward/gap": imagined - realised})
 
     return loss
 
 
 def fill_absorbing(records: Records, key: PRNGKeyArray) -> Records:
-    """Gives absorbing steps actions drawn from the batch: after a terminal any action leads nowhere, and imagination,
-    which plans whole windows, will ask for any."""
-    batch, length = records.mask.shape
-    rows = jax.random.randint(key, (batch, length), 0, batch)
-    drawn = records.action[rows, jnp.arange(length)]
-    return records._replace(action=jnp.where(records.mask[..., None] > 0, records.action, drawn))
+    """Gives the absorbing steps after a terminal actions that were taken elsewhere in the batch.
+
+    After a terminal any action leads nowhere, and imagination, which plans whole windows, will
+    ask for any: the model must have seen them there. They count as known (``action_mask`` 1).
+    """
+    absorbing = jax.vmap(clock.ended)(records.terminal, jax.vmap(clock.segments)(records.is_first))
+    absorbing = absorbing & (records.mask == 0)
+    taken = records.mask * records.action_mask * (1.0 - records.is_first)
+    total = jnp.cumsum(taken.reshape(-1))
+    pick = jax.random.uniform(key, taken.shape, maxval=jnp.maximum(total[-1], 1.0))
+    drawn = records.action.reshape(-1, records.action.shape[-1])[
+        jnp.searchsorted(total, pick, side="right") % total.shape[0]
+    ]
+    return records._replace(
+        action=jnp.where(absorbing[..., None], drawn, records.action),
+        action_mask=jnp.where(absorbing, 1.0, records.action_mask),
+    )
 
 
 def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tuple[Array, Metrics]:
@@ -186,13 +120,12 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
     logits = agent.reward(features)
     reward = masked_mean(two_hot_loss(logits, targets.reward), targets.valid)
     cont = masked_mean(bernoulli_loss(agent.cont(features), targets.cont), targets.valid)
+    error = jnp.abs(two_hot_mean(logits) - targets.reward)
     metrics = {
         "loss/reward": reward,
         "loss/cont": cont,
         "window_reward/realised": masked_mean(targets.reward, targets.valid),
-        "window_reward/error": masked_mean(
-            jnp.abs(two_hot_mean(logits) - targets.reward), targets.valid
-        ),
+        "window_reward/error": masked_mean(error, targets.valid),
     }
     return reward + cont, metrics
 
@@ -200,14 +133,17 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
 class Starts(NamedTuple):
     """Where imagination starts."""
 
-    state: State
-    alive: Array
+    state: State  # [N, ·] of the top level
+    alive: Float[Array, " N"]  # 1 where it is a state to act in
 
 
 def draw_starts(
     agent: Agent, records: Records, beliefs: tuple[Belief, ...], key: PRNGKeyArray
 ) -> Starts:
-    """Top states of the batch, without gradient; at most ``starts`` of them, those of real, non-terminal steps alive."""
+    """Top states of the batch, without gradient, at most ``starts``: those to act in come first.
+
+    A state is to act in (alive) where its step is real and not terminal.
+    """
     model = agent.model
     cut = 1 if agent.config.model.all_phases else model.stride
     main = records.after(model.lead)
@@ -217,7 +153,7 @@ def draw_starts(
     )
     limit = agent.config.behaviour.starts
     if alive.shape[0] > limit:
-        chosen = jax.random.permutation(key, alive.shape[0])[:limit]
+        _, chosen = jax.lax.top_k(alive + jax.random.uniform(key, alive.shape), limit)
         state, alive = jax.tree.map(lambda x: x[chosen], (state, alive))
     return Starts(state, alive)
 
@@ -227,17 +163,14 @@ def behaviour_loss(
 ) -> tuple[Array, BehaviourState, Metrics]:
     """Actor and critic on imagined paths; the critic learns from features without gradient."""
     config, stride = agent.config.behaviour, agent.model.stride
+    stop = jax.lax.stop_gradient
     value = frozen.predict_value(path.features)
     targets = behaviour_targets(path, value, stride, config)
-    aux = update_range(
-        aux, jax.lax.stop_gradient(targets.returns), targets.weight, config.scale_rate
-    )
+    aux = update_range(aux, stop(targets.returns), targets.weight, config.scale_rate)
     actor = actor_loss(path, targets, aux, agent.codec.codec.primitives * stride, config)
-    features = jax.lax.stop_gradient(path.features[:, :-1])
+    features = stop(path.features[:, :-1])
     critic = critic_loss(agent.critic(features), slow(features), targets, config)
-    spread = jax.lax.stop_gradient(
-        masked_mean(agent.codec.spread(agent.actor(features[:, 0])), path.alive)
-    )
+    spread = stop(masked_mean(agent.codec.spread(agent.actor(features[:, 0])), path.alive))
     metrics = {
         "loss/actor": actor,
         "loss/critic": critic,
@@ -249,66 +182,8 @@ def behaviour_loss(
         "window_reward/imagined": masked_mean(path.reward[:, 0], path.alive),
     }
     aux = update_entropy_scale(aux, spread, config)
-    rate, critic_params = config.slow_rate, nnx.to_pure_dict(nnx.state(frozen.critic, nnx.Param))
-    slow_params = jax.tree.map(lambda s, c: s + rate * (c - s), aux.slow_critic, critic_params)
+    critic_params = nnx.to_pure_dict(nnx.state(frozen.critic, nnx.Param))
+    slow_params = jax.tree.map(
+        lambda s, c: s + config.slow_rate * (c - s), aux.slow_critic, critic_params
+    )
     return actor + critic, aux._replace(slow_critic=slow_params), metrics
-
-
-class PolicyCarry(NamedTuple):
-    """Memory of the acting agent, per environment."""
-
-    filter: FilterCarry
-    plan: Array  # [N, K, A] the chunk being executed
-    step: Array  # [N] steps of it done
-    action: Array  # [N, A] last action
-
-
-Act = Callable[
-    [Params, PolicyCarry, dict[str, Array], Bool[Array, " N"], PRNGKeyArray],
-    tuple[PolicyCarry, Array],
-]
-
-
-def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
-    """Jitted ``policy(params, carry, obs, is_first, key) -> (carry, action)`` over a batch of environments.
-
-    Args:
-      graph: of ``learner.split(agent)``.
-      replan: r, environment steps of each plan that are executed; divides K.
-      greedy: act by modes instead of samples.
-    """
-
-    @jax.jit
-    def policy(
-        params: Params,
-        carry: PolicyCarry,
-        obs: dict[str, Array],
-        is_first: Array,
-        key: PRNGKeyArray,
-    ) -> tuple[PolicyCarry, Array]:
-        agent = join(graph, params)
-        noise_key, act_key = jax.random.split(key)
-        noise = agent.model.latent.noise(noise_key, is_first.shape)
-        filtered, due = filter_step(
-            agent.model, carry.filter, obs, carry.action, is_first, noise, replan
-        )
-        outputs = agent.actor(filtered.belief.features)
-        chunk = (
-            agent.codec.mode(outputs)
-            if greedy
-            else agent.codec.sample(outputs, act_key, "reinforce").flat
-        )
-        plan = jnp.where(due[:, None, None], agent.codec.slots(chunk), carry.plan)
-        step = jnp.where(due, 0, carry.step)
-        action = plan[jnp.arange(step.shape[0]), step]
-        return PolicyCarry(filtered, plan, step + 1, action), action
-
-    return policy
-
-
-def initial_policy(agent: Agent, batch: int, replan: int) -> PolicyCarry:
-    """Carry of ``batch`` environments before their first observation."""
-    width = agent.codec.codec.width
-    carry = initial_carry(agent.model, batch, replan)
-    zeros = jnp.zeros((batch, agent.model.stride, width))
-    return PolicyCarry(carry, zeros, jnp.zeros(batch, jnp.int32), jnp.zeros((batch, width)))

@@ -1,4 +1,6 @@
-"""Heads on the top state: window reward and value (two-hot symlog), window continuation (Bernoulli). DreamerV3, §3."""
+"""Heads on the top state: window reward, value (two-hot), continuation (Bernoulli). DreamerV3."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,10 @@ LIMIT = 12.0  # symlog units: values beyond symexp(12) = 162 754 are clipped
 
 
 class TwoHot(nnx.Module):
-    """Scalar regression as classification over bins that are evenly spaced in symlog units (DreamerV3); starts at 0 everywhere."""
+    """Scalar regression as classification over bins evenly spaced in symlog units (DreamerV3).
+
+    Starts at 0 everywhere.
+    """
 
     def __init__(
         self,
@@ -25,9 +30,9 @@ class TwoHot(nnx.Module):
         norm: bool,
         dtype: str,
         rngs: nnx.Rngs,
-    ):
-        kind = {"layers": layers, "act": act, "norm": norm, "dtype": jnp.dtype(dtype), "rngs": rngs}
-        self.mlp = MLP(inputs, hidden, BINS, zero=True, **kind)
+    ) -> None:
+        kind: dict[str, Any] = {"layers": layers, "act": act, "norm": norm, "rngs": rngs}
+        self.mlp = MLP(inputs, hidden, BINS, zero=True, dtype=jnp.dtype(dtype), **kind)
 
     def __call__(self, features: Float[Array, "*N F"]) -> Float[Array, "*N B"]:
         """Logits over the bins."""
@@ -47,9 +52,9 @@ class Bernoulli(nnx.Module):
         norm: bool,
         dtype: str,
         rngs: nnx.Rngs,
-    ):
-        kind = {"layers": layers, "act": act, "norm": norm, "dtype": jnp.dtype(dtype), "rngs": rngs}
-        self.mlp = MLP(inputs, hidden, 1, zero=True, **kind)
+    ) -> None:
+        kind: dict[str, Any] = {"layers": layers, "act": act, "norm": norm, "rngs": rngs}
+        self.mlp = MLP(inputs, hidden, 1, zero=True, dtype=jnp.dtype(dtype), **kind)
 
     def __call__(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
         """Logits."""
@@ -57,7 +62,7 @@ class Bernoulli(nnx.Module):
 
 
 def bins() -> Float[Array, " B"]:
-    """Bin centres in the units of the target, symexp(-LIMIT … LIMIT); symmetric, 0 in the middle."""
+    """Bin centres in the target's units, symexp(-LIMIT … LIMIT); symmetric, 0 in the middle."""
     upper = symexp(jnp.linspace(0.0, LIMIT, BINS // 2 + 1))
     return jnp.concatenate([-upper[:0:-1], upper])
 
@@ -72,7 +77,10 @@ def two_hot(x: Float[Array, "*N"]) -> Float[Array, "*N B"]:
 
 
 def two_hot_mean(logits: Float[Array, "*N B"]) -> Float[Array, "*N"]:
-    """Expected value Σ_b p_b bin_b in the units of the target; mirrored bins are paired so that large ones cancel."""
+    """Expected value Σ_b p_b bin_b in the target's units.
+
+    Mirrored bins are paired, so that large ones cancel exactly.
+    """
     probs, half = jax.nn.softmax(logits), BINS // 2
     return jnp.sum(
         (probs[..., half + 1 :] - probs[..., :half][..., ::-1]) * bins()[half + 1 :], axis=-1

@@ -1,6 +1,7 @@
 """Latent imagination at the top clock: s_{j+1} ~ p(s | s_j, u_j), u_j ~ π(u | s_j). DESIGN §4.
 
-H ticks cost H transitions of one level and cover H·K environment steps; no lower level, decoder or frame is touched.
+H ticks cost H transitions of one level and cover H·K environment steps; no lower level, decoder
+or frame is touched.
 """
 
 from collections.abc import Callable

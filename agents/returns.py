@@ -30,14 +30,18 @@ def window_targets(
 ) -> WindowTargets:
     """Window reward and continuation at every time t, for the transition from t-K to t.
 
-    R_t = Σ_{i=1..K} γ^{i-1} (Π_{m<i} c_{t-K+m}) r_{t-K+i},   C_t = Π_{i=1..K} c_{t-K+i},   c = 1 - terminal
+    R_t = Σ_{i=1..K} γ^{i-1} (Π_{m=1..i-1} c_{t-K+m}) r_{t-K+i},   C_t = Π_{i=1..K} c_{t-K+i},
+    c = 1 - terminal
 
-    A window is valid if its first record is real, no episode starts in it, and every record is real or follows a terminal
-    inside it. A time limit is no terminal: c stays 1, and a window that it cuts short is not valid.
+    A window is valid if its first record is real, no episode starts in it, and every record is real
+    or follows a terminal inside it. A time limit is no terminal: c stays 1, and a window that it
+    cuts short is not valid.
 
     Args:
       reward: r_t received on arriving at t, environment units.
       terminal: False at a time limit.
+      is_first: True at the first record of an episode.
+      mask: 1 real, 0 padding.
       stride: K, environment steps.
       discount: γ per environment step.
     """
@@ -68,7 +72,7 @@ def lambda_returns(
     discount: float,
     lam: float,
 ) -> Float[Array, " H"]:
-    """λ-returns of one imagined trajectory at the top clock. Source: Hafner et al. 2020, eq. 6, over windows.
+    """λ-returns of one imagined trajectory at the top clock. Source: DreamerV2 eq. 4, over windows.
 
     G_j = R_{j+1} + γ^K C_{j+1} [(1-λ) v_{j+1} + λ G_{j+1}],   G_H = v_H
 

@@ -1,0 +1,147 @@
+"""A Gymnasium action space as a list of factors, and its actions as flat vectors. DESIGN §4.
+
+Each Box is one continuous factor scaled to [-1, 1]; each Discrete, each entry of a MultiDiscrete
+and each bit of a MultiBinary is a one-hot factor. Dict (nested, keys sorted as Gymnasium sorts
+them) and Tuple are concatenated. Read next: ``actions.py``, distributions over them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One independent part of a primitive action."""
+
+    size: int  # floats in the flat action: dimensions (continuous) or classes (discrete)
+    discrete: bool
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that parametrise its distribution: mean and spread, or logits."""
+        return self.size if self.discrete else 2 * self.size
+
+    @property
+    def primitives(self) -> int:
+        """Independent random numbers in it: dimensions, or one choice."""
+        return 1 if self.discrete else self.size
+
+
+def factors(space: gymnasium.Space[Any]) -> Iterator[Factor]:
+    """The factors of a space, in the order of its flat vector.
+
+    Raises:
+      ValueError: on a Box without finite bounds, or a space of another kind.
+    """
+    match space:
+        case spaces.Box():
+            if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
+                raise ValueError(
+                    f"action space: expected a Box with finite bounds, received {space}; wrap the "
+                    "environment in gymnasium.wrappers.RescaleAction or give it bounds"
+                )
+            yield Factor(int(np.prod(space.shape)), discrete=False)
+        case spaces.Discrete():
+            yield Factor(int(space.n), discrete=True)
+        case spaces.MultiDiscrete():
+            yield from (Factor(int(n), discrete=True) for n in space.nvec.ravel())
+        case spaces.MultiBinary():
+            yield from (Factor(2, discrete=True) for _ in range(int(np.prod(space.shape))))
+        case spaces.Dict():
+            for part in space.spaces.values():
+                yield from factors(part)
+        case spaces.Tuple():
+            for part in space.spaces:
+                yield from factors(part)
+        case _:
+            raise ValueError(
+                "action space: expected Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple, "
+                f"received {space}; wrap the environment so that its actions are one of these"
+            )
+
+
+def encode(space: gymnasium.Space[Any], action: Any) -> Iterator[np.ndarray]:
+    """Flat pieces of one action, in the order of ``factors``."""
+    match space:
+        case spaces.Box():
+            low, width = _bounds(space)
+            yield 2 * (np.asarray(action, np.float64).ravel() - low) / width - 1
+        case spaces.Discrete():
+            yield _onehot(int(action) - int(space.start), int(space.n))
+        case spaces.MultiDiscrete():
+            classes = np.asarray(action).ravel() - np.asarray(space.start).ravel()
+            for index, size in zip(classes, space.nvec.ravel(), strict=True):
+                yield _onehot(int(index), int(size))
+        case spaces.MultiBinary():
+            yield from (_onehot(int(bit), 2) for bit in np.asarray(action).ravel())
+        case spaces.Dict():
+            for name, part in space.spaces.items():
+                yield from encode(part, action[name])
+        case spaces.Tuple():
+            for part, value in zip(space.spaces, action, strict=True):
+                yield from encode(part, value)
+
+
+def decode(space: gymnasium.Space[Any], flat: np.ndarray) -> tuple[Any, int]:
+    """The action that ``flat`` starts with, and how many floats it took."""
+    match space:
+        case spaces.Box():
+            size = int(np.prod(space.shape))
+            return _decode_box(space, flat[:size]), size
+        case spaces.Discrete():
+            return space.start + np.argmax(flat[: space.n]).astype(space.dtype), int(space.n)
+        case spaces.MultiDiscrete():
+            ends = np.cumsum(space.nvec.ravel())
+            picks = [np.argmax(piece) for piece in np.split(flat[: ends[-1]], ends[:-1])]
+            value = np.reshape(picks, space.nvec.shape) + space.start
+            return value.astype(space.dtype), int(ends[-1])
+        case spaces.MultiBinary():
+            size = 2 * int(np.prod(space.shape))
+            bits = np.argmax(flat[:size].reshape(-1, 2), axis=-1)
+            return bits.reshape(space.shape).astype(space.dtype), size
+        case spaces.Dict():
+            parts, used = _decode_all(list(space.spaces.values()), flat)
+            return dict(zip(space.spaces, parts, strict=True)), used
+        case spaces.Tuple():
+            parts, used = _decode_all(list(space.spaces), flat)
+            return tuple(parts), used
+        case _:
+            raise ValueError(f"action space: expected one that `factors` takes, received {space}")
+
+
+def _decode_all(parts: list[gymnasium.Space[Any]], flat: np.ndarray) -> tuple[list[Any], int]:
+    values, used = [], 0
+    for part in parts:
+        value, size = decode(part, flat[used:])
+        values.append(value)
+        used += size
+    return values, used
+
+
+def _decode_box(space: spaces.Box, flat: np.ndarray) -> np.ndarray:
+    """Clipped to the space, to the nearest number of its kind."""
+    low, width = _bounds(space)
+    value = (low + (np.clip(flat.astype(np.float64), -1, 1) + 1) / 2 * width).reshape(space.shape)
+    if np.issubdtype(space.dtype, np.integer):
+        value = np.rint(value)
+    return np.clip(value.astype(space.dtype), space.low, space.high)
+
+
+def _bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest value, and width (1 where there is but one value), float64, flattened."""
+    low, high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
+    return low, np.where(high > low, high - low, 1.0)
+
+
+def _onehot(index: int, size: int) -> np.ndarray:
+    if not 0 <= index < size:
+        raise ValueError(
+            f"action: expected a class of 0 to {size - 1} counted from the space's start, received "
+            f"{index}; give an action that the space contains"
+        )
+    return np.eye(size, dtype=np.float32)[index]
