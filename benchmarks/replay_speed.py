@@ -169,8 +169,10 @@ def measure(store: ReplayStore, folder: Path, arguments: argparse.Namespace) -> 
             del way
     if most > arguments.budget_gb * 1e9:
         raise SystemExit(f"{most / 1e9:.2f} GB resident: over the budget; lower --batches")
-    print(f"most of the data ever resident: {most / 1e9:.2f} GB of {store.bytes / 1e9:.2f} GB")
-    print(f"anonymous memory: {before:.0f} MB before, {anonymous():.0f} MB after")
+    print(f"- most of the data ever in RAM: {most / 1e9:.2f} GB of {store.bytes / 1e9:.2f} GB")
+    print(f"- anonymous memory: {before:.0f} MB before, {anonymous():.0f} MB after\n")
+    print("| data | reader | sequences/s, median (range) | GB/s | sampler / reader |")
+    print("|---|---|---|---|---|")
     for where in ("from disk", "in RAM"):
         ours = speeds[f"sampler, {where}"]
         for name in ("raw", "raw advised", "sampler"):
@@ -194,7 +196,16 @@ def main() -> None:
     config = ReplayConfig(capacity_steps=10**9, capacity_gb=arguments.gb + 1)
     try:
         with ReplayStore(directory, FIELDS, config) as store:
+            start, before = time.perf_counter(), store.steps
             fill(store, arguments.gb * 1e9)
+            rate = (store.steps - before) / (time.perf_counter() - start)
+        drop(store, directory / "chunks")
+        start = time.perf_counter()
+        with ReplayStore(directory, FIELDS, config) as store:
+            opened = time.perf_counter() - start
+            if rate:
+                print(f"- appended at {rate:,.0f} steps/s, each chunk fsynced")
+            print(f"- reopened in {opened:.1f} s, every byte checked, from disk")
             measure(store, directory / "chunks", arguments)
     finally:
         if not arguments.directory:

@@ -65,6 +65,7 @@ class StoreDirectory:
     def load(self) -> list[Chunk]:
         """Check every file; the good ones in order of episode and chunk, the others set aside."""
         paths = sorted(self.chunks.iterdir())
+        _log.info("replay: checking %d files of %s", len(paths), self.chunks)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             found = list(pool.map(self._check, paths))
         chunks: dict[tuple[int, int], Chunk] = {}

@@ -68,9 +68,10 @@ class ReplayStore:
             )
         self.config, self.dtype = config, record_dtype(self.fields)
         self._types = {name: self.dtype[name].base for name in self.fields}
-        self.lock = threading.RLock()  # guards all that follows; the sampler draws under it
-        self.index = Index()
+        self._writing = threading.Lock()  # held over a whole append; always taken before `lock`
         self._streams: dict[int, _Stream] = {}
+        self.lock = threading.RLock()  # guards index and maps; the sampler draws under it
+        self.index = Index()
         self._maps: OrderedDict[Chunk, tuple[np.ndarray, mmap.mmap]] = OrderedDict()
         self._state = "opened read_only" if read_only else "open"
         self._oversize = False
@@ -113,11 +114,13 @@ class ReplayStore:
           ValueError: if a field is missing, unknown, or of another shape or kind; if no episode is
             open and `is_first` is false; if the store is closed or read-only.
         """
-        with self.lock:
+        with self._writing:
             values = self._checked(stream, record)
             if values["is_first"]:
                 self._start(stream)
             state = self._streams[stream]
+            if state.count == self.config.chunk_steps:
+                self._seal(state, MORE)  # what failed before, on a full disk
             for name, value in values.items():
                 state.columns[name][state.count] = value
             state.count += 1
@@ -129,7 +132,7 @@ class ReplayStore:
 
     def close(self) -> None:
         """Seal what is unfinished as episodes cut short, and let the next writer in."""
-        with self.lock:
+        with self._writing:
             self._state = "closed"
             try:
                 while self._streams:
@@ -228,19 +231,24 @@ class ReplayStore:
     def _seal(self, state: _Stream, status: str) -> None:
         if state.count:
             chunk = Chunk(state.episode, state.chunk, state.count, status, 0, 0)
-            self.index.add(self._files.write(chunk, state.records[: state.count]))
+            chunk = self._files.write(chunk, state.records[: state.count])
+            with self.lock:
+                self.index.add(chunk)
             state.chunk, state.count = state.chunk + 1, 0
 
     def _evict(self) -> None:
         """Oldest episodes out until both caps hold; never one being written, nor the newest."""
         writing = {state.episode for state in self._streams.values()}
         while self._state == "open" and self._over():
-            episode = self.index.oldest(writing)
-            if episode is None:
+            with self.lock:
+                episode = self.index.oldest(writing)
+                chunks = [] if episode is None else self.index.remove(episode)
+                for chunk in chunks:
+                    self._maps.pop(chunk, None)
+            if not chunks:
                 self._warn_of_oversize()
                 return
-            for chunk in reversed(self.index.remove(episode)):  # killed here, a prefix remains
-                self._maps.pop(chunk, None)
+            for chunk in reversed(chunks):  # killed in between, the episode's beginning remains
                 self._files.remove(chunk)
 
     def _over(self) -> bool:

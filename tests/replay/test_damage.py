@@ -87,6 +87,11 @@ def renumber(path: Path) -> Path:
     return target.rename(target.with_name(target.name.replace("c00001", "c00009")))
 
 
+def respell(path: Path) -> Path:
+    target = chunk(path)
+    return target.rename(target.with_name(target.name.replace("e00000000", "e000000000")))
+
+
 def replace_by_a_link(path: Path) -> Path:
     target = chunk(path)
     shutil.move(target, path / "elsewhere.npy")
@@ -102,6 +107,7 @@ DAMAGES = [
     extend,
     rename,
     renumber,
+    respell,
     replace_by_a_link,
 ]
 
@@ -151,11 +157,9 @@ def half_written(path: Path) -> Path:
 
 
 def from_another_store(path: Path) -> Path:
-    other = path.parent / "other"
-    target = path / "chunks" / chunk(other, number=0).name
-    target = target.with_name(target.name.replace("e00000000", "e00000009"))
-    shutil.copy(chunk(other, number=0), target)
-    return target
+    """A good file in every other respect, of an episode that ours does not have."""
+    found = chunk(path.parent / "other", number=0, episode=2)
+    return Path(shutil.copy(found, path / "chunks"))
 
 
 def copied_twice(path: Path) -> Path:
@@ -172,6 +176,11 @@ def of_other_fields(path: Path) -> Path:
 def of_one_step_less(path: Path) -> Path:
     dtype = np.load(chunk(path)).dtype
     data = saved(np.zeros(3, dtype)) + bytes(dtype.itemsize)
+    return sealed(path, "e00000009-c00000-n00004-more", data)
+
+
+def with_more_behind(path: Path) -> Path:
+    data = saved(np.load(chunk(path))) + bytes(10)
     return sealed(path, "e00000009-c00000-n00004-more", data)
 
 
@@ -198,6 +207,7 @@ PLANTED = [
     copied_twice,
     of_other_fields,
     of_one_step_less,
+    with_more_behind,
     object_array,
     bare_pickle,
 ]
@@ -205,7 +215,7 @@ PLANTED = [
 
 @pytest.mark.parametrize("plant", PLANTED)
 def test_a_foreign_file_is_set_aside_and_never_trusted(tmp_path, world, plant, caplog):
-    world.filled(tmp_path / "other", [12]).close()
+    world.filled(tmp_path / "other", [12, 6, 9]).close()
     world.filled(tmp_path / "ours", [12, 6]).close()
     name = plant(tmp_path / "ours").name
     store = world.open(tmp_path / "ours")
@@ -213,6 +223,14 @@ def test_a_foreign_file_is_set_aside_and_never_trusted(tmp_path, world, plant, c
     assert (store.steps, store.episodes) == (18, 2)
     assert MARK not in os.environ
     assert (tmp_path / "ours" / "set_aside" / name).exists()
+
+
+def test_nothing_follows_the_end_of_an_episode(tmp_path, world):
+    world.filled(tmp_path, [12]).close()
+    sealed(tmp_path, "e00000000-c00003-n00004-more", chunk(tmp_path).read_bytes())
+    store = world.open(tmp_path)
+    assert store.steps == 16 and store.index.broken == 1
+    check_sequences(store, holes=set())
 
 
 def test_the_planted_pickles_would_have_run(tmp_path, world):
