@@ -82,11 +82,11 @@ FAULTS = (
     ),
     Fault(
         "wrong number",
-        ("pytest", "-q", "tests/worldmodel/runs/test_progress.py"),
-        "worldmodel/runs/progress.py",
-        "seconds = 2 * (self._now.time - first.time)",
-        "test_the_numbers",
-        old="seconds = self._now.time - first.time",
+        ("pytest", "-q", "tests/worldmodel/test_clock.py", "-k", "lead_in or segments"),
+        "worldmodel/clock.py",
+        "return strides[-1] if",
+        "FAILED tests/worldmodel/test_clock.py::test_lead_in",
+        old="return strides[-1] - 1 if",
     ),
     Fault(
         "warning in a test",
