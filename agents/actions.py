@@ -102,9 +102,9 @@ class ActionCodec:
             `straight_through`: discrete parts pass the gradient of their probabilities as well.
         """
         flat, log_prob, entropy = [], jnp.zeros(outputs.shape[:-1]), jnp.zeros(outputs.shape[:-1])
-        for factor, x in self.parts(outputs, outputs=True):
-            key, part_key = jax.random.split(key)
-            value, logp, ent = (self._choice if factor.discrete else self._normal)(x, part_key)
+        noises = self.parts(self._noise(outputs.shape[:-1], key), outputs=False)
+        for (factor, x), (_, noise) in zip(self.parts(outputs, outputs=True), noises, strict=True):
+            value, logp, ent = (self._choice if factor.discrete else self._normal)(x, noise)
             if gradient == "reinforce" or (gradient == "dynamics" and factor.discrete):
                 value, log_prob = jax.lax.stop_gradient(value), log_prob + logp
             flat.append(value)
@@ -142,10 +142,25 @@ class ActionCodec:
         s = self.settings
         return jnp.tanh(mean), s.min_std + (s.max_std - s.min_std) * jax.nn.sigmoid(raw)
 
-    def _normal(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+    def _noise(self, batch: tuple[int, ...], key: PRNGKeyArray) -> Array:
+        """Standard normal for continuous parts, Gumbel for discrete ones: [*batch, A].
+
+        Drawn for all factors at once: a program of many factors would be slow to compile.
+        """
+        normal_key, gumbel_key = jax.random.split(key)
+        shape = (*batch, self.width)
+        if not any(f.discrete for f in self.factors):
+            return jax.random.normal(normal_key, shape)
+        gumbel = jax.random.gumbel(gumbel_key, shape)
+        if all(f.discrete for f in self.factors):
+            return gumbel
+        discrete = np.concatenate([np.full(f.size, f.discrete) for f in self.factors])
+        return jnp.where(discrete, gumbel, jax.random.normal(normal_key, shape))
+
+    def _normal(self, x: Array, noise: Array) -> tuple[Array, Array, Array]:
         """Normal(tanh(m), s), clipped to [-1, 1]; density and entropy of the unclipped variable."""
         mean, std = self._moments(x)
-        value = mean + std * jax.random.normal(key, mean.shape)
+        value = mean + std * noise
         score = (jax.lax.stop_gradient(value) - mean) / std
         log_prob = jnp.sum(-0.5 * score**2 - jnp.log(std) - 0.5 * np.log(2 * np.pi), -1)
         entropy = jnp.sum(0.5 * np.log(2 * np.pi * np.e) + jnp.log(std), -1)
@@ -155,10 +170,10 @@ class ActionCodec:
         s = self.settings
         return jnp.log((1 - s.unimix) * jax.nn.softmax(x) + s.unimix / x.shape[-1])
 
-    def _choice(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+    def _choice(self, x: Array, noise: Array) -> tuple[Array, Array, Array]:
         """One-hot sample; its gradient is that of the probabilities (straight-through)."""
         logp = self._log_probs(x)
-        onehot = jax.nn.one_hot(jax.random.categorical(key, logp), x.shape[-1])
+        onehot = jax.nn.one_hot(jnp.argmax(logp + noise, axis=-1), x.shape[-1])
         probs = jnp.exp(logp)
         value = onehot + (probs - jax.lax.stop_gradient(probs))
         return value, jnp.sum(onehot * logp, -1), -jnp.sum(probs * logp, -1)

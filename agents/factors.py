@@ -129,7 +129,7 @@ def _decode_box(space: spaces.Box, flat: np.ndarray) -> np.ndarray:
     value = (low + (np.clip(flat.astype(np.float64), -1, 1) + 1) / 2 * width).reshape(space.shape)
     if np.issubdtype(space.dtype, np.integer):
         value = np.rint(value)
-    return np.clip(value.astype(space.dtype), space.low, space.high)
+    return np.asarray(np.clip(value, space.low, space.high), space.dtype)
 
 
 def _bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,307 @@
+"""The chunk codec: every kind of action space, there and back; densities, entropies, gradients."""
+
+from collections import OrderedDict
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import envs
+from agents.actions import ActionCodec, ActionDistribution, ActionSample, ChunkCodec
+from worldmodel import clock
+
+SETTINGS = ActionDistribution(min_std=0.1, max_std=1.0, unimix=0.01)
+MIXED = spaces.Dict(
+    {
+        "camera": spaces.Box(np.float32([-180, -10]), np.float32([180, 30])),
+        "key": spaces.Discrete(3, start=-1),
+        "tools": spaces.Tuple((spaces.MultiBinary(3), spaces.MultiDiscrete([2, 4], start=[5, 0]))),
+    }
+)
+SPACES: dict[str, gymnasium.Space[Any]] = {
+    "box": spaces.Box(-1.0, 1.0, (2,), np.float32),
+    "box_bounds": spaces.Box(np.float32([[-2, 0], [5, -3]]), np.float32([[2, 1], [9, -2.5]])),
+    "box_tiny": spaces.Box(np.float64(0.1), np.float64(0.3), (3,), np.float64),
+    "box_single": spaces.Box(np.float32([0, 4]), np.float32([1, 4])),
+    "box_scalar": spaces.Box(-3.0, 7.0, (), np.float32),
+    "box_int": spaces.Box(-3, 12, (2, 2), np.int16),
+    "box_uint8": spaces.Box(0, 255, (3,), np.uint8),
+    "discrete": spaces.Discrete(4),
+    "discrete_start": spaces.Discrete(5, start=-2),
+    "discrete_one": spaces.Discrete(1, start=7),
+    "multidiscrete": spaces.MultiDiscrete([3, 2, 5]),
+    "multidiscrete_2d": spaces.MultiDiscrete([[3, 2], [2, 4]], start=[[1, 0], [-4, 9]]),
+    "multibinary": spaces.MultiBinary(4),
+    "multibinary_2d": spaces.MultiBinary((2, 3)),
+    "mixed": MIXED,
+    "nested": spaces.Dict({"b": MIXED, "a": spaces.Dict({"x": spaces.Discrete(2)})}),
+    "tuple": spaces.Tuple((spaces.Box(0, 1, (1,)), spaces.Discrete(2), MIXED)),
+    "navigate": envs.make("minerl_navigate", backend="builtin").action_space,
+}
+WIDTH = {"box_bounds": 4, "discrete_start": 5, "multidiscrete": 10, "multibinary": 8, "mixed": 17}
+PRIMITIVES = {
+    "box_bounds": 4,
+    "discrete_start": 1,
+    "multidiscrete": 3,
+    "multibinary": 4,
+    "mixed": 8,
+}
+
+
+def codec(name: str, settings: ActionDistribution = SETTINGS) -> ActionCodec:
+    space = SPACES[name]
+    space.seed(0)
+    return ActionCodec(space, settings)
+
+
+def sample(c: ActionCodec | ChunkCodec, outputs: Any, key: Any, gradient: Any) -> ActionSample:
+    """Compiled as one: eager operations would be compiled one by one."""
+    return jax.jit(c.sample, static_argnums=2)(outputs, key, gradient)
+
+
+def mode(c: ActionCodec | ChunkCodec, outputs: Any) -> jax.Array:
+    return jax.jit(c.mode)(outputs)
+
+
+def spread(c: ActionCodec | ChunkCodec, outputs: Any) -> jax.Array:
+    return jax.jit(c.spread)(outputs)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal actions, continuous parts to float32's precision."""
+    if isinstance(a, dict | OrderedDict):
+        return set(a) == set(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(np.allclose(a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(np.max(np.abs(b))))))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_round_trip(name: str) -> None:
+    c = codec(name)
+    for _ in range(20):
+        action = c.space.sample()
+        flat = c.encode(action)
+        assert flat.shape == (c.width,) and flat.dtype == np.float32
+        assert np.all(np.abs(flat) <= 1)
+        back = c.decode(flat)
+        assert back in c.space and same(back, action)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_any_flat_vector_decodes_into_the_space(name: str) -> None:
+    c, rng = codec(name), np.random.default_rng(0)
+    for scale in (0.1, 1.0, 30.0):
+        for flat in scale * rng.normal(size=(20, c.width)).astype(np.float32):
+            assert c.decode(flat) in c.space
+
+
+@pytest.mark.parametrize("name", ["nested", "navigate"])
+def test_what_the_actor_emits_is_what_the_environment_does(name: str) -> None:
+    """Encoding the decoded action gives the sample back: the model sees what was done."""
+    c = codec(name)
+    outputs = 5 * jax.random.normal(jax.random.key(0), (30, c.outputs))
+    for flat in np.asarray(sample(c, outputs, jax.random.key(1), "reinforce").flat):
+        np.testing.assert_allclose(c.encode(c.decode(flat)), flat, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", WIDTH)
+def test_sizes(name: str) -> None:
+    c = codec(name)
+    assert (c.width, c.primitives) == (WIDTH[name], PRIMITIVES[name])
+    assert c.outputs == sum(f.size if f.discrete else 2 * f.size for f in c.factors)
+
+
+def test_flat_order_by_hand() -> None:
+    action = {
+        "camera": np.float32([90, 30]),
+        "key": 1,
+        "tools": (np.int8([1, 0, 1]), np.array([6, 2])),
+    }
+    expected = [0.5, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0]
+    np.testing.assert_allclose(codec("mixed").encode(action), expected, atol=1e-6)
+
+
+def test_integer_box_rounds_to_the_nearest() -> None:
+    c = ActionCodec(spaces.Box(0, 10, (3,), np.int64), SETTINGS)
+    np.testing.assert_array_equal(c.decode(np.float32([-0.92, 0.08, 7.0])), [0, 5, 10])
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (spaces.Box(-np.inf, np.inf, (2,)), "finite bounds"),
+        (spaces.Text(3), "expected Box"),
+        (spaces.Dict({"a": spaces.Sequence(spaces.Discrete(2))}), "expected Box"),
+    ],
+)
+def test_other_spaces_are_refused(space: gymnasium.Space[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ActionCodec(space, SETTINGS)
+
+
+def test_bad_actions_are_refused() -> None:
+    with pytest.raises(ValueError, match="class of 0 to 4"):
+        codec("discrete_start").encode(3)
+    with pytest.raises(ValueError, match="flat vector of 5"):
+        codec("discrete_start").decode(np.zeros(6))
+    with pytest.raises(ValueError, match="min_std"):
+        ActionDistribution(min_std=1.0, max_std=0.5)
+
+
+def gaussian(mean: float, std: float) -> jax.Array:
+    """Actor outputs of a one-dimensional Box whose sample is Normal(mean, std)."""
+    share = (std - SETTINGS.min_std) / (SETTINGS.max_std - SETTINGS.min_std)
+    return jnp.array([np.arctanh(mean), np.log(share / (1 - share))])
+
+
+def test_continuous_numbers_by_hand_and_by_monte_carlo() -> None:
+    c = ActionCodec(spaces.Box(-1, 1, (1,)), SETTINGS)
+    mean, std, n = 0.2, 0.15, 20_000
+    outputs = jnp.broadcast_to(gaussian(mean, std), (n, 2))
+    drawn = sample(c, outputs, jax.random.key(0), "reinforce")
+    x = np.asarray(drawn.flat[:, 0])
+    assert abs(x.mean() - mean) < 4 * std / n**0.5 and abs(x.std() - std) < 0.005
+    density = -0.5 * ((x - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi))
+    np.testing.assert_allclose(drawn.log_prob, density, atol=1e-3)  # nothing clipped at 5 std
+    np.testing.assert_allclose(drawn.entropy[0], np.log(std * np.sqrt(2 * np.pi * np.e)), 1e-5)
+    np.testing.assert_allclose(-drawn.log_prob.mean(), drawn.entropy[0], atol=0.03)
+    np.testing.assert_allclose(mode(c, outputs)[0], [mean], rtol=1e-5)
+    np.testing.assert_allclose(spread(c, outputs)[0], np.log(std / 0.1) / np.log(10.0), rtol=1e-4)
+
+
+def test_discrete_numbers_by_hand_and_by_monte_carlo() -> None:
+    c = ActionCodec(spaces.Discrete(3), SETTINGS)
+    logits, n = jnp.array([0.0, 1.0, -2.0]), 20_000
+    probs = 0.99 * np.exp(logits) / np.exp(logits).sum() + 0.01 / 3
+    outputs = jnp.broadcast_to(logits, (n, 3))
+    drawn = sample(c, outputs, jax.random.key(0), "reinforce")
+    np.testing.assert_array_equal(np.sort(drawn.flat, -1), np.broadcast_to([0, 0, 1], (n, 3)))
+    np.testing.assert_allclose(drawn.flat.mean(0), probs, atol=0.015)
+    np.testing.assert_allclose(drawn.log_prob, np.log(probs)[drawn.flat.argmax(-1)], rtol=1e-4)
+    entropy = -np.sum(probs * np.log(probs))
+    np.testing.assert_allclose(drawn.entropy[0], entropy, rtol=1e-5)
+    np.testing.assert_allclose(-drawn.log_prob.mean(), entropy, atol=0.02)
+    np.testing.assert_allclose(spread(c, outputs)[0], entropy / np.log(3), rtol=1e-5)
+    np.testing.assert_array_equal(mode(c, outputs)[0], [0, 1, 0])
+
+
+def test_factors_add_up() -> None:
+    """log_prob, entropy and spread of a mixed space from those of its parts."""
+    c, key = codec("mixed"), jax.random.key(3)
+    key_again = jax.random.clone(key)
+    outputs = jax.random.normal(jax.random.key(2), (7, c.outputs))
+    whole = sample(c, outputs, key, "reinforce")
+    log_prob, entropy, decided = 0.0, 0.0, 0.0
+    columns = [outputs[:, :4], *jnp.split(outputs[:, 4:], [3, 5, 7, 9, 11], axis=1)]
+    flats = [whole.flat[:, :2], *jnp.split(whole.flat[:, 2:], [3, 5, 7, 9, 11], axis=1)]
+    for x, flat in zip(columns[1:], flats[1:], strict=True):
+        part = ActionCodec(spaces.Discrete(x.shape[1]), SETTINGS)
+        probs = 0.99 * jax.nn.softmax(x) + 0.01 / x.shape[1]
+        log_prob += jnp.log(jnp.sum(probs * flat, -1))
+        entropy += -jnp.sum(probs * jnp.log(probs), -1)
+        decided += spread(part, x)
+    std = 0.1 + 0.9 * jax.nn.sigmoid(columns[0][:, 2:])
+    box = ActionCodec(spaces.Box(-1, 1, (2,)), SETTINGS)
+    entropy += jnp.sum(jnp.log(std) + 0.5 * np.log(2 * np.pi * np.e), -1)
+    decided += 2 * spread(box, columns[0])
+    np.testing.assert_allclose(whole.entropy, entropy, rtol=1e-4)
+    np.testing.assert_allclose(spread(c, outputs), decided / c.primitives, rtol=1e-4)
+    again = sample(c, outputs, key_again, "dynamics")
+    np.testing.assert_allclose(again.log_prob, log_prob, rtol=1e-4)
+
+
+def test_spread_ends_at_0_and_1() -> None:
+    c = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(4))), SETTINGS)
+    assert spread(c, jnp.array([0.0, 30.0, 0, 0, 0, 0])) == pytest.approx(1.0, abs=1e-5)
+    sure = ActionCodec(c.space, ActionDistribution(0.1, 1.0, unimix=1e-6))
+    assert spread(sure, jnp.array([0.0, -30.0, 40, 0, 0, 0])) == pytest.approx(0.0, abs=1e-4)
+
+
+CASES = [
+    ("reinforce", (False, False), (True, True)),
+    ("dynamics", (True, False), (False, True)),
+    ("straight_through", (True, True), (False, False)),
+]
+
+
+@pytest.mark.parametrize(("gradient", "through", "scored"), CASES)
+def test_what_each_gradient_lets_through(
+    gradient: str, through: tuple[bool, bool], scored: tuple[bool, bool]
+) -> None:
+    """(continuous, discrete): through the sample, or by the score function, never both or none."""
+    c = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (2,)), spaces.Discrete(3))), SETTINGS)
+    outputs, weights = jnp.array([0.1, -0.2, -2.0, -2.0, 0.3, 0.0, -0.5]), jnp.arange(1.0, 6.0)
+
+    def reach(read: Any) -> tuple[bool, bool]:
+        def total(x: jax.Array) -> jax.Array:
+            return read(sample(c, x, jax.random.key(0), gradient))
+
+        grad = jax.jit(jax.grad(total))(outputs)
+        moved = np.asarray(grad) != 0
+        assert moved[:4].all() or not moved[:4].any()
+        assert moved[4:].all() or not moved[4:].any()
+        return bool(moved[0]), bool(moved[4])
+
+    def flat(drawn: ActionSample) -> jax.Array:
+        return jnp.sum(drawn.flat * weights)
+
+    assert reach(flat) == through
+    assert reach(lambda drawn: drawn.log_prob) == scored
+
+
+def test_values_do_not_depend_on_the_gradient() -> None:
+    c = codec("mixed")
+    outputs = jax.random.normal(jax.random.key(2), (9, c.outputs))
+    samples = [sample(c, outputs, jax.random.key(0), gradient) for gradient, _, _ in CASES]
+    for drawn in samples[1:]:
+        np.testing.assert_allclose(drawn.flat, samples[0].flat, atol=1e-6)
+        np.testing.assert_array_equal(drawn.entropy, samples[0].entropy)
+
+
+def test_straight_through_gradient_is_that_of_the_probabilities() -> None:
+    c = ActionCodec(spaces.Discrete(3), SETTINGS)
+    x, weights = jnp.array([0.3, 0.0, -0.5]), jnp.array([1.0, 2.0, 5.0])
+    got = jax.grad(
+        lambda x: jnp.sum(sample(c, x, jax.random.key(0), "straight_through").flat * weights)
+    )(x)
+    expected = jax.grad(lambda x: jnp.sum((0.99 * jax.nn.softmax(x) + 0.01 / 3) * weights))(x)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_chunk_of_one_is_the_primitive() -> None:
+    c = codec("mixed")
+    chunk, key = ChunkCodec(c, 1), jax.random.key(0)
+    outputs = jax.random.normal(jax.random.key(1), (5, c.outputs))
+    assert (chunk.width, chunk.outputs) == (c.width, c.outputs)
+    ours = sample(chunk, outputs, jax.random.clone(key), "dynamics")
+    jax.tree.map(np.testing.assert_array_equal, ours, sample(c, outputs, key, "dynamics"))
+    np.testing.assert_array_equal(mode(chunk, outputs), mode(c, outputs))
+    np.testing.assert_array_equal(spread(chunk, outputs), spread(c, outputs))
+
+
+def test_chunk_is_its_primitives() -> None:
+    c, k = codec("mixed"), 4
+    chunk = ChunkCodec(c, k)
+    outputs = jax.random.normal(jax.random.key(1), (5, chunk.outputs))
+    parts = outputs.reshape(5, k, c.outputs)
+    drawn = sample(chunk, outputs, jax.random.key(0), "reinforce")
+    assert drawn.flat.shape == (5, chunk.width)
+    alone = [sample(c, parts[:, i], jax.random.key(9), "reinforce").entropy for i in range(k)]
+    np.testing.assert_allclose(drawn.entropy, sum(alone), rtol=1e-5)
+    np.testing.assert_allclose(mode(chunk, outputs), mode(c, parts).reshape(5, -1), rtol=1e-6)
+    np.testing.assert_allclose(spread(chunk, outputs), spread(c, parts).mean(-1), rtol=1e-5)
+
+
+def test_slots_are_in_the_order_of_the_models_window() -> None:
+    """The chunk that is executed slot by slot is the window that the model is trained on."""
+    c, k = ActionCodec(spaces.Box(-1, 1, (2,)), SETTINGS), 4
+    chunk = jnp.arange(float(k * c.width))
+    executed = jax.jit(ChunkCodec(c, k).slots)(chunk)  # [K, A], first executed first
+    arrivals = jnp.concatenate([jnp.zeros((1, 2)), executed])  # a_0 = 0, then a_1 … a_K
+    window = jax.jit(clock.window_stack, static_argnums=2)(arrivals, jnp.zeros(k + 1, int), k)[k]
+    np.testing.assert_array_equal(window, chunk)
