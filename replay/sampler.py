@@ -8,8 +8,10 @@ One sequence has `lead + length` slots, lead = stride - 1 (stride = the top leve
 
 Frame s is drawn uniformly from all sealed steps. The lead-in holds the frames before s, as far as
 the episode has them. Where the data end, an absorbing step (last observation, everything else 0)
-fills up to a multiple of the stride, and another episode is packed from its first frame: so no
-window of the top level mixes two episodes. `mask` is 0 where no real step is. Source: DESIGN §2.
+follows `lead` times and then up to a multiple of the stride: the tick that closes the last record's
+window is in the sequence whatever its phase, for a terminal must be learned from. Then another
+episode is packed from its first frame: so no window of the top level mixes two episodes. `mask` is
+0 where no real step is. Source: DESIGN §2, docs/adr/0002.
 """
 
 from collections.abc import Iterator
@@ -128,7 +130,7 @@ class SequenceSampler:
         at, total = self._lead, self._lead + self._length
         while True:
             stop = min(segment.steps, frame + total - at)
-            end = at + self._whole_windows(stop - frame)
+            end = at + self._whole_windows(stop - frame + self._lead)
             following = index.draw_whole(self._rng) if end < total else None
             end = end if following else total
             yield Run(row, at - back, segment, frame - back, stop, end)

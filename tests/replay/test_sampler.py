@@ -40,8 +40,12 @@ def slow_row(data, length, stride, rng):
         while frame < len(records) and len(row) < stride - 1 + length:
             row.append((records[frame], 1))
             frame += 1
-        while (len(row) - (stride - 1)) % stride:
+        absorbing = 0
+        while absorbing < stride - 1 or (len(row) - (stride - 1)) % stride:
+            if len(row) == stride - 1 + length:
+                return row
             row.append((records[-1], 0))
+            absorbing += 1
         if len(row) == stride - 1 + length:
             return row
         whole = [records for records, whole in data if whole]
@@ -100,20 +104,21 @@ def rows_by_start(store, length, stride):
 
 
 def test_packing_and_padding_by_hand(tmp_path, world):
-    """One episode of 3 steps that ends in a terminal; length 8, stride 4, so 3 slots of lead-in."""
-    rows = rows_by_start(world.filled(tmp_path, [3]), length=8, stride=4)
+    """One episode of 3 steps that ends in a terminal; length 12, stride 4: 3 slots of lead-in."""
+    rows = rows_by_start(world.filled(tmp_path, [3]), length=12, stride=4)
     assert rows.keys() == {0, 1, 2}
-    row = rows[1]  # . . 0 | 1 2 _ _ | 0 1 2 _
-    assert row["mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0]
-    assert row["step"].tolist() == [0, 0, 0, 1, 2, 2, 2, 0, 1, 2, 2]
-    assert row["reward"].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 1, 2, 0]
-    assert row["terminal"].tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
-    assert row["is_first"].tolist() == [0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]
-    assert row["action"][:, 1].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 1, 2, 0]
-    assert row["action_mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0]
-    assert rows[0]["mask"].tolist() == [0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0]
-    assert rows[0]["is_first"].tolist() == [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]
-    assert rows[2]["mask"].tolist() == [0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0]
+    row = rows[1]  # . . 0 | 1 2 _ _ | _ _ _ _ | 0 1 2 _ : the window after record 2 ends at slot 8
+    assert row["mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0]
+    assert row["step"].tolist() == [0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 0, 1, 2, 2]
+    assert row["reward"].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0]
+    assert row["terminal"].tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+    assert row["is_first"].tolist() == [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
+    assert row["action"][:, 1].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0]
+    assert row["action_mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0]
+    assert rows[0]["mask"].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0]
+    assert rows[0]["is_first"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
+    one = rows[2]  # 2 _ _ _ | 0 1 2 _ | _ _ _ _: 3 absorbing steps are enough
+    assert one["mask"].tolist() == [0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0]
 
 
 def test_every_phase_of_the_clock_is_a_start(tmp_path, world):
@@ -152,8 +157,8 @@ def test_a_hole_is_never_bridged_and_only_true_beginnings_are_packed(tmp_path, w
     rows = rows_by_start(world.open(tmp_path), length=8, stride=2)
     assert sorted(rows) == [0, 1, 2, 3, 8, 9, 10, 11]
     assert rows[8]["mask"][0] == 0 and not rows[8]["is_first"][:5].any()
-    assert rows[8]["step"][1:].tolist() == [8, 9, 10, 11, 0, 1, 2, 3]
-    assert rows[2]["step"].tolist() == [1, 2, 3, 0, 1, 2, 3, 0, 1]
+    assert rows[8]["step"][1:].tolist() == [8, 9, 10, 11, 11, 11, 0, 1]
+    assert rows[2]["step"].tolist() == [1, 2, 3, 3, 3, 0, 1, 2, 3]
 
 
 def test_where_no_episode_has_its_beginning_the_rest_is_padding(tmp_path, world):
