@@ -82,9 +82,8 @@ def two_hot_mean(logits: Float[Array, "*N B"]) -> Float[Array, "*N"]:
     Mirrored bins are paired, so that large ones cancel exactly.
     """
     probs, half = jax.nn.softmax(logits), BINS // 2
-    return jnp.sum(
-        (probs[..., half + 1 :] - probs[..., :half][..., ::-1]) * bins()[half + 1 :], axis=-1
-    )
+    lean = probs[..., half + 1 :] - probs[..., :half][..., ::-1]
+    return jnp.sum(lean * jnp.broadcast_to(bins()[half + 1 :], lean.shape), axis=-1)
 
 
 def two_hot_loss(logits: Float[Array, "*N B"], target: Float[Array, "*N"]) -> Float[Array, "*N"]:

@@ -61,7 +61,7 @@ def window_targets(
         & (real[:, 0] > 0)
         & (windows(is_first).sum(1) == 0)
     )
-    total = jnp.sum(powers * alive * windows(reward), axis=1)
+    total = jnp.sum(powers[None] * alive * windows(reward), axis=1)
     return WindowTargets(total, jnp.prod(cont, axis=1), known.astype(jnp.float32))
 
 
