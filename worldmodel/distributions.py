@@ -103,7 +103,7 @@ class Categorical:
     def _straight_through(self, logits: Array, scores: Array) -> Array:
         onehot = jax.nn.one_hot(jnp.argmax(scores, axis=-1), self.classes)
         probs = jnp.exp(logits)
-        z = onehot + probs - jax.lax.stop_gradient(probs)
+        z = onehot + (probs - jax.lax.stop_gradient(probs))  # exactly one-hot: the rest is 0
         return z.reshape(*z.shape[:-2], self.width)
 
     def kl(self, q: Stats, p: Stats) -> Array:
