@@ -20,22 +20,24 @@ import jax
 import numpy as np
 import tyro
 
+from agents.driver import Collector, Episode, Played
 from agents.policy import initial_policy
-from agents.driver import Collector, Episode
 from agents.statistics import summary
 from configs import TrainConfig, parse_train
-from configs.build import Built, first_image, load_run
+from configs.build import Built, load_run
 from configs.cli import fail, parse
 from envs import describe_backend
+from imagine import ImagineConfig, imagine
 from replay import ReplayStore, SequenceSampler, estimate
 from worldmodel.learner import TrainState
 from worldmodel.openloop import predict
 from worldmodel.records import Records
+from worldmodel.runs.atomic import write_text
 from worldmodel.runs.checkpoint import CheckpointStore
 from worldmodel.runs.config_io import check_same_config, holds_run, write_run_files
 from worldmodel.runs.device import choose_device, enable_compilation_cache, memory_use
 from worldmodel.runs.logger import RunLogger
-from worldmodel.runs.picture import true_above_imagined
+from worldmodel.runs.picture import bar_limits, pictures, true_above_imagined
 from worldmodel.runs.progress import Progress
 from worldmodel.runs.video import upscale, write_video
 
@@ -108,9 +110,8 @@ def train(config: TrainConfig) -> None:
                     save(run)
         save(run)
         if run.stop:
-            print(
-                f"stopped at step {run.counters.steps:,}; the same command resumes: {resume_hint(run)}"
-            )
+            print(f"stopped at step {run.counters.steps:,}; the same command resumes it, with")
+            print(f"  --logdir {config.logdir}")
         else:
             finish(run)
     finally:
@@ -202,19 +203,26 @@ def prediction(built: Built, params: Any, records: Records, context: int, key: A
     )
 
 
-def evaluate_now(run: Run, episodes: int) -> dict[str, float]:
-    """Evaluates the greedy policy, logs it, and keeps a video of an episode."""
-    played = run.built.evaluate(run.state.params, episodes, greedy=True, watch=first_image)
+def evaluate_now(run: Run, episodes: int) -> tuple[Played, dict[str, float]]:
+    """Evaluates the greedy policy and logs it, with a video of an episode."""
+    played = run.built.evaluate(run.state.params, episodes, greedy=True, watch=True)
     values = summary(played.episodes)
     run.logger.scalars(run.counters.steps, {f"eval/{k}": v for k, v in values.items()})
-    if played.frames is not None:
-        run.logger.video(run.counters.steps, "episode", shorten(played.frames), FPS)
-    return values
+    run.logger.video(run.counters.steps, "episode", episode_frames(played, 200), FPS)
+    return played, values
 
 
-def shorten(frames: np.ndarray, most: int = 200) -> np.ndarray:
-    """At most so many frames, evenly spaced."""
+def episode_frames(played: Played, most: int) -> np.ndarray:
+    """At most so many frames of what the first agent saw, evenly spaced; vectors drawn as bars."""
+    assert played.seen is not None
+    frames = pictures(played.seen, bar_limits(played.seen))
     return frames[:: -(-len(frames) // most)]
+
+
+def write_episode(played: Played, path: Path) -> None:
+    """The first episode as a video."""
+    write_video(path, upscale(episode_frames(played, 1000), 4), 2 * FPS)
+    print(f"an episode: {path}")
 
 
 def save(run: Run) -> None:
@@ -226,21 +234,17 @@ def save(run: Run) -> None:
 def finish(run: Run) -> None:
     """Evaluation, an episode's video, an imagined future, and where to look."""
     log_metrics(run)
-    built, logdir = run.built, run.config.logdir
-    played = built.evaluate(
-        run.state.params, run.config.eval_episodes, greedy=True, watch=first_image
-    )
-    values = summary(played.episodes)
-    run.logger.scalars(run.counters.steps, {f"eval/{k}": v for k, v in values.items()})
-    (logdir / "evaluation.json").write_text(json.dumps(values, indent=1) + "\n")
-    print("evaluation, greedy: " + ", ".join(f"{k} {v:.2f}" for k, v in values.items()))
-    if played.frames is not None:
-        write_video(logdir / "episode.mp4", upscale(shorten(played.frames, 1000), 4), 2 * FPS)
-        print(f"an episode: {logdir / 'episode.mp4'}")
-    show_prediction(run)
-    print(f"imagine:    python imagine.py --run {logdir} --output {logdir / 'imagined.mp4'}")
-    print(f"evaluate:   python train_agent.py --eval {logdir} --episodes 20")
-    print(f"look:       tensorboard --logdir {logdir}")
+    config, logdir = run.config, run.config.logdir
+    played, values = evaluate_now(run, config.eval_episodes)
+    write_text(logdir / "evaluation.json", json.dumps(values, indent=1) + "\n")
+    print(f"greedy   {shown(values)}")
+    write_episode(played, logdir / "episode.mp4")
+    try:
+        imagine(ImagineConfig(run=logdir, output=logdir / "imagined.mp4"))
+    except ValueError as error:
+        print(f"no imagined video: {error}")
+    print(f"evaluate: python train_agent.py --eval {logdir} --episodes 20")
+    print(f"look:     tensorboard --logdir {logdir}")
 
 
 def open_run(config: TrainConfig) -> Run:
@@ -273,11 +277,6 @@ def open_run(config: TrainConfig) -> Run:
     return run
 
 
-def resume_hint(run: Run) -> str:
-    """The flag that resumes."""
-    return f"--logdir {run.config.logdir}"
-
-
 @dataclass(frozen=True)
 class EvalConfig:
     """Evaluate a trained run: return with its 95% interval, success rate and length."""
@@ -297,16 +296,17 @@ def evaluate(config: EvalConfig) -> None:
     built, params, step = load_run(config.run)
     print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
     for greedy in (False, True):
-        played = built.evaluate(params, config.episodes, greedy, first_image if greedy else None)
-        values = summary(played.episodes)
-        print(
-            f"{'greedy' if greedy else 'sampled':8}"
-            + ", ".join(f"{k} {v:.2f}" for k, v in values.items())
-        )
-    if played.frames is not None:
-        output = config.output or config.run / "episode.mp4"
-        write_video(output, upscale(shorten(played.frames, 1000), 4), 2 * FPS)
-        print(f"an episode: {output}")
+        played = built.evaluate(params, config.episodes, greedy, watch=greedy)
+        print(f"{'greedy' if greedy else 'sampled':8} {shown(summary(played.episodes))}")
+    write_episode(played, config.output or config.run / "episode.mp4")
+
+
+def shown(values: dict[str, float]) -> str:
+    """Numbers of ``summary`` in one line."""
+    text = f"return {values['return']:.2f} ± {values['return_95']:.2f} (95%)"
+    if "success" in values:
+        text += f", success {values['success']:.0%}"
+    return f"{text}, length {values['length']:.1f} steps"
 
 
 def main() -> None:
@@ -320,9 +320,7 @@ def main() -> None:
         device = choose_device()
         config = parse_train(args, device.kind != "cpu", device.dtype)
         print(f"{device.line}\n{describe_backend(config.env)}")
-        print(
-            f"size {config.size}, {config.steps:,} environment steps; for more: --size m --steps 1000000"
-        )
+        print(f"size {config.size}, {config.steps:,} steps; more: --size m --steps 1000000")
         train(config)
     except ValueError as error:
         fail(str(error))

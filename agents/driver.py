@@ -1,8 +1,8 @@
-"""Between environments and replay: steps them under a policy, records what arrives, plays episodes out.
+"""Between environments and replay: steps them under a policy, records what arrives.
 
-Environments are a Gymnasium vector with NEXT_STEP autoreset: after an episode's last record the next
-step ignores that environment's action and returns the reset observation, which is exactly the next
-episode's first record (arrival convention, `worldmodel/clock.py`).
+Environments are a Gymnasium vector with NEXT_STEP autoreset: after an episode's last record the
+next step ignores that environment's action and returns the reset observation, which is exactly the
+next episode's first record (arrival convention, ``worldmodel/clock.py``).
 """
 
 from collections.abc import Callable
@@ -69,10 +69,11 @@ class Stepper:
         return Arrival(obs, action, zeros, no, ~no, no, [None] * self.size)
 
     def step(self, before: Arrival, flat: np.ndarray) -> Arrival:
-        """Applies flat actions [N, A]; those of environments whose episode has ended are ignored."""
+        """Applies flat actions [N, A]; one whose environment's episode has ended is ignored."""
         space = self.envs.single_action_space
         actions = [self.codec.decode(row) for row in flat]
-        batched = concatenate(space, actions, create_empty_array(space, self.size))
+        empty: Any = create_empty_array(space, self.size)
+        batched = concatenate(space, actions, empty)
         obs, reward, terminal, truncated, infos = self.envs.step(batched)
         known = infos.get("_success", np.zeros(self.size, bool))
         success = [bool(infos["success"][i]) if known[i] else None for i in range(self.size)]
@@ -137,42 +138,35 @@ class Collector:
 
 
 class Played(NamedTuple):
-    """Episodes that ``play`` finished, and the first environment's frames."""
+    """Episodes that ``play`` finished, and what the first environment's agent saw."""
 
     episodes: list[Episode]
-    frames: np.ndarray | None  # [T, H, W, 3] uint8
-
-
-Watch = Callable[[VectorEnv[Any, Any, Any], Obs], np.ndarray | None]
+    seen: Obs | None  # [T, ...]
 
 
 def play(
-    stepper: Stepper,
-    act: Callable[[Obs, np.ndarray, int], np.ndarray],
-    watch: Watch | None = None,
+    stepper: Stepper, act: Callable[[Obs, np.ndarray, int], np.ndarray], watch: bool = False
 ) -> Played:
     """Plays one episode to its end in every environment.
 
     Args:
       act: of (observations, is_first, step) to flat actions [N, A].
-      watch: of (environments, observations) to a frame of environment 0, or None where it has no picture.
+      watch: keep the observations of environment 0.
     """
     arrival, tally = stepper.reset(), Tally(stepper.size)
     done: dict[int, Episode] = {}
-    frames: list[np.ndarray] = []
+    seen: list[Obs] = []
     step = 0
-    while True:
-        frame = watch(stepper.envs, arrival.obs) if watch and 0 not in done else None
-        if frame is not None:
-            frames.append(frame)
-        if len(done) == stepper.size:
-            break
+    while len(done) < stepper.size:
+        if watch and 0 not in done:
+            seen.append({name: np.array(value[0]) for name, value in arrival.obs.items()})
         arrival = stepper.step(arrival, act(arrival.obs, arrival.is_first, step))
         for index, episode in tally.add(arrival).items():
             done.setdefault(index, episode)
         step += 1
     episodes = [done[index] for index in range(stepper.size)]
-    return Played(episodes, np.stack(frames) if frames else None)
+    stacked = {name: np.stack([obs[name] for obs in seen]) for name in seen[0]} if seen else None
+    return Played(episodes, stacked)
 
 
 def agent_act(

@@ -5,12 +5,12 @@ the first r are executed. r = K is the plain open-loop semi-MDP.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from agents.agent import Agent
 from worldmodel.filter import FilterCarry, filter_step, initial_carry
@@ -26,10 +26,7 @@ class PolicyCarry(NamedTuple):
     action: Array  # [N, A] last action
 
 
-Act = Callable[
-    [Params, PolicyCarry, dict[str, Array], Bool[Array, " N"], PRNGKeyArray],
-    tuple[PolicyCarry, Array],
-]
+Act = Callable[[Params, PolicyCarry, Any, Any, PRNGKeyArray], tuple[PolicyCarry, Array]]
 
 
 def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:

@@ -11,8 +11,9 @@ def summary(episodes: Sequence[Episode]) -> dict[str, float]:
     """Numbers by name.
 
     Returns:
-      return: mean sum of rewards; return_95: half-width of its normal 95% interval, 1.96 s/√n, over episodes (0 for a
-      single one); success: share of successes, where the environment tells; length: mean environment steps.
+      return: mean sum of rewards; return_95: half-width of its normal 95% interval, 1.96 s/√n over
+      episodes (0 for a single one); success: share of successes, where the environment tells;
+      length: mean environment steps.
     Raises:
       ValueError: without episodes.
     """

@@ -7,13 +7,11 @@ from typing import Any
 
 import gymnasium
 import jax
-import numpy as np
 from flax import nnx
-from gymnasium.vector import VectorEnv
 
 from agents import ActionCodec, Agent
 from agents.dreamer import initial_aux, initial_policy, make_loss, make_policy
-from agents.driver import Played, Stepper, Watch, agent_act, play, random_act
+from agents.driver import Played, Stepper, agent_act, play, random_act
 from configs.schema import TrainConfig
 from envs import make_agent_env, make_vector
 from replay import Field, standard_fields
@@ -102,9 +100,7 @@ class Built:
     def _sampled(self) -> Any:
         return make_policy(self.graph, self.config.agent.replan, greedy=False)
 
-    def evaluate(
-        self, params: Params, episodes: int, greedy: bool, watch: Watch | None = None
-    ) -> Played:
+    def evaluate(self, params: Params, episodes: int, greedy: bool, watch: bool = False) -> Played:
         """Plays ``episodes`` episodes, each in its own environment with seeds of their own."""
         stepper = self.stepper(episodes, EVAL_SEED)
         carry = initial_policy(self.agent, episodes, self.config.agent.replan)
@@ -121,13 +117,6 @@ class Built:
             return play(stepper, random_act(stepper.envs, self.codec, EVAL_SEED))
         finally:
             stepper.envs.close()
-
-
-def first_image(envs: VectorEnv[Any, Any, Any], obs: dict[str, np.ndarray]) -> np.ndarray | None:
-    """Frame of environment 0 as a viewer sees it: its image observation; None where it has none."""
-    del envs
-    images = [value[0] for value in obs.values() if value.ndim == 4 and value.shape[-1] == 3]
-    return np.array(images[0]) if images else None
 
 
 def load_run(run: Path) -> tuple[Built, Params, int]:

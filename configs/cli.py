@@ -1,4 +1,4 @@
-"""Command line: presets first, then every field as a flag (tyro); a mistake is one line and exit code 2."""
+"""Command line: presets first, then every field as a flag (tyro); a mistake is one line, code 2."""
 
 import argparse
 import contextlib
@@ -23,9 +23,10 @@ SHORT = {
     "--replan": "--agent.replan",
 }
 
-EPILOG = """Short for: --env = --env.name, --strides = --agent.model.strides (environment steps per tick of
-each level), --horizon = --agent.behaviour.horizon (imagined ticks of the top clock), --replan = --agent.replan
-(environment steps). Other uses: --eval RUN [--episodes N] evaluates a run."""
+EPILOG = """Short for: --env = --env.name, --strides = --agent.model.strides (environment steps per
+tick of each level), --horizon = --agent.behaviour.horizon (imagined ticks of the top clock),
+--replan = --agent.replan (environment steps). Other use: --eval RUN [--episodes N] [--output FILE]
+evaluates a run."""
 
 T = TypeVar("T")
 
@@ -60,12 +61,13 @@ def parse_train(
 def parse(cls: type[T], args: Sequence[str], default: T | None = None, **options: Any) -> T:
     """`tyro.cli` whose errors are one line on standard error and exit code 2."""
     captured = io.StringIO()
-    extra = {} if default is None else {"default": default}
+    extra: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(captured):
-            return tyro.cli(
+            parsed: T = tyro.cli(
                 cls, args=list(args), config=(tyro.conf.FlagConversionOff,), **extra, **options
             )
+            return parsed
     except SystemExit as error:
         if error.code in (0, None):
             raise

@@ -14,12 +14,12 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
     """Each action is held for 4 ticks (0.2 s); the agent's step is that long."""
     agent = replace(
         base.agent,
-        model=replace(base.agent.model, strides=(1, 4)),
+        model=replace(base.agent.model, strides=(1, 4), image_std=0.7),
         behaviour=replace(base.agent.behaviour, horizon=8, discount=0.98),
     )
     return replace(
         base,
-        env=replace(base.env, action_repeat=4, num_envs=16 if accelerator else 4),
+        env=replace(base.env, action_repeat=4, num_envs=16 if accelerator else 8),
         agent=agent,
         steps=500_000 if accelerator else 16_000,
         prefill=2_000,
