@@ -27,6 +27,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 Window = Literal["causal", "lookahead"]
@@ -213,13 +214,13 @@ def from_phases(x: Array) -> Array:
     return jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])
 
 
-def check_alignment(is_first: Bool[Array, "B T"], stride: int, lead: int) -> None:
-    """Checks, on concrete arrays, that no episode starts inside a top-level window.
+def check_alignment(is_first: Bool[np.ndarray, "B T"], stride: int, lead: int) -> None:
+    """Checks that no episode starts inside a top-level window; on concrete arrays, outside JAX.
 
     Raises:
       ValueError: where ``is_first`` is set at a main time that is no multiple of the top stride.
     """
-    rows, times = jnp.nonzero(is_first[:, lead:])
+    rows, times = np.nonzero(is_first[:, lead:])
     bad = [(int(b), int(t)) for b, t in zip(rows, times, strict=True) if t % stride]
     if bad:
         raise ValueError(

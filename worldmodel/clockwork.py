@@ -17,6 +17,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -154,9 +155,9 @@ class ClockworkVAE(nnx.Module):
         length = records.mask.shape[1] - self.lead
         self._check_length(length)
         if not isinstance(records.is_first, jax.core.Tracer):
-            clock.check_alignment(jnp.asarray(records.is_first), self.stride, self.lead)
+            clock.check_alignment(np.asarray(records.is_first), self.stride, self.lead)
         beliefs: tuple[Belief, ...] = ()
-        inputs = self._inputs(records)
+        inputs = self.tick_inputs(records)
         for index in reversed(range(len(self.levels))):
             context = self._context(index, beliefs[0].state, length) if beliefs else None
             action = inputs[index].action if self.action_width else None
@@ -173,7 +174,7 @@ class ClockworkVAE(nnx.Module):
                 "mask to 0"
             )
 
-    def _inputs(self, records: Records) -> list[clock.TickInputs]:
+    def tick_inputs(self, records: Records) -> list[clock.TickInputs]:
         """Embeddings, actions and restarts of every level's ticks: all outside the recurrence."""
         if self.action_width:
             action = self.known_actions(records.action, records.action_mask)

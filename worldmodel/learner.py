@@ -79,7 +79,7 @@ def make_update(
         grads, (aux, metrics) = jax.grad(loss, has_aux=True)(state.params, state.aux, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {**metrics, "grad_norm": optax.global_norm(grads)}
+        metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
         return TrainState(params, opt_state, aux, state.step + 1), metrics
 
     return jax.jit(update, donate_argnums=0)

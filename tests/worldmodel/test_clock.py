@@ -203,10 +203,10 @@ def test_phases() -> None:
 
 
 def test_alignment_is_checked() -> None:
-    clock.check_alignment(flags("...x...x....")[None], 4, 3)
-    clock.check_alignment(flags(".x..........")[None], 4, 3)  # inside the lead-in
+    clock.check_alignment(np.asarray(flags("...x...x...."))[None], 4, 3)
+    clock.check_alignment(np.asarray(flags(".x.........."))[None], 4, 3)  # inside the lead-in
     with pytest.raises(ValueError, match=r"multiples of the top stride 4 .* \[\(0, 2\)\]"):
-        clock.check_alignment(flags("x....x......")[None], 4, 3)
+        clock.check_alignment(np.asarray(flags("x....x......"))[None], 4, 3)
 
 
 def test_ended_after_a_terminal_of_the_same_segment() -> None:

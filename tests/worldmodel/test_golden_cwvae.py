@@ -1,0 +1,244 @@
+"""The original CW-VAE's numbers: a faithful preset with its weights gives its outputs.
+
+`tests/golden/cwvae_original.npz` holds weights, input and outputs of the original TensorFlow code
+(github.com/vaibhavsaxena11/cwvae, commit 62dd505, unmodified, float32, CPU) at a tiny size, every
+sample replaced by its mean. To regenerate: run that commit at the sizes under the key `config`, and
+save the arrays by the names used below.
+
+Every array must agree to 1e-4 of its largest value. What differs in form, not in numbers: the
+original's features are [z, h], ours [h, z]; its transposed kernels are (height, width, out, in).
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from worldmodel import (
+    Belief,
+    ClockworkConfig,
+    ClockworkVAE,
+    ObjectiveConfig,
+    Records,
+    State,
+    model_loss,
+)
+from worldmodel.learner import Params, join, split
+from worldmodel.records import video
+
+PATH = Path(__file__).parents[1] / "golden" / "cwvae_original.npz"
+TOLERANCE = 1e-4  # of each array's largest value
+CONTEXT, LENGTH, Z = 4, 10, 5
+FAITHFUL = ClockworkConfig(
+    strides=(1, 2, 4),
+    window="lookahead",
+    all_phases=False,
+    stoch=Z,
+    min_std=1e-4,
+    std_shift=0.54,
+    deter=12,
+    hidden=14,
+    post_layers=2,
+    act="relu",
+    norm=False,
+    embed_layers=2,
+    embed_hidden=16,
+    embed=0,
+    cumulative=True,
+    conv_depth=4,
+    image_final="tanh",
+    image_std=0.4,
+)
+
+
+class Weights:
+    """The original's parameters as ours."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self.arrays = arrays
+
+    def layer(self, name: str) -> Params:
+        """Kernel and bias of a dense layer or a convolution."""
+        return {part: self.arrays[f"param/{name}/{part}"] for part in ("kernel", "bias")}
+
+    def dense(self, name: str) -> Params:
+        return {"linear": self.layer(name)}
+
+    def encoder(self) -> Params:
+        convs = {n: self.layer(f"encoder/h{n + 1}_conv") for n in range(4)}
+        return {"parts": {"video": {"layers": convs}}}
+
+    def level_embed(self, first: int) -> Params:
+        hidden = {n: self.dense(f"encoder/h{first + n}_dense") for n in range(2)}
+        return {"hidden": hidden, "output": self.layer(f"encoder/h{first + 2}_dense")}
+
+    def decoder(self) -> Params:
+        dense = self.layer("decoder/h1")
+        layers = {}
+        for n, name in enumerate(("h2", "h3", "h4", "out")):
+            layer = self.layer(f"decoder/{name}")
+            layers[n] = {**layer, "kernel": layer["kernel"].swapaxes(2, 3)}
+        dense = {**dense, "kernel": h_before_z(dense["kernel"])}
+        return {"parts": {"video": {"dense": dense, "layers": layers}}}
+
+    def level(self, cell: int) -> Params:
+        name = f"cell_{cell}"
+        joint = self.layer(f"{name}/prior_h1_dense")  # of [z, context]
+        kernel, recurrent, bias = (
+            self.arrays[f"param/{name}/gru/{part}"]
+            for part in ("kernel", "recurrent_kernel", "bias")
+        )
+        first = self.layer(f"{name}/posterior_h1_dense")  # of [h, e]
+        result = {
+            "input": {"linear": {"kernel": joint["kernel"][:Z], "bias": joint["bias"]}},
+            "gru": {
+                "input": {"kernel": kernel, "bias": bias[0]},
+                "recurrent": {"kernel": recurrent, "bias": bias[1]},
+            },
+            "prior_hidden": self.dense(f"{name}/prior_h2_dense"),
+            "prior_out": self.stats(f"{name}/prior"),
+            "post_hidden": {"linear": {**first, "kernel": first["kernel"][:12]}},
+            "post_embed": {"kernel": first["kernel"][12:]},
+            "post_more": {0: self.dense(f"{name}/posterior_h2_dense")},
+            "post_out": self.stats(f"{name}/posterior"),
+        }
+        if cell < 2:  # the original's top has a context of zeros
+            result["context"] = {"kernel": h_before_z(joint["kernel"][Z:])}
+        return result
+
+    def stats(self, name: str) -> Params:
+        return {
+            "layers": {n: self.layer(f"{name}_{x}_dense") for n, x in enumerate(("mean", "stddev"))}
+        }
+
+    def params(self) -> Params:
+        return {
+            "encoder": self.encoder(),
+            "level_embeds": {0: self.level_embed(5), 1: self.level_embed(8)},
+            "levels": {cell: self.level(cell) for cell in range(3)},
+            "decoder": self.decoder(),
+            "unknown_action": np.zeros(0, np.float32),
+        }
+
+
+def h_before_z(kernel: np.ndarray) -> np.ndarray:
+    """Rows of [z, h] as rows of [h, z]."""
+    return np.concatenate([kernel[Z:], kernel[:Z]])
+
+
+class Ours(NamedTuple):
+    """What our classes give."""
+
+    embeds: list[jax.Array]
+    beliefs: tuple[Belief, ...]
+    kl: list[jax.Array]
+    recon: jax.Array
+    loss: jax.Array
+    metrics: dict[str, jax.Array]
+    grad_norm: jax.Array
+    open_loop: jax.Array
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(PATH, allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def ours(golden: dict[str, np.ndarray]) -> Ours:
+    model = ClockworkVAE(FAITHFUL, {"video": (64, 64, 3)}, 0, nnx.Rngs(0))
+    graph, blank = split(model)
+    params = jax.tree.map(jnp.asarray, Weights(golden).params())
+    same = jax.tree.map(lambda a, b: a.shape == b.shape, blank, params)  # and the same structure
+    assert all(jax.tree.leaves(same)), same
+    records = video({"video": jnp.asarray(golden["obs_uint8"])})
+    loss_and_grads = jax.jit(
+        jax.value_and_grad(lambda p: loss_of(join(graph, p), records), has_aux=True)
+    )
+    (loss, (beliefs, metrics)), grads = loss_and_grads(params)
+    model = join(graph, params)
+    return Ours(
+        embeds=[inputs.embed for inputs in model.tick_inputs(records)],
+        beliefs=beliefs,
+        kl=[model.latent.kl(belief.post, belief.prior) for belief in beliefs],
+        recon=model.decode(beliefs[0].state.features)["video"],
+        loss=loss,
+        metrics=metrics,
+        grad_norm=optax.tree.norm(grads),
+        open_loop=jax.jit(open_loop)(model, records),
+    )
+
+
+def means(model: ClockworkVAE, shape: tuple[int, int]) -> tuple[jax.Array, ...]:
+    """Noise that makes every sample its mean."""
+    return jax.tree.map(jnp.zeros_like, model.draw_noise(jax.random.key(0), *shape))
+
+
+def loss_of(model: ClockworkVAE, records: Records) -> Any:
+    beliefs = model.observe(records, means(model, (2, LENGTH)))
+    loss, metrics = model_loss(model, records, beliefs, ObjectiveConfig(kl="elbo"))
+    return loss, (beliefs, metrics)
+
+
+def open_loop(model: ClockworkVAE, records: Records) -> jax.Array:
+    """Posteriors over the context, then priors; two whole top windows, of which 6 steps count."""
+    context = jax.tree.map(lambda x: x[:, :CONTEXT], records)
+    beliefs = model.observe(context, means(model, (2, CONTEXT)))
+    states: tuple[State, ...] = model.states_at(beliefs, CONTEXT)
+    actions, known = jnp.zeros((2, 8, 0)), jnp.zeros((2, 8))
+    imagined = model.imagine(states, actions, known, means(model, (2, 8)))
+    return model.decode(imagined[0].features[:, : LENGTH - CONTEXT])["video"]
+
+
+def agree(actual: jax.Array, expected: np.ndarray) -> None:
+    atol = TOLERANCE * float(np.abs(expected).max())
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("level", range(3))
+def test_embeddings_and_beliefs(golden: dict[str, np.ndarray], ours: Ours, level: int) -> None:
+    """T = 10 is no multiple of 4: 10, 5 and 3 ticks, the last window of the top cut short."""
+    agree(ours.embeds[level], golden[f"enc_level{level}"])
+    belief = ours.beliefs[level]
+    for name, stats in (("prior", belief.prior), ("post", belief.post)):
+        agree(stats["mean"], golden[f"{name}_mean_level{level}"])
+        agree(stats["std"], golden[f"{name}_stddev_level{level}"])
+        agree(stats["mean"], golden[f"{name}_sample_level{level}"])
+        agree(belief.state.h, golden[f"{name}_det_out_level{level}"])
+    agree(belief.state.z, golden[f"post_sample_level{level}"])
+    agree(ours.kl[level], golden[f"kl_level{level}"])
+
+
+def test_reconstruction(golden: dict[str, np.ndarray], ours: Ours) -> None:
+    agree(ours.recon[:, :, ::4, ::4], golden["recon"])
+
+
+def test_loss_and_gradient(golden: dict[str, np.ndarray], ours: Ours) -> None:
+    agree(ours.loss, golden["loss"])
+    agree(ours.metrics["nll/video"], golden["nll_per_frame"])
+    agree(ours.loss - ours.metrics["nll/video"], golden["kl_per_frame"])
+    agree(ours.grad_norm, golden["grad_norm"])
+
+
+def test_open_loop(golden: dict[str, np.ndarray], ours: Ours) -> None:
+    agree(ours.open_loop[:, :, ::4, ::4], golden["openloop_prior_multistep"])
+
+
+def test_the_paper_sizes_can_be_held() -> None:
+    """|e| = 1024, |z| = 20, |h| = 200: the 12.47 M parameters counted in the original."""
+    config = ClockworkConfig(
+        strides=(1, 6, 36), window="lookahead", all_phases=False, stoch=20, min_std=1e-4,
+        std_shift=0.54, deter=200, hidden=200, post_layers=2, act="relu", norm=False,
+        embed_layers=2, embed_hidden=1000, embed=0, cumulative=True, conv_depth=32,
+        image_final="tanh",
+    )  # fmt: skip
+    model = nnx.eval_shape(lambda: ClockworkVAE(config, {"video": (64, 64, 1)}, 0, nnx.Rngs(0)))
+    count = sum(x.size for x in jax.tree.leaves(split(model)[1]))
+    top_context = 220 * 200  # of zeros, which the original multiplies too
+    assert count + top_context == pytest.approx(12.47e6, abs=0.005e6)
