@@ -59,7 +59,7 @@ class Built:
         self.config, self.spaces = config, Spaces.of(config)
         self.codec = ActionCodec(self.spaces.action, config.agent.actions)
         self.agent = Agent(config.agent, self.spaces.shapes, self.codec, nnx.Rngs(config.seed))
-        self.optimizer = make_optimizer(config.optimizer)
+        self.optimizer = make_optimizer(config.optimizer, apart=("actor", "critic"))
         self.graph, self.params = split(self.agent)
 
     @cached_property

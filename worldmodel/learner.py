@@ -43,10 +43,31 @@ class TrainState(NamedTuple):
     step: Array  # [] updates done
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Clip, then Adam with linear warm-up."""
+def make_optimizer(
+    config: OptimizerConfig, apart: tuple[str, ...] = ()
+) -> optax.GradientTransformation:
+    """Clip, then Adam with linear warm-up.
+
+    Args:
+      apart: top-level names of the parameters that are clipped by a norm of their own, each; the
+        others share one. An image model's gradient is a thousand times an actor's: under a common
+        norm its noise would set the actor's step.
+    """
     schedule = optax.linear_schedule(0.0, config.lr, config.warmup) if config.warmup else config.lr
-    return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule, eps=config.eps))
+
+    def one() -> optax.GradientTransformation:
+        clip = optax.clip_by_global_norm(config.clip)
+        return optax.chain(clip, optax.adam(schedule, eps=config.eps))
+
+    def labels(params: Params) -> Params:
+        return {
+            name: jax.tree.map(lambda _, n=name: n if n in apart else "others", part)
+            for name, part in params.items()
+        }
+
+    if not apart:
+        return one()
+    return optax.multi_transform({name: one() for name in (*apart, "others")}, labels)
 
 
 def split(module: nnx.Module) -> tuple[nnx.GraphDef, Params]:

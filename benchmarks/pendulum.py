@@ -1,0 +1,109 @@
+"""Pendulum-v1 from state: strides (1, 4) re-planning every step, beside strides (1) and open-loop chunks.
+
+  python benchmarks/pendulum.py --output runs/pendulum
+
+Every run is `train_agent.py` itself, one after another, resumed where it was stopped; then each is
+evaluated over 16 episodes with the greedy policy. Writes benchmarks/results/pendulum.{md,png}.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from worldmodel.runs import read_metrics
+from worldmodel.runs.device import choose_device
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+SETTINGS = {
+    "strides 1 4, r = 1": ["--strides", "1", "4", "--replan", "1"],
+    "strides 1": ["--strides", "1", "--replan", "1"],
+    "strides 1 4, r = K = 4": ["--strides", "1", "4", "--replan", "4"],
+}
+EPISODES = 16
+
+
+def flags(steps: int, seed: int) -> list[str]:
+    """The command of one run, without its setting and directory."""
+    every = max(steps // 5, 1)
+    return [
+        *("--env", "gym:Pendulum-v1", "--seed", str(seed), "--steps", str(steps)),
+        *("--eval-every", str(every), "--eval-episodes", str(EPISODES), "--video-every", "0"),
+    ]
+
+
+def train(name: str, steps: int, seed: int, output: Path) -> Path:
+    """Runs one setting to its end, unless it has got there before; returns its directory."""
+    run = output / f"{name.replace(' ', '').replace('=', '').replace(',', '-')}-seed{seed}"
+    if not (run / "evaluation.json").exists():
+        command = [sys.executable, str(ROOT / "train_agent.py"), *flags(steps, seed)]
+        subprocess.run([*command, *SETTINGS[name], "--logdir", str(run)], check=True, cwd=ROOT)
+    return run
+
+
+def curve(run: Path) -> tuple[list[int], list[float]]:
+    """Steps and evaluation returns of a run."""
+    rows = [row for row in read_metrics(run / "metrics.jsonl") if "eval/return" in row]
+    return [row["step"] for row in rows], [row["eval/return"] for row in rows]
+
+
+def cost(run: Path) -> float:
+    """Median seconds per update of a run."""
+    rows = read_metrics(run / "metrics.jsonl")
+    speeds = [row["speed/updates_per_s"] for row in rows if row.get("speed/updates_per_s", 0) > 0]
+    return 1 / float(np.median(speeds))
+
+
+def report(runs: dict[str, dict[int, Path]], steps: int) -> None:
+    """Table and figure."""
+    lines = ["| setting | " + " | ".join(f"seed {s}" for s in next(iter(runs.values()))), "|---"]
+    lines = [lines[0] + " | mean | s per update |", "|---" * (len(next(iter(runs.values()))) + 3) + "|"]
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    for colour, (name, seeds) in zip(("C0", "C1", "C2"), runs.items(), strict=True):
+        last = [json.loads((r / "evaluation.json").read_text())["return"] for r in seeds.values()]
+        cells = [f"{x:.0f}" for x in [*last, float(np.mean(last))]]
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {cost(next(iter(seeds.values()))):.2f} |")
+        for index, run in enumerate(seeds.values()):
+            axes.plot(*curve(run), color=colour, label=name if index == 0 else None)
+    axes.axhline(-250, color="grey", lw=0.8, ls="--")
+    axes.set(xlabel="environment steps", ylabel=f"greedy return, {EPISODES} episodes")
+    axes.legend(fontsize=8)
+    figure.savefig(RESULTS / "pendulum.png", dpi=110)
+    text = f"""# Pendulum-v1 from state
+
+    python benchmarks/pendulum.py --steps {steps}
+
+Greedy evaluation return over {EPISODES} episodes (the same for all) at the end of {steps:,} environment steps and
+about {int((steps - 1000) * 0.21):,} updates of 16 sequences of 64 steps; per seed of training. {choose_device().name}.
+The prototype's optimum is near -150.
+
+""" + "\n".join(lines) + "\n\n![curves](pendulum.png)\n"
+    (RESULTS / "pendulum.md").write_text(text)
+    print(text)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("runs/pendulum"))
+    parser.add_argument("--steps", type=int, default=20_000, help="environment steps per run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    args = parser.parse_args()
+    output = args.output.resolve()
+    runs: dict[str, dict[int, Path]] = {name: {} for name in SETTINGS}
+    for name in SETTINGS:
+        for seed in args.seeds:
+            runs[name][seed] = train(name, args.steps, seed, output)
+    report(runs, args.steps)
+
+
+if __name__ == "__main__":
+    main()
