@@ -79,7 +79,7 @@ def two_hot(x: Float[Array, "*N"]) -> Float[Array, "*N B"]:
 def two_hot_mean(logits: Float[Array, "*N B"]) -> Float[Array, "*N"]:
     """Expected value Σ_b p_b bin_b in the target's units.
 
-    Mirrored bins are paired, so that large ones cancel exactly.
+    Mirrored bins are paired, so that large ones cancel instead of rounding.
     """
     probs, half = jax.nn.softmax(logits), BINS // 2
     lean = probs[..., half + 1 :] - probs[..., :half][..., ::-1]

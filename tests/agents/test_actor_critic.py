@@ -1,0 +1,270 @@
+"""Actor and critic: scales by hand, gradients against what is known, and who moves whom."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from agents.actions import ActionCodec, ActionDistribution, ChunkCodec
+from agents.actor_critic import (
+    ActorCriticConfig,
+    BehaviourState,
+    BehaviourTargets,
+    actor_loss,
+    behaviour_targets,
+    critic_loss,
+    return_scale,
+    update_entropy_scale,
+    update_range,
+)
+from agents.agent import Agent
+from agents.heads import two_hot, two_hot_mean
+from agents.imagination import Trajectory, imagine_path
+from worldmodel.learner import join, split
+from worldmodel.level import State
+
+CONFIG = ActorCriticConfig(horizon=3, discount=0.9, lam=0.8)
+
+
+def state(low: float = 0.0, high: float = 0.0, log_entropy_scale: float = -100.0) -> BehaviourState:
+    """Without an entropy bonus unless asked."""
+    return BehaviourState({}, *(jnp.float32(x) for x in (low, high, log_entropy_scale)))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale"), [(0, 0, 1), (0, 0.5, 1), (-0.2, 0.3, 1), (2, 10, 8), (-9, -4, 5)]
+)
+def test_returns_are_never_scaled_up(low: float, high: float, scale: float) -> None:
+    assert return_scale(state(low, high)) == scale
+
+
+def test_running_percentiles() -> None:
+    rng = np.random.default_rng(0)
+    returns = rng.normal(3, 10, size=(50, 4)).astype(np.float32)
+    weight = (rng.random((50, 4)) < 0.7).astype(np.float32)
+    wild = np.where(weight > 0, returns, 1e6)  # what does not count must not
+    step = jax.jit(update_range, static_argnums=3)
+    once = step(state(), wild, weight, 0.25)
+    expected = np.percentile(returns[weight > 0], [5, 95])
+    np.testing.assert_allclose([once.low, once.high], 0.25 * expected, rtol=1e-4)
+    many = state()
+    for _ in range(60):
+        many = step(many, wild, weight, 0.25)
+    np.testing.assert_allclose([many.low, many.high], expected, rtol=1e-4)
+    nothing = step(many, wild, np.zeros_like(weight), 0.25)
+    assert (nothing.low, nothing.high) == (many.low, many.high)
+
+
+def test_entropy_bonus_follows_its_target() -> None:
+    config = ActorCriticConfig(entropy_target=0.4, entropy_rate=0.1)
+    start = state(log_entropy_scale=-5.0)
+    decided = update_entropy_scale(start, jnp.float32(0.1), config)
+    undecided = update_entropy_scale(start, jnp.float32(0.9), config)
+    np.testing.assert_allclose(decided.log_entropy_scale, -5 + 0.1 * 0.3, rtol=1e-6)
+    np.testing.assert_allclose(undecided.log_entropy_scale, -5 - 0.1 * 0.5, rtol=1e-6)
+
+
+def test_targets_by_hand() -> None:
+    """H = 2, K = 3: γ^K per tick; the advantage is against the value of the state acted in."""
+    path = Trajectory(
+        features=jnp.zeros((1, 3, 1)),
+        action=jnp.zeros((1, 2, 1)),
+        log_prob=jnp.zeros((1, 2)),
+        entropy=jnp.zeros((1, 2)),
+        reward=jnp.array([[1.0, 2.0]]),
+        cont=jnp.array([[1.0, 0.5]]),
+        alive=jnp.ones(1),
+    )
+    got = behaviour_targets(path, jnp.array([[10.0, 20.0, 30.0]]), 3, CONFIG)
+    gamma = 0.9**3
+    last = 2 + gamma * 0.5 * 30
+    first = 1 + gamma * (0.2 * 20 + 0.8 * last)
+    np.testing.assert_allclose(got.returns, [[first, last]], rtol=1e-5)
+    np.testing.assert_allclose(got.advantage, [[first - 10, last - 20]], rtol=1e-5)
+    np.testing.assert_allclose(got.weight, [[1, gamma]], rtol=1e-5)
+
+
+def bandit_path(sample: Any, reward: jax.Array) -> Trajectory:
+    """One imagined tick from states that do not matter, after which all is over."""
+    n = reward.shape[0]
+    return Trajectory(
+        features=jnp.zeros((n, 2, 1)),
+        action=sample.flat[:, None],
+        log_prob=sample.log_prob[:, None],
+        entropy=sample.entropy[:, None],
+        reward=reward[:, None],
+        cont=jnp.zeros((n, 1)),
+        alive=jnp.ones(n),
+    )
+
+
+@pytest.mark.parametrize("baseline", [0.0, 2.0])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_reinforce_climbs_the_bandit(stride: int, baseline: float) -> None:
+    """The gradient is that of E[r(u)], computed by summing over all u; any baseline, any K."""
+    table = jax.random.normal(jax.random.key(0), (3,) * stride) + 1.0
+    codec = ChunkCodec(ActionCodec(spaces.Discrete(3), ActionDistribution()), stride)
+    config = ActorCriticConfig(gradient="reinforce", horizon=1)
+    logits, n = jnp.array([0.5, -0.3, 0.1, 0.2, 0.0, -0.6])[: 3 * stride], 100_000
+
+    def expected(x: jax.Array) -> jax.Array:
+        probs = 0.99 * jax.nn.softmax(codec.slots(x)) + 0.01 / 3
+        joint = probs[0] if stride == 1 else probs[0][:, None] * probs[1][None, :]
+        return jnp.sum(joint * table)
+
+    def loss(x: jax.Array) -> jax.Array:
+        outputs = jnp.broadcast_to(x, (n, x.shape[0]))
+        sample = codec.sample(outputs, jax.random.key(1), "reinforce")
+        reward = table[tuple(jnp.argmax(codec.slots(sample.flat), -1).T)]
+        path = bandit_path(sample, reward)
+        targets = behaviour_targets(path, jnp.full((n, 2), baseline), stride, config)
+        return actor_loss(path, targets, state(), stride, config)
+
+    got = jax.jit(jax.grad(loss))(logits)
+    np.testing.assert_allclose(-got, jax.grad(expected)(logits), atol=0.02)
+
+
+def test_bandit_mixes_gradients() -> None:
+    """Under `dynamics` a mixed action: its continuous part by the path, its choice by the score."""
+    space = spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(2)))
+    codec = ChunkCodec(ActionCodec(space, ActionDistribution()), 1)
+    config = ActorCriticConfig(gradient="dynamics", horizon=1)
+    outputs, n = jnp.array([0.1, -3.0, 0.4, -0.2]), 100_000
+
+    def expected(x: jax.Array) -> jax.Array:
+        """E[b (1 - (a - 0.5)²)], a ~ N(tanh x0, std), b = 1 or 3 by choice; hardly ever clipped."""
+        std = 0.1 + 0.9 * jax.nn.sigmoid(x[1])
+        probs = 0.99 * jax.nn.softmax(x[2:]) + 0.005
+        return (probs[0] + 3 * probs[1]) * (1 - (jnp.tanh(x[0]) - 0.5) ** 2 - std**2)
+
+    def loss(x: jax.Array) -> jax.Array:
+        sample = codec.sample(jnp.broadcast_to(x, (n, 4)), jax.random.key(1), "dynamics")
+        a, b = sample.flat[:, 0], sample.flat[:, 1] + 3 * sample.flat[:, 2]
+        path = bandit_path(sample, b * (1 - (a - 0.5) ** 2))
+        targets = behaviour_targets(path, jnp.full((n, 2), 1.0), 1, config)
+        return actor_loss(path, targets, state(), 2, config)
+
+    got = jax.jit(jax.grad(loss))(outputs)
+    np.testing.assert_allclose(-got, jax.grad(expected)(outputs), atol=0.02)
+
+
+@pytest.mark.parametrize("gradient", ["reinforce", "dynamics", "straight_through"])
+def test_entropy_bonus_is_per_primitive(gradient: Any) -> None:
+    codec = ChunkCodec(ActionCodec(spaces.Discrete(3), ActionDistribution()), 4)
+    config = ActorCriticConfig(gradient=gradient, horizon=1)
+
+    def loss(x: jax.Array, scale: float) -> jax.Array:
+        sample = codec.sample(jnp.broadcast_to(x, (5, 12)), jax.random.key(1), gradient)
+        path = bandit_path(sample, jnp.zeros(5))
+        targets = behaviour_targets(path, jnp.zeros((5, 2)), 4, config)
+        return actor_loss(path, targets, state(log_entropy_scale=scale), 4, config)
+
+    uniform = jnp.zeros(12)
+    np.testing.assert_allclose(loss(uniform, 0.0), -np.log(3), rtol=1e-5)
+    decided = jnp.tile(jnp.array([2.0, 0, 0]), 4)
+    pull = jax.jit(jax.grad(loss))(decided, 0.0)
+    assert np.all(np.asarray(pull).reshape(4, 3)[:, 0] > 0)  # descending it undecides
+
+
+def start(agent: Agent, n: int) -> State:
+    h, z = jax.random.split(jax.random.key(7))
+    c = agent.config.model
+    return State(jax.random.normal(h, (n, c.deter)), jax.random.normal(z, (n, c.stoch)))
+
+
+def behaviour(agent: Agent, model: Any, alive: Any = 1.0) -> tuple[Trajectory, BehaviourTargets]:
+    path = imagine_path(
+        model, agent.act, agent.predict_reward, agent.predict_cont, start(agent, 6),
+        jnp.full(6, alive), 3, jax.random.key(3),
+    )  # fmt: skip
+    value = agent.predict_value(path.features)
+    return path, behaviour_targets(path, value, agent.model.stride, agent.config.behaviour)
+
+
+def test_dynamics_gradient_against_differences(make_agent: Callable[..., Agent]) -> None:
+    """Noise fixed, the loss is a smooth function of the actor: its slope along 3 directions."""
+    agent = make_agent(spaces.Box(-1, 1, (2,)), gradient="dynamics")
+    graph, params = split(agent)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(actor: Any, weight: jax.Array) -> jax.Array:
+        """-E_w[G], with the weights, which are constants to the gradient, held."""
+        whole = join(graph, {**params, "actor": actor})
+        path, targets = behaviour(whole, agent.model)
+        targets = targets._replace(weight=weight)
+        return actor_loss(path, targets, state(), 4, agent.config.behaviour)
+
+    weight = jnp.linspace(0.5, 1.0, 18).reshape(6, 3)
+    _, slope = loss(params["actor"], weight)
+    for seed in range(3):
+        leaves, tree = jax.tree.flatten(params["actor"])
+        keys = jax.random.split(jax.random.key(seed), len(leaves))
+        way = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+        step = 3e-3
+        ahead = jax.tree.unflatten(tree, [x + step * w for x, w in zip(leaves, way, strict=True)])
+        behind = jax.tree.unflatten(tree, [x - step * w for x, w in zip(leaves, way, strict=True)])
+        expected = (loss(ahead, weight)[0] - loss(behind, weight)[0]) / (2 * step)
+        got = sum(jnp.sum(g * w) for g, w in zip(jax.tree.leaves(slope), way, strict=True))
+        np.testing.assert_allclose(got, expected, rtol=0.03, atol=2e-3)
+
+
+def moved(tree: Any) -> bool:
+    return any(bool(np.any(np.asarray(x))) for x in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("gradient", ["reinforce", "dynamics", "straight_through"])
+def test_imagination_touches_the_top_level_alone(
+    make_agent: Callable[..., Agent], gradient: str
+) -> None:
+    """With nothing frozen: the actor's gradient reaches no other level, encoder or decoder."""
+    space = spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(2)))
+    agent = make_agent(space, (1, 2, 4), gradient=gradient)
+    graph, params = split(agent)
+
+    def loss(params: Any) -> jax.Array:
+        agent = join(graph, params)
+        path, targets = behaviour(agent, agent.model)
+        return actor_loss(path, targets, state(), 12, agent.config.behaviour)
+
+    grads = jax.jit(jax.grad(loss))(params)
+    model = grads["model"]
+    top = model["levels"].pop(max(model["levels"]))
+    assert not moved(model)  # every other level, encoders, decoder, the unknown action
+    for name, part in top.items():
+        prior = name in ("input", "action_embed", "action", "gru", "prior_hidden", "prior_out")
+        assert moved(part) == prior, name
+    assert moved(grads["actor"])
+
+
+def test_dead_starts_teach_nothing(make_agent: Callable[..., Agent]) -> None:
+    agent = make_agent(spaces.Box(-1, 1, (1,)))
+    graph, params = split(agent)
+
+    def loss(params: Any, alive: jax.Array) -> jax.Array:
+        agent = join(graph, params)
+        path, targets = behaviour(agent, agent.model, alive)
+        logits = agent.critic(path.features[:, :-1])
+        config = agent.config.behaviour
+        critic = critic_loss(logits, logits, targets, config)
+        return critic + actor_loss(path, targets, state(), 2, config)
+
+    grads = jax.jit(jax.grad(loss))
+    assert moved(grads(params, jnp.ones(()))) and not moved(grads(params, jnp.zeros(())))
+
+
+def test_critic_learns_returns_and_stays_near_its_slow_copy() -> None:
+    """The loss is least at the mixture of both targets, the slow one with its weight."""
+    returns = jnp.array([[1.0, -20.0]])
+    targets = BehaviourTargets(returns, jnp.ones((1, 2)), jnp.zeros((1, 2)))
+    slow = jnp.log(0.6 * two_hot(returns + 3.0) + 0.4 * two_hot(returns - 2.0))
+    mixture = (two_hot(returns) + 0.5 * two_hot(returns + 1.0)) / 1.5  # slow's mean is G + 1
+    config = ActorCriticConfig(slow_weight=0.5)
+    gradient = jax.jit(jax.grad(lambda logits: critic_loss(logits, slow, targets, config)))
+    np.testing.assert_allclose(gradient(jnp.log(mixture)), jnp.zeros((1, 2, 255)), atol=1e-6)
+    assert moved(gradient(jnp.log(two_hot(returns) + 1e-3)))
+    np.testing.assert_allclose(two_hot_mean(jnp.log(mixture)), returns + 1 / 3, rtol=1e-4)

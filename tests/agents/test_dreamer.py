@@ -1,0 +1,167 @@
+"""The agent's loss: what it fills in, where imagination starts, who moves whom."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from gymnasium import spaces
+
+from agents.actions import ActionCodec, ActionDistribution
+from agents.actor_critic import ActorCriticConfig
+from agents.agent import Agent, AgentConfig
+from agents.dreamer import draw_starts, fill_absorbing, initial_aux, make_loss
+from worldmodel.clockwork import ClockworkConfig
+from worldmodel.learner import OptimizerConfig, initial_state, make_optimizer, make_update, split
+from worldmodel.level import Belief, State
+from worldmodel.records import Records
+
+MakeAgent = Callable[..., Agent]
+MakeRecords = Callable[[int, int, int], Records]
+BOX = spaces.Box(-1, 1, (2,))
+
+
+def ends(records: Records, row: int, at: int, until: int, terminal: bool) -> Records:
+    """Ends the episode of a row on arriving at `at`; padding as the sampler lays it, to `until`."""
+    pad = np.zeros(records.mask.shape, bool)
+    pad[row, at + 1 : until] = True
+
+    def zero(x: jax.Array) -> jax.Array:
+        return jnp.where(pad.reshape(*pad.shape, *[1] * (x.ndim - 2)), 0, x).astype(x.dtype)
+
+    first = zero(records.is_first)
+    if until < pad.shape[1]:
+        first = first.at[row, until].set(True)
+    return records._replace(
+        action=zero(records.action),
+        action_mask=zero(records.action_mask),
+        reward=zero(records.reward),
+        terminal=zero(records.terminal).at[row, at].set(terminal),
+        is_first=first,
+        mask=zero(records.mask),
+    )
+
+
+def test_absorbing_steps_get_actions_that_were_taken(make_records: MakeRecords) -> None:
+    records = make_records(3, 12, 2)
+    records = ends(records, 0, 4, 9, terminal=True)
+    records = ends(records, 1, 5, 12, terminal=False)
+    records = ends(records, 2, 7, 12, terminal=True)
+    got = jax.jit(fill_absorbing)(records, jax.random.key(0))
+    absorbing = np.zeros((3, 12), bool)
+    absorbing[0, 5:9] = absorbing[2, 8:] = True
+    np.testing.assert_array_equal(got.action_mask, np.maximum(records.action_mask, absorbing))
+    for name, new, old in zip(Records._fields, got, records, strict=True):
+        if name not in ("action", "action_mask", "obs"):
+            np.testing.assert_array_equal(new, old)
+    action = np.asarray(got.action)
+    np.testing.assert_array_equal(action[~absorbing], records.action[~absorbing])
+    real = (np.asarray(records.mask) > 0) & ~np.asarray(records.is_first)
+    taken = {tuple(a) for a in np.asarray(records.action)[real]}
+    drawn = [tuple(a) for a in action[absorbing]]
+    assert set(drawn) <= taken and len(set(drawn)) > 4
+
+
+def test_without_any_action_nothing_is_drawn(make_records: MakeRecords) -> None:
+    records = make_records(2, 4, 2)._replace(action_mask=jnp.zeros((2, 4)))
+    got = fill_absorbing(records, jax.random.key(0))
+    np.testing.assert_array_equal(got.action, records.action)
+
+
+def test_imagination_starts_where_there_is_something_to_do(
+    make_agent: MakeAgent, make_records: MakeRecords
+) -> None:
+    """At real steps that are not terminal; those come first when not all fit."""
+    agent, lead, length = make_agent(BOX, (1, 2), starts=11), 1, 8
+    records = ends(make_records(2, lead + length, 2), 0, 4, 9, terminal=True)
+    time = jnp.arange(2.0 * length).reshape(2, length, 1)
+    belief = Belief(State(time, -time), {}, {})
+    starts = draw_starts(agent, records, (belief, belief), jax.random.key(0))
+    alive = {*range(3), *range(8, 16)}  # row 0: main times 0 to 2; the terminal is 3
+    np.testing.assert_array_equal(starts.alive, np.ones(11))
+    assert {int(t) for t in starts.state.h[:, 0]} == alive
+    np.testing.assert_array_equal(starts.state.z, -starts.state.h)
+    everything = draw_starts(
+        make_agent(BOX, (1, 2), starts=99), records, (belief, belief), jax.random.key(0)
+    )
+    assert everything.alive.shape == (16,) and everything.alive.sum() == 11
+
+
+PARTS = ("model", "reward", "cont", "critic", "actor")
+
+
+@pytest.mark.parametrize("strides", [(1,), (1, 2)])
+def test_who_moves_whom(
+    make_agent: MakeAgent, make_records: MakeRecords, strides: tuple[int, ...]
+) -> None:
+    """Model and heads by their own losses alone, the actor by its own, the critic by its own."""
+    agent = make_agent(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(2))), strides)
+    graph, params = split(agent)
+    loss, aux = make_loss(graph), initial_aux(params)
+    records = make_records(2, 4 + strides[-1] - 1, 3)
+
+    @jax.jit
+    @jax.jacrev
+    def jacobian(params: Any, records: Records) -> dict[str, jax.Array]:
+        total, (_, metrics) = loss(params, aux, records, jax.random.key(0))
+        world = metrics["loss/model"] + metrics["loss/reward"] + metrics["loss/cont"]
+        actor, critic = metrics["loss/actor"], metrics["loss/critic"]
+        return {"world": world, "actor": actor, "critic": critic, "rest": total - world - actor}
+
+    moved = {
+        name: {p for p in PARTS if any(np.any(x != 0) for x in jax.tree.leaves(grads[p]))}
+        for name, grads in jacobian(params, records).items()
+    }
+    assert moved["world"] == {"model", "reward", "cont"}
+    assert moved["actor"] == {"actor"}
+    assert moved["critic"] == {"critic"}
+
+
+def test_update_learns_and_is_deterministic(
+    make_agent: MakeAgent, make_records: MakeRecords
+) -> None:
+    graph, params = split(make_agent(BOX))
+    optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=0))
+    update = make_update(make_loss(graph), optimizer)
+    records = make_records(4, 9, 2)
+
+    def run() -> list[dict[str, Any]]:
+        copy = jax.tree.map(jnp.array, params)
+        state, seen = initial_state(copy, initial_aux(copy), optimizer), []
+        for key in jax.random.split(jax.random.key(0), 40):
+            state, metrics = update(state, records, key)
+            seen.append(jax.tree.map(float, metrics))
+        return seen
+
+    first, second = run(), run()
+    assert first == second
+    assert all(np.isfinite(x) for metrics in first for x in metrics.values())
+    for name in ("loss/model", "loss/reward"):
+        assert first[-1][name] < first[0][name]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"horizon": 0}, "horizon: expected 1 or more"),
+        ({"discount": 1.5}, "discount: expected between 0 and 1"),
+        ({"starts": 0}, "starts: expected 1 or more"),
+    ],
+)
+def test_settings_that_cannot_train(settings: dict[str, Any], message: str) -> None:
+    config = AgentConfig(behaviour=ActorCriticConfig(**settings))
+    with pytest.raises(ValueError, match=message):
+        Agent(config, {"x": (4,)}, ActionCodec(BOX, ActionDistribution()), nnx.Rngs(0))
+
+
+def test_an_agent_cannot_look_ahead() -> None:
+    config = AgentConfig(model=ClockworkConfig(window="lookahead", all_phases=False))
+    with pytest.raises(ValueError, match="window: expected 'causal'"):
+        Agent(config, {"x": (4,)}, ActionCodec(BOX, ActionDistribution()), nnx.Rngs(0))
+    with pytest.raises(ValueError, match="replan"):
+        Agent(
+            AgentConfig(replan=3), {"x": (4,)}, ActionCodec(BOX, ActionDistribution()), nnx.Rngs(0)
+        )
