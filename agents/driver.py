@@ -6,7 +6,7 @@ next episode's first record (arrival convention, ``worldmodel/clock.py``).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -29,6 +29,7 @@ class Episode(NamedTuple):
     success: bool | None  # None where the environment does not say
 
 
+@runtime_checkable
 class Sink(Protocol):
     """What takes records; a replay store does."""
 

@@ -76,7 +76,7 @@ def parse(cls: type[T], args: Sequence[str], default: T | None = None, **options
 
 def fail(line: str) -> NoReturn:
     """Prints one line and exits with 2."""
-    print(f"error: {line}", file=sys.stderr)
+    print("error: " + " ".join(line.split()), file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -1,0 +1,185 @@
+"""The README's commands, as a user runs them: a run is watched, stopped, resumed, looked into."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import imagine
+import train_agent
+from worldmodel.runs import read_metrics
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "200", "--log-every", "100"]
+SMALL += ["--updates-per-step", "0.03", "--batch", "4", "--length", "16", "--eval-episodes", "2"]
+SMALL += ["--save-every", "400", "--video-every", "400", "--eval-every", "0"]
+
+
+def command(*args, **options):
+    return subprocess.Popen(
+        [sys.executable, *map(str, args)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def wait_for(process, path, seconds):
+    deadline = time.monotonic() + seconds
+    while not path.exists() or not any(row.get("loss/total") for row in read_metrics(path)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no update was logged in time"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that Ctrl-C stopped and the same command resumed and finished."""
+    logdir = tmp_path_factory.mktemp("runs") / "run"
+    long = ["train_agent.py", *SMALL, "--steps", "1000000", "--logdir", logdir]
+    first = command(*long)
+    wait_for(first, logdir / "metrics.jsonl", 300)
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate(timeout=120)
+    assert first.returncode == 0, err
+    assert "stopped at step" in out and f"--logdir {logdir}" in out
+    stopped = int(sorted(p.name for p in (logdir / "checkpoints").iterdir() if p.name.isdigit())[-1])
+    steps = (stopped // 4 + 220) * 4
+    second = command("train_agent.py", *SMALL, "--steps", steps, "--logdir", logdir)
+    out, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    assert f"resuming {logdir} at step {stopped:,}" in out
+    return logdir, stopped, steps, out
+
+
+def test_a_run_ends_with_evaluation_videos_and_where_to_look(run):
+    logdir, _, _, out = run
+    for line in ("device: CPU", "greedy   return -", "episode.mp4", f"tensorboard --logdir {logdir}"):
+        assert line in out
+    for name in ("episode.mp4", "imagined.mp4", "imagined.npz", "config.json", "versions.json"):
+        assert (logdir / name).stat().st_size > 0
+    assert json.loads((logdir / "evaluation.json").read_text())["length"] == 200
+
+
+def test_a_resumed_run_neither_drops_nor_doubles(run):
+    logdir, stopped, steps, _ = run
+    rows = read_metrics(logdir / "metrics.jsonl")
+    logged = [row["step"] for row in rows if "replay/steps" in row]
+    assert logged == sorted(set(logged)) and logged[-1] >= steps
+    assert any(step <= stopped for step in logged) and any(step > stopped for step in logged)
+    assert rows[-1]["step"] >= steps
+    collected = [row["replay/steps"] for row in rows if "replay/steps" in row][-1]
+    assert collected >= stopped - 4 * 200  # at most the unfinished episodes of 4 environments
+
+
+def test_metrics_tell_what_a_user_watches(run):
+    rows = read_metrics(run[0] / "metrics.jsonl")
+    names = set().union(*rows)
+    for name in ("kl/level1", "kl/level2", "prior_entropy/level2", "loss/actor", "loss/critic"):
+        assert name in names
+    for name in ("window_reward/imagined", "window_reward/realised", "window_reward/gap"):
+        assert name in names
+    for name in ("speed/env_steps_per_s", "speed/updates_per_s", "memory/host_peak_gib"):
+        assert name in names
+    assert {"episode/return", "eval/return"} <= names
+
+
+def test_imagine_writes_a_video_and_predictions_per_tick(run, tmp_path):
+    logdir = run[0]
+    output = tmp_path / "out.gif"
+    config = imagine.ImagineConfig(run=logdir, output=output, context=8, ticks=5, actions="policy")
+    imagine.imagine(config)
+    assert output.read_bytes()[:6] in (b"GIF87a", b"GIF89a")
+    numbers = np.load(tmp_path / "out.npz", allow_pickle=False)
+    assert numbers["reward"].shape == numbers["cont"].shape == (3, 5)
+    assert numbers["value"].shape == (3, 6) and numbers["action"].shape == (3, 5, 4)
+    assert numbers["time"].tolist() == [12, 16, 20, 24, 28]
+    assert (numbers["realised_valid"] == 1).all() and (numbers["realised_reward"] < 0).all()
+
+
+def test_eval_prints_sampled_and_greedy(run, tmp_path, capsys):
+    output = tmp_path / "episode.gif"
+    config = train_agent.EvalConfig(run=run[0], episodes=2, output=output)
+    train_agent.evaluate(config)
+    out = capsys.readouterr().out
+    assert "sampled  return -" in out and "greedy   return -" in out and "± " in out
+    assert output.stat().st_size > 0
+
+
+def test_another_config_is_refused_and_nothing_is_touched(run, capsys, monkeypatch):
+    logdir = run[0]
+    before = {p: p.stat().st_mtime_ns for p in sorted(logdir.rglob("*"))}
+    line = refused([*SMALL, "--logdir", str(logdir), "--horizon", "3"], capsys, monkeypatch)
+    assert "agent.behaviour.horizon" in line and "another --logdir" in line
+    assert {p: p.stat().st_mtime_ns for p in sorted(logdir.rglob("*"))} == before
+
+
+def refused(args, capsys, monkeypatch):
+    """The one line with which a command is refused."""
+    monkeypatch.setattr(sys, "argv", ["train_agent.py", *args])
+    with pytest.raises(SystemExit) as stop:
+        train_agent.main()
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), captured.err
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--foo", "3"], ["--foo"]),
+        (["--steps", "many"], ["--steps", "many"]),
+        (["--size", "xxl"], ["debug, s, m, l"]),
+        (["--preset", "pendulun"], ["did you mean 'pendulum'"]),
+        (["--env", "minerl_navigat"], ["did you mean 'minerl_navigate'"]),
+        (["--env", "gym:Nothing-v7"], ["Nothing"]),
+        (["--strides", "1", "4", "6"], ["1 4 6", "dividing"]),
+        (["--strides", "2", "4"], ["1 first"]),
+        (["--horizon", "0"], ["horizon", "1 or more"]),
+        (["--replan", "3"], ["divisor of the top stride 4"]),
+        (["--length", "30"], ["--length 32"]),
+        (["--batch", "0"], ["batch", "1 or more"]),
+        (["--eval", "nowhere", "--episodes", "3"], ["nowhere"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_touches_nothing(args, words, capsys, monkeypatch, tmp_path):
+    logdir = [] if "--eval" in args else ["--logdir", str(tmp_path / "run")]
+    line = refused([*args, *logdir], capsys, monkeypatch)
+    for word in words:
+        assert word in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_is_readable_with_units(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train_agent.py", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        train_agent.main()
+    out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert stop.value.code == 0
+    assert "--steps INT Environment steps at which the run ends" in out
+    assert "Short for: --env = --env.name" in out
+
+
+def test_killed_while_training_resumes_from_the_last_checkpoint(tmp_path):
+    logdir = tmp_path / "run"
+    process = command("train_agent.py", *SMALL, "--steps", 1_000_000, "--logdir", logdir)
+    wait_for(process, logdir / "metrics.jsonl", 300)
+    while not any(p.name.isdigit() for p in (logdir / "checkpoints").iterdir()):
+        time.sleep(0.1)
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    again = command("train_agent.py", *SMALL, "--steps", 404, "--logdir", logdir)
+    out, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
+    assert "resuming" in out and "greedy" in out
