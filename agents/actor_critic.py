@@ -32,7 +32,7 @@ class ActorCriticConfig:
     entropy_target: float = 0.3
     """How undecided a primitive action is kept on average: 0 smallest deviation / one class,
     1 largest / uniform."""
-    entropy_rate: float = 0.02
+    entropy_rate: float = 0.05
     """Speed at which the entropy bonus follows its target, log-units per update and unit error."""
     layers: int = 2
     """Hidden layers of actor, critic and heads."""
@@ -57,7 +57,7 @@ class BehaviourState(NamedTuple):
     log_entropy_scale: Array  # [] log of the entropy bonus' weight
 
 
-LOG_SCALE_RANGE = (-9.0, 1.0)  # entropy bonus between 1.2e-4 and 2.7 per nat of a primitive
+LOG_SCALE_RANGE = (-7.0, 1.0)  # entropy bonus between 9e-4 and 2.7 per nat of a primitive
 
 
 def return_scale(state: BehaviourState) -> Array:

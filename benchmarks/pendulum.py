@@ -1,4 +1,4 @@
-"""Pendulum-v1 from state: strides (1, 4) re-planning every step, beside strides (1) and open-loop chunks.
+"""Pendulum-v1 from state: strides (1, 4) re-planning every step, beside (1) and open-loop chunks.
 
   python benchmarks/pendulum.py --output runs/pendulum
 
@@ -65,27 +65,36 @@ def cost(run: Path) -> float:
 def report(runs: dict[str, dict[int, Path]], steps: int) -> None:
     """Table and figure."""
     lines = ["| setting | " + " | ".join(f"seed {s}" for s in next(iter(runs.values()))), "|---"]
-    lines = [lines[0] + " | mean | s per update |", "|---" * (len(next(iter(runs.values()))) + 3) + "|"]
+    lines = [
+        lines[0] + " | mean | s per update |",
+        "|---" * (len(next(iter(runs.values()))) + 3) + "|",
+    ]
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
     for colour, (name, seeds) in zip(("C0", "C1", "C2"), runs.items(), strict=True):
         last = [json.loads((r / "evaluation.json").read_text())["return"] for r in seeds.values()]
         cells = [f"{x:.0f}" for x in [*last, float(np.mean(last))]]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {cost(next(iter(seeds.values()))):.2f} |")
+        lines.append(
+            f"| {name} | " + " | ".join(cells) + f" | {cost(next(iter(seeds.values()))):.2f} |"
+        )
         for index, run in enumerate(seeds.values()):
             axes.plot(*curve(run), color=colour, label=name if index == 0 else None)
     axes.axhline(-250, color="grey", lw=0.8, ls="--")
     axes.set(xlabel="environment steps", ylabel=f"greedy return, {EPISODES} episodes")
     axes.legend(fontsize=8)
     figure.savefig(RESULTS / "pendulum.png", dpi=110)
-    text = f"""# Pendulum-v1 from state
+    text = (
+        f"""# Pendulum-v1 from state
 
     python benchmarks/pendulum.py --steps {steps}
 
-Greedy evaluation return over {EPISODES} episodes (the same for all) at the end of {steps:,} environment steps and
-about {int((steps - 1000) * 0.21):,} updates of 16 sequences of 64 steps; per seed of training. {choose_device().name}.
-The prototype's optimum is near -150.
+Greedy evaluation return over {EPISODES} episodes (the same for all) at the end of {steps:,}
+environment steps and {int((steps - 1000) * 0.21):,} updates of 16 sequences of 64 steps, per seed of
+training. {choose_device().name}. The optimum is near -150.
 
-""" + "\n".join(lines) + "\n\n![curves](pendulum.png)\n"
+"""
+        + "\n".join(lines)
+        + "\n\n![curves](pendulum.png)\n"
+    )
     (RESULTS / "pendulum.md").write_text(text)
     print(text)
 

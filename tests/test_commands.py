@@ -51,7 +51,9 @@ def run(tmp_path_factory):
     out, err = first.communicate(timeout=120)
     assert first.returncode == 0, err
     assert "stopped at step" in out and f"--logdir {logdir}" in out
-    stopped = int(sorted(p.name for p in (logdir / "checkpoints").iterdir() if p.name.isdigit())[-1])
+    stopped = int(
+        sorted(p.name for p in (logdir / "checkpoints").iterdir() if p.name.isdigit())[-1]
+    )
     steps = (stopped // 4 + 220) * 4
     second = command("train_agent.py", *SMALL, "--steps", steps, "--logdir", logdir)
     out, err = second.communicate(timeout=300)
@@ -62,7 +64,12 @@ def run(tmp_path_factory):
 
 def test_a_run_ends_with_evaluation_videos_and_where_to_look(run):
     logdir, _, _, out = run
-    for line in ("device: CPU", "greedy   return -", "episode.mp4", f"tensorboard --logdir {logdir}"):
+    for line in (
+        "device: CPU",
+        "greedy   return -",
+        "episode.mp4",
+        f"tensorboard --logdir {logdir}",
+    ):
         assert line in out
     for name in ("episode.mp4", "imagined.mp4", "imagined.npz", "config.json", "versions.json"):
         assert (logdir / name).stat().st_size > 0

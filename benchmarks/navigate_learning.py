@@ -1,0 +1,129 @@
+"""A trained Navigate agent against random actions and the scripted follower, on the same worlds.
+
+  python train_agent.py --env minerl_navigate --env.backend builtin --logdir RUN ...
+  python benchmarks/navigate_learning.py --run RUN --episodes 20
+
+Every policy plays whole episodes of 6 000 ticks in worlds of the same seeds, builtin back end.
+Writes benchmarks/results/navigate_learning.{md,png} and stills of an episode.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from agents.driver import Episode
+from agents.statistics import summary
+from configs.build import EVAL_SEED, Built, load_run
+from envs.navigate import NavigateEnv
+from envs.navigate.follower import CompassFollower
+from worldmodel.runs import read_metrics
+from worldmodel.runs.device import choose_device
+from worldmodel.runs.picture import bar_limits, pictures
+
+RESULTS = Path(__file__).resolve().parent / "results"
+STILLS = 8
+
+
+def follow(built: Built, episodes: int) -> list[Episode]:
+    """The scripted compass-follower; its steps counted as the agent's, of several ticks each."""
+    played = []
+    for index in range(episodes):
+        env, follower = NavigateEnv(dense=built.config.env.dense), CompassFollower(index)
+        obs, _ = env.reset(seed=EVAL_SEED + index)
+        score, ticks, over, info = 0.0, 0, False, {}
+        while not over:
+            obs, reward, terminal, truncated, info = env.step(follower(obs))
+            score, ticks, over = score + float(reward), ticks + 1, terminal or truncated
+        played.append(Episode(score, ticks // built.config.env.action_repeat, info["success"]))
+    return played
+
+
+def row(name: str, episodes: Sequence[Episode]) -> str:
+    """One line of the table."""
+    values = summary(episodes)
+    best = max(episode.score for episode in episodes)
+    return (
+        f"| {name} | {values['return']:.1f} ± {values['return_95']:.1f} | {best:.1f} "
+        f"| {values['success']:.0%} | {values['length']:.0f} |"
+    )
+
+
+def draw_curve(run: Path) -> None:
+    """Training: return of every finished episode, window reward realised and imagined."""
+    rows = read_metrics(run / "metrics.jsonl")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    done = [(r["step"], r["episode/return"]) for r in rows if "episode/return" in r]
+    left.plot(*zip(*done, strict=True), "o", ms=3)
+    left.set(xlabel="environment steps (agent's)", ylabel="return of training episodes")
+    for name in ("realised", "imagined"):
+        points = [(r["step"], r[f"window_reward/{name}"]) for r in rows if "loss/total" in r]
+        right.plot(*zip(*points, strict=True), label=name)
+    right.set(xlabel="environment steps (agent's)", ylabel="window reward in replay")
+    right.legend()
+    figure.savefig(RESULTS / "navigate_learning.png", dpi=110)
+
+
+def draw_stills(seen: dict[str, np.ndarray]) -> None:
+    """Frames of the first episode, evenly spaced."""
+    frames = pictures(seen, bar_limits(seen))
+    chosen = frames[np.linspace(0, len(frames) - 1, STILLS).astype(int)]
+    strip = np.concatenate(list(chosen), axis=1).repeat(2, axis=0).repeat(2, axis=1)
+    plt.imsave(RESULTS / "navigate_stills.png", strip)
+
+
+def about(built: Built, step: int) -> str:
+    """What was trained, for how long, on what."""
+    c = built.config
+    strides = " ".join(map(str, c.agent.model.strides))
+    return (
+        f"Agent of size {c.size}, strides {strides}, trained for {step:,} environment steps of\n"
+        f"{c.env.action_repeat} ticks, seed {c.seed}, on {choose_device().name}."
+    )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--episodes", type=int, default=20)
+    args = parser.parse_args()
+    built, params, step = load_run(args.run)
+    greedy = built.evaluate(params, args.episodes, greedy=True, watch=True)
+    sampled = built.evaluate(params, args.episodes, greedy=False)
+    chance = built.evaluate_random(args.episodes)
+    rows = [
+        row("agent, greedy", greedy.episodes),
+        row("agent, sampled", sampled.episodes),
+        row("random actions, the agent's space", chance.episodes),
+        row("scripted follower", follow(built, args.episodes)),
+    ]
+    assert greedy.seen is not None
+    draw_curve(args.run)
+    draw_stills(greedy.seen)
+    kind = "Dense" if built.config.env.dense else "sparse"
+    text = (
+        f"""# Learning from Navigate, {kind}, builtin back end
+
+    python benchmarks/navigate_learning.py --run RUN --episodes {args.episodes}
+
+{about(built, step)}
+{args.episodes} episodes of up to 6 000 ticks in the same worlds for all; success is the goal touched.
+
+| policy | return, 95% interval | best | success | length (agent's steps) |
+|---|---|---|---|---|
+"""
+        + "\n".join(rows)
+        + "\n\n![curve](navigate_learning.png)\n![stills](navigate_stills.png)\n"
+    )
+    (RESULTS / "navigate_learning.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
