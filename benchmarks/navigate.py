@@ -191,12 +191,10 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=1000, help="ticks per world for the speed")
     arguments = parser.parse_args()
     print("# Navigate, builtin back end\n")
-    print(f"`{' '.join(['python benchmarks/navigate.py', *sys.argv[1:]])}`:", end=" ")
-    print(f"Python {platform.python_version()}, numba {numba.__version__}, numpy {np.__version__},")
-    print(
-        f"{os.cpu_count()} cores, one used, {platform.machine()}; load average of the last minute "
-    )
-    print(f"at the start: {os.getloadavg()[0]:.1f}.\n")
+    print(f"`{' '.join(['python benchmarks/navigate.py', *sys.argv[1:]])}`\n")
+    versions = f"Python {platform.python_version()}, numba {numba.__version__}"
+    print(f"{versions}; {platform.machine()}, one of {os.cpu_count()} cores.")
+    print(f"Load average when it started: {os.getloadavg()[0]:.1f}.\n")
     report_speed(arguments.worlds, arguments.ticks)
     report_vector(arguments.ticks)
     report_cold_start()

@@ -113,7 +113,7 @@ def main() -> None:
     python benchmarks/navigate_learning.py --run RUN --episodes {args.episodes}
 
 {about(built, step)}
-{args.episodes} episodes of up to 6 000 ticks in the same worlds for all; success is the goal touched.
+{args.episodes} episodes of up to 6 000 ticks, in the same worlds for all; success: goal touched.
 
 | policy | return, 95% interval | best | success | length (agent's steps) |
 |---|---|---|---|---|

@@ -88,8 +88,8 @@ def report(runs: dict[str, dict[int, Path]], steps: int) -> None:
     python benchmarks/pendulum.py --steps {steps}
 
 Greedy evaluation return over {EPISODES} episodes (the same for all) at the end of {steps:,}
-environment steps and {int((steps - 1000) * 0.21):,} updates of 16 sequences of 64 steps, per seed of
-training. {choose_device().name}. The optimum is near -150.
+environment steps and {int((steps - 1000) * 0.21):,} updates of 16 sequences of 64 steps, per seed.
+{choose_device().name}. The optimum is near -150.
 
 """
         + "\n".join(lines)
