@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -54,7 +55,8 @@ ENTROPY_SCALE = 3e-3  # entropy bonus per nat of a primitive before its adaptati
 def initial_aux(params: Params) -> BehaviourState:
     """Aux before the first update."""
     slow = jax.tree.map(jnp.array, params["critic"])
-    return BehaviourState(slow, jnp.zeros(()), jnp.zeros(()), jnp.log(jnp.asarray(ENTROPY_SCALE)))
+    scale = jnp.full((), np.log(ENTROPY_SCALE), jnp.float32)  # not weakly typed: one compile
+    return BehaviourState(slow, low=jnp.zeros(()), high=jnp.zeros(()), log_entropy_scale=scale)
 
 
 def make_loss(graph: nnx.GraphDef) -> Loss:
