@@ -110,7 +110,7 @@ class Collector:
       carry: from ``dreamer.initial_policy``, of as many environments.
     """
 
-    def __init__(self, stepper: Stepper, policy: Act, carry: PolicyCarry, replay: Sink):
+    def __init__(self, stepper: Stepper, policy: Act, carry: Any, replay: Sink):
         self.stepper, self.policy, self.carry, self.replay = stepper, policy, carry, replay
         self.tally = Tally(stepper.size)
         self.arrival = stepper.reset()

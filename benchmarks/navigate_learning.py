@@ -10,6 +10,7 @@ Writes benchmarks/results/navigate_learning.{md,png} and stills of an episode.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -36,7 +37,8 @@ def follow(built: Built, episodes: int) -> list[Episode]:
     for index in range(episodes):
         env, follower = NavigateEnv(dense=built.config.env.dense), CompassFollower(index)
         obs, _ = env.reset(seed=EVAL_SEED + index)
-        score, ticks, over, info = 0.0, 0, False, {}
+        score, ticks, over = 0.0, 0, False
+        info: dict[str, Any] = {}
         while not over:
             obs, reward, terminal, truncated, info = env.step(follower(obs))
             score, ticks, over = score + float(reward), ticks + 1, terminal or truncated

@@ -1,0 +1,117 @@
+"""Between environments and replay: the arrival convention, episode ends, sums."""
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from agents import ActionCodec, ActionDistribution
+from agents.driver import Collector, Episode, Stepper, Tally, play
+from agents.statistics import summary
+
+
+class Counter(gymnasium.Env):
+    """Observation [episode, time]; reward 10·episode + time; `length` steps to a terminal or limit."""
+
+    observation_space = spaces.Dict({"x": spaces.Box(-np.inf, np.inf, (2,), np.float32)})
+    action_space = spaces.Box(-2, 2, (1,), np.float32)
+
+    def __init__(self, length, terminal):
+        self.length, self.terminal, self.episode, self.seen = length, terminal, 0, []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.time = self.episode + 1, 0
+        return self.observe(), {}
+
+    def step(self, action):
+        self.seen.append((self.episode, self.time, float(action[0])))
+        self.time += 1
+        over = self.time == self.length
+        info = {"success": self.episode > 1} if over else {}
+        terminal, limit = over and self.terminal, over and not self.terminal
+        return self.observe(), 10 * self.episode + self.time, terminal, limit, info
+
+    def observe(self):
+        return {"x": np.array([self.episode, self.time], np.float32)}
+
+
+class Store:
+    """Keeps what is appended, by stream."""
+
+    def __init__(self):
+        self.records: dict[int, list] = {0: [], 1: []}
+
+    def append(self, stream, record, last):
+        self.records[stream].append({**record, "last": last})
+
+
+@pytest.fixture
+def stepper():
+    envs = [lambda: Counter(3, True), lambda: Counter(2, False)]
+    vector = SyncVectorEnv(envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+    return Stepper(vector, ActionCodec(Counter.action_space, ActionDistribution()))
+
+
+def test_records_hold_what_led_to_them_and_what_arrived(stepper):
+    """By hand: stream 0 has episodes of 3 steps that end in a terminal, stream 1 of 2, a limit."""
+    store, calls = Store(), []
+
+    def policy(params, carry, obs, is_first, key):
+        calls.append(np.array(is_first))
+        return carry, np.full((2, 1), (len(calls)) / 10, np.float32)
+
+    collector = Collector(stepper, policy, None, store)
+    ended = [collector.step(None, jax.random.key(0)) for _ in range(6)]
+    zero, one = store.records[0], store.records[1]
+    assert [r["obs/x"].tolist() for r in zero] == [
+        [1, 0], [1, 1], [1, 2], [1, 3], [2, 0], [2, 1], [2, 2],
+    ]  # fmt: skip
+    action = [round(float(r["action"][0]), 1) for r in zero]
+    assert action == [0, 0.1, 0.2, 0.3, 0, 0.5, 0.6]  # the one given at the end, 0.4, is ignored
+    assert [float(r["reward"]) for r in zero] == [0, 11, 12, 13, 0, 21, 22]
+    assert [bool(r["terminal"]) for r in zero] == [False, False, False, True, False, False, False]
+    assert [bool(r["is_first"]) for r in zero] == [True, False, False, False, True, False, False]
+    assert [r["last"] for r in zero] == [False, False, False, True, False, False, False]
+    assert [bool(r["terminal"]) for r in one] == [False] * 7  # a time limit is no terminal
+    assert [r["last"] for r in one] == [False, False, True, False, False, True, False]
+    assert [c.tolist() for c in calls[:5]] == [
+        [True, True], [False, False], [False, False], [False, True], [True, False],
+    ]  # fmt: skip
+    assert ended == [
+        [], [Episode(23.0, 2, False)], [Episode(36.0, 3, False)], [], [Episode(43.0, 2, True)], [],
+    ]  # fmt: skip
+    applied = [call for call in stepper.envs.envs[0].seen]
+    assert [round(a / 2, 1) for _, _, a in applied] == [0.1, 0.2, 0.3, 0.5, 0.6]  # scaled to ±2
+
+
+def test_play_takes_the_first_episode_of_every_environment(stepper):
+    played = play(stepper, lambda obs, first, step: np.zeros((2, 1), np.float32), watch=True)
+    assert played.episodes == [Episode(36.0, 3, False), Episode(23.0, 2, False)]
+    assert played.seen is not None
+    assert played.seen["x"].tolist() == [[1, 0], [1, 1], [1, 2]]
+
+
+def test_tally_starts_anew_at_every_first_record(stepper):
+    tally, arrival = Tally(2), stepper.reset()
+    for _ in range(3):
+        arrival = stepper.step(arrival, np.zeros((2, 1), np.float32))
+        tally.add(arrival)
+    assert tally.score.tolist() == [36, 0] and tally.length.tolist() == [3, 0]
+
+
+def test_another_autoreset_is_refused():
+    vector = SyncVectorEnv([lambda: Counter(3, True)], autoreset_mode=AutoresetMode.SAME_STEP)
+    with pytest.raises(ValueError, match="expected autoreset NEXT_STEP"):
+        Stepper(vector, ActionCodec(Counter.action_space, ActionDistribution()))
+
+
+def test_summary_by_hand():
+    """Scores 1 and 3: mean 2, s = √2, 1.96·√2/√2 = 1.96."""
+    values = summary([Episode(1.0, 4, True), Episode(3.0, 6, False)])
+    assert values == pytest.approx({"return": 2, "return_95": 1.96, "success": 0.5, "length": 5})
+    assert "success" not in summary([Episode(1.0, 4, None)])
+    with pytest.raises(ValueError, match="at least one episode"):
+        summary([])

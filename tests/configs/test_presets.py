@@ -1,0 +1,50 @@
+"""What a name, a size and a device fill in, and how flags override it."""
+
+from pathlib import Path
+
+import pytest
+
+from configs import TrainConfig, check, parse_train, resolve
+from configs.cli import expand, one_line
+from configs.presets import PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("accelerator", [False, True])
+@pytest.mark.parametrize("size", ["debug", "s", "m", "l"])
+def test_every_preset_can_run(name, accelerator, size):
+    config = resolve(name, None, size, accelerator, "bfloat16" if accelerator else "float32")
+    check(config)
+    assert config.preset == name and config.size == size
+    assert PRESETS[name].__globals__["__doc__"].count("Command:") == 1
+
+
+def test_the_environment_chooses_its_preset_and_the_device_its_size():
+    cpu = resolve("auto", "gym:Pendulum-v1", "auto", False, "float32")
+    gpu = resolve("auto", None, "auto", True, "bfloat16")
+    assert (cpu.preset, cpu.size, cpu.agent.model.dtype) == ("pendulum", "s", "float32")
+    assert (gpu.preset, gpu.size, gpu.agent.model.dtype) == ("minerl_navigate", "m", "bfloat16")
+    assert gpu.agent.model.deter > cpu.agent.model.deter
+
+
+def test_flags_override_presets_and_short_ones_are_written_out():
+    args = ["--env", "gym:CartPole-v1", "--strides", "1", "2", "8", "--horizon=3", "--replan", "2"]
+    config = parse_train([*args, "--logdir", "x", "--seed", "5"], False, "float32")
+    assert config.env.name == "gym:CartPole-v1" and config.agent.model.strides == (1, 2, 8)
+    assert config.agent.behaviour.horizon == 3 and config.agent.replan == 2
+    assert config.logdir == Path("x") and config.seed == 5
+    assert expand(["--env=a", "3"]) == ["--env.name=a", "3"]
+
+
+def test_auto_may_be_asked_for_by_name():
+    config = parse_train(["--size", "auto", "--preset=auto"], False, "float32")
+    assert config.size == "s" and config.preset == "minerl_navigate"
+
+
+def test_each_default_lives_once():
+    assert resolve("general", "gym:CartPole-v1", "s", False, "float32").steps == TrainConfig().steps
+
+
+def test_a_boxed_message_becomes_one_line():
+    box = "╭─ Parsing error ───╮\n│ \x1b[31mbad\x1b[0m value │\n╰──────────╯\n"
+    assert one_line(box) == "bad value; see --help"
