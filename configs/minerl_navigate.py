@@ -11,15 +11,16 @@ from configs.schema import TrainConfig
 
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
-    """Each action is held for 4 ticks (0.2 s); the agent's step is that long."""
+    """Each action is held for 4 ticks (0.2 s); the agent's step is that long and turns by 20
+    degrees at most, so that random actions walk somewhere instead of spinning."""
     agent = replace(
         base.agent,
-        model=replace(base.agent.model, strides=(1, 4), image_std=0.7),
+        model=replace(base.agent.model, strides=(1, 4), image_std=1.5, vector_std=0.1),
         behaviour=replace(base.agent.behaviour, horizon=8, discount=0.98),
     )
     return replace(
         base,
-        env=replace(base.env, action_repeat=4, num_envs=16 if accelerator else 8),
+        env=replace(base.env, action_repeat=4, camera_limit=5.0, num_envs=16 if accelerator else 8),
         agent=agent,
         steps=500_000 if accelerator else 16_000,
         prefill=2_000,

@@ -25,7 +25,7 @@ from gymnasium.wrappers import TimeLimit
 
 from envs import minerl
 from envs.navigate.env import NavigateEnv
-from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation
+from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector
 
 Backend = Literal["auto", "builtin", "minerl"]
 FORMS = ("minerl_navigate", "gym:ID", "package.module:Class")
@@ -105,7 +105,7 @@ def make_agent_env(config: EnvConfig) -> gymnasium.Env[Any, Any]:
     if config.time_limit is not None and config.name != NAVIGATE:
         env = TimeLimit(env, _positive(config.time_limit, "time_limit", "ticks"))
     if config.name == NAVIGATE:
-        env = CameraLimit(env, config.camera_limit)
+        env = CompassVector(CameraLimit(env, config.camera_limit))
     if config.action_repeat != 1:
         env = ActionRepeat(env, config.action_repeat)
     return CanonicalObservation(env, config.image_size)

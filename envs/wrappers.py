@@ -1,6 +1,7 @@
 """Gymnasium wrappers between an environment and the agent.
 
-Order, innermost first: `CameraLimit`, `ActionRepeat`, `CanonicalObservation` (see `registry.py`).
+Order, innermost first: `CameraLimit`, `CompassVector`, `ActionRepeat`, `CanonicalObservation` (see
+`registry.py`).
 """
 
 from __future__ import annotations
@@ -46,6 +47,27 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
     def action(self, action: Any) -> Any:
         """The same action."""
         return action
+
+
+class CompassVector(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Navigate's needle as a unit vector: `compass.angle` in degrees becomes `compass.needle`.
+
+    The needle is [cos, sin], so that -180 and 180 degrees, which are one direction, look alike.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        """See the class; the environment's observations are Navigate's."""
+        super().__init__(env)
+        inner = env.observation_space
+        assert isinstance(inner, spaces.Dict)
+        needle = spaces.Dict({"needle": spaces.Box(-1, 1, (2,), np.float32)})
+        self.observation_space = spaces.Dict({**inner.spaces, "compass": needle})
+
+    def observation(self, observation: Any) -> Any:
+        """The same observation with the needle in place of the angle."""
+        angle = np.deg2rad(float(observation["compass"]["angle"]))
+        needle = np.array((np.cos(angle), np.sin(angle)), np.float32)
+        return {**observation, "compass": {"needle": needle}}
 
 
 class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):

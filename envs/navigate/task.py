@@ -80,23 +80,24 @@ class Task:
 
     def true_angle(self, body: np.ndarray) -> float:
         """Degrees to turn right in order to face the compass target, in [-180, 180)."""
-        east, south = wrap(self.target[0] - body[P.X]), wrap(self.target[2] - body[P.Z])
-        return wrap_degrees(math.degrees(math.atan2(-east, south)) - body[P.YAW])
+        east, _, south = _difference(self.target, body)
+        return wrap_degrees(math.degrees(math.atan2(-east, south)) - float(body[P.YAW]))
 
     def target_distance(self, body: np.ndarray) -> float:
         """3-D distance (blocks) from the feet to the compass target."""
-        return float(np.linalg.norm(_difference(self.target, body)))
+        return math.hypot(*_difference(self.target, body))
 
     def goal_distance(self, body: np.ndarray) -> float:
         """Horizontal distance (blocks) from the feet to the goal's centre."""
-        return float(np.linalg.norm(_difference(self.goal, body)[[0, 2]]))
+        east, _, south = _difference(self.goal, body)
+        return math.hypot(east, south)
 
     def touching(self, body: np.ndarray) -> bool:
         """Whether the body's box meets the goal block."""
         east, up, south = _difference(self.goal, body)
         reach = 0.5 + P.WIDTH / 2 + _TOUCH
         beside = abs(east) <= reach and abs(south) <= reach
-        return bool(beside and -1 - _TOUCH <= up <= P.TALL + _TOUCH)
+        return beside and -1 - _TOUCH <= up <= P.TALL + _TOUCH
 
 
 def place_player(world: World, rng: np.random.Generator) -> np.ndarray:
@@ -121,8 +122,8 @@ def wrap_degrees(angle: float) -> float:
     return (angle + 180.0) % 360.0 - 180.0
 
 
-def _difference(place: np.ndarray, body: np.ndarray) -> np.ndarray:
+def _difference(place: np.ndarray, body: np.ndarray) -> tuple[float, float, float]:
     """Shortest vector (x, y, z) in blocks from the body's feet to a place on the torus."""
-    delta = place - body[[P.X, P.Y, P.Z]]
-    delta[[0, 2]] = wrap(delta[[0, 2]])
-    return delta
+    x, y, z = place.tolist()
+    own_x, own_y, own_z = body[: P.Z + 1].tolist()
+    return wrap(x - own_x), y - own_y, wrap(z - own_z)

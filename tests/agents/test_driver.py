@@ -13,7 +13,7 @@ from agents.statistics import summary
 
 
 class Counter(gymnasium.Env):
-    """Observation [episode, time]; reward 10·episode + time; `length` steps to a terminal or limit."""
+    """Observation [episode, time]; reward 10·episode + time; `length` steps to the end."""
 
     observation_space = spaces.Dict({"x": spaces.Box(-np.inf, np.inf, (2,), np.float32)})
     action_space = spaces.Box(-2, 2, (1,), np.float32)

@@ -94,7 +94,7 @@ def test_vector_observations_are_canonical_and_actions_their_own():
     obs, _ = envs.reset()
     assert {name: (x.shape, x.dtype.name) for name, x in obs.items()} == {
         "pov": ((2, 64, 64, 3), "uint8"),
-        "compass.angle": ((2, 1), "float32"),
+        "compass.needle": ((2, 2), "float32"),
         "inventory.dirt": ((2, 1), "float32"),
     }
     assert envs.single_action_space["camera"] == spaces.Box(-15, 15, (2,), np.float32)

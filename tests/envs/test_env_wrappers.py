@@ -6,7 +6,7 @@ import pytest
 from gymnasium import spaces
 
 from envs.navigate import NavigateEnv
-from envs.wrappers import ActionRepeat, CameraLimit
+from envs.wrappers import ActionRepeat, CameraLimit, CompassVector
 
 
 class Counter(gymnasium.Env):
@@ -61,3 +61,17 @@ def test_a_camera_limit_outside_the_environments_is_rejected(degrees):
 def test_a_camera_limit_needs_a_camera():
     with pytest.raises(ValueError, match="Box named 'camera'"):
         CameraLimit(Counter(5, True), 15.0)
+
+
+def test_the_needle_is_a_unit_vector_that_does_not_jump_at_180_degrees():
+    env = CompassVector(NavigateEnv())
+    raw, _ = NavigateEnv().reset(seed=3)
+    obs, _ = env.reset(seed=3)
+    assert env.observation_space.contains(obs)
+    angle = np.deg2rad(raw["compass"]["angle"])
+    assert np.allclose(obs["compass"]["needle"], [np.cos(angle), np.sin(angle)], atol=1e-6)
+    left, right = (
+        env.observation({**raw, "compass": {"angle": np.float32(a)}}) for a in (-179.9, 179.9)
+    )
+    gap = left["compass"]["needle"] - right["compass"]["needle"]
+    assert np.abs(gap).max() < 0.01
