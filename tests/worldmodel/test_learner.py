@@ -1,0 +1,112 @@
+"""The update: splits and joins losslessly, clips, warms up, counts, and descends."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from worldmodel import (
+    ClockworkVAE,
+    ObjectiveConfig,
+    OptimizerConfig,
+    Records,
+    make_optimizer,
+    make_update,
+    model_loss,
+)
+from worldmodel.learner import Params, initial_state, join, split
+from worldmodel.networks import symlog
+
+PLAIN = OptimizerConfig(lr=0.5, eps=1e-8, clip=1e9, warmup=0)
+
+
+def quadratic(params: Params, aux: Any, batch: Any, key: jax.Array) -> Any:
+    """Descends to ``batch``; aux counts the calls."""
+    return jnp.sum((params["x"] - batch) ** 2), (aux + 1, {"distance": params["x"][0]})
+
+
+def test_split_and_join_are_inverse(cases: Any) -> None:
+    model = cases.model()
+    graph, params = split(model)
+    again = split(join(graph, params))[1]
+    jax.tree.map(np.testing.assert_array_equal, params, again)
+    features = jnp.ones((2, model.features))
+    decoded = [m.decode(features)["vector"] for m in (model, join(graph, params))]
+    np.testing.assert_array_equal(*decoded)
+
+
+def test_first_step_of_adam_by_hand() -> None:
+    """Adam's first step is lr in the direction of the gradient's sign, whatever its size."""
+    optimizer = make_optimizer(PLAIN)
+    state = initial_state({"x": jnp.array([3.0, -1.0])}, jnp.zeros(()), optimizer)
+    state, metrics = make_update(quadratic, optimizer)(state, jnp.zeros(2), jax.random.key(0))
+    np.testing.assert_allclose(state.params["x"], [2.5, -0.5], rtol=1e-5)
+    assert state.step == 1 and state.aux == 1
+    assert metrics["distance"] == 3
+    assert metrics["grad_norm"] == pytest.approx(np.sqrt(36 + 4))
+
+
+def test_clip_is_of_the_global_norm() -> None:
+    """Not element by element: directions stay."""
+    optimizer = make_optimizer(OptimizerConfig(lr=1.0, eps=1e8, clip=1.0, warmup=0))
+    params = {"x": jnp.zeros(2)}  # with a large eps, Adam's first step is lr·gradient/eps
+    grads = {"x": jnp.array([30.0, 40.0])}
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["x"] * 1e8, [-0.6, -0.8], rtol=1e-4)
+
+
+def test_warmup_rises_linearly_from_zero() -> None:
+    optimizer = make_optimizer(OptimizerConfig(lr=1.0, eps=1e-8, clip=1e9, warmup=4))
+    params = {"x": jnp.zeros(1)}
+    state, sizes = optimizer.init(params), []
+    for _ in range(6):
+        updates, state = optimizer.update({"x": jnp.ones(1)}, state, params)
+        sizes.append(float(-updates["x"][0]))
+    np.testing.assert_allclose(sizes, [0, 0.25, 0.5, 0.75, 1, 1], atol=1e-4)
+
+
+def waves(cases: Any, model: ClockworkVAE) -> Records:
+    """Four rows of one sine at other phases; its period is 12 steps."""
+    records = cases.records(model, 4, 24, 0)
+    time = np.arange(records.mask.shape[1])[None] + 3 * np.arange(4)[:, None]
+    wave = jnp.asarray(np.sin(2 * np.pi * time / 12), jnp.float32)
+    return records._replace(obs={"vector": jnp.stack([wave, 2 * wave, -wave], axis=-1)})
+
+
+def test_the_model_learns_to_see_and_to_foresee(cases: Any) -> None:
+    """Open loop over a whole period it is far nearer than a constant could be."""
+    config = cases.config(strides=(1, 4), deter=24, hidden=32, stoch=4)
+    model = ClockworkVAE(config, {"vector": (3,)}, 2, nnx.Rngs(0))
+    graph, params = split(model)
+    records = waves(cases, model)
+
+    def loss(params: Params, aux: Any, records: Records, key: jax.Array) -> Any:
+        model = join(graph, params)
+        beliefs = model.observe(records, model.draw_noise(key, 4, 24))
+        value, metrics = model_loss(model, records, beliefs, ObjectiveConfig())
+        return value, (aux, metrics)
+
+    optimizer = make_optimizer(OptimizerConfig(lr=1e-2, warmup=10))
+    state, update = initial_state(params, jnp.zeros(()), optimizer), make_update(loss, optimizer)
+    for step in range(200):
+        state, metrics = update(state, records, jax.random.key(step))
+    assert all(np.isfinite(x) for x in metrics.values())
+    error, spread = open_loop_error(join(graph, state.params), records)
+    assert error < 0.02 * spread
+
+
+def open_loop_error(model: ClockworkVAE, records: Records) -> tuple[float, float]:
+    """Mean squared error of 12 imagined steps after a context of 12, and the data's variance."""
+    noise = jax.tree.map(jnp.zeros_like, model.draw_noise(jax.random.key(0), 4, 24))
+    beliefs = jax.jit(model.observe)(records, noise)
+    future = jax.tree.map(lambda x: x[:, 9:21], records.after(model.lead))
+    still = jax.tree.map(jnp.zeros_like, model.imagination_noise(jax.random.key(0), 4, 12))
+    states = jax.jit(model.imagine)(
+        model.states_at(beliefs, 8), future.action, future.action_mask, still
+    )
+    target = symlog(future.obs["vector"])
+    error = jnp.mean((model.decode(states[0].features)["vector"] - target) ** 2)
+    return float(error), float(jnp.var(target))
