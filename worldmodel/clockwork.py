@@ -159,10 +159,12 @@ class ClockworkVAE(nnx.Module):
         beliefs: tuple[Belief, ...] = ()
         inputs = self.tick_inputs(records)
         for index in reversed(range(len(self.levels))):
+            level, (embed, action, restart) = self.levels[index], inputs[index]
             context = self._context(index, beliefs[0].state, length) if beliefs else None
-            action = inputs[index].action if self.action_width else None
-            drive = self.levels[index].drive(context, action)
-            beliefs = (self._filter(index, drive, inputs[index], noise[index]), *beliefs)
+            drive = level.drive(context, action if self.action_width else None)
+            chains = self.stride if self.phased(index) else 1
+            belief = level.observe_chains(chains, drive, embed, restart, noise[index])
+            beliefs = (belief, *beliefs)
         return beliefs
 
     def _check_length(self, length: int) -> None:
@@ -187,19 +189,6 @@ class ClockworkVAE(nnx.Module):
             )
             for index, frame in enumerate(self.frame_embeddings(records.obs))
         ]
-
-    def _filter(self, index: int, drive: Array, inputs: clock.TickInputs, noise: Array) -> Belief:
-        """One level's scan over its ticks; the K chains of a phased level are rows of one batch."""
-        level, chains = self.levels[index], self.stride if self.phased(index) else 1
-        drive = jnp.broadcast_to(drive, (*inputs.embed.shape[:2], level.config.hidden))
-        rows = jax.tree.map(
-            lambda x: merge(jax.vmap(lambda y: clock.to_phases(y, chains))(x)),
-            (drive, inputs.embed, inputs.restart, noise),
-        )
-        belief = level.observe(level.initial(rows[0].shape[:1]), *rows)
-        return jax.tree.map(
-            lambda x: jax.vmap(clock.from_phases)(x.reshape(-1, chains, *x.shape[1:])), belief
-        )
 
     def _context(self, index: int, above: State, length: int) -> Array:
         """Features of the level above at its latest tick, for every tick of level ``index``."""
@@ -316,8 +305,3 @@ class ClockworkVAE(nnx.Module):
                 f"{features.shape[-1]}; give the features of level 1"
             )
         return self.decoder(features)
-
-
-def merge(x: Array) -> Array:
-    """[B, K, ...] to [B·K, ...]."""
-    return x.reshape(-1, *x.shape[2:])

@@ -17,6 +17,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from worldmodel import clock
 from worldmodel.distributions import Latent, Stats
 from worldmodel.networks import Dense
 
@@ -134,7 +135,7 @@ class Level(nnx.Module):
     def observe(
         self,
         carry: State,
-        drive: Float[Array, "N T W"] | Float[Array, ""],
+        drive: Float[Array, "N T W"],
         embed: Float[Array, "N T E"],
         restart: Bool[Array, "N T"],
         noise: Array,
@@ -150,7 +151,6 @@ class Level(nnx.Module):
         Returns:
           Beliefs, [N, T, ·].
         """
-        drive = jnp.broadcast_to(drive, (*embed.shape[:2], self.config.hidden))
         inputs = jax.tree.map(time_first, (drive, self.post_embed(embed), restart, noise))
 
         def tick(
@@ -166,6 +166,29 @@ class Level(nnx.Module):
         _, outputs = jax.lax.scan(tick, carry, inputs)
         state, post = jax.tree.map(time_first, outputs)
         return Belief(state, self.prior(state.h), post)
+
+    def observe_chains(
+        self, chains: int, drive: Array, embed: Array, restart: Array, noise: Array
+    ) -> Belief:
+        """Filters from zeros; the K interleaved chains of a sequence are rows of one batch.
+
+        Args:
+          chains: K where the ticks are of all phases, 1 for a plain sequence.
+          drive, embed, restart, noise: as ``observe``, [B, T, ...], T a multiple of ``chains``.
+        Returns:
+          Beliefs in the order of the ticks given, [B, T, ·].
+        """
+
+        def to_rows(x: Array) -> Array:
+            phases = jax.vmap(lambda y: clock.to_phases(y, chains))(x)
+            return phases.reshape(-1, *phases.shape[2:])
+
+        def from_rows(x: Array) -> Array:
+            return jax.vmap(clock.from_phases)(x.reshape(-1, chains, *x.shape[1:]))
+
+        drive = jnp.broadcast_to(drive, (*embed.shape[:2], self.config.hidden))
+        rows = jax.tree.map(to_rows, (drive, embed, restart, noise))
+        return jax.tree.map(from_rows, self.observe(self.initial(rows[0].shape[:1]), *rows))
 
     def imagine(self, carry: State, drive: Float[Array, "N T W"], noise: Array) -> State:
         """Rolls the prior over all ticks of ``drive``: states [N, T, ·]."""
