@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from agents.actions import ActionCodec, ActionDistribution, ActionSample, ChunkCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.heads import Bernoulli, TwoHot, two_hot_mean
+from agents.newest import Newest
 from worldmodel import clock
 from worldmodel.clockwork import ClockworkConfig, ClockworkVAE, ObsShapes
 from worldmodel.filter import check_replan
@@ -33,6 +34,8 @@ class AgentConfig:
     """Actor and critic."""
     actions: ActionDistribution = field(default_factory=ActionDistribution)
     """Distributions of primitive actions."""
+    newest: float = 1.0
+    """Weight of the auxiliary decoder of the newest observation from the top state; 0: none."""
     replan: int = 1
     """r: environment steps between plans, in collection and evaluation; divides K. DESIGN §4."""
 
@@ -57,6 +60,8 @@ class Agent(nnx.Module):
         self.reward = TwoHot(features, b.hidden, dtype=m.dtype, **kind)
         self.cont = Bernoulli(features, b.hidden, dtype=m.dtype, **kind)
         self.critic = TwoHot(features, b.hidden, dtype=m.dtype, **kind)
+        if config.newest > 0:
+            self.newest = Newest(features, b.hidden, obs_shapes, dtype=m.dtype, **kind)
         dtype = jnp.dtype(m.dtype)
         self.actor = MLP(features, b.hidden, self.codec.outputs, zero=True, dtype=dtype, **kind)
 

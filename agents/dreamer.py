@@ -25,6 +25,7 @@ from agents.actor_critic import (
 from agents.agent import Agent, AgentConfig
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
+from agents.newest import newest_nll
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import window_targets
 from worldmodel import clock
@@ -111,7 +112,8 @@ def fill_absorbing(records: Records, key: PRNGKeyArray) -> Records:
 
 
 def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tuple[Array, Metrics]:
-    """Window reward and continuation heads on the top's beliefs, where the window is known."""
+    """Window reward and continuation heads on the top's beliefs, where the window is known; and the
+    auxiliary decoder of the newest observation at every real tick."""
     model, config = agent.model, agent.config
     targets = jax.vmap(
         lambda r, t, f, m: window_targets(r, t, f, m, model.stride, config.behaviour.discount)
@@ -123,13 +125,31 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
     reward = masked_mean(two_hot_loss(logits, targets.reward), targets.valid)
     cont = masked_mean(bernoulli_loss(agent.cont(features), targets.cont), targets.valid)
     error = jnp.abs(two_hot_mean(logits) - targets.reward)
+    foreseen = jax.lax.stop_gradient(foresee_reward(agent, beliefs[-1])) - targets.reward
     metrics = {
         "loss/reward": reward,
         "loss/cont": cont,
         "window_reward/realised": masked_mean(targets.reward, targets.valid),
         "window_reward/error": masked_mean(error, targets.valid),
+        "window_reward/foreseen_error": masked_mean(jnp.abs(foreseen), targets.valid),
+        "window_reward/foreseen_bias": masked_mean(foreseen, targets.valid),
     }
-    return reward + cont, metrics
+    total = reward + cont
+    if config.newest > 0:
+        cutout = jax.tree.map(lambda x: x[:, model.lead :: cut], (records.obs, records.mask))
+        nll = newest_nll(
+            agent.newest(features), cutout[0], config.model.image_std, config.model.vector_std
+        )
+        metrics["nll/newest"] = masked_mean(nll, cutout[1])
+        total = total + config.newest * metrics["nll/newest"]
+    return total, metrics
+
+
+def foresee_reward(agent: Agent, belief: Belief) -> Float[Array, "B n"]:
+    """Window rewards as imagination would predict them one tick ahead, under the actions taken:
+    from the prior's mode in place of the posterior's sample."""
+    state = State(belief.state.h, agent.model.latent.mode(belief.prior))
+    return agent.predict_reward(state.features)
 
 
 class Starts(NamedTuple):

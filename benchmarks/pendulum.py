@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SETTINGS = {
     "strides 1 4, r = 1": ["--strides", "1", "4", "--replan", "1"],
-    "strides 1": ["--strides", "1", "--replan", "1"],
+    "strides 1": ["--strides", "1", "--replan", "1", "--horizon", "15"],
     "strides 1 4, r = K = 4": ["--strides", "1", "4", "--replan", "4"],
 }
 EPISODES = 16
@@ -62,28 +62,31 @@ def cost(run: Path) -> float:
     return 1 / float(np.median(speeds))
 
 
-def report(runs: dict[str, dict[int, Path]], steps: int) -> None:
-    """Table and figure."""
-    lines = ["| setting | " + " | ".join(f"seed {s}" for s in next(iter(runs.values()))), "|---"]
-    lines = [
-        lines[0] + " | mean | s per update |",
-        "|---" * (len(next(iter(runs.values()))) + 3) + "|",
-    ]
+def row(name: str, runs: dict[int, Path], seeds: list[int]) -> str:
+    """One line of the table; runs not done yet are dashes."""
+    last = {s: json.loads((r / "evaluation.json").read_text())["return"] for s, r in runs.items()}
+    cells = [f"{last[seed]:.0f}" if seed in last else "–" for seed in seeds]
+    seconds = cost(next(iter(runs.values())))
+    return f"| {name} | {' | '.join(cells)} | {np.mean(list(last.values())):.0f} | {seconds:.2f} |"
+
+
+def report(runs: dict[str, dict[int, Path]], steps: int, seeds: list[int]) -> None:
+    """Table and figure of the runs that are done."""
+    lines = [f"| setting | {' | '.join(f'seed {s}' for s in seeds)} | mean | s per update |"]
+    lines.append("|---" * (len(seeds) + 3) + "|")
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    for colour, (name, seeds) in zip(("C0", "C1", "C2"), runs.items(), strict=True):
-        last = [json.loads((r / "evaluation.json").read_text())["return"] for r in seeds.values()]
-        cells = [f"{x:.0f}" for x in [*last, float(np.mean(last))]]
-        lines.append(
-            f"| {name} | " + " | ".join(cells) + f" | {cost(next(iter(seeds.values()))):.2f} |"
-        )
-        for index, run in enumerate(seeds.values()):
+    for colour, (name, done) in zip(("C0", "C1", "C2"), runs.items(), strict=True):
+        if not done:
+            continue
+        lines.append(row(name, done, seeds))
+        for index, run in enumerate(done.values()):
             axes.plot(*curve(run), color=colour, label=name if index == 0 else None)
     axes.axhline(-250, color="grey", lw=0.8, ls="--")
     axes.set(xlabel="environment steps", ylabel=f"greedy return, {EPISODES} episodes")
     axes.legend(fontsize=8)
     figure.savefig(RESULTS / "pendulum.png", dpi=110)
-    text = (
-        f"""# Pendulum-v1 from state
+    plt.close(figure)
+    text = f"""# Pendulum-v1 from state
 
     python benchmarks/pendulum.py --steps {steps}
 
@@ -92,9 +95,7 @@ environment steps and {int((steps - 1000) * 0.21):,} updates of 16 sequences of 
 {choose_device().name}. The optimum is near -150.
 
 """
-        + "\n".join(lines)
-        + "\n\n![curves](pendulum.png)\n"
-    )
+    text += "\n".join(lines) + "\n\n![curves](pendulum.png)\n"
     (RESULTS / "pendulum.md").write_text(text)
     print(text)
 
@@ -111,7 +112,7 @@ def main() -> None:
     for name in SETTINGS:
         for seed in args.seeds:
             runs[name][seed] = train(name, args.steps, seed, output)
-    report(runs, args.steps)
+            report(runs, args.steps, args.seeds)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""Auxiliary decoder at the top: the newest observation, coarsely, from the top state alone.
+
+The paper decodes from level 1 only, so what an agent must know of the present reaches the top level
+only through rewards that depend on it. On Navigate that was not enough: see docs/adr/0005. It
+trains the top's beliefs and is used for nothing else; weight 0 leaves it out.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from worldmodel.networks import MLP, symlog
+from worldmodel.objective import normal_log_prob
+from worldmodel.observations import ObsShapes, pixels
+
+GRID = 16  # an image's target is its means over a grid of GRID by GRID
+
+
+class Newest(nnx.Module):
+    """Means of the coarse observation from the top's [h, z]."""
+
+    def __init__(
+        self, inputs: int, hidden: int, obs_shapes: ObsShapes, *, dtype: str, **kind: Any
+    ) -> None:
+        widths = [GRID * GRID * s[-1] if len(s) == 3 else s[0] for s in obs_shapes.values()]
+        self.mlp = MLP(inputs, hidden, sum(widths), dtype=jnp.dtype(dtype), **kind)
+
+    def __call__(self, features: Float[Array, "*N F"]) -> Float[Array, "*N O"]:
+        """Means in the units of ``coarse``."""
+        return self.mlp(features)
+
+
+def coarse(obs: dict[str, Array]) -> tuple[Float[Array, "B T O"], Float[Array, " O"]]:
+    """Targets, and 1 for each that is of an image: vectors in symlog units, images by blocks.
+
+    Args:
+      obs: [B, T, ...], images of 64×64 pixels.
+    """
+    targets, kinds = [], []
+    for name in sorted(obs):
+        x = obs[name]
+        if x.ndim == 5:
+            blocks = pixels(x).reshape(*x.shape[:2], GRID, x.shape[2] // GRID, GRID, -1, x.shape[4])
+            x = blocks.mean((3, 5)).reshape(*x.shape[:2], -1)
+            kinds.append(jnp.ones(x.shape[-1]))
+        else:
+            x = symlog(x)
+            kinds.append(jnp.zeros(x.shape[-1]))
+        targets.append(x)
+    return jnp.concatenate(targets, axis=-1), jnp.concatenate(kinds)
+
+
+def newest_nll(
+    means: Float[Array, "B T O"], obs: dict[str, Array], image_std: float, vector_std: float
+) -> Float[Array, "B T"]:
+    """-log p(coarse x_t | top state at t), nats, summed over O."""
+    target, image = coarse(obs)
+    std = jnp.where(image > 0, image_std, vector_std).reshape(1, 1, -1)
+    nll = jnp.log(std) - normal_log_prob(target / std, means / std, 1.0)
+    return jnp.sum(nll, axis=-1)
