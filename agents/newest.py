@@ -7,7 +7,6 @@ trains the top's beliefs and is used for nothing else; weight 0 leaves it out.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
