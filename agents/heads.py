@@ -20,18 +20,7 @@ class TwoHot(nnx.Module):
     Starts at 0 everywhere.
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        hidden: int,
-        *,
-        layers: int,
-        act: str,
-        norm: bool,
-        dtype: str,
-        rngs: nnx.Rngs,
-    ) -> None:
-        kind: dict[str, Any] = {"layers": layers, "act": act, "norm": norm, "rngs": rngs}
+    def __init__(self, inputs: int, hidden: int, *, dtype: str, **kind: Any) -> None:
         self.mlp = MLP(inputs, hidden, BINS, zero=True, dtype=jnp.dtype(dtype), **kind)
 
     def __call__(self, features: Float[Array, "*N F"]) -> Float[Array, "*N B"]:
@@ -42,18 +31,7 @@ class TwoHot(nnx.Module):
 class Bernoulli(nnx.Module):
     """Probability as one logit; starts at 1/2 everywhere."""
 
-    def __init__(
-        self,
-        inputs: int,
-        hidden: int,
-        *,
-        layers: int,
-        act: str,
-        norm: bool,
-        dtype: str,
-        rngs: nnx.Rngs,
-    ) -> None:
-        kind: dict[str, Any] = {"layers": layers, "act": act, "norm": norm, "rngs": rngs}
+    def __init__(self, inputs: int, hidden: int, *, dtype: str, **kind: Any) -> None:
         self.mlp = MLP(inputs, hidden, 1, zero=True, dtype=jnp.dtype(dtype), **kind)
 
     def __call__(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
