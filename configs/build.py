@@ -58,9 +58,13 @@ class Built:
     def __init__(self, config: TrainConfig):
         self.config, self.spaces = config, Spaces.of(config)
         self.codec = ActionCodec(self.spaces.action, config.agent.actions)
-        self.agent = Agent(config.agent, self.spaces.shapes, self.codec, nnx.Rngs(config.seed))
+        self.agent: Agent = nnx.eval_shape(self._agent)  # its parameters are shapes only
         self.optimizer = make_optimizer(config.optimizer, apart=("actor", "critic"))
-        self.graph, self.params = split(self.agent)
+        self.graph, _ = split(self.agent)
+        self.params = jax.jit(lambda: split(self._agent())[1])()  # one program, not one per array
+
+    def _agent(self) -> Agent:
+        return Agent(self.config.agent, self.spaces.shapes, self.codec, nnx.Rngs(self.config.seed))
 
     @cached_property
     def update(self) -> Any:

@@ -100,7 +100,7 @@ def one_line(text: str) -> str:
 
 def _without_auto(args: list[str], flags: tuple[str, ...]) -> list[str]:
     result, skip = [], False
-    for here, following in zip(args, [*args[1:], ""], strict=True):
+    for here, following in zip(args, [*args, ""][1:], strict=True):
         if skip:
             skip = False
         elif here in flags and following == "auto":

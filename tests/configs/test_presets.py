@@ -41,6 +41,11 @@ def test_auto_may_be_asked_for_by_name():
     assert config.size == "s" and config.preset == "minerl_navigate"
 
 
+def test_no_flags_at_all_is_the_main_job():
+    config = parse_train([], False, "float32")
+    assert config.env.name == "minerl_navigate" and config.logdir.parent == Path("runs")
+
+
 def test_each_default_lives_once():
     assert resolve("general", "gym:CartPole-v1", "s", False, "float32").steps == TrainConfig().steps
 
