@@ -12,7 +12,8 @@ from configs.schema import TrainConfig
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
     """Each action is held for 4 ticks (0.2 s); the agent's step is that long and turns by 20
-    degrees at most, so that random actions walk somewhere instead of spinning."""
+    degrees at most, so that random actions walk somewhere instead of spinning. Jump is held and
+    digging, placing, sneaking and walking back are left out: with them the agent digs itself in."""
     model = replace(base.agent.model, strides=(1, 4), image_std=1.5, vector_std=0.1, min_std=0.03)
     agent = replace(
         base.agent,
@@ -20,9 +21,16 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
         objective=replace(base.agent.objective, free_nats=8.0),
         behaviour=replace(base.agent.behaviour, horizon=8, discount=0.98),
     )
+    env = replace(
+        base.env,
+        action_repeat=4,
+        camera_limit=5.0,
+        held_keys=("jump=1", "attack=0", "place=0", "sneak=0", "back=0"),
+        num_envs=16 if accelerator else 8,
+    )
     return replace(
         base,
-        env=replace(base.env, action_repeat=4, camera_limit=5.0, num_envs=16 if accelerator else 8),
+        env=env,
         agent=agent,
         optimizer=replace(base.optimizer, lr=2e-3 if not accelerator else base.optimizer.lr),
         steps=500_000 if accelerator else 16_000,

@@ -25,7 +25,7 @@ from gymnasium.wrappers import TimeLimit
 
 from envs import minerl
 from envs.navigate.env import NavigateEnv
-from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector
+from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
 
 Backend = Literal["auto", "builtin", "minerl"]
 FORMS = ("minerl_navigate", "gym:ID", "package.module:Class")
@@ -48,6 +48,9 @@ class EnvConfig:
     """Ticks for which each action is held; their rewards are summed."""
     camera_limit: float = 15.0
     """Navigate only: largest turn in degrees per tick and axis (the environment allows 180)."""
+    held_keys: tuple[str, ...] = ()
+    """Navigate only: keys taken out of the agent's action space, each held at a value, such as
+    `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
     image_size: int = 64
     """Pixels along one edge of every image."""
     time_limit: int | None = None
@@ -105,10 +108,19 @@ def make_agent_env(config: EnvConfig) -> gymnasium.Env[Any, Any]:
     if config.time_limit is not None and config.name != NAVIGATE:
         env = TimeLimit(env, _positive(config.time_limit, "time_limit", "ticks"))
     if config.name == NAVIGATE:
-        env = CompassVector(CameraLimit(env, config.camera_limit))
+        env = HeldKeys(CameraLimit(env, config.camera_limit), _held(config.held_keys))
+        env = CompassVector(env)
     if config.action_repeat != 1:
         env = ActionRepeat(env, config.action_repeat)
     return CanonicalObservation(env, config.image_size)
+
+
+def _held(keys: tuple[str, ...]) -> dict[str, int]:
+    """KEY=VALUE pairs as a dict."""
+    pairs = [key.partition("=") for key in keys]
+    if not all(equals and value.isdigit() for _, equals, value in pairs):
+        raise ValueError(f"expected held_keys like jump=1 attack=0, received {' '.join(keys)}")
+    return {key: int(value) for key, _, value in pairs}
 
 
 def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:

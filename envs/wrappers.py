@@ -1,11 +1,12 @@
 """Gymnasium wrappers between an environment and the agent.
 
-Order, innermost first: `CameraLimit`, `CompassVector`, `ActionRepeat`, `CanonicalObservation` (see
-`registry.py`).
+Order, innermost first: `CameraLimit`, `HeldKeys`, `CompassVector`, `ActionRepeat`,
+`CanonicalObservation` (see `registry.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -47,6 +48,35 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
     def action(self, action: Any) -> Any:
         """The same action."""
         return action
+
+
+class HeldKeys(gymnasium.ActionWrapper[Any, Any, Any]):
+    """Take keys out of a Dict action space: each is held at one value instead."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], keys: Mapping[str, int]) -> None:
+        """See the class.
+
+        Args:
+          env: an environment whose action space is a Dict.
+          keys: key -> the value at which it is held.
+        Raises:
+          ValueError: for a key that the space does not have, or a value that the key cannot take.
+        """
+        super().__init__(env)
+        inner = env.action_space
+        known = dict(inner.spaces) if isinstance(inner, spaces.Dict) else {}
+        for key, value in keys.items():
+            if key not in known or not known[key].contains(np.int64(value)):
+                raise ValueError(
+                    f"expected keys to hold among {sorted(known)} at values they take, received "
+                    f"{key}={value}; see --env.held-keys"
+                )
+        self.held = {key: np.int64(value) for key, value in keys.items()}
+        self.action_space = spaces.Dict({k: v for k, v in known.items() if k not in keys})
+
+    def action(self, action: Any) -> Any:
+        """The action with the held keys added."""
+        return {**action, **self.held}
 
 
 class CompassVector(gymnasium.ObservationWrapper[Any, Any, Any]):

@@ -183,3 +183,11 @@ def test_a_vector_needs_an_environment():
 
 def test_the_default_is_navigate():
     assert EnvConfig().name == NAVIGATE and gymnasium.__version__.startswith("1.")
+
+
+def test_held_keys_are_given_as_pairs():
+    env = make_vector(EnvConfig(held_keys=("jump=1", "attack=0")), 1, 0)
+    assert not {"jump", "attack"} & set(env.single_action_space.spaces)
+    env.close()
+    with pytest.raises(ValueError, match="expected held_keys like jump=1"):
+        make_vector(EnvConfig(held_keys=("jump",)), 1, 0)

@@ -6,7 +6,7 @@ import pytest
 from gymnasium import spaces
 
 from envs.navigate import NavigateEnv
-from envs.wrappers import ActionRepeat, CameraLimit, CompassVector
+from envs.wrappers import ActionRepeat, CameraLimit, CompassVector, HeldKeys
 
 
 class Counter(gymnasium.Env):
@@ -75,3 +75,17 @@ def test_the_needle_is_a_unit_vector_that_does_not_jump_at_180_degrees():
     )
     gap = left["compass"]["needle"] - right["compass"]["needle"]
     assert np.abs(gap).max() < 0.01
+
+
+def test_held_keys_leave_the_space_and_are_added_to_every_action():
+    env = HeldKeys(NavigateEnv(), {"jump": 1, "attack": 0})
+    assert not {"jump", "attack"} & set(env.action_space.spaces)
+    full = env.action(env.action_space.sample())
+    assert full["jump"] == 1 and full["attack"] == 0
+    assert NavigateEnv().action_space.contains(full)
+
+
+@pytest.mark.parametrize("keys", [{"fly": 1}, {"jump": 2}])
+def test_keys_that_cannot_be_held_are_refused(keys):
+    with pytest.raises(ValueError, match="expected keys to hold among"):
+        HeldKeys(NavigateEnv(), keys)
