@@ -205,7 +205,7 @@ def test_dynamics_gradient_against_differences(make_agent: Callable[..., Agent])
         leaves, tree = jax.tree.flatten(params["actor"])
         keys = jax.random.split(jax.random.key(seed), len(leaves))
         way = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
-        step = 3e-3
+        step = 3e-4  # small: clipped actions and two-hot bins curve the loss
         ahead = jax.tree.unflatten(tree, [x + step * w for x, w in zip(leaves, way, strict=True)])
         behind = jax.tree.unflatten(tree, [x - step * w for x, w in zip(leaves, way, strict=True)])
         expected = (loss(ahead, weight)[0] - loss(behind, weight)[0]) / (2 * step)
