@@ -25,7 +25,7 @@ class ActionSample(NamedTuple):
 
     flat: Array  # [..., A] as environment and model receive it, continuous parts in [-1, 1]
     log_prob: Array  # [...] of the parts that the score function trains, nats; 0 where none
-    entropy: Array  # [...] nats, summed over primitives
+    entropy: Array  # [..., F] nats of each factor, summed over its primitives
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class ActionCodec:
         self.factors = tuple(factors(space))
         self.width = sum(f.size for f in self.factors)
         self.outputs = sum(f.outputs for f in self.factors)
-        self.primitives = sum(f.primitives for f in self.factors)
+        self.sizes = tuple(f.primitives for f in self.factors)  # primitives of each factor, [F]
+        self.primitives = sum(self.sizes)
 
     def encode(self, action: Any) -> np.ndarray:
         """One action of the space as a flat float32 vector, [A]."""
@@ -101,15 +102,15 @@ class ActionCodec:
             `dynamics`: continuous parts are reparameterised, log_prob covers the discrete ones;
             `straight_through`: discrete parts pass the gradient of their probabilities as well.
         """
-        flat, log_prob, entropy = [], jnp.zeros(outputs.shape[:-1]), jnp.zeros(outputs.shape[:-1])
+        flat, log_prob, entropy = [], jnp.zeros(outputs.shape[:-1]), []
         noises = self.parts(self._noise(outputs.shape[:-1], key), outputs=False)
         for (factor, x), (_, noise) in zip(self.parts(outputs, outputs=True), noises, strict=True):
             value, logp, ent = (self._choice if factor.discrete else self._normal)(x, noise)
             if gradient == "reinforce" or (gradient == "dynamics" and factor.discrete):
                 value, log_prob = jax.lax.stop_gradient(value), log_prob + logp
             flat.append(value)
-            entropy = entropy + ent
-        return ActionSample(jnp.concatenate(flat, axis=-1), log_prob, entropy)
+            entropy.append(ent)
+        return ActionSample(jnp.concatenate(flat, -1), log_prob, jnp.stack(entropy, -1))
 
     def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N A"]:
         """The likeliest action: means and largest classes."""
@@ -121,21 +122,21 @@ class ActionCodec:
                 flat.append(self._moments(x)[0])
         return jnp.concatenate(flat, axis=-1)
 
-    def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N"]:
-        """How undecided a primitive is on average: 0 least deviation / one class, 1 most / uniform.
+    def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N F"]:
+        """How undecided each factor is: 0 least deviation / one class, 1 largest / uniform.
 
-        A choice counts by its entropy over that of the uniform, a continuous dimension by
-        log(std/min_std) / log(max_std/min_std).
+        A choice counts by its entropy over that of the uniform, a continuous factor by the mean
+        over its dimensions of log(std/min_std) / log(max_std/min_std).
         """
-        s, total = self.settings, jnp.zeros(outputs.shape[:-1])
+        s, spread = self.settings, []
         for factor, x in self.parts(outputs, outputs=True):
             if factor.discrete:
                 logp = self._log_probs(x)
-                total = total - jnp.sum(jnp.exp(logp) * logp, -1) / np.log(max(factor.size, 2))
+                spread.append(-jnp.sum(jnp.exp(logp) * logp, -1) / np.log(max(factor.size, 2)))
             else:
                 ratio = jnp.log(self._moments(x)[1] / s.min_std) / np.log(s.max_std / s.min_std)
-                total = total + jnp.sum(ratio, -1)
-        return total / self.primitives
+                spread.append(jnp.mean(ratio, -1))
+        return jnp.stack(spread, -1)
 
     def _moments(self, x: Array) -> tuple[Array, Array]:
         mean, raw = jnp.split(x, 2, axis=-1)
@@ -189,6 +190,7 @@ class ChunkCodec:
     def __init__(self, codec: ActionCodec, stride: int) -> None:
         self.codec, self.stride = codec, stride
         self.width, self.outputs = stride * codec.width, stride * codec.outputs
+        self.sizes = stride * codec.sizes  # primitives of each factor of each slot, [K·F]
 
     def slots(self, x: Array) -> Array:
         """[..., K·P] to [..., K, P]."""
@@ -197,15 +199,15 @@ class ChunkCodec:
     def sample(
         self, outputs: Float[Array, "*N P"], key: PRNGKeyArray, gradient: ActorGradient
     ) -> ActionSample:
-        """As ``ActionCodec.sample``; log_prob and entropy summed over the K slots."""
+        """As ``ActionCodec.sample``; log_prob summed over the K slots, entropy [..., K·F]."""
         sample = self.codec.sample(self.slots(outputs), key, gradient)
-        flat = sample.flat.reshape(*outputs.shape[:-1], self.width)
-        return ActionSample(flat, sample.log_prob.sum(-1), sample.entropy.sum(-1))
+        flat, entropy = (x.reshape(*outputs.shape[:-1], -1) for x in (sample.flat, sample.entropy))
+        return ActionSample(flat, sample.log_prob.sum(-1), entropy)
 
     def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N W"]:
         """The likeliest chunk, [..., K·A]."""
         return self.codec.mode(self.slots(outputs)).reshape(*outputs.shape[:-1], self.width)
 
-    def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N"]:
-        """Mean of ``ActionCodec.spread`` over the slots."""
-        return self.codec.spread(self.slots(outputs)).mean(-1)
+    def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N F"]:
+        """``ActionCodec.spread`` of every slot, [..., K·F]."""
+        return self.codec.spread(self.slots(outputs)).reshape(*outputs.shape[:-1], -1)

@@ -30,8 +30,8 @@ class ActorCriticConfig:
     """Actor gradient: `reinforce`, `dynamics` (continuous parts through the model, discrete ones by
     REINFORCE), or `straight_through` (discrete ones through the model as well)."""
     entropy_target: float = 0.3
-    """How undecided a primitive action is kept on average: 0 smallest deviation / one class,
-    1 largest / uniform."""
+    """How undecided each factor of each slot is kept, averaged over states: 0 smallest deviation /
+    one class, 1 largest / uniform."""
     entropy_rate: float = 0.05
     """Speed at which the entropy bonus follows its target, log-units per update and unit error."""
     layers: int = 2
@@ -54,7 +54,7 @@ class BehaviourState(NamedTuple):
     slow_critic: dict[str, Any]  # parameters of the slow copy
     low: Array  # [] running 5th percentile of returns
     high: Array  # [] running 95th
-    log_entropy_scale: Array  # [] log of the entropy bonus' weight
+    log_entropy_scale: Array  # [K·F] log of the entropy bonus' weight, of every factor of a slot
 
 
 LOG_SCALE_RANGE = (-7.0, 1.0)  # entropy bonus between 9e-4 and 2.7 per nat of a primitive
@@ -82,7 +82,14 @@ def update_range(
 def update_entropy_scale(
     state: BehaviourState, spread: Array, config: ActorCriticConfig
 ) -> BehaviourState:
-    """Raises the bonus while actions are more decided than the target, lowers it otherwise."""
+    """Raises a factor's bonus while it is more decided than the target, lowers it otherwise.
+
+    Each factor of each slot has its own: what does not matter (a late slot, an unused key) stays
+    undecided at no cost, and would otherwise fulfil the target for what does.
+
+    Args:
+      spread: [K·F] mean over states.
+    """
     scale = state.log_entropy_scale + config.entropy_rate * (config.entropy_target - spread)
     return state._replace(log_entropy_scale=jnp.clip(scale, *LOG_SCALE_RANGE))
 
@@ -114,7 +121,7 @@ def actor_loss(
     primitives: int,
     config: ActorCriticConfig,
 ) -> Array:
-    """-E_w[ G/scale  +  log π(u) sg(G - v)/scale  +  η H[π]/primitives ].
+    """-E_w[ G/scale  +  log π(u) sg(G - v)/scale  +  Σ_f η_f H[π_f]/primitives ].
 
     The first term is what flows through the dynamics (nothing under `reinforce`), the second what
     does not: log_prob holds only the factors that the first does not reach. The entropy is per
@@ -127,7 +134,8 @@ def actor_loss(
     stop = jax.lax.stop_gradient
     score = path.log_prob * stop(targets.advantage) / scale
     pathwise = 0.0 if config.gradient == "reinforce" else targets.returns / scale
-    bonus = jnp.exp(state.log_entropy_scale) * path.entropy / primitives
+    eta = jnp.broadcast_to(jnp.exp(state.log_entropy_scale), path.entropy.shape)
+    bonus = jnp.sum(eta * path.entropy, axis=-1) / primitives
     return -weighted_mean(pathwise + score + bonus, targets.weight)
 
 

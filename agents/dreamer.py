@@ -53,10 +53,11 @@ __all__ = [
 ENTROPY_SCALE = 3e-3  # entropy bonus per nat of a primitive before its adaptation
 
 
-def initial_aux(params: Params) -> BehaviourState:
-    """Aux before the first update."""
+def initial_aux(params: Params, agent: Agent) -> BehaviourState:
+    """Aux before the first update. Of the agent only shapes are read."""
     slow = jax.tree.map(jnp.array, params["critic"])
-    scale = jnp.full((), np.log(ENTROPY_SCALE), jnp.float32)  # not weakly typed: one compile
+    parts = len(agent.codec.sizes)
+    scale = jnp.full(parts, np.log(ENTROPY_SCALE), jnp.float32)  # not weakly typed: one compile
     return BehaviourState(slow, low=jnp.zeros(()), high=jnp.zeros(()), log_entropy_scale=scale)
 
 
@@ -192,12 +193,14 @@ def behaviour_loss(
     actor = actor_loss(path, targets, aux, agent.codec.codec.primitives * stride, config)
     features = stop(path.features[:, :-1])
     critic = critic_loss(agent.critic(features), slow(features), targets, config)
-    spread = stop(masked_mean(agent.codec.spread(agent.actor(features[:, 0])), path.alive))
+    spreads = stop(agent.codec.spread(agent.actor(features[:, 0])))
+    spread = jax.vmap(masked_mean, (1, None))(spreads, path.alive)
     metrics = {
         "loss/actor": actor,
         "loss/critic": critic,
-        "actor/spread": spread,
-        "actor/entropy_scale": jnp.exp(aux.log_entropy_scale),
+        "actor/spread": jnp.mean(spread),
+        "actor/spread_first": jnp.mean(spread[: spread.shape[0] // stride]),
+        "actor/entropy_scale": jnp.exp(jnp.mean(aux.log_entropy_scale)),
         "actor/return_scale": return_scale(aux),
         "return/imagined": masked_mean(targets.returns[:, 0], path.alive),
         "value": masked_mean(value[:, 0], path.alive),

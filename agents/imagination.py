@@ -25,7 +25,7 @@ class Trajectory(NamedTuple):
     features: Array  # [N, H+1, F] of s_0 … s_H
     action: Array  # [N, H, K·A] u_0 … u_{H-1}
     log_prob: Array  # [N, H]
-    entropy: Array  # [N, H]
+    entropy: Array  # [N, H, K·F] of every factor of every slot
     reward: Array  # [N, H] R_{j+1}
     cont: Array  # [N, H] C_{j+1}
     alive: Array  # [N] 1 where the start is a state to act in

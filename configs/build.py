@@ -78,7 +78,7 @@ class Built:
 
     def initial(self) -> TrainState:
         """State before the first update."""
-        return initial_state(self.params, initial_aux(self.params), self.optimizer)
+        return initial_state(self.params, initial_aux(self.params, self.agent), self.optimizer)
 
     def fields(self) -> dict[str, Field]:
         """Fields of a replayed record."""

@@ -168,10 +168,11 @@ def test_continuous_numbers_by_hand_and_by_monte_carlo() -> None:
     assert abs(x.mean() - mean) < 4 * std / n**0.5 and abs(x.std() - std) < 0.005
     density = -0.5 * ((x - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi))
     np.testing.assert_allclose(drawn.log_prob, density, atol=1e-3)  # nothing clipped at 5 std
-    np.testing.assert_allclose(drawn.entropy[0], np.log(std * np.sqrt(2 * np.pi * np.e)), 1e-5)
-    np.testing.assert_allclose(-drawn.log_prob.mean(), drawn.entropy[0], atol=0.03)
+    entropy = np.log(std * np.sqrt(2 * np.pi * np.e))
+    np.testing.assert_allclose(drawn.entropy[0], [entropy], rtol=1e-5)
+    np.testing.assert_allclose(-drawn.log_prob.mean(), entropy, atol=0.03)
     np.testing.assert_allclose(mode(c, outputs)[0], [mean], rtol=1e-5)
-    np.testing.assert_allclose(spread(c, outputs)[0], np.log(std / 0.1) / np.log(10.0), rtol=1e-4)
+    np.testing.assert_allclose(spread(c, outputs)[0], [np.log(std / 0.1) / np.log(10)], rtol=1e-4)
 
 
 def test_discrete_numbers_by_hand_and_by_monte_carlo() -> None:
@@ -184,42 +185,42 @@ def test_discrete_numbers_by_hand_and_by_monte_carlo() -> None:
     np.testing.assert_allclose(drawn.flat.mean(0), probs, atol=0.015)
     np.testing.assert_allclose(drawn.log_prob, np.log(probs)[drawn.flat.argmax(-1)], rtol=1e-4)
     entropy = -np.sum(probs * np.log(probs))
-    np.testing.assert_allclose(drawn.entropy[0], entropy, rtol=1e-5)
+    np.testing.assert_allclose(drawn.entropy[0], [entropy], rtol=1e-5)
     np.testing.assert_allclose(-drawn.log_prob.mean(), entropy, atol=0.02)
-    np.testing.assert_allclose(spread(c, outputs)[0], entropy / np.log(3), rtol=1e-5)
+    np.testing.assert_allclose(spread(c, outputs)[0], [entropy / np.log(3)], rtol=1e-5)
     np.testing.assert_array_equal(mode(c, outputs)[0], [0, 1, 0])
 
 
-def test_factors_add_up() -> None:
+def test_factors_are_independent() -> None:
     """log_prob, entropy and spread of a mixed space from those of its parts."""
     c, key = codec("mixed"), jax.random.key(3)
     key_again = jax.random.clone(key)
     outputs = jax.random.normal(jax.random.key(2), (7, c.outputs))
     whole = sample(c, outputs, key, "reinforce")
-    log_prob, entropy, decided = 0.0, 0.0, 0.0
+    log_prob, entropy, decided = 0.0, [], []
     columns = [outputs[:, :4], *jnp.split(outputs[:, 4:], [3, 5, 7, 9, 11], axis=1)]
     flats = [whole.flat[:, :2], *jnp.split(whole.flat[:, 2:], [3, 5, 7, 9, 11], axis=1)]
     for x, flat in zip(columns[1:], flats[1:], strict=True):
         part = ActionCodec(spaces.Discrete(x.shape[1]), SETTINGS)
         probs = 0.99 * jax.nn.softmax(x) + 0.01 / x.shape[1]
         log_prob += jnp.log(jnp.sum(probs * flat, -1))
-        entropy += -jnp.sum(probs * jnp.log(probs), -1)
-        decided += spread(part, x)
+        entropy.append(-jnp.sum(probs * jnp.log(probs), -1))
+        decided.append(spread(part, x)[:, 0])
     std = 0.1 + 0.9 * jax.nn.sigmoid(columns[0][:, 2:])
     box = ActionCodec(spaces.Box(-1, 1, (2,)), SETTINGS)
-    entropy += jnp.sum(jnp.log(std) + 0.5 * np.log(2 * np.pi * np.e), -1)
-    decided += 2 * spread(box, columns[0])
-    np.testing.assert_allclose(whole.entropy, entropy, rtol=1e-4)
-    np.testing.assert_allclose(spread(c, outputs), decided / c.primitives, rtol=1e-4)
+    entropy.insert(0, jnp.sum(jnp.log(std) + 0.5 * np.log(2 * np.pi * np.e), -1))
+    decided.insert(0, spread(box, columns[0])[:, 0])
+    np.testing.assert_allclose(whole.entropy, jnp.stack(entropy, -1), rtol=1e-4)
+    np.testing.assert_allclose(spread(c, outputs), jnp.stack(decided, -1), rtol=1e-4)
     again = sample(c, outputs, key_again, "dynamics")
     np.testing.assert_allclose(again.log_prob, log_prob, rtol=1e-4)
 
 
 def test_spread_ends_at_0_and_1() -> None:
     c = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(4))), SETTINGS)
-    assert spread(c, jnp.array([0.0, 30.0, 0, 0, 0, 0])) == pytest.approx(1.0, abs=1e-5)
+    assert spread(c, jnp.array([0.0, 30.0, 0, 0, 0, 0])) == pytest.approx([1, 1], abs=1e-5)
     sure = ActionCodec(c.space, ActionDistribution(0.1, 1.0, unimix=1e-6))
-    assert spread(sure, jnp.array([0.0, -30.0, 40, 0, 0, 0])) == pytest.approx(0.0, abs=1e-4)
+    assert spread(sure, jnp.array([0.0, -30.0, 40, 0, 0, 0])) == pytest.approx([0, 0], abs=1e-4)
 
 
 CASES = [
@@ -292,9 +293,9 @@ def test_chunk_is_its_primitives() -> None:
     drawn = sample(chunk, outputs, jax.random.key(0), "reinforce")
     assert drawn.flat.shape == (5, chunk.width)
     alone = [sample(c, parts[:, i], jax.random.key(9), "reinforce").entropy for i in range(k)]
-    np.testing.assert_allclose(drawn.entropy, sum(alone), rtol=1e-5)
+    np.testing.assert_allclose(drawn.entropy, jnp.concatenate(alone, -1), rtol=1e-5)
     np.testing.assert_allclose(mode(chunk, outputs), mode(c, parts).reshape(5, -1), rtol=1e-6)
-    np.testing.assert_allclose(spread(chunk, outputs), spread(c, parts).mean(-1), rtol=1e-5)
+    np.testing.assert_allclose(spread(chunk, outputs), spread(c, parts).reshape(5, -1), rtol=1e-5)
 
 
 def test_slots_are_in_the_order_of_the_models_window() -> None:

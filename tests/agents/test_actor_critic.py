@@ -32,7 +32,8 @@ CONFIG = ActorCriticConfig(horizon=3, discount=0.9, lam=0.8)
 
 def state(low: float = 0.0, high: float = 0.0, log_entropy_scale: float = -100.0) -> BehaviourState:
     """Without an entropy bonus unless asked."""
-    return BehaviourState({}, *(jnp.float32(x) for x in (low, high, log_entropy_scale)))
+    ends = jnp.float32(low), jnp.float32(high)
+    return BehaviourState({}, *ends, jnp.full(1, log_entropy_scale))
 
 
 @pytest.mark.parametrize(
@@ -62,10 +63,9 @@ def test_running_percentiles() -> None:
 def test_entropy_bonus_follows_its_target() -> None:
     config = ActorCriticConfig(entropy_target=0.4, entropy_rate=0.1)
     start = state(log_entropy_scale=-5.0)
-    decided = update_entropy_scale(start, jnp.float32(0.1), config)
-    undecided = update_entropy_scale(start, jnp.float32(0.9), config)
-    np.testing.assert_allclose(decided.log_entropy_scale, -5 + 0.1 * 0.3, rtol=1e-6)
-    np.testing.assert_allclose(undecided.log_entropy_scale, -5 - 0.1 * 0.5, rtol=1e-6)
+    start = start._replace(log_entropy_scale=jnp.full(2, -5.0))
+    after = update_entropy_scale(start, jnp.array([0.1, 0.9]), config)  # decided, undecided
+    np.testing.assert_allclose(after.log_entropy_scale, [-5 + 0.03, -5 - 0.05], rtol=1e-6)
 
 
 def test_targets_by_hand() -> None:
@@ -74,7 +74,7 @@ def test_targets_by_hand() -> None:
         features=jnp.zeros((1, 3, 1)),
         action=jnp.zeros((1, 2, 1)),
         log_prob=jnp.zeros((1, 2)),
-        entropy=jnp.zeros((1, 2)),
+        entropy=jnp.zeros((1, 2, 1)),
         reward=jnp.array([[1.0, 2.0]]),
         cont=jnp.array([[1.0, 0.5]]),
         alive=jnp.ones(1),
@@ -157,17 +157,20 @@ def test_entropy_bonus_is_per_primitive(gradient: Any) -> None:
     codec = ChunkCodec(ActionCodec(spaces.Discrete(3), ActionDistribution()), 4)
     config = ActorCriticConfig(gradient=gradient, horizon=1)
 
-    def loss(x: jax.Array, scale: float) -> jax.Array:
+    @jax.jit
+    @jax.value_and_grad
+    def loss(x: jax.Array, scale: jax.Array) -> jax.Array:
         sample = codec.sample(jnp.broadcast_to(x, (5, 12)), jax.random.key(1), gradient)
         path = bandit_path(sample, jnp.zeros(5))
         targets = behaviour_targets(path, jnp.zeros((5, 2)), 4, config)
-        return actor_loss(path, targets, state(log_entropy_scale=scale), 4, config)
+        return actor_loss(path, targets, state()._replace(log_entropy_scale=scale), 4, config)
 
-    uniform = jnp.zeros(12)
-    np.testing.assert_allclose(loss(uniform, 0.0), -np.log(3), rtol=1e-5)
+    np.testing.assert_allclose(loss(jnp.zeros(12), jnp.zeros(4))[0], -np.log(3), rtol=1e-5)
     decided = jnp.tile(jnp.array([2.0, 0, 0]), 4)
-    pull = jax.jit(jax.grad(loss))(decided, 0.0)
-    assert np.all(np.asarray(pull).reshape(4, 3)[:, 0] > 0)  # descending it undecides
+    _, pull = loss(decided, jnp.array([0.0, -100, 0, -100]))  # of slots 0 and 2 alone
+    first = np.asarray(pull).reshape(4, 3)[:, 0]
+    assert np.all(first[[0, 2]] > 0)  # descending it undecides
+    np.testing.assert_array_equal(first[[1, 3]], 0)
 
 
 def start(agent: Agent, n: int) -> State:

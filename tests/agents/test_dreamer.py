@@ -100,7 +100,7 @@ def test_who_moves_whom(
     """Model and heads by their own losses alone, the actor by its own, the critic by its own."""
     agent = make_agent(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(2))), strides)
     graph, params = split(agent)
-    loss, aux = make_loss(graph), initial_aux(params)
+    loss, aux = make_loss(graph), initial_aux(params, agent)
     records = make_records(2, 4 + strides[-1] - 1, 3)
 
     @jax.jit
@@ -123,14 +123,15 @@ def test_who_moves_whom(
 def test_update_learns_and_is_deterministic(
     make_agent: MakeAgent, make_records: MakeRecords
 ) -> None:
-    graph, params = split(make_agent(BOX))
+    agent = make_agent(BOX)
+    graph, params = split(agent)
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=0))
     update = make_update(make_loss(graph), optimizer)
     records = make_records(4, 9, 2)
 
     def run() -> list[dict[str, Any]]:
         copy = jax.tree.map(jnp.array, params)
-        state, seen = initial_state(copy, initial_aux(copy), optimizer), []
+        state, seen = initial_state(copy, initial_aux(copy, agent), optimizer), []
         for key in jax.random.split(jax.random.key(0), 40):
             state, metrics = update(state, records, key)
             seen.append(jax.tree.map(float, metrics))
