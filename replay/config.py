@@ -31,10 +31,11 @@ class ReplayConfig:
 
 
 def standard_fields(obs: Mapping[str, Field], action: int) -> dict[str, Field]:
-    """Fields of an agent's record: `obs/<key>` for each observation, and an action of A floats."""
+    """Fields of a record: `obs/<key>` for each observation, an action of A floats unless A is 0."""
     fields = {f"obs/{key}": field for key, field in obs.items()}
+    if action:
+        fields["action"] = Field((action,), "float32")
     return fields | {
-        "action": Field((action,), "float32"),
         "action_mask": Field((), "float32"),
         "reward": Field((), "float32"),
         "terminal": Field((), "bool"),

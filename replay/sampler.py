@@ -22,7 +22,7 @@ import numpy as np
 from replay.index import Segment
 from replay.store import EpisodeGone, ReplayStore
 
-REQUIRED = ("action", "action_mask", "reward", "terminal", "is_first")
+REQUIRED = ("action_mask", "reward", "terminal", "is_first")
 
 
 class Run(NamedTuple):
@@ -71,8 +71,9 @@ class SequenceSampler:
         """One batch, axes [B, lead + length, ...].
 
         Returns:
-          "obs": the `obs/<key>` fields by key; every other field by name; "mask": float32, 1 on
-          real steps, 0 on padding. The arrays are the caller's own.
+          "obs": the `obs/<key>` fields by key; every other field by name, "action" without a float
+          where the store has none; "mask": float32, 1 on real steps, 0 on padding. The arrays are
+          the caller's own.
         Raises:
           ValueError: if the store has no sealed step.
         """
@@ -151,6 +152,7 @@ class SequenceSampler:
     def _empty(self) -> dict[str, np.ndarray]:
         axes = (self._batch, self._lead + self._length)
         flat = {k: np.empty((*axes, *f.shape), f.dtype) for k, f in self._store.fields.items()}
+        flat.setdefault("action", np.empty((*axes, 0), np.float32))
         flat["mask"] = np.empty(axes, np.float32)
         return flat
 

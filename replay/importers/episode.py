@@ -1,0 +1,73 @@
+"""One video or recorded episode on its way into the store, in the arrival convention (DESIGN §2).
+
+What the importers yield and the generators draw; ``append_video`` writes it. Ground truth that a
+generator knows is stored beside the frames as ``factor/<name>``.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from replay.config import standard_fields
+from replay.store import Field, ReplayStore
+
+FACTOR = "factor/"  # prefix of the ground truth's fields
+
+
+class Video(NamedTuple):
+    """One episode of T steps; what is None is unknown."""
+
+    name: str  # where it came from; unique within its source
+    obs: dict[str, np.ndarray]  # images uint8 [T, 64, 64, C], vectors float32 [T, n]
+    factors: dict[str, np.ndarray] = {}  # ground truth [T, ...], integer or float  # noqa: RUF012
+    action: np.ndarray | None = None  # [T, A] that led to each observation; row 0 is ignored
+    reward: np.ndarray | None = None  # [T] on arrival
+    terminal: bool = False  # whether the last step is one
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(next(iter(self.obs.values())))
+
+
+def video_fields(video: Video) -> dict[str, Field]:
+    """Fields of the store that holds videos like this one; no action field without actions."""
+    obs = {name: Field(x.shape[1:], str(x.dtype)) for name, x in video.obs.items()}
+    width = 0 if video.action is None else video.action.shape[1]
+    factors = {
+        f"{FACTOR}{name}": Field(x.shape[1:], str(x.dtype)) for name, x in video.factors.items()
+    }
+    return standard_fields(obs, width) | factors
+
+
+def append_video(store: ReplayStore, video: Video, stream: int = 0) -> None:
+    """Writes a whole episode into the store.
+
+    Raises:
+      ValueError: if an array is of another length, or the store has other fields.
+    """
+    columns: dict[str, np.ndarray] = {f"obs/{name}": x for name, x in video.obs.items()}
+    columns |= {f"{FACTOR}{name}": x for name, x in video.factors.items()}
+    steps = video.steps
+    known = video.action is not None
+    if video.action is not None:
+        columns["action"] = np.concatenate([0 * video.action[:1], video.action[1:]])
+    reward = np.zeros(steps) if video.reward is None else np.asarray(video.reward)
+    columns["reward"] = np.concatenate([0 * reward[:1], reward[1:]]).astype(np.float32)
+    columns["action_mask"] = np.full(steps, float(known), np.float32)
+    columns["terminal"] = np.arange(steps) == (steps - 1 if video.terminal else -1)
+    columns["is_first"] = np.arange(steps) == 0
+    _check_lengths(video.name, columns, steps)
+    for t in range(steps):
+        record: Mapping[str, np.ndarray] = {name: x[t] for name, x in columns.items()}
+        store.append(stream, record, last=t == steps - 1)
+
+
+def _check_lengths(name: str, columns: Mapping[str, np.ndarray], steps: int) -> None:
+    wrong = {key: len(x) for key, x in columns.items() if len(x) != steps}
+    if wrong or steps == 0:
+        raise ValueError(
+            f"video {name!r}: expected {steps or 'one or more'} steps in every array, received "
+            f"{wrong or 0}; cut them to the same length"
+        )

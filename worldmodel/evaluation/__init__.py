@@ -1,0 +1,1 @@
+"""What a trained world model is measured by: metrics of predicted video, and looks inside."""
