@@ -139,21 +139,34 @@ class ClockworkVAE(nnx.Module):
         unknown = jnp.broadcast_to(self.unknown_action[...], action.shape)
         return jnp.where(action_mask[..., None] > 0, action, unknown)
 
-    def observe(self, records: Records, noise: tuple[Array, ...]) -> tuple[Belief, ...]:
+    def observe(
+        self,
+        records: Records,
+        noise: tuple[Array, ...],
+        blind: tuple[int, ...] = (),
+        carry: tuple[State, ...] | None = None,
+    ) -> tuple[Belief, ...]:
         """Filters recorded sequences with every level, top first.
 
         Args:
           records: [B, lead+T, ...]; episodes start at multiples of K after the lead-in.
           noise: from ``draw_noise(key, B, T)``.
+          blind: levels (from 0) that see no observation: their posterior is their prior, whose KL
+            is 0 (CW-VAE §3.6; the look inside is ``evaluation/levels.py``).
+          carry: states per level [B, ·] at the last ticks of the same video's earlier records, from
+            which the first ticks go on unless ``is_first``; None: from zeros. Looking ahead only.
         Returns:
           Beliefs per level, level 1 first, [B, ticks, ·]; tick n of level l at time n·K_l, but with
           ``all_phases`` the top's tick n at time n (its chains interleaved).
         Raises:
-          ValueError: when T is no multiple of K and the window is causal, when actions or
-            observations do not fit, or (on concrete arrays) when an episode starts off the clock.
+          ValueError: when T is no multiple of K and the window is causal, or a carry is given and
+            T is none or the window is causal; when actions or observations do not fit, or (on
+            concrete arrays) when an episode starts off the clock.
         """
         length = records.mask.shape[1] - self.lead
         self._check_length(length)
+        if carry is not None:
+            self._check_carry(length)
         if not isinstance(records.is_first, jax.core.Tracer):
             clock.check_alignment(np.asarray(records.is_first), self.stride, self.lead)
         beliefs: tuple[Belief, ...] = ()
@@ -163,7 +176,13 @@ class ClockworkVAE(nnx.Module):
             context = self._context(index, beliefs[0].state, length) if beliefs else None
             drive = level.drive(context, action if self.action_width else None)
             chains = self.stride if self.phased(index) else 1
-            belief = level.observe_chains(chains, drive, embed, restart, noise[index])
+            unseen = index in blind
+            if carry is None:
+                belief = level.observe_chains(chains, drive, embed, restart, noise[index], unseen)
+            else:
+                restart = restart.at[:, 0].set(records.is_first[:, 0])
+                drive = jnp.broadcast_to(drive, (*embed.shape[:2], level.config.hidden))
+                belief = level.observe(carry[index], drive, embed, restart, noise[index], unseen)
             beliefs = (belief, *beliefs)
         return beliefs
 
@@ -174,6 +193,14 @@ class ClockworkVAE(nnx.Module):
                 f"observe: expected a lead-in of {self.lead} records and then a positive multiple "
                 f"of {multiple}, received {self.lead + length} records; pad the tail and set its "
                 "mask to 0"
+            )
+
+    def _check_carry(self, length: int) -> None:
+        if self.config.window != "lookahead" or length % self.stride:
+            raise ValueError(
+                f"carry: expected window 'lookahead' and a multiple of the top stride "
+                f"{self.stride} records, received {self.config.window!r} and {length}; only whole "
+                "blocks can be gone on from"
             )
 
     def tick_inputs(self, records: Records) -> list[clock.TickInputs]:

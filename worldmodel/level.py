@@ -139,6 +139,7 @@ class Level(nnx.Module):
         embed: Float[Array, "N T E"],
         restart: Bool[Array, "N T"],
         noise: Array,
+        blind: bool = False,
     ) -> Belief:
         """Filters all ticks of a level: the fast twin of a plain loop over ``filter_step``.
 
@@ -148,6 +149,7 @@ class Level(nnx.Module):
           embed: the level's embedding of every tick.
           restart: True where the state is reset to zeros before the tick.
           noise: of the latent, [N, T, ...].
+          blind: the posterior is the prior: the level sees no observation, only what is above it.
         Returns:
           Beliefs, [N, T, ·].
         """
@@ -159,22 +161,29 @@ class Level(nnx.Module):
             drive_t, embed_t, restart_t, noise_t = step
             state = reset(state, restart_t)
             h = self.advance(state, drive_t)
-            post = self.posterior(h, embed_t)
+            post = self.prior(h) if blind else self.posterior(h, embed_t)
             state = State(h, self.config.latent.sample(post, noise_t))
             return state, (state, post)
 
         _, outputs = jax.lax.scan(tick, carry, inputs)
         state, post = jax.tree.map(time_first, outputs)
-        return Belief(state, self.prior(state.h), post)
+        return Belief(state, post if blind else self.prior(state.h), post)
 
     def observe_chains(
-        self, chains: int, drive: Array, embed: Array, restart: Array, noise: Array
+        self,
+        chains: int,
+        drive: Array,
+        embed: Array,
+        restart: Array,
+        noise: Array,
+        blind: bool = False,
     ) -> Belief:
         """Filters from zeros; the K interleaved chains of a sequence are rows of one batch.
 
         Args:
           chains: K where the ticks are of all phases, 1 for a plain sequence.
-          drive, embed, restart, noise: as ``observe``, [B, T, ...], T a multiple of ``chains``.
+          drive, embed, restart, noise, blind: as ``observe``, [B, T, ...], T a multiple of
+            ``chains``.
         Returns:
           Beliefs in the order of the ticks given, [B, T, ·].
         """
@@ -188,7 +197,8 @@ class Level(nnx.Module):
 
         drive = jnp.broadcast_to(drive, (*embed.shape[:2], self.config.hidden))
         rows = jax.tree.map(to_rows, (drive, embed, restart, noise))
-        return jax.tree.map(from_rows, self.observe(self.initial(rows[0].shape[:1]), *rows))
+        initial = self.initial(rows[0].shape[:1])
+        return jax.tree.map(from_rows, self.observe(initial, *rows, blind=blind))
 
     def imagine(self, carry: State, drive: Float[Array, "N T W"], noise: Array) -> State:
         """Rolls the prior over all ticks of ``drive``: states [N, T, ·]."""
