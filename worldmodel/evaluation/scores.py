@@ -1,0 +1,88 @@
+"""What scores of many videos say: mean and best of N samples, 95% intervals, ranks.
+
+Read next: ``table.py`` and ``curves.py``, which show them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+HIGHER_IS_BETTER = {"ssim": True, "psnr": True, "lpips": False, "fvd": False}
+"""Every metric there is, and its direction."""
+
+
+class Score(NamedTuple):
+    """One metric of one predictor over V videos."""
+
+    value: float  # mean over videos and times
+    half: float  # half-width of its 95% interval over videos; nan for one video
+    curve: np.ndarray  # [H] mean over videos at every time
+    curve_half: np.ndarray  # [H]
+
+
+def mean_of_samples(values: np.ndarray) -> Score:
+    """The expected score of one sample. values: [V, N, H]."""
+    return _score(values.mean(1))
+
+
+def best_of_samples(values: np.ndarray, higher: bool) -> Score:
+    """Of every video the sample whose score, over all times, is best; its curve. SVG's rule.
+
+    Each metric chooses its own sample.
+
+    Args:
+      values: [V, N, H].
+      higher: whether more is better.
+    """
+    over_time = values.mean(2)
+    best = over_time.argmax(1) if higher else over_time.argmin(1)
+    return _score(values[np.arange(len(values)), best])
+
+
+def _score(values: np.ndarray) -> Score:
+    """values: [V, H]."""
+    half = half_width(values)
+    return Score(float(values.mean()), float(half_width(values.mean(1))), values.mean(0), half)
+
+
+def half_width(values: np.ndarray) -> np.ndarray:
+    """Half-width of the normal 95% interval of a mean over the first axis: 1.96 s/√n; nan at n = 1.
+
+    s: standard deviation with n-1 below.
+    """
+    count = len(values)
+    if count < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(1.96 * values.std(0, ddof=1) / count**0.5)
+
+
+def ranks(values: Sequence[float], higher: bool) -> np.ndarray:
+    """Rank of each value, 1 for the best; equal values share the mean of their ranks."""
+    scores = np.asarray(values, float) * (1 if higher else -1)
+    better = (scores[None, :] > scores[:, None]).sum(1)
+    equal = (scores[None, :] == scores[:, None]).sum(1)
+    return better + (equal + 1) / 2
+
+
+def mean_ranks(columns: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[str, float]:
+    """Mean rank of every model over data sets and metrics. CW-VAE Figure 5c.
+
+    Args:
+      columns: per (data set, metric) the score of every model; the metric's name gives its
+        direction.
+    Raises:
+      ValueError: if a column lacks a model, or a metric is unknown.
+    """
+    models = list(next(iter(columns.values()), {}))
+    total: dict[str, float] = dict.fromkeys(models, 0.0)
+    for (data, metric), scores in columns.items():
+        if metric not in HIGHER_IS_BETTER or set(scores) != set(models):
+            raise ValueError(
+                f"mean_ranks: expected {sorted(HIGHER_IS_BETTER)} of {sorted(models)} everywhere, "
+                f"received {metric!r} of {sorted(scores)} on {data!r}; leave the metric out"
+            )
+        values = [scores[model] for model in models]
+        for model, rank in zip(models, ranks(values, HIGHER_IS_BETTER[metric]), strict=True):
+            total[model] += float(rank)
+    return {model: value / len(columns) for model, value in total.items()}
