@@ -196,9 +196,10 @@ class Level(nnx.Module):
             return jax.vmap(clock.from_phases)(x.reshape(-1, chains, *x.shape[1:]))
 
         drive = jnp.broadcast_to(drive, (*embed.shape[:2], self.config.hidden))
-        rows = jax.tree.map(to_rows, (drive, embed, restart, noise))
-        initial = self.initial(rows[0].shape[:1])
-        return jax.tree.map(from_rows, self.observe(initial, *rows, blind=blind))
+        drive, embed, restart, noise = jax.tree.map(to_rows, (drive, embed, restart, noise))
+        initial = self.initial(drive.shape[:1])
+        beliefs = self.observe(initial, drive, embed, restart, noise, blind)
+        return jax.tree.map(from_rows, beliefs)
 
     def imagine(self, carry: State, drive: Float[Array, "N T W"], noise: Array) -> State:
         """Rolls the prior over all ticks of ``drive``: states [N, T, ·]."""

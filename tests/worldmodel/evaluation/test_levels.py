@@ -1,10 +1,28 @@
 """What each level holds: a blind level follows its prior, KL and entropy are the sums they say."""
 
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+
+from worldmodel import ClockworkVAE
+from worldmodel.evaluation.levels import (
+    Future,
+    first_future,
+    open_loop,
+    predicted_images,
+    prior_entropy,
+    sequence_kl,
+)
+from worldmodel.level import Belief, State
+from worldmodel.networks import symexp
+from worldmodel.openloop import predict
 
 VIDEO = {"strides": (1, 2, 4), "window": "lookahead"}
+TWO = {"strides": (1, 4), "window": "lookahead"}
 
 
 def test_no_blind_level_is_the_filter_itself(cases):
@@ -53,3 +71,116 @@ def test_all_phases_may_be_blind(cases):
     noise = model.draw_noise(jax.random.key(0), 1, 8)
     top = jax.jit(lambda r, n: model.observe(r, n, (1,)))(records, noise)[1]
     assert (model.latent.kl(top.post, top.prior) == 0).all()
+
+
+def test_kl_per_sequence_sums_active_ticks_alone(cases):
+    """Slow twin; the last two frames are padding, so 6, 3 and 2 ticks count."""
+    model = cases.model(actions=0, **VIDEO)
+    records = cases.records(model, 2, 8, seed=0, firsts=(0,))
+    records = records._replace(mask=records.mask.at[:, 6:].set(0))
+    noise = model.draw_noise(jax.random.key(0), 2, 8)
+    beliefs = jax.jit(model.observe)(records, noise)
+    totals = np.asarray(sequence_kl(model, records, beliefs))
+    assert totals.shape == (2, 3)
+    for row in range(2):
+        for level, ticks in enumerate((6, 3, 2)):
+            post, prior = (
+                {k: np.asarray(v[row], float) for k, v in stats.items()}
+                for stats in (beliefs[level].post, beliefs[level].prior)
+            )
+            total = 0.0
+            for tick in range(ticks):
+                q, p = post["std"][tick], prior["std"][tick]
+                gap = post["mean"][tick] - prior["mean"][tick]
+                total += (np.log(p / q) + (q**2 + gap**2) / (2 * p**2) - 0.5).sum()
+            np.testing.assert_allclose(totals[row, level], total, rtol=1e-4)
+
+
+def test_kl_of_known_gaussians(cases):
+    """KL[N(1, 1) ‖ N(0, 1)] = 1/2 per dimension: 3 dimensions, 8 / K_l ticks."""
+    model = cases.model(actions=0, **VIDEO)
+    records = cases.records(model, 1, 8, seed=0, firsts=(0,))
+
+    def belief(ticks):
+        one = jnp.ones((1, ticks, 3))
+        return Belief(State(one, one), {"mean": 0 * one, "std": one}, {"mean": one, "std": one})
+
+    beliefs = (belief(8), belief(4), belief(2))
+    np.testing.assert_allclose(sequence_kl(model, records, beliefs), [[12, 6, 3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [TWO, {"strides": (1, 4)}])
+def test_the_open_loop_is_that_of_predict(cases, settings):
+    model = cases.model(actions=0, **settings)
+    records = cases.records(model, 2, 16, seed=0, firsts=(0,))
+    loop = jax.jit(lambda r: predict(model, r, 8, jax.random.key(0)).predicted)(records)
+    start = first_future(model, 8)
+    steps = loop["vector"].shape[1] - start
+    run = jax.jit(lambda r: open_loop(model, r, 8, steps, jax.random.key(0)).states)
+    states = run(records)
+    mean = model.decode(states[0].features[:, :steps])["vector"]
+    if settings is TWO:  # causal filters another number of ticks, so draws other noise
+        np.testing.assert_allclose(symexp(mean), loop["vector"][:, start:], rtol=1e-4, atol=1e-5)
+    assert mean.shape[1] == steps and [s.h.shape[1] for s in states] == [
+        -(-steps // model.stride) * model.stride // k for k in model.strides
+    ]
+
+
+@pytest.mark.parametrize("settings", [TWO, {"strides": (1, 4)}])
+def test_the_future_is_of_what_was_seen_by_whom(cases, settings):
+    model = cases.model(actions=0, **settings)
+    records = cases.records(model, 1, 16, seed=0, firsts=(0,))
+    everyone = tuple(range(len(model.levels)))
+
+    @partial(jax.jit, static_argnums=1)
+    def run(r, blind):
+        return open_loop(model, r, 8, 8, jax.random.key(0), blind).states
+
+    def changed(time, blind):
+        obs = records.obs["vector"].at[:, model.lead + time].add(1.0)
+        moved = run(records._replace(obs={"vector": obs}), blind)
+        return not np.array_equal(moved[0].features, run(records, blind)[0].features)
+
+    last = first_future(model, 8) - 1
+    assert changed(last, ()) and not changed(last + 1, ())
+    assert not changed(last, everyone) and not changed(0, everyone)
+    assert changed(last, everyone[:1]) and changed(last, everyone[1:])
+
+
+def test_entropy_is_held_between_ticks(cases):
+    """Stds are what the prior says: ½ log(2πe) + log σ per dimension."""
+    model = cases.model(actions=0, **VIDEO)
+    records = cases.records(model, 2, 8, seed=0, firsts=(0,))
+    states = jax.jit(lambda r: open_loop(model, r, 4, 6, jax.random.key(0)).states)(records)
+    entropy = np.asarray(prior_entropy(model, states, 6))
+    assert entropy.shape == (2, 6, 3)
+    for level, stride in enumerate(model.strides):
+        std = np.asarray(model.levels[level].prior(states[level].h)["std"], float)
+        for frame in range(6):
+            by_hand = (0.5 * np.log(2 * np.pi * np.e) + np.log(std[:, frame // stride])).sum(-1)
+            np.testing.assert_allclose(entropy[:, frame, level], by_hand, rtol=1e-4)
+
+
+def test_predicted_images_are_bytes(cases):
+    config = cases.config(strides=(1, 2), window="lookahead")
+    model = ClockworkVAE(config, {"image": (64, 64, 1)}, 0, nnx.Rngs(0))
+    states = (model.levels[0].initial((2, 4)), model.levels[1].initial((2, 2)))
+    images = predicted_images(model, Future(2, states), 3, "image", 4)
+    assert images.shape == (2, 3, 64, 64, 1) and images.dtype == jnp.uint8
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"horizon": 0}, "horizon: expected 1 frame"),
+        ({"context": 3}, "multiple of the top stride 4 frames, 4 or more, received 3"),
+        ({"context": 0}, "4 or more, received 0"),
+        ({"blind": (3,)}, "levels 0 to 2"),
+    ],
+)
+def test_what_cannot_be_rolled_is_refused(cases, changes, words):
+    model = cases.model(actions=0, **VIDEO)
+    records = cases.records(model, 1, 8, seed=0, firsts=(0,))
+    given = {"context": 4, "horizon": 4, "key": jax.random.key(0)} | changes
+    with pytest.raises(ValueError, match=words):
+        open_loop(model, records, **given)

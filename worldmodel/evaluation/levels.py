@@ -1,0 +1,147 @@
+"""What each level of the hierarchy holds: its KL, its prior's entropy, and what goes without it.
+
+Three looks inside, per level:
+
+- *KL*: nats that the level takes from the frames of a sequence, an upper bound on what it stores
+  there: Σ over the level's active ticks of KL[q ‖ p]. CW-VAE §3.8, Table 1, and §3.9, Figure 8.
+- *prior entropy* over an open-loop horizon: how certain the level is of what comes. TALD §4.6,
+  Figure 10.
+- *reset*: the level is left blind while the context is filtered, "by not feeding it with
+  observations" (TALD Figure 11; CW-VAE §3.6, Figure 7). Its state is not put to zeros: at every one
+  of its ticks its stochastic variables are drawn from the prior rather than the posterior, given
+  its own recurrent state and the level above; all other levels see the context. From there on the
+  future is rolled as ever. What the prediction then gets wrong, only that level had known.
+
+Read next: ``probes.py``, which measures what a prediction got wrong.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from worldmodel.clockwork import ClockworkVAE
+from worldmodel.evaluation.frames import draw_frames
+from worldmodel.level import Belief, State
+from worldmodel.objective import masked_sum, tick_masks
+from worldmodel.records import Records
+
+
+class Future(NamedTuple):
+    """An open-loop future of H frames, from frame ``start`` of the sequence on."""
+
+    start: int
+    states: tuple[State, ...]  # per level, level 1 first, [B, ⌈H/K⌉·K/K_l, ·]
+
+
+def sequence_kl(
+    model: ClockworkVAE, records: Records, beliefs: tuple[Belief, ...]
+) -> Float[Array, "B L"]:
+    """KL of every level in nats per sequence, summed over its active ticks. CW-VAE Table 1.
+
+    KL_l = Σ_{real ticks j of level l} KL[q_j ‖ p_j]; of a level at all phases, the mean over its K
+    chains, each of which is a whole filter.
+
+    Args:
+      records: [B, lead+T, ...].
+      beliefs: of ``model.observe(records, …)``.
+    """
+    columns = []
+    for index, (belief, mask) in enumerate(zip(beliefs, tick_masks(model, records), strict=True)):
+        kl = model.latent.kl(belief.post, belief.prior)
+        chains = model.stride if model.phased(index) else 1
+        columns.append(jax.vmap(masked_sum)(kl, mask) / chains)
+    return jnp.stack(columns, axis=1)
+
+
+def first_future(model: ClockworkVAE, context: int) -> int:
+    """Number of the first frame that is not seen with ``context`` (see ``open_loop``)."""
+    return context + (model.config.window == "causal")
+
+
+def open_loop(
+    model: ClockworkVAE,
+    records: Records,
+    context: int,
+    horizon: int,
+    key: PRNGKeyArray,
+    blind: tuple[int, ...] = (),
+) -> Future:
+    """Filters the context, levels in ``blind`` by their prior, then rolls every level's prior.
+
+    The same key gives the same noise whoever is blind: futures differ by what was seen alone.
+
+    Args:
+      records: [B, lead+T, ...]; of what follows the context only actions are read, unknown where
+        the records end.
+      context: a multiple of the top stride K: looking ahead, the number of frames seen; causal,
+        the number of the last frame seen.
+      horizon: H, frames to predict.
+      blind: levels, from 0.
+    Raises:
+      ValueError: if the horizon is not positive, the context is no multiple of K or not in the
+        sequence, or there is no such level.
+    """
+    _check(model, context, horizon, blind)
+    start = first_future(model, context)
+    batch, seen = records.mask.shape[0], -(-start // model.stride) * model.stride
+    filter_key, imagine_key = jax.random.split(key)
+    past = _fit(records, 0, model.lead + seen)
+    beliefs = model.observe(past, model.draw_noise(filter_key, batch, seen), blind)
+    steps = -(-horizon // model.stride) * model.stride
+    future = _fit(records, model.lead + start, model.lead + start + steps)
+    noise = model.imagination_noise(imagine_key, batch, steps)
+    states = model.states_at(beliefs, context)
+    return Future(start, model.imagine(states, future.action, future.action_mask, noise))
+
+
+def _fit(records: Records, start: int, stop: int) -> Records:
+    """Records ``start`` … ``stop``-1, zeros where they end."""
+
+    def fit(x: Array) -> Array:
+        x = x[:, start:stop]
+        return jnp.pad(x, [(0, 0), (0, stop - start - x.shape[1]), *[(0, 0)] * (x.ndim - 2)])
+
+    return jax.tree.map(fit, records)
+
+
+def _check(model: ClockworkVAE, context: int, horizon: int, blind: tuple[int, ...]) -> None:
+    if horizon < 1:
+        raise ValueError(f"horizon: expected 1 frame or more, received {horizon}; raise it")
+    least = 0 if model.config.window == "causal" else model.stride
+    if context % model.stride or context < least:
+        raise ValueError(
+            f"context: expected a multiple of the top stride {model.stride} frames, {least} or "
+            f"more, received {context}; round it"
+        )
+    if not set(blind) <= set(range(len(model.levels))):
+        raise ValueError(
+            f"blind: expected levels 0 to {len(model.levels) - 1}, received {blind}; count from 0"
+        )
+
+
+def prior_entropy(
+    model: ClockworkVAE, states: tuple[State, ...], horizon: int
+) -> Float[Array, "B H L"]:
+    """Entropy of every level's prior in nats at every frame, held between its ticks. TALD Fig. 10.
+
+    H[p(z | h)] of the state that each tick was drawn from; differential, so it may be negative.
+
+    Args:
+      states: of ``open_loop``.
+      horizon: H, frames wanted.
+    """
+    columns = []
+    for level, state, stride in zip(model.levels, states, model.strides, strict=True):
+        entropy = model.latent.entropy(level.prior(state.h))
+        columns.append(jnp.repeat(entropy, stride, axis=1)[:, :horizon])
+    return jnp.stack(columns, axis=2)
+
+
+def predicted_images(
+    model: ClockworkVAE, future: Future, horizon: int, name: str, chunk: int
+) -> Array:
+    """Frames of image ``name``, uint8 [B, H, 64, 64, C], ``chunk`` decoded at once."""
+    features = future.states[0].features[:, :horizon]
+    return draw_frames(lambda part: model.decode(part)[name], features, chunk)
