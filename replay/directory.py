@@ -80,9 +80,13 @@ class StoreDirectory:
 
     def next_episode(self) -> int:
         """A number above that of any episode whose file is here, good or set aside."""
-        names = [path.name for place in ("chunks", "set_aside") for path in self._list(place)]
-        numbers = [re.match(r"e(\d{8,18})-", name.removeprefix(TEMPORARY)) for name in names]
-        return 1 + max((int(match[1]) for match in numbers if match), default=-1)
+        return 1 + max((number for number, _ in self._numbered()), default=-1)
+
+    def remove_from(self, episode: int) -> None:
+        """Delete every file, good or not, of the episodes numbered `episode` and above."""
+        for number, path in self._numbered():
+            if number >= episode:
+                path.unlink()
 
     def write(self, chunk: Chunk, records: np.ndarray) -> Chunk:
         """Seal `records` [steps]; returns the chunk as it lies on disk."""
@@ -115,6 +119,14 @@ class StoreDirectory:
             target, copy = folder / f"{path.name}.{copy}", copy + 1
         path.rename(target)
         _log.warning("replay: set aside %s as %s: %s", path, target, reason)
+
+    def _numbered(self) -> list[tuple[int, Path]]:
+        """(episode, file) of what is here, good, half-written or set aside."""
+        paths = [path for place in ("chunks", "set_aside") for path in self._list(place)]
+        found = [
+            (re.match(r"e(\d{8,18})-", path.name.removeprefix(TEMPORARY)), path) for path in paths
+        ]
+        return [(int(match[1]), path) for match, path in found if match]
 
     def _list(self, place: str) -> list[Path]:
         folder = self.path / place

@@ -10,6 +10,7 @@ import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ class ReplayStore:
         self._maps: OrderedDict[Chunk, tuple[np.ndarray, mmap.mmap]] = OrderedDict()
         self._state = "opened read_only" if read_only else "open"
         self._oversize = False
+        self._next_episode = 0
         self._files = StoreDirectory(Path(directory), self.fields, read_only)
         try:
             self._load()
@@ -129,6 +131,24 @@ class ReplayStore:
             if last:
                 del self._streams[stream]
             self._evict()
+
+    def drop_from(self, episode: int) -> None:
+        """Delete the episodes numbered `episode` and above, unfinished ones too; the next one to
+        start gets that number. For an import that fails in the middle: nothing of it remains.
+
+        Raises:
+          ValueError: if the store is closed or read-only.
+        """
+        with self._writing:
+            self._check_open()
+            self._streams = {k: s for k, s in self._streams.items() if s.episode < episode}
+            with self.lock:
+                for number in range(episode, self._next_episode):
+                    with suppress(KeyError):  # an episode without a sealed chunk
+                        for chunk in self.index.remove(number):
+                            self._maps.pop(chunk, None)
+            self._files.remove_from(episode)
+            self._next_episode = episode
 
     def close(self) -> None:
         """Seal what is unfinished as episodes cut short, and let the next writer in."""
@@ -195,12 +215,15 @@ class ReplayStore:
         if self._state == "open" and free_bytes(self._files.path) < size:
             _log.warning("%s", estimate(self.fields, self.config, self._files.path))
 
-    def _checked(self, stream: int, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The record's values as arrays, if all is as the store needs it."""
+    def _check_open(self) -> None:
         if self._state != "open":
             raise ValueError(
                 f"replay store: expected one open for writing, received one {self._state}"
             )
+
+    def _checked(self, stream: int, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The record's values as arrays, if all is as the store needs it."""
+        self._check_open()
         if record.keys() != self.fields.keys():
             raise ValueError(
                 f"replay record: expected fields {sorted(self.fields)}, received {sorted(record)}; "

@@ -4,7 +4,7 @@ What the importers yield and the generators draw; ``append_video`` writes it. Gr
 generator knows is stored beside the frames as ``factor/<name>``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +20,11 @@ class Video(NamedTuple):
 
     name: str  # where it came from; unique within its source
     obs: dict[str, np.ndarray]  # images uint8 [T, 64, 64, C], vectors float32 [T, n]
-    factors: dict[str, np.ndarray] = {}  # ground truth [T, ...], integer or float  # noqa: RUF012
+    factors: dict[str, np.ndarray] = {}  # ground truth [T, ...], integer or float
     action: np.ndarray | None = None  # [T, A] that led to each observation; row 0 is ignored
     reward: np.ndarray | None = None  # [T] on arrival
     terminal: bool = False  # whether the last step is one
+    notes: tuple[str, ...] = ()  # what was changed on the way in, for the report
 
     @property
     def steps(self) -> int:
@@ -41,11 +42,11 @@ def video_fields(video: Video) -> dict[str, Field]:
     return standard_fields(obs, width) | factors
 
 
-def append_video(store: ReplayStore, video: Video, stream: int = 0) -> None:
-    """Writes a whole episode into the store.
+def video_columns(video: Video) -> dict[str, np.ndarray]:
+    """The records of an episode, field by field, each [T, ...].
 
     Raises:
-      ValueError: if an array is of another length, or the store has other fields.
+      ValueError: if an array is of another length, or there is no step.
     """
     columns: dict[str, np.ndarray] = {f"obs/{name}": x for name, x in video.obs.items()}
     columns |= {f"{FACTOR}{name}": x for name, x in video.factors.items()}
@@ -59,12 +60,53 @@ def append_video(store: ReplayStore, video: Video, stream: int = 0) -> None:
     columns["terminal"] = np.arange(steps) == (steps - 1 if video.terminal else -1)
     columns["is_first"] = np.arange(steps) == 0
     _check_lengths(video.name, columns, steps)
-    for t in range(steps):
-        record: Mapping[str, np.ndarray] = {name: x[t] for name, x in columns.items()}
-        store.append(stream, record, last=t == steps - 1)
+    return columns
 
 
-def _check_lengths(name: str, columns: Mapping[str, np.ndarray], steps: int) -> None:
+def append_video(store: ReplayStore, video: Video, stream: int = 0) -> None:
+    """Writes a whole episode into the store.
+
+    Raises:
+      ValueError: if an array is of another length, or the store has other fields.
+    """
+    columns = video_columns(video)
+    for t in range(video.steps):
+        record = {name: x[t] for name, x in columns.items()}
+        store.append(stream, record, last=t == video.steps - 1)
+
+
+def cut(video: Video, most: int) -> Iterator[Video]:
+    """The episode, or where it is longer than `most` steps, its pieces in order.
+
+    A piece is named ``name[first:end]``. Each begins anew: its first action and reward are unknown
+    to it, so they count as 0.
+    """
+    if video.steps <= most:
+        yield video
+        return
+    for first in range(0, video.steps, most):
+        yield _piece(video, first, min(first + most, video.steps))
+
+
+def piece_name(name: str, first: int, end: int) -> str:
+    """What steps first..end-1 of a longer video are called."""
+    return f"{name}[{first}:{end}]"
+
+
+def _piece(video: Video, first: int, end: int) -> Video:
+    part = slice(first, end)
+    return video._replace(
+        name=piece_name(video.name, first, end),
+        obs={key: x[part] for key, x in video.obs.items()},
+        factors={key: x[part] for key, x in video.factors.items()},
+        action=None if video.action is None else video.action[part],
+        reward=None if video.reward is None else video.reward[part],
+        terminal=video.terminal and end == video.steps,
+        notes=("a piece of a longer video", *video.notes) if first == 0 else (),
+    )
+
+
+def _check_lengths(name: str, columns: dict[str, np.ndarray], steps: int) -> None:
     wrong = {key: len(x) for key, x in columns.items() if len(x) != steps}
     if wrong or steps == 0:
         raise ValueError(

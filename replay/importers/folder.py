@@ -1,0 +1,58 @@
+"""The files of a data set's folder, in one order, and the split that their places name."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+TRAIN, TEST, VALIDATION = "train", "test", "validation"
+SPLITS = (TRAIN, TEST, VALIDATION)
+
+_SPLIT = r"(train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?)"
+_FOLDER = re.compile(rf"{_SPLIT}(?![a-z])", re.IGNORECASE)  # train, test-seq1000
+_FILE = re.compile(rf"(?:^|[-_.]){_SPLIT}(?=[-_.]|$)", re.IGNORECASE)  # mazes-train.tfrecord-00000
+
+
+def find(source: Path, wanted: Callable[[str], bool]) -> list[str]:
+    """Files whose name is `wanted`, by their path inside `source`, sorted; hidden ones left out.
+
+    Args:
+      source: a folder, searched in full (through links too, each folder once), or one file.
+      wanted: of a file's name without its folder.
+    Raises:
+      ValueError: if there is no such place.
+    """
+    if source.is_file():
+        return [source.name]
+    if not source.is_dir():
+        raise ValueError(f"expected a folder or file to import, received {source}: not found")
+    names, seen = [], set()
+    for folder, inside, files in os.walk(source, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inside.clear()
+            continue
+        seen.add(real)
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        paths = [Path(folder, name) for name in files if not name.startswith(".") and wanted(name)]
+        names += [path.relative_to(source).as_posix() for path in paths]
+    return sorted(names)
+
+
+def locate(source: Path, name: str) -> Path:
+    """The file that `find` called `name`."""
+    return source if source.is_file() else source / name
+
+
+def split_of(name: str) -> str | None:
+    """The split that a path names: a folder that begins with it, or the file's name itself.
+
+    `train-seq100/7.mp4` and `mazes-train.tfrecord-00000` are of `train`; None where none is named.
+    """
+    *folders, file = name.split("/")
+    found = [match for folder in folders if (match := _FOLDER.match(folder))]
+    found += [match for match in [_FILE.search(file)] if match and "tfrecord" in file]
+    if not found:
+        return None
+    word = found[0][1].lower()
+    return TRAIN if word.startswith("tr") else TEST if word.startswith("te") else VALIDATION

@@ -1,0 +1,99 @@
+"""What an import has done: a line per source in `STORE/ledger.jsonl`, the whole in `import.json`.
+
+A line is written after the source's last chunk, and is the moment from which the source counts. A
+line without its end was cut off by a kill: it is dropped, and the source is read again.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+LEDGER, SUMMARY = "ledger.jsonl", "import.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One source, done."""
+
+    name: str
+    episodes: dict[str, int]  # in each split up to and with this source
+    kept: int = 0  # episodes of this source
+    frames: int = 0  # of this source
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # (what, why)
+    notes: list[tuple[str, str]] = field(default_factory=list)  # (what, what was changed)
+
+
+class Ledger:
+    """The entries under one store, read on opening."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / LEDGER
+        self.entries: list[Entry] = []
+        text = self.path.read_bytes() if self.path.exists() else b""
+        whole = text[: text.rfind(b"\n") + 1]
+        if len(whole) < len(text):
+            os.truncate(self.path, len(whole))
+        for line in whole.splitlines():
+            self.entries.append(self._entry(line))
+
+    @property
+    def done(self) -> set[str]:
+        """Names of the sources that need no reading."""
+        return {entry.name for entry in self.entries}
+
+    @property
+    def episodes(self) -> dict[str, int]:
+        """Episodes stored so far, by split."""
+        return dict(self.entries[-1].episodes) if self.entries else {}
+
+    def latest(self) -> list[Entry]:
+        """The last entry of each source, in the order in which they were first read."""
+        return list({entry.name: entry for entry in self.entries}.values())
+
+    def add(self, entry: Entry) -> None:
+        """Write one more line; it is on disk on return."""
+        with open(self.path, "ab") as file:
+            file.write(json.dumps(asdict(entry)).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.entries.append(entry)
+
+    def _entry(self, line: bytes) -> Entry:
+        try:
+            values = json.loads(line)
+            for key in ("skipped", "notes"):
+                values[key] = [(what, why) for what, why in values[key]]
+            return Entry(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{self.path}: expected the lines that an import wrote, received {error}; import "
+                f"into another directory"
+            ) from error
+
+
+def read_summary(root: Path) -> dict[str, Any] | None:
+    """`import.json` of a store, None where there is none; ValueError if it cannot be read."""
+    path = root / SUMMARY
+    if not path.exists():
+        return None
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return summary
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: expected what an import wrote, received {error}; import into another "
+            f"directory"
+        ) from error
+
+
+def write_summary(root: Path, summary: Mapping[str, Any]) -> None:
+    """`import.json`, whole or not at all."""
+    temporary = root / f".tmp-{SUMMARY}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(summary, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, root / SUMMARY)
