@@ -30,7 +30,7 @@ class Digits(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def digit_images(split: Split, mnist: str | None) -> Digits:
+def digit_images(split: Split, mnist: str | Path | None) -> Digits:
     """The digits of a split; train and test share no image.
 
     Args:

@@ -7,6 +7,7 @@ which come with it, unless a folder of real MNIST files is named; only then is t
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -37,7 +38,7 @@ class MovingDigits(SeededVideos):
     """Factor on the speed, which is 2 to 6 px per frame at 1."""
     split: Split = "train"
     """train or test: which handwritten images; no image is in both."""
-    mnist: str | None = None
+    mnist: str | Path | None = None
     """Folder with MNIST's idx files; None: scikit-learn's digits."""
 
     def __post_init__(self) -> None:
