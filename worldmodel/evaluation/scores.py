@@ -4,7 +4,7 @@ Read next: ``table.py`` and ``curves.py``, which show them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,30 @@ class Score(NamedTuple):
     half: float  # half-width of its 95% interval over videos; nan for one video
     curve: np.ndarray  # [H] mean over videos at every time
     curve_half: np.ndarray  # [H]
+
+
+class Line(NamedTuple):
+    """One line of the table: a model, or a prediction that knows nothing."""
+
+    name: str
+    reference: bool
+    mean: dict[str, Score]  # of one sample, by metric
+    best: dict[str, Score]  # of the best of N
+    fvd: float | None  # where features were given
+    about: dict[str, Any]  # what else JSON keeps: run, step, strides, …
+
+
+def make_line(
+    name: str,
+    reference: bool,
+    values: Mapping[str, np.ndarray],
+    fvd: float | None,
+    about: Mapping[str, Any],
+) -> Line:
+    """A line from the scores [V, N, H] of every metric."""
+    mean = {metric: mean_of_samples(x) for metric, x in values.items()}
+    best = {metric: best_of_samples(x, HIGHER_IS_BETTER[metric]) for metric, x in values.items()}
+    return Line(name, reference, mean, best, fvd, dict(about))
 
 
 def mean_of_samples(values: np.ndarray) -> Score:
@@ -86,3 +110,29 @@ def mean_ranks(columns: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[s
         for model, rank in zip(models, ranks(values, HIGHER_IS_BETTER[metric]), strict=True):
             total[model] += float(rank)
     return {model: value / len(columns) for model, value in total.items()}
+
+
+def rank_lines(lines: Sequence[Line], data: str) -> dict[str, float]:
+    """Mean rank of the models among ``lines`` by the mean of a sample; empty for fewer than two."""
+    models = [line for line in lines if not line.reference]
+    if len(models) < 2:
+        return {}
+    columns = {
+        (data, metric): {line.name: line.mean[metric].value for line in models}
+        for metric in models[0].mean
+    }
+    if all(line.fvd is not None for line in models):
+        columns[data, "fvd"] = {line.name: float(line.fvd or 0) for line in models}
+    return mean_ranks(columns)
+
+
+def frames_above(curve: np.ndarray, level: float, smooth: int = 9) -> int:
+    """Frames before a curve, smoothed over ``smooth`` frames, first falls to ``level``.
+
+    How long a prediction is better than one that knows nothing (CW-VAE Figure 1, §3.7): the time
+    from which on its running mean is no better than the random frame's; H if that never comes.
+    """
+    smooth = min(smooth, len(curve))
+    running = np.convolve(curve, np.full(smooth, 1 / smooth), mode="valid")
+    below = np.flatnonzero(running <= level)
+    return int(below[0]) + smooth // 2 if len(below) else len(curve)

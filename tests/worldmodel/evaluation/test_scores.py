@@ -5,9 +5,12 @@ import pytest
 
 from worldmodel.evaluation.scores import (
     best_of_samples,
+    frames_above,
     half_width,
+    make_line,
     mean_of_samples,
     mean_ranks,
+    rank_lines,
     ranks,
 )
 
@@ -66,3 +69,24 @@ def test_unlike_columns_are_refused():
         mean_ranks({("d", "ssim"): {"a": 1.0}, ("d", "psnr"): {"b": 1.0}})
     with pytest.raises(ValueError, match="'mse'"):
         mean_ranks({("d", "mse"): {"a": 1.0}})
+
+
+def test_models_are_ranked_and_references_are_not():
+    def line(name, reference, level, fvd=None):
+        values = {"ssim": np.full((2, 1, 3), level), "lpips": np.full((2, 1, 3), level)}
+        return make_line(name, reference, values, fvd, {})
+
+    lines = [line("blank", True, 0.9), line("a", False, 0.6), line("b", False, 0.5)]
+    assert rank_lines(lines, "digits") == {"a": 1.5, "b": 1.5}
+    assert rank_lines(lines[:2], "digits") == {}
+    lines = [line("a", False, 0.6, fvd=3.0), line("b", False, 0.5, fvd=2.0)]
+    assert rank_lines(lines, "digits") == pytest.approx({"a": 5 / 3, "b": 4 / 3})
+
+
+def test_frames_above_a_level_by_hand():
+    curve = np.array([5.0, 5, 5, 2, 5, 2, 2, 2, 2, 2])
+    assert frames_above(curve, 3.0, smooth=1) == 3
+    # running means of three: 5 4 4 3 3 2 2 2, the fourth of them round time 4
+    assert frames_above(curve, 3.0, smooth=3) == 4
+    assert frames_above(curve, 1.0, smooth=3) == 10
+    assert frames_above(curve[:2], 6.0) == 1
