@@ -68,6 +68,6 @@ class Files:
                 np.testing.assert_array_equal(a, b)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def files() -> Files:
     return Files()
