@@ -8,7 +8,6 @@ The loop below is act, store, learn, report, save. Read next: `agents/dreamer.py
 """
 
 import json
-import signal
 import sys
 import time
 from collections import deque
@@ -29,16 +28,17 @@ from configs.cli import fail, parse
 from envs import describe_backend
 from imagine import ImagineConfig, imagine
 from replay import ReplayStore, SequenceSampler, estimate
-from worldmodel.learner import TrainState
+from worldmodel.learner import Params
 from worldmodel.openloop import predict
 from worldmodel.records import Records
 from worldmodel.runs.atomic import write_text
 from worldmodel.runs.checkpoint import CheckpointStore
 from worldmodel.runs.config_io import check_same_config, holds_run, write_run_files
-from worldmodel.runs.device import choose_device, enable_compilation_cache, memory_use
+from worldmodel.runs.device import choose_device, enable_compilation_cache
 from worldmodel.runs.logger import RunLogger
 from worldmodel.runs.picture import bar_limits, pictures, true_above_imagined
 from worldmodel.runs.progress import Progress
+from worldmodel.runs.training import Counters, Training
 from worldmodel.runs.video import upscale, write_video
 
 MAY_DIFFER = {"logdir", "steps", "log_every", "save_every", "eval_every", "video_every", "keep"}
@@ -48,49 +48,29 @@ FPS = 10
 
 
 @dataclass
-class Counters:
-    """How far a run is; checkpointed."""
-
-    steps: int = 0  # environment steps
-    updates: int = 0
-    episodes: int = 0
-
-
-@dataclass
 class Run:
-    """A training run: its objects and what it carries."""
+    """A training run: what learns, and what acts."""
 
     built: Built
-    state: TrainState
+    learning: Training
     collector: Collector
-    sampler: SequenceSampler
     replay: ReplayStore
-    saves: CheckpointStore
-    logger: RunLogger
-    counters: Counters = field(default_factory=Counters)
     recent: deque[Episode] = field(default_factory=lambda: deque(maxlen=RECENT))
-    pending: list[dict[str, Any]] = field(default_factory=list)
-    logged: tuple[float, int, int] = (0.0, 0, 0)  # time, steps and updates of the last log
-    stop: bool = False
 
     @property
     def config(self) -> TrainConfig:
         """Its settings."""
         return self.built.config
 
-    def key(self, purpose: int, count: int) -> Any:
-        """A key of its own for every use: of the seed, the purpose and a counter."""
-        key = jax.random.fold_in(jax.random.key(self.config.seed), purpose)
-        return jax.random.fold_in(key, count)
+    @property
+    def counters(self) -> Counters:
+        """How far it is."""
+        return self.learning.counters
 
-    def due(self, every: int) -> bool:
-        """Whether the last environment steps crossed a multiple of ``every``."""
-        before = self.counters.steps - self.collector.stepper.size
-        return every > 0 and self.counters.steps // every > before // every
-
-    def records(self) -> Records:
-        """A batch from replay."""
-        return Records(**self.sampler.sample())
+    @property
+    def params(self) -> Params:
+        """Of the agent, now."""
+        return self.learning.state.params
 
 
 ACT, LEARN, SHOW = range(3)  # purposes of keys
@@ -99,53 +79,47 @@ ACT, LEARN, SHOW = range(3)  # purposes of keys
 def train(config: TrainConfig) -> None:
     """Runs a training run to its end, or to Ctrl-C; both save."""
     run = open_run(config)
-    signal.signal(signal.SIGINT, lambda *_: setattr(run, "stop", True))
+    learning = run.learning
+    learning.stop_on_interrupt()
     try:
         with Progress(config.steps) as progress:
-            while run.counters.steps < config.steps and not run.stop:
+            while run.counters.steps < config.steps and not learning.stop:
                 act(run)
                 learn(run)
                 report(run, progress)
-                if run.due(config.save_every):
-                    save(run)
-        save(run)
-        if run.stop:
+                if learning.due(config.save_every):
+                    learning.save()
+        learning.save()
+        if learning.stop:
             print(f"stopped at step {run.counters.steps:,}; the same command resumes it, with")
             print(f"  --logdir {config.logdir}")
         else:
             finish(run)
     finally:
         run.replay.close()
-        run.logger.close()
-        run.saves.close()
+        learning.close()
         run.collector.stepper.envs.close()
 
 
 def act(run: Run) -> None:
     """One step of every environment, into replay."""
-    key = run.key(ACT, run.counters.steps)
-    for episode in run.collector.step(run.state.params, key):
+    learning, counters = run.learning, run.counters
+    for episode in run.collector.step(run.params, learning.key(ACT, counters.steps)):
         run.recent.append(episode)
-        run.counters.episodes += 1
+        counters.episodes += 1
         values = {"episode/return": episode.score, "episode/length": episode.length}
         if episode.success is not None:
             values["episode/success"] = float(episode.success)
-        run.logger.scalars(run.counters.steps, values)
-    run.counters.steps += run.collector.stepper.size
+        learning.logger.scalars(counters.steps, values)
+    counters.steps += learning.stride
 
 
 def learn(run: Run) -> None:
     """As many updates as the steps so far call for."""
     config, counters = run.config, run.counters
     owed = int((counters.steps - config.prefill) * config.updates_per_step)
-    while counters.updates < owed and run.replay.steps and not run.stop:
-        key = run.key(LEARN, counters.updates)
-        run.state, metrics = run.built.update(run.state, run.records(), key)
-        counters.updates += 1
-        run.pending.append(metrics)
-        if counters.updates == 1:
-            jax.block_until_ready(metrics)
-            print(f"first update done {time.monotonic() - run.logged[0]:.0f} s after the start")
+    while counters.updates < owed and run.replay.steps and not run.learning.stop:
+        run.learning.learn(LEARN)
 
 
 def report(run: Run, progress: Progress) -> None:
@@ -155,43 +129,30 @@ def report(run: Run, progress: Progress) -> None:
     rate = float(np.mean(successes)) if successes else None
     score = run.recent[-1].score if run.recent else None
     progress.update(counters.steps, counters.updates, score, rate)
-    if run.due(config.log_every):
+    if run.learning.due(config.log_every):
         log_metrics(run)
-    if run.due(config.video_every) and counters.updates:
+    if run.learning.due(config.video_every) and counters.updates:
         show_prediction(run)
-    if run.due(config.eval_every) and counters.updates and counters.steps < config.steps:
+    if run.learning.due(config.eval_every) and counters.updates and counters.steps < config.steps:
         evaluate_now(run, config.eval_episodes)
 
 
 def log_metrics(run: Run) -> None:
-    """Means of the updates since the last line, speeds and memory."""
-    now, counters = time.monotonic(), run.counters
-    seconds = now - run.logged[0]
-    values = {
-        "speed/env_steps_per_s": (counters.steps - run.logged[1]) / seconds,
-        "speed/updates_per_s": (counters.updates - run.logged[2]) / seconds,
-        "replay/steps": run.replay.steps,
-        "replay/gb": run.replay.bytes / 1e9,
-        **memory_use(),
-    }
-    if run.pending:
-        stacked = jax.device_get(run.pending)
-        values |= {name: float(np.mean([m[name] for m in stacked])) for name in stacked[0]}
-    run.logger.scalars(counters.steps, values)
-    run.pending, run.logged = [], (now, counters.steps, counters.updates)
+    """What was learned and stored since the last line."""
+    replay = {"replay/steps": run.replay.steps, "replay/gb": run.replay.bytes / 1e9}
+    run.learning.log(replay, "env_steps")
 
 
 def show_prediction(run: Run) -> None:
     """Open-loop prediction of replayed sequences, true above imagined, as a GIF summary."""
-    records = jax.tree.map(lambda x: x[:4], run.records())
+    records = jax.tree.map(lambda x: x[:4], run.learning.sample())
     model = run.built.agent.model
     if run.config.length <= 2 * model.stride:
         return
     context = max(model.stride, run.config.length // 4 // model.stride * model.stride)
-    frames = prediction(
-        run.built, run.state.params, records, context, run.key(SHOW, run.counters.steps)
-    )
-    run.logger.video(run.counters.steps, "open_loop", frames, FPS)
+    key = run.learning.key(SHOW, run.counters.steps)
+    frames = prediction(run.built, run.params, records, context, key)
+    run.learning.logger.video(run.counters.steps, "open_loop", frames, FPS)
 
 
 def prediction(built: Built, params: Any, records: Records, context: int, key: Any) -> np.ndarray:
@@ -205,10 +166,11 @@ def prediction(built: Built, params: Any, records: Records, context: int, key: A
 
 def evaluate_now(run: Run, episodes: int) -> tuple[Played, dict[str, float]]:
     """Evaluates the greedy policy and logs it, with a video of an episode."""
-    played = run.built.evaluate(run.state.params, episodes, greedy=True, watch=True)
+    played = run.built.evaluate(run.params, episodes, greedy=True, watch=True)
     values = summary(played.episodes)
-    run.logger.scalars(run.counters.steps, {f"eval/{k}": v for k, v in values.items()})
-    run.logger.video(run.counters.steps, "episode", episode_frames(played, 200), FPS)
+    logger = run.learning.logger
+    logger.scalars(run.counters.steps, {f"eval/{k}": v for k, v in values.items()})
+    logger.video(run.counters.steps, "episode", episode_frames(played, 200), FPS)
     return played, values
 
 
@@ -223,12 +185,6 @@ def write_episode(played: Played, path: Path) -> None:
     """The first episode as a video."""
     write_video(path, upscale(episode_frames(played, 1000), 4), 2 * FPS)
     print(f"an episode: {path}")
-
-
-def save(run: Run) -> None:
-    """Checkpoint of everything that the run carries."""
-    meta = {"counters": vars(run.counters), "sampler": run.sampler.state()}
-    run.saves.save(run.counters.steps, run.state, meta)
 
 
 def finish(run: Run) -> None:
@@ -262,19 +218,23 @@ def open_run(config: TrainConfig) -> Run:
     sampler = SequenceSampler(
         replay, batch=config.batch, length=config.length, stride=stride, seed=config.seed
     )
-    state, counters = built.initial(), Counters()
-    if saves.latest() is not None:
-        restored = saves.restore(state)
-        state, counters = restored.state, Counters(**restored.meta["counters"])
-        sampler.restore(restored.meta["sampler"])
-    logger = RunLogger(config.logdir, resume_step=counters.steps if resumed else None)
-    stepper = built.stepper(config.env.num_envs, config.seed + 7919 * counters.steps)
+    learning = Training(
+        update=built.update,
+        sample=lambda: Records(**sampler.sample()),
+        sampler=sampler,
+        state=built.initial(),
+        saves=saves,
+        logger=RunLogger(config.logdir, resume_step=saves.latest() or 0 if resumed else None),
+        seed=config.seed,
+        stride=config.env.num_envs,
+    )
+    learning.resume(started)
+    steps = learning.counters.steps
+    stepper = built.stepper(config.env.num_envs, config.seed + 7919 * steps)
     carry = initial_policy(built.agent, stepper.size, config.agent.replan)
     collector = Collector(stepper, built.policy(greedy=False), carry, replay)
-    run = Run(built, state, collector, sampler, replay, saves, logger, counters)
-    run.logged = (started, counters.steps, counters.updates)
-    print(f"{'resuming' if resumed else 'writing'} {config.logdir} at step {counters.steps:,}")
-    return run
+    print(f"{'resuming' if resumed else 'writing'} {config.logdir} at step {steps:,}")
+    return Run(built, learning, collector, replay)
 
 
 @dataclass(frozen=True)
