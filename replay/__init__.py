@@ -1,16 +1,20 @@
 """Replay: episodes on disk, sampled by memory map. Read `store.py`, then `sampler.py`."""
 
+from replay.clips import ClipSampler
+from replay.episodes import first_steps
 from replay.prefetch import Prefetcher
 from replay.sampler import SequenceSampler
 from replay.store import Field, ReplayConfig, ReplayStore, estimate, read_fields, standard_fields
 
 __all__ = [
+    "ClipSampler",
     "Field",
     "Prefetcher",
     "ReplayConfig",
     "ReplayStore",
     "SequenceSampler",
     "estimate",
+    "first_steps",
     "read_fields",
     "standard_fields",
 ]

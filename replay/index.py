@@ -120,6 +120,38 @@ class Index:
         table = self._cumulative()[1]
         return self._pick(table, rng)[0] if len(table) and table[-1] else None
 
+    def clips(self, length: int) -> int:
+        """How many stretches of ``length`` consecutive frames there are."""
+        return int(np.maximum(self._lengths - length + 1, 0).sum())
+
+    @property
+    def longest(self) -> int:
+        """Frames of the longest segment; 0 when empty."""
+        return int(self._lengths.max(initial=0))
+
+    def draw_clip(self, rng: np.random.Generator, length: int) -> tuple[Segment, int]:
+        """(segment, first frame) of a clip drawn uniformly from all of that length."""
+        return self._pick(np.cumsum(np.maximum(self._lengths - length + 1, 0)), rng)
+
+    def segment(self, episode: int, number: int) -> Segment:
+        """The segment of that episode whose first chunk has that number.
+
+        Raises:
+          ValueError: if it is not there.
+        """
+        at = bisect_right(self._segments, (episode, number), key=lambda s: s.key) - 1
+        if at < 0 or self._segments[at].key != (episode, number):
+            raise ValueError(
+                f"replay: expected episode {episode} with chunk {number}, received a store without "
+                "it; give the data of the run, or start a new one"
+            )
+        return self._segments[at]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All, in order."""
+        return tuple(self._segments)
+
     def _pick(self, table: np.ndarray, rng: np.random.Generator) -> tuple[Segment, int]:
         step = int(rng.integers(table[-1]))
         at = int(np.searchsorted(table, step, side="right"))

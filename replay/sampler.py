@@ -77,7 +77,10 @@ class SequenceSampler:
         Raises:
           ValueError: if the store has no sealed step.
         """
-        runs, parts = self._locate()
+        return self.gather(*self._locate())
+
+    def gather(self, runs: list[Run], parts: list[tuple[int, int, np.ndarray]]) -> dict[str, Any]:
+        """A batch from where it lies: the runs, and their (row, slot, mapped records)."""
         flat = self._empty()
         for row, at, records in parts:
             self._copy(flat, row, at, records)
@@ -111,7 +114,7 @@ class SequenceSampler:
             with self._store.lock:
                 runs = self.draw()
                 try:
-                    return runs, [part for run in runs for part in self._open(run)]
+                    return runs, [part for run in runs for part in self.open(run)]
                 except EpisodeGone:
                     continue  # the store has forgotten it: draw anew
 
@@ -142,7 +145,7 @@ class SequenceSampler:
     def _whole_windows(self, steps: int) -> int:
         return -(-steps // self._stride) * self._stride
 
-    def _open(self, run: Run) -> Iterator[tuple[int, int, np.ndarray]]:
+    def open(self, run: Run) -> Iterator[tuple[int, int, np.ndarray]]:
         """(row, slot, mapped records) of each contiguous piece of a run."""
         at = run.at
         for chunk, first, end in run.segment.pieces(run.start, run.stop):

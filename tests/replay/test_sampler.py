@@ -251,9 +251,9 @@ def test_an_empty_store_is_refused_until_something_is_sealed(tmp_path, world):
 
 
 def test_a_store_without_the_fields_of_an_agent_is_refused(tmp_path, world):
-    fields = {k: v for k, v in world.fields.items() if k not in ("reward", "action")}
+    fields = {k: v for k, v in world.fields.items() if k not in ("reward", "terminal")}
     store = ReplayStore(tmp_path, fields, ReplayConfig(capacity_gb=0.001))
-    with pytest.raises(ValueError, match=r"without \['action', 'reward'\]"):
+    with pytest.raises(ValueError, match=r"without \['reward', 'terminal'\]"):
         SequenceSampler(store, batch=1, length=4, stride=1, seed=0)
 
 

@@ -1,0 +1,82 @@
+"""Clips of video for the learner: consecutive frames of one episode, drawn anywhere, or as streams.
+
+A clip of T frames lies whole inside its episode: no lead-in, no padding, no second episode (what
+CW-VAE trains on, §3). As *streams* each row reads one episode on, clip after clip, so that the
+model's states can be carried across the seam; ``continues`` says where they may be. An episode's
+first clip starts within its first T frames, so that every phase is seen; what is left over at its
+end and shorter than a clip is skipped. Read next: `sampler.py`, the sequences of agents.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from replay.index import Segment
+from replay.sampler import Run, SequenceSampler
+from replay.store import ReplayStore
+
+
+class ClipSampler(SequenceSampler):
+    """Draws batches of clips. Deterministic: same store, same seed, same batches.
+
+    Args:
+      store: a `ReplayStore` with the fields of `standard_fields`.
+      batch: B, clips per batch.
+      length: T, frames per clip.
+      streams: whether rows go on where their last clip ended.
+      seed: of the draws.
+    Raises:
+      ValueError: if sizes are not positive, a field is missing, or no episode is that long.
+    """
+
+    def __init__(
+        self, store: ReplayStore, *, batch: int, length: int, streams: bool, seed: int
+    ) -> None:
+        super().__init__(store, batch=batch, length=length, stride=1, seed=seed)
+        if not store.index.clips(length):
+            raise ValueError(
+                f"clips: expected an episode of at least {length} frames, received a store whose "
+                f"longest has {store.index.longest}; shorten --length, or import longer videos"
+            )
+        self._streams = streams
+        self._cursor: list[tuple[Segment, int] | None] = [None] * batch  # where a row goes on
+
+    def sample(self) -> dict[str, Any]:
+        """One batch, axes [B, T, ...], as `SequenceSampler.sample`; and "continues" [B] bool: the
+        clip is the one after the same row's last."""
+        runs, parts = self._locate()
+        before = self._cursor
+        continues = [
+            here is not None and here[0] is run.segment and here[1] == run.start
+            for here, run in zip(before, runs, strict=True)
+        ]
+        if self._streams:
+            self._cursor = [(run.segment, run.stop) for run in runs]
+        return {**self.gather(runs, parts), "continues": np.array(continues)}
+
+    def state(self) -> dict[str, Any]:
+        """The state of the draws, for JSON."""
+        rows = [here and [*here[0].key, here[1]] for here in self._cursor]
+        return {**super().state(), "cursor": rows}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`: over the same data, the same batches follow.
+
+        Raises:
+          ValueError: if it is the state of a sampler of other sizes, or of another store.
+        """
+        super().restore(state)
+        self._cursor = [
+            row and (self._store.index.segment(row[0], row[1]), row[2]) for row in state["cursor"]
+        ]
+
+    def _draw_row(self, row: int) -> Iterator[Run]:
+        here = self._cursor[row]
+        if here is None or here[1] + self._length > here[0].steps:
+            segment, start = self._store.index.draw_clip(self._rng, self._length)
+            if self._streams:
+                start = min(start, int(self._rng.integers(self._length)))
+            here = segment, start
+        segment, start = here
+        yield Run(row, 0, segment, start, start + self._length, self._length)
