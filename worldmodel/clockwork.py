@@ -59,7 +59,7 @@ class ClockworkVAE(nnx.Module):
                 for index in range(self.upper)
             ]
         )
-        self.unknown_action = nnx.Param(jnp.zeros(action_width))
+        self.unknown_action = nnx.Param(jnp.zeros(action_width)) if action_width else None
         self.levels = nnx.List(
             [Level(self._cell(index, embed), rngs) for index, embed in enumerate(embeds)]
         )
@@ -77,7 +77,7 @@ class ClockworkVAE(nnx.Module):
             norm=c.norm,
             std_shift=c.std_shift,
             embed=2 * embed if newest_apart else embed,
-            context=0 if index == self.upper else self.features,
+            context=self.features if index < self.upper or c.top_context else 0,
             action=stride * self.action_width,
             dtype=jnp.dtype(c.dtype),
         )
@@ -136,6 +136,8 @@ class ClockworkVAE(nnx.Module):
                 f"action: expected {self.action_width} floats per step, received "
                 f"{action.shape[-1]}; encode it as the model's action space"
             )
+        if self.unknown_action is None:
+            return action
         unknown = jnp.broadcast_to(self.unknown_action[...], action.shape)
         return jnp.where(action_mask[..., None] > 0, action, unknown)
 

@@ -54,6 +54,9 @@ class ClockworkConfig:
     cumulative: bool = False
     """Each level's MLP reads the level below's output (original code) rather than the frame
     embedding."""
+    top_context: bool = False
+    """The top level's input layer has weights for a context too, of zeros: they never learn
+    (original code, whose parameter count they are part of)."""
     conv_depth: int = 8
     """Channels of the first convolution; the others have 2, 4, 8 times as many (CW-VAE: 32)."""
     image_final: Literal["linear", "tanh", "sigmoid"] = "sigmoid"

@@ -35,14 +35,19 @@ def predict(
     """Open-loop prediction of recorded sequences from their first frames, by the recorded actions.
 
     Args:
-      records: [B, lead+T, ...], causal.
-      context: main time of the last frame that is seen, a multiple of the top stride K.
-      top: states of the top level at its imagined ticks, [B, H, ·], where they come from elsewhere.
+      records: [B, lead+T, ...].
+      context: a multiple of the top stride K: causal, the main time of the last frame that is seen;
+        looking ahead, the number of frames seen.
+      top: states of the top level at its imagined ticks, [B, H, ·], where they come from elsewhere;
+        causal only.
     Returns:
-      Times 0 … context + H·K, as many whole windows as the records or ``top`` hold.
+      Causal: times 0 … context + H·K, as many whole windows as the records or ``top`` hold.
+      Looking ahead: all T times.
     Raises:
-      ValueError: where no whole window follows the context.
+      ValueError: where no whole window follows the context, or looking ahead no frame.
     """
+    if model.config.window == "lookahead":
+        return _predict_blocks(model, records, context, key)
     length = records.mask.shape[1] - model.lead
     ticks = (length - 1 - context) // model.stride if top is None else top.h.shape[1]
     if ticks < 1:
@@ -64,6 +69,33 @@ def predict(
     features = jnp.concatenate([seen, imagined[0].features], axis=1)
     true = {name: value[:, : last + 1] for name, value in main.obs.items()}
     return OpenLoop(true, to_observations(model.decode(features)), context + 1)
+
+
+def _predict_blocks(
+    model: ClockworkVAE, records: Records, context: int, key: PRNGKeyArray
+) -> OpenLoop:
+    """As ``predict``, looking ahead: whole blocks follow the context, the last one cut."""
+    batch, length = records.mask.shape
+    if not 0 < context < length:
+        raise ValueError(
+            f"predict: expected a context of 1 to {length - 1} frames in sequences of {length}, "
+            f"received {context}; shorten the context"
+        )
+    filter_key, imagine_key = jax.random.split(key)
+    seen = jax.tree.map(lambda x: x[:, :context], records)
+    beliefs = model.observe(seen, model.draw_noise(filter_key, batch, context))
+    states = model.states_at(beliefs, context)
+    steps = -(-(length - context) // model.stride) * model.stride
+    noise = model.imagination_noise(imagine_key, batch, steps)
+
+    def future(x: Array) -> Array:
+        after = [(0, 0), (0, context + steps - length), *[(0, 0)] * (x.ndim - 2)]
+        return jnp.pad(x[:, context:], after)
+
+    imagined = model.imagine(states, future(records.action), future(records.action_mask), noise)
+    parts = [beliefs[0].state.features, imagined[0].features[:, : length - context]]
+    features = jnp.concatenate(parts, axis=1)
+    return OpenLoop(records.obs, to_observations(model.decode(features)), context)
 
 
 def to_observations(means: dict[str, Array]) -> dict[str, Array]:

@@ -122,7 +122,6 @@ class Weights:
             "level_embeds": {0: self.level_embed(5), 1: self.level_embed(8)},
             "levels": {cell: self.level(cell) for cell in range(3)},
             "decoder": self.decoder(),
-            "unknown_action": np.zeros(0, np.float32),
         }
 
 
