@@ -6,7 +6,7 @@ import io
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
@@ -50,7 +50,7 @@ def parse_train(
     default = Path("runs") / f"{_slug(base.env.name)}-{time.strftime('%Y%m%d-%H%M%S')}"
     base = replace(base, logdir=default)
     # `auto` is resolved above; tyro sees what it became
-    rest = _without_auto(expand(args), ("--preset", "--size"))
+    rest = without_auto(expand(args), ("--preset", "--size"))
     config = parse(
         TrainConfig, rest, default=base, description=f"{TrainConfig.__doc__}\n\n{EPILOG}"
     )
@@ -80,13 +80,10 @@ def fail(line: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def expand(args: Sequence[str]) -> list[str]:
+def expand(args: Sequence[str], short: Mapping[str, str] = SHORT) -> list[str]:
     """Short flags written out, also in the form --flag=value."""
-    result = []
-    for arg in args:
-        flag, equals, value = arg.partition("=")
-        result.append(SHORT.get(flag, flag) + equals + value)
-    return result
+    parts = [arg.partition("=") for arg in args]
+    return [short.get(flag, flag) + equals + value for flag, equals, value in parts]
 
 
 def one_line(text: str) -> str:
@@ -98,7 +95,8 @@ def one_line(text: str) -> str:
     return re.sub(r"\s*For full helptext.*$", "", line) + "; see --help"
 
 
-def _without_auto(args: list[str], flags: tuple[str, ...]) -> list[str]:
+def without_auto(args: list[str], flags: tuple[str, ...]) -> list[str]:
+    """Arguments without those flags whose value is `auto`."""
     result, skip = [], False
     for here, following in zip(args, [*args, ""][1:], strict=True):
         if skip:

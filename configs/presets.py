@@ -38,9 +38,9 @@ def resolve(
     name = env or base.env.name
     chosen = OF_ENVIRONMENT.get(name, "general") if preset == "auto" else preset
     if chosen not in PRESETS:
-        raise ValueError(_unknown("preset", chosen, ["auto", *PRESETS]))
+        raise ValueError(unknown("preset", chosen, ["auto", *PRESETS]))
     if size not in ("auto", *SIZES):
-        raise ValueError(_unknown("size", size, ["auto", *SIZES]))
+        raise ValueError(unknown("size", size, ["auto", *SIZES]))
     picked: Size = ("m" if accelerator else "s") if size == "auto" else size  # type: ignore[assignment]
     base = replace(base, preset=chosen, size=picked, env=replace(base.env, name=name))
     agent = resize(base.agent, picked)
@@ -48,7 +48,8 @@ def resolve(
     return PRESETS[chosen](replace(base, agent=agent), accelerator)
 
 
-def _unknown(what: str, received: str, known: list[str]) -> str:
+def unknown(what: str, received: str, known: list[str]) -> str:
+    """The line for a name that is none of the known ones."""
     close = difflib.get_close_matches(received, known, 1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; set --{what} to one of them"
     return f"{what}: expected one of {', '.join(known)}, received {received!r}{hint}"

@@ -1,0 +1,201 @@
+"""From a name or a path to stores of video: generated on first use, imported, or there already.
+
+Every data set is a folder with `train/` and `test/`, each a replay store. Generated ones are kept
+under `data.folder`, named by what made them, and shared between runs. Read next: `video.py`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from rich.progress import track
+
+from agents import ActionCodec
+from configs.presets import resolve
+from envs import EnvConfig
+from envs.navigate.videos import NavigateVideos
+from envs.registry import NAVIGATE
+from replay import Field, ReplayConfig, ReplayStore, read_fields
+from replay.chunk import record_dtype
+from replay.importers import Video, append_video, video_fields
+from replay.importers.mazes import Mazes
+from replay.importers.moving_ball import MovingBall
+from replay.importers.moving_digits import MovingDigits
+from replay.importers.run import ImportConfig, run_import
+from replay.importers.video_folder import VideoFolder
+
+GENERATED = ("moving_digits", "moving_ball", "mazes", "navigate")
+SHOWN = "a generator (" + ", ".join(GENERATED) + "), a store, or a folder of videos"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which videos."""
+
+    name: str = "moving_digits"
+    """A generator (moving_digits, moving_ball, mazes, navigate), a store (of replay.importers), or
+    a folder of videos, which is imported."""
+    folder: Path = Path("data")
+    """Where generated and imported videos are kept."""
+    episodes: int = 500
+    """Generated videos to train on."""
+    length: int = 200
+    """Frames of each."""
+    test_episodes: int = 64
+    """Generated videos held out."""
+    test_length: int = 300
+    """Frames of each (the paper's Moving MNIST: 1 000)."""
+    seed: int = 0
+    """Of the generator; the held-out videos have seeds of their own."""
+    speed: float = 1.0
+    """moving_digits, moving_ball: factor on the pixels per frame."""
+    change: float = 0.1
+    """moving_ball: probability per frame that the colour changes. DLH."""
+    mnist: str | None = None
+    """moving_digits: folder of MNIST's idx files, to draw those in place of scikit-learn's."""
+    env: str = ""
+    """navigate: empty for its frames at every tick, alone; else the environment whose agent's view
+    is recorded, by that environment's preset (`agent` preset: minerl_navigate)."""
+    actions: bool = False
+    """navigate, with `env`: keep the agent's actions; otherwise they are unknown, as in video."""
+
+
+class Split(NamedTuple):
+    """One split of a generated data set: its videos by number."""
+
+    video: Callable[[int], Video]
+    videos: int
+
+
+def open_stores(config: DataConfig) -> tuple[ReplayStore, ReplayStore]:
+    """(train, test), read-only; what is missing is generated or imported first.
+
+    Raises:
+      ValueError: on a name that is none of these, or numbers that make no video.
+    """
+    root = prepare(config)
+    if (root / "store.json").exists():  # one store, such as a run's replay
+        print(f"{root}: one store without train/ and test/; evaluation sees what training saw")
+        return _reader(root), _reader(root)
+    return _reader(root / "train"), _reader(root / "test")
+
+
+def open_test(config: DataConfig) -> ReplayStore:
+    """The held-out store, read-only; as ``open_stores``."""
+    return open_stores(config)[1]
+
+
+def data_fields(config: DataConfig) -> dict[str, Field]:
+    """Fields of the data set's records; as ``open_stores``."""
+    root = prepare(config)
+    return read_fields(root if (root / "store.json").exists() else root / "test")
+
+
+def prepare(config: DataConfig) -> Path:
+    """The folder of the data set, complete. As ``open_stores``."""
+    if config.name in GENERATED:
+        return generate(config)
+    path = Path(config.name)
+    if (path / "train" / "store.json").exists() or (path / "store.json").exists():
+        return path
+    if path.is_dir():
+        return import_folder(path, config)
+    raise ValueError(f"data: expected {SHOWN}, received {config.name!r}; check the name")
+
+
+def generate(config: DataConfig) -> Path:
+    """Makes what is missing of a generated data set; killed and run again, it goes on."""
+    for name in ("episodes", "length", "test_episodes", "test_length"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"data.{name}: expected 1 or more, received {getattr(config, name)}")
+    options = {name: value for name, value in asdict(config).items() if name != "folder"}
+    digest = hashlib.sha256(json.dumps(options, default=str, sort_keys=True).encode()).hexdigest()
+    root = config.folder / f"{config.name}-{digest[:8]}"
+    for name, split in splits(config).items():
+        fill(root / name, split, f"{config.name}, {name}")
+    return root
+
+
+def splits(config: DataConfig) -> dict[str, Split]:
+    """Generators of a data set; train and test never share one."""
+    train = _generator(config, "train", config.length, 2 * config.seed)
+    test = _generator(config, "test", config.test_length, 2 * config.seed + 1)
+    return {"train": Split(train, config.episodes), "test": Split(test, config.test_episodes)}
+
+
+def _generator(
+    config: DataConfig, split: Literal["train", "test"], length: int, seed: int
+) -> Callable[[int], Video]:
+    """Number to video."""
+    if config.name == "navigate":
+        return partial(walk, config, seed=seed, length=length)
+    makers = {
+        "moving_digits": lambda: MovingDigits(
+            length=length, speed=config.speed, mnist=config.mnist, split=split
+        ),
+        "moving_ball": lambda: MovingBall(length=length, speed=config.speed, change=config.change),
+        "mazes": lambda: Mazes(length=length),
+    }
+    return partial(makers[config.name]().video, seed=seed)
+
+
+def walk(config: DataConfig, index: int, seed: int, length: int) -> Video:
+    """A video of the builtin Navigate world: its frames alone, or all that an agent sees."""
+    preset = resolve("auto", config.env or NAVIGATE, "auto", False, "float32")
+    env = preset.env if config.env else EnvConfig(NAVIGATE)
+    made = NavigateVideos(env, length)
+    episode = made.episode(index, seed)
+    name = f"navigate-{index:06d}"
+    if not config.env:
+        return Video(name, {"image": episode.obs["pov"]}, episode.factors)
+    if not config.actions:
+        return Video(name, episode.obs, episode.factors)
+    codec = ActionCodec(made.agent_env().action_space, preset.agent.actions)
+    steps = [{key: x[t] for key, x in episode.action.items()} for t in range(length)]
+    action = np.stack([codec.encode(step) for step in steps])
+    return Video(name, episode.obs, episode.factors, action, episode.reward)
+
+
+def fill(directory: Path, split: Split, what: str) -> None:
+    """Appends the videos that a store lacks; each is one file, whole or absent."""
+    if (directory / "store.json").exists():
+        with _reader(directory) as store:
+            if store.episodes >= split.videos:
+                return
+    first = split.video(0)
+    fields = video_fields(first)
+    steps = split.videos * first.steps
+    room = 1 + 2e-9 * steps * record_dtype(fields).itemsize
+    sizes = ReplayConfig(steps, room, chunk_steps=first.steps)
+    with ReplayStore(directory, fields, sizes) as store:
+        missing = range(store.episodes, split.videos)
+        for index in track(missing, description=f"generating {what}"):
+            append_video(store, split.video(index))
+
+
+def import_folder(path: Path, config: DataConfig) -> Path:
+    """A folder of videos as stores under ``data.folder``.
+
+    Raises:
+      ValueError: if no video in it could be read.
+    """
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    root = config.folder / f"{path.name}-{digest[:8]}"
+    report = run_import("videos", VideoFolder(path), root, ImportConfig())
+    for what, why in report.skipped:
+        print(f"skipped {what}: {why}")
+    if set(report.episodes) < {"train", "test"}:
+        raise ValueError(
+            f"data: expected a folder with videos to train on and to hold out, received "
+            f"{report.episodes or 'none'} in {path}; add videos, or folders train/ and test/"
+        )
+    return root
+
+
+def _reader(directory: Path) -> ReplayStore:
+    return ReplayStore(directory, read_fields(directory), ReplayConfig(), read_only=True)

@@ -1,0 +1,211 @@
+"""All settings of video pretraining, typed; and a trained model back from its run.
+
+Read next: `video_presets.py`, what a preset and a size fill in; `data.py`, which videos.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+
+from agents import ActionCodec
+from configs.build import Spaces
+from configs.data import DataConfig, data_fields
+from configs.presets import resolve
+from replay import ClipSampler, Field, ReplayStore, SequenceSampler
+from worldmodel import ClockworkConfig, ClockworkVAE, ObjectiveConfig, OptimizerConfig
+from worldmodel.learner import (
+    Params,
+    TrainState,
+    initial_state,
+    join,
+    make_optimizer,
+    make_update,
+    split,
+)
+from worldmodel.pretraining import Clips, initial_aux, make_loss
+from worldmodel.records import Records
+from worldmodel.runs.checkpoint import CheckpointStore
+from worldmodel.runs.config_io import load_config
+
+Preset = Literal["cwvae", "notmpabs", "rssm", "agent"]
+VideoSize = Literal["debug", "s", "paper"]
+Like = Literal["moving_mnist", "kth", "mazes", "minerl"]
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Train a clockwork world model on video, without an environment."""
+
+    preset: Preset = "cwvae"
+    """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), or `agent`: that of the agent of
+    `data.env`, to start it from (train_agent.py --init-from)."""
+    size: VideoSize | Literal["auto"] = "auto"
+    """Model size: `auto` is s on a CPU and paper on an accelerator."""
+    like: Like | Literal["auto"] = "auto"
+    """Data set whose hyperparameters of the paper are taken; `auto` by the data's name."""
+    seed: int = 0
+    """Of everything random: clips, parameters, noise."""
+    logdir: Path = Path("runs")
+    """Directory of the run; an existing one is resumed. Default: runs/DATA-PRESET-TIME."""
+    steps: int = 3_000
+    """Updates at which the run ends."""
+    batch: int = 8
+    """B: clips per update (paper: 100; original code: 50)."""
+    length: int = 72
+    """T: frames per clip (paper: 100)."""
+    context: int = 36
+    """Frames seen before open-loop prediction; a multiple of the top stride (paper: 36)."""
+    streams: bool = False
+    """Carry states across consecutive clips of one video, without gradient; `length` is then a
+    multiple of the top stride."""
+    log_every: int = 50
+    """Updates between lines of metrics."""
+    save_every: int = 500
+    """Updates between checkpoints."""
+    eval_every: int = 500
+    """Updates between evaluations on held-out video; 0: only at the end."""
+    video_every: int = 1_000
+    """Updates between open-loop prediction videos; 0: none."""
+    keep: int = 2
+    """Checkpoints kept on disk."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """The videos."""
+    model: ClockworkConfig = field(default_factory=ClockworkConfig)
+    """World model."""
+    objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(kl="elbo"))
+    """Its loss."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Gradient descent."""
+
+
+def check(config: PretrainConfig) -> None:
+    """Raises ValueError, one line with the remedy, on settings that cannot run together."""
+    for name in ("steps", "batch", "length", "context", "log_every", "save_every", "keep"):
+        if getattr(config, name) < 1:
+            raise ValueError(
+                f"{name}: expected 1 or more, received {getattr(config, name)}; raise --{name}"
+            )
+    stride = config.model.strides[-1]
+    if config.context % stride:
+        raise ValueError(
+            f"context: expected a multiple of the top stride {stride} frames, received "
+            f"{config.context}; set --context {-(-config.context // stride) * stride}"
+        )
+    if (config.streams or config.model.window == "causal") and config.length % stride:
+        raise ValueError(
+            f"length: expected a multiple of the top stride {stride} frames, received "
+            f"{config.length}; set --length {-(-config.length // stride) * stride}"
+        )
+    if config.streams and config.model.window == "causal":
+        raise ValueError("streams: expected window 'lookahead', received 'causal'; drop --streams")
+
+
+class BuiltVideo:
+    """The world model of a config over a data set's observations: module and update.
+
+    Args:
+      fields: of the data set's records.
+    """
+
+    def __init__(self, config: PretrainConfig, fields: Mapping[str, Field]):
+        self.config, self.width = config, action_width(config, fields)
+        self.shapes = {
+            name.removeprefix("obs/"): tuple(field.shape)
+            for name, field in fields.items()
+            if name.startswith("obs/")
+        }
+        self.model: ClockworkVAE = nnx.eval_shape(self._model)  # its parameters are shapes only
+        self.optimizer = make_optimizer(config.optimizer)
+        self.graph, _ = split(self.model)
+
+    def _model(self) -> ClockworkVAE:
+        rngs = nnx.Rngs(self.config.seed)
+        return ClockworkVAE(self.config.model, self.shapes, self.width, rngs)
+
+    @cached_property
+    def update(self) -> Any:
+        """The jitted update."""
+        config = self.config
+        return make_update(make_loss(self.graph, config.objective, config.streams), self.optimizer)
+
+    def join(self, params: Params) -> ClockworkVAE:
+        """The model with these parameters."""
+        model: ClockworkVAE = join(self.graph, params)
+        return model
+
+    def initial(self) -> TrainState:
+        """State before the first update."""
+        params = jax.jit(lambda: split(self._model())[1])()  # one program, not one per array
+        aux = initial_aux(self.model, self.config.batch, self.config.streams)
+        return initial_state(params, aux, self.optimizer)
+
+    def sampler(self, store: ReplayStore) -> SequenceSampler:
+        """Clips, or for a causal model sequences with their lead-in."""
+        c = self.config
+        if c.model.window == "causal":
+            return SequenceSampler(
+                store, batch=c.batch, length=c.length, stride=self.model.stride, seed=c.seed
+            )
+        return ClipSampler(store, batch=c.batch, length=c.length, streams=c.streams, seed=c.seed)
+
+    def clips(self, batch: dict[str, Any]) -> Clips:
+        """A sampled batch as the loss takes it."""
+        continues = batch.get("continues", np.zeros(len(batch["mask"]), bool))
+        return Clips(to_records(batch, self.width), continues)
+
+
+def action_width(config: PretrainConfig, fields: Mapping[str, Field]) -> int:
+    """Floats of an action: the data's, or for an agent's model those of its environment."""
+    if config.preset == "agent":
+        agent = resolve("auto", config.data.env, "auto", False, "float32")
+        return ActionCodec(Spaces.of(agent).action, agent.agent.actions).width
+    return fields["action"].shape[0] if "action" in fields else 0
+
+
+def to_records(batch: dict[str, Any], action_width: int) -> Records:
+    """A sampled batch as records; actions that the store lacks are unknown.
+
+    Raises:
+      ValueError: if the store's actions are of another width than the model's.
+    """
+    known = {name: batch[name] for name in Records._fields}
+    width = batch["action"].shape[-1]
+    if width != action_width:
+        if width and action_width:
+            raise ValueError(
+                f"data: expected actions of {action_width} floats, received {width}; give data of "
+                "the same environment"
+            )
+        shape = (*batch["mask"].shape, action_width)
+        known |= {"action": np.zeros(shape, np.float32), "action_mask": 0 * batch["mask"]}
+    return Records(**known)
+
+
+class VideoRun(NamedTuple):
+    """A trained world model from its run."""
+
+    config: PretrainConfig
+    model: ClockworkVAE  # with its parameters
+    params: Params
+    step: int  # updates trained
+
+
+def load_video_run(run: Path) -> VideoRun:
+    """A trained world model from its directory.
+
+    Raises:
+      ValueError: if there is no run, no checkpoint, or it does not fit its config.
+    """
+    config = load_config(PretrainConfig, run)
+    built = BuiltVideo(config, data_fields(config.data))
+    saves = CheckpointStore(run / "checkpoints", config.keep)
+    restored = saves.restore(jax.eval_shape(built.initial))
+    saves.close()
+    params = restored.state.params
+    return VideoRun(config, built.join(params), params, restored.step)

@@ -1,0 +1,188 @@
+"""What a preset, a data set and a size fill in for video pretraining, and the flags over it.
+
+The paper's hyperparameters stand in ``PAPER``: Saxena et al. 2021, appendix D. Where paper and
+original code differ (github.com/vaibhavsaxena11/cwvae, commit 62dd505):
+
+    batch               paper 100, code 50: the paper's
+    learning rate       MineRL: paper 3e-4, code 1e-4: the paper's
+    shared weights      paper: all but the output layers; code: input layer and GRU: the code's,
+                        whose numbers are reproduced (tests/worldmodel/test_golden_cwvae.py)
+    decoder std         only in the code: 1.0 digits, 0.1 mazes, 0.4 MineRL; KTH has none: 0.4, ours
+    Adam's epsilon      the code's stands inside, before bias correction (Keras); ours after it
+    updates             paper 100 epochs, code 100 to 600: `paper` size 30 000 updates
+
+Command:   python pretrain_video.py --data moving_digits --preset cwvae
+Cost:      about 10 minutes on 2 CPU cores (size s); the paper's size took a GPU of 2017 20 hours
+Expected:  see the README's results
+"""
+
+import argparse
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from configs.cli import expand, parse, without_auto
+from configs.presets import resolve, unknown
+from configs.video import Like, PretrainConfig, check
+from worldmodel import ClockworkConfig, OptimizerConfig
+
+STRIDES = {"cwvae": (1, 6, 36), "notmpabs": (1, 1, 1), "rssm": (1,)}
+LIKE: dict[str, Like] = {
+    "moving_digits": "moving_mnist",
+    "moving_ball": "mazes",
+    "mazes": "mazes",
+    "navigate": "minerl",
+}
+SHORT = {"--data": "--data.name", "--strides": "--model.strides"}
+
+EPILOG = """Short for: --data = --data.name, --strides = --model.strides (frames per tick of each
+level)."""
+
+ORIGINAL = ClockworkConfig(
+    window="lookahead",
+    all_phases=False,
+    min_std=1e-4,
+    std_shift=0.54,
+    post_layers=2,
+    act="relu",
+    norm=False,
+    embed_layers=2,
+    embed_hidden=1000,
+    embed=0,
+    cumulative=True,
+    top_context=True,
+    image_final="tanh",
+)
+"""The architecture of the original code, at no particular size."""
+
+
+class Paper(NamedTuple):
+    """Hyperparameters of one data set of the paper."""
+
+    image_std: float
+    stoch: int = 20
+    deter: int = 200
+    hidden: int = 200
+
+
+PAPER: dict[Like, Paper] = {
+    "moving_mnist": Paper(image_std=1.0),
+    "kth": Paper(image_std=0.4),
+    "mazes": Paper(image_std=0.1),
+    "minerl": Paper(image_std=0.4, stoch=100, deter=800, hidden=800),
+}
+
+OPTIMIZER = OptimizerConfig(lr=3e-4, eps=1e-4, clip=10_000.0, warmup=0)
+
+
+def resolve_video(
+    preset: str,
+    data: str,
+    like: str,
+    size: str,
+    accelerator: bool,
+    dtype: Literal["float32", "bfloat16"],
+) -> PretrainConfig:
+    """Settings before any flag overrides them.
+
+    Args:
+      data: name or path of the videos.
+      like: data set whose hyperparameters of the paper are taken, or `auto`.
+      size: debug, s, paper, or `auto`: s on a CPU, paper on an accelerator.
+      accelerator: whether there is one.
+      dtype: precision of matrix products on the device.
+    Raises:
+      ValueError: on an unknown preset, data set or size.
+    """
+    base = PretrainConfig()
+    if preset not in ("agent", *STRIDES):
+        raise ValueError(unknown("preset", preset, [*STRIDES, "agent"]))
+    chosen = LIKE.get(data, "minerl") if like == "auto" else like
+    if chosen not in PAPER:
+        raise ValueError(unknown("like", like, ["auto", *PAPER]))
+    picked = ("paper" if accelerator else "s") if size == "auto" else size
+    if picked not in ("debug", "s", "paper"):
+        raise ValueError(unknown("size", size, ["auto", "debug", "s", "paper"]))
+    base = replace(base, preset=preset, like=chosen, data=replace(base.data, name=data))  # type: ignore[arg-type]
+    if preset == "agent":
+        return _agent(base, accelerator, dtype)
+    strides = STRIDES[preset]
+    model = replace(ORIGINAL, strides=strides, dtype=dtype)
+    base = replace(base, model=_sized(model, PAPER[chosen], picked), size=picked)  # type: ignore[arg-type]
+    if picked == "paper":
+        return replace(
+            base,
+            optimizer=OPTIMIZER,
+            batch=100,
+            length=100,
+            steps=30_000,
+            save_every=1_000,
+            eval_every=1_000,
+            data=replace(base.data, episodes=10_000, length=100, test_length=1_036),
+        )
+    # a larger step for the few updates of a small model on a CPU
+    return replace(base, optimizer=replace(OPTIMIZER, lr=1e-3))
+
+
+def _sized(model: ClockworkConfig, paper: Paper, size: str) -> ClockworkConfig:
+    if size == "paper":
+        model = replace(model, conv_depth=32, stoch=paper.stoch, deter=paper.deter)
+        return replace(model, hidden=paper.hidden, image_std=paper.image_std)
+    if size == "debug":
+        model = replace(model, conv_depth=2, stoch=4, deter=16, hidden=16, embed_hidden=16)
+    else:
+        model = replace(model, conv_depth=8, stoch=20, deter=128, hidden=128, embed_hidden=128)
+    return replace(model, image_std=paper.image_std)
+
+
+def _agent(
+    base: PretrainConfig, accelerator: bool, dtype: Literal["float32", "bfloat16"]
+) -> PretrainConfig:
+    """The world model of the agent of `data.env`, with its loss and step."""
+    base = replace(base, data=replace(base.data, env=base.data.env or "minerl_navigate"))
+    agent = resolve("auto", base.data.env, "auto", accelerator, dtype)
+    return replace(
+        base,
+        size="paper" if accelerator else "s",
+        model=agent.agent.model,
+        objective=agent.agent.objective,
+        optimizer=agent.optimizer,
+        batch=agent.batch,
+        length=agent.length,
+        context=-(-16 // agent.agent.model.strides[-1]) * agent.agent.model.strides[-1],
+    )
+
+
+def parse_pretrain(
+    args: Sequence[str], accelerator: bool, dtype: Literal["float32", "bfloat16"]
+) -> PretrainConfig:
+    """Settings of `pretrain_video.py` from its flags.
+
+    Raises:
+      ValueError: on settings that cannot run, one line with the remedy.
+      SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
+    """
+    args = expand(args, SHORT)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("preset", "data.name", "like", "size"):
+        first.add_argument(f"--{flag}", dest=flag, nargs="?")
+    chosen = vars(first.parse_known_args(args)[0])
+    data = chosen["data.name"] or PretrainConfig().data.name
+    base = resolve_video(
+        chosen["preset"] or "cwvae",
+        data,
+        chosen["like"] or "auto",
+        chosen["size"] or "auto",
+        accelerator,
+        dtype,
+    )
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(data).name).strip("-")
+    logdir = Path("runs") / f"{slug}-{base.preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    rest = without_auto(args, ("--like", "--size"))
+    text = f"{PretrainConfig.__doc__}\n\n{EPILOG}"
+    config = parse(PretrainConfig, rest, default=replace(base, logdir=logdir), description=text)
+    check(config)
+    return config

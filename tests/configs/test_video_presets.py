@@ -1,0 +1,97 @@
+"""Presets of video pretraining: the paper's numbers, sizes, and flags over them."""
+
+from pathlib import Path
+
+import jax
+import pytest
+from flax import nnx
+
+from configs.video import check
+from configs.video_presets import parse_pretrain, resolve_video
+from worldmodel import ClockworkVAE
+from worldmodel.learner import split
+
+MILLION = 1e6
+
+
+def parameters(preset: str, like: str, channels: int) -> int:
+    """Of the paper's size."""
+    config = resolve_video(preset, "moving_digits", like, "paper", True, "float32")
+    shapes = {"image": (64, 64, channels)}
+    model = nnx.eval_shape(lambda: ClockworkVAE(config.model, shapes, 0, nnx.Rngs(0)))
+    return sum(leaf.size for leaf in jax.tree.leaves(split(model)[1]))
+
+
+@pytest.mark.parametrize(
+    "preset, like, millions",
+    [("cwvae", "moving_mnist", 12.47), ("rssm", "moving_mnist", 5.11), ("cwvae", "minerl", 34.40)],
+)
+def test_parameter_counts_are_within_a_hundredth_of_the_original(preset, like, millions):
+    assert parameters(preset, like, 3) == pytest.approx(millions * MILLION, rel=0.01)
+
+
+def test_notmpabs_has_as_many_parameters_as_the_clockwork():
+    assert parameters("notmpabs", "mazes", 3) == parameters("cwvae", "mazes", 3)
+
+
+def test_the_paper_size_carries_the_papers_hyperparameters():
+    config = resolve_video("cwvae", "mazes", "auto", "paper", True, "float32")
+    assert (config.batch, config.length, config.context, config.like) == (100, 100, 36, "mazes")
+    assert config.model.strides == (1, 6, 36) and config.model.image_std == 0.1
+    assert (config.optimizer.lr, config.optimizer.eps) == (3e-4, 1e-4)
+    assert config.objective.kl == "elbo" and config.optimizer.warmup == 0
+    large = resolve_video("cwvae", "x", "minerl", "paper", True, "float32").model
+    assert (large.stoch, large.deter, large.hidden) == (100, 800, 800)
+
+
+@pytest.mark.parametrize("preset", ["cwvae", "notmpabs", "rssm"])
+@pytest.mark.parametrize("like", ["moving_mnist", "kth", "mazes", "minerl"])
+@pytest.mark.parametrize("size", ["debug", "s", "paper"])
+def test_every_preset_can_run(preset, like, size):
+    check(resolve_video(preset, "moving_digits", like, size, False, "float32"))
+
+
+def test_the_device_chooses_the_size():
+    assert resolve_video("cwvae", "mazes", "auto", "auto", False, "float32").size == "s"
+    assert resolve_video("cwvae", "mazes", "auto", "auto", True, "bfloat16").size == "paper"
+
+
+def test_flags_override_presets():
+    args = [
+        "--data=mazes",
+        "--strides",
+        "1",
+        "4",
+        "--steps",
+        "9",
+        "--logdir",
+        "x",
+        "--like",
+        "auto",
+    ]
+    config = parse_pretrain(args, False, "float32")
+    assert config.data.name == "mazes" and config.model.strides == (1, 4) and config.steps == 9
+    assert config.like == "mazes" and config.logdir == Path("x")
+
+
+@pytest.mark.parametrize(
+    "args, line",
+    [
+        (["--preset", "cwave"], "did you mean 'cwvae'"),
+        (["--context", "40"], "set --context 72"),
+        (["--streams", "True", "--length", "70"], "set --length 72"),
+        (["--steps", "0"], "raise --steps"),
+        (["--like", "mnist"], "expected one of auto"),
+        (["--size", "xl"], "expected one of auto, debug, s, paper"),
+    ],
+)
+def test_mistakes_are_one_line(args, line):
+    with pytest.raises(ValueError, match=line):
+        parse_pretrain(args, False, "float32")
+
+
+def test_an_agents_model_is_that_of_its_environment():
+    config = resolve_video("agent", "navigate", "auto", "auto", False, "float32")
+    assert config.model.strides == (1, 4) and config.model.window == "causal"
+    assert config.objective.kl == "balanced" and config.batch == 8
+    check(config)

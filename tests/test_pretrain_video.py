@@ -1,0 +1,98 @@
+"""`pretrain_video.py` as a user runs it: stopped, resumed, ended; data made once and shared."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.video import load_video_run
+from worldmodel.runs import read_metrics
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ["--size", "debug", "--strides", "1", "2", "4", "--context", "8", "--length", "12"]
+SMALL += ["--batch", "2", "--log-every", "2", "--save-every", "5", "--eval-every", "4"]
+SMALL += ["--video-every", "8", "--data.episodes", "4", "--data.length", "30"]
+SMALL += ["--data.test-episodes", "2", "--data.test-length", "30"]
+
+
+def start(*args):
+    command = [sys.executable, "pretrain_video.py", *map(str, args)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=pipe, stderr=pipe)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with streams that Ctrl-C stopped and the same command resumed and finished."""
+    folder = tmp_path_factory.mktemp("pretrain")
+    flags = [
+        *SMALL,
+        "--streams",
+        "True",
+        "--logdir",
+        folder / "run",
+        "--data.folder",
+        folder / "data",
+    ]
+    first = start(*flags, "--steps", 10**6)
+    deadline = time.monotonic() + 300
+    log = folder / "run" / "metrics.jsonl"
+    while not (log.exists() and any(row.get("loss/total") for row in read_metrics(log))):
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < deadline, "no update was logged in time"
+        time.sleep(0.2)
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate(timeout=120)
+    assert first.returncode == 0, err
+    stopped = int(out.split("stopped at update ")[1].split(";")[0].replace(",", ""))
+    second = start(*flags, "--steps", stopped + 9)
+    out, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    return folder, stopped, out
+
+
+def test_a_run_ends_with_evaluation_a_video_and_where_to_look(run):
+    folder, stopped, out = run
+    assert f"at update {stopped:,}" in out and "resuming" in out
+    for line in ("held out: loss", "kl/level3", "evaluate_video.py --run", "tensorboard --logdir"):
+        assert line in out
+    assert (folder / "run" / "predicted.mp4").stat().st_size > 0
+    values = json.loads((folder / "run" / "evaluation.json").read_text())
+    assert np.isfinite(list(values.values())).all() and "nll/image" in values
+
+
+def test_a_resumed_run_neither_drops_nor_doubles(run):
+    folder, stopped, _ = run
+    steps = [r["step"] for r in read_metrics(folder / "run" / "metrics.jsonl") if "loss/total" in r]
+    assert steps == sorted(set(steps)) and steps[-1] <= stopped + 9
+
+
+def test_the_data_were_made_once(run):
+    folder, _, out = run
+    assert "generating" not in out
+    (made,) = (folder / "data").iterdir()
+    assert made.name.startswith("moving_digits-")
+    assert sorted(p.name for p in made.iterdir()) == ["test", "train"]
+
+
+def test_the_trained_model_loads(run):
+    folder, stopped, _ = run
+    loaded = load_video_run(folder / "run")
+    assert loaded.step == stopped + 9 and loaded.model.strides == (1, 2, 4)
+
+
+def test_other_settings_are_refused_and_nothing_is_touched(run):
+    folder, _, _ = run
+    before = sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
+    other = start(
+        *SMALL, "--logdir", folder / "run", "--data.folder", folder / "data", "--batch", 3
+    )
+    out, err = other.communicate(timeout=120)
+    assert other.returncode == 2 and "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1 and "batch" in err
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
