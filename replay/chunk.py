@@ -17,6 +17,7 @@ import stat
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy as np
 MORE, END, CUT = "more", "end", "cut"
 TEMPORARY = ".tmp-"  # prefix of a file that is still being written
 BLOCK = 4096  # bytes: a file occupies whole blocks of the disk
+_parsing = Lock()  # NumPy parses a header by `ast`: in two threads, CPython 3.11 may SystemError
 _LARGEST_HEADER = 65536  # bytes of a .npy header; ours have a few hundred
 _NAME = re.compile(r"e(\d{8,})-c(\d{5,})-n(\d{5,})-(more|end|cut)-([0-9a-f]{8})\.npy", re.ASCII)
 
@@ -122,7 +124,8 @@ def check_chunk(path: Path, dtype: np.dtype, store_id: str) -> Chunk:
         raise ValueError(f"{info.st_size} bytes, expected {steps} steps of {dtype.itemsize}")
     if chunk.name != path.name or _crc(store_id, chunk.stem, path.read_bytes()) != chunk.crc:
         raise ValueError("checksum differs: damaged, renamed, or from another store")
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    with _parsing:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.dtype != dtype or array.shape != (steps,) or array.offset != surplus:
         raise ValueError(f"holds {array.shape} of {array.dtype}, expected ({steps},) of {dtype}")
     return chunk

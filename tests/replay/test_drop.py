@@ -1,5 +1,8 @@
 """`drop_from`: an import that failed in the middle leaves nothing; its numbers are used again."""
 
+import threading
+
+import numpy as np
 import pytest
 
 
@@ -40,3 +43,21 @@ def test_nothing_to_drop(tmp_path, world):
     with pytest.raises(ValueError, match="expected one open for writing, received one closed"):
         store.drop_from(0)
     assert len(world.stored(tmp_path)) == 2
+
+
+def test_headers_are_parsed_by_one_thread_at_a_time(tmp_path, world, monkeypatch):
+    """`ast.literal_eval` in two threads at once is a SystemError of CPython 3.11, now and then."""
+    world.filled(tmp_path, [20, 20]).close()
+    load, inside, most = np.load, threading.Semaphore(1), []
+
+    def watched(*arguments, **options):
+        most.append(inside.acquire(blocking=False))
+        try:
+            return load(*arguments, **options)
+        finally:
+            threading.Event().wait(0.01)
+            inside.release()
+
+    monkeypatch.setattr(np, "load", watched)
+    world.open(tmp_path).close()
+    assert len(most) == 10 and all(most)
