@@ -11,8 +11,6 @@ vector of `action_space`, `pov`, `compass.needle` = [cos, sin] of the angle, `in
 """
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +22,7 @@ import numpy as np
 from gymnasium import spaces
 
 from replay.importers import decode, folder
+from replay.importers.arrays import load_arrays
 from replay.importers.episode import Video, cut
 from replay.importers.images import Look
 from replay.importers.spaces import flat_actions
@@ -106,9 +105,8 @@ class MineRL:
 
     def _pov(self, place: Path, frames: int) -> tuple[np.ndarray, tuple[str, ...]]:
         """uint8 [frames, S, S, 3]: the recording's last ones, up to its true count."""
-        count = json.loads((place / "metadata.json").read_text("utf-8")).get(
-            "true_video_frame_count"
-        )
+        metadata = json.loads((place / "metadata.json").read_text("utf-8"))
+        count = metadata.get("true_video_frame_count") if isinstance(metadata, dict) else None
         if not isinstance(count, int) or count < frames:
             raise ValueError(f"{count} frames by metadata.json, expected at least {frames}")
         recorded = decode.read_frames(place / "recording.mp4", self.look, channels=3)
@@ -123,9 +121,8 @@ class MineRL:
 def _load(path: Path) -> dict[str, np.ndarray]:
     """The arrays of rendered.npz; nothing is unpickled."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = load_arrays(path)
+    except ValueError as error:
         raise ValueError(f"rendered.npz: {error}") from error
     reward = arrays.get("reward")
     if reward is None or reward.ndim != 1 or len(reward) == 0:
@@ -154,7 +151,7 @@ def _places(values: np.ndarray) -> np.ndarray:
     """`place` as numbers: recorded as words, or as numbers already."""
     if values.dtype.kind in "US":
         words = values.astype(str)
-        unknown = set(np.unique(words)) - set(PLACE)
+        unknown = set(words.tolist()) - set(PLACE)
         if unknown:
             raise ValueError(f"places {sorted(unknown)}, expected {' or '.join(PLACE)}")
         return (words == PLACE[1]).astype(np.int64)

@@ -5,8 +5,6 @@ Each file holds arrays [T, ...]: `image` and other observations, `action`, `rewa
 DreamerV3 writes chunks of several episodes, and the action taken at each step.
 """
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from replay.importers import folder
+from replay.importers.arrays import load_arrays
 from replay.importers.episode import Video, cut
 from replay.importers.images import Look, fit_images
 from replay.importers.spaces import one_hot
@@ -45,7 +44,7 @@ class Npz:
 
     def read(self, name: str) -> Iterator[Video]:
         """The file's episodes; of a chunk that begins in mid-episode, its rest as one."""
-        arrays = _load(folder.locate(self.source, name))
+        arrays = load_arrays(folder.locate(self.source, name))
         obs = self._observations(arrays)
         steps = len(next(iter(obs.values())))
         action = self._actions(arrays, steps)
@@ -111,20 +110,6 @@ class Npz:
                 "--actions taken_at"
             )
         return action
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of the file; nothing is unpickled."""
-    if path.stat().st_size == 0:
-        raise ValueError("an empty file")
-    try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("one array, expected a .npz of several")
-        with file:
-            return {key: file[key] for key in file.files}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        raise ValueError(f"damaged: {error}") from error
 
 
 def _flags(arrays: dict[str, np.ndarray], steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ What is damaged is skipped and named; only a failing disk ends an import.
 
 import hashlib
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -27,8 +28,8 @@ from replay.importers.stores import SplitStores
 from replay.lock import DirectoryLock
 
 BAD = (
-    ValueError, OSError, EOFError, KeyError, MemoryError, OverflowError, zipfile.BadZipFile,
-    zlib.error, av.FFmpegError,
+    ValueError, OSError, EOFError, LookupError, MemoryError, OverflowError, RuntimeError,
+    SyntaxError, TypeError, struct.error, zipfile.BadZipFile, zlib.error, av.FFmpegError,
 )  # fmt: skip
 """What reading a damaged file may raise."""
 
@@ -180,8 +181,8 @@ class _Import:
                 video_columns(video)
                 yield video
         except BAD as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise _Unreadable(reason) from error
+            kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
+            raise _Unreadable(" ".join(f"{kind}{error}".split()) or repr(error)) from error
 
     def _split(self, name: str, video: Video) -> str:
         """The format's own, or by the hash of the name; pieces of one video stay together."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from replay.importers import decode, folder
+from replay.importers.arrays import map_array
 from replay.importers.episode import Video, cut
 from replay.importers.images import Look, fit_images
 from replay.importers.tfrecord import Sequences, is_tfrecord, read_sequences
@@ -80,7 +81,7 @@ class MovingMnist:
             return [name]
         try:
             count = _map(folder.locate(self.source, name)).shape[1]
-        except (ValueError, OSError, EOFError):
+        except (ValueError, OSError):
             count = 0  # `read` says why
         return [f"{name}:{number:05d}" for number in range(count)] or [name]
 
@@ -91,9 +92,7 @@ def _is_sequence(file: str) -> bool:
 
 def _map(path: Path) -> np.ndarray:
     """uint8 [T, N, H, W], as `mnist_test_seq.npy` is [20, 10000, 64, 64]; not read yet."""
-    if path.stat().st_size == 0:
-        raise ValueError("an empty file")
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = map_array(path)
     if array.dtype != np.uint8 or array.ndim != 4:
         raise ValueError(f"{array.dtype} {array.shape}, expected uint8 (frames, videos, 64, 64)")
     return array

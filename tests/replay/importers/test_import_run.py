@@ -9,6 +9,7 @@ import pytest
 
 from replay import ReplayConfig, ReplayStore, SequenceSampler, read_fields
 from replay.importers.__main__ import main
+from replay.importers.formats import FORMATS
 from replay.importers.images import Look
 from replay.importers.ledger import Entry, Ledger
 from replay.importers.run import ImportConfig, run_import
@@ -142,6 +143,21 @@ def test_nothing_good_is_exit_code_1(tmp_path):
         "import.lock",
         "ledger.jsonl",
     ]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_what_it_takes(name, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        command(name, "--help")
+    assert exit_.value.code == 0
+    shown = capsys.readouterr().out
+    assert "STORE" in shown and "--size" in shown and "--test-fraction" in shown
+
+
+def test_without_a_format_all_are_listed(capsys):
+    assert command("--help") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in FORMATS)
 
 
 @pytest.mark.parametrize("args", [(), ("vidoes", "a", "b"), ("videos", "/nowhere/at/all", "s")])
