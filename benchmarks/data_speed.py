@@ -1,0 +1,131 @@
+"""How fast the data that needs no download is made, on one core.
+
+    python benchmarks/data_speed.py > benchmarks/results/data_speed.md
+
+Frames per second of each generator, in CPU time and in wall time (they differ where other programs
+use the machine), videos, factors and what starts a video included, the first video of each kind
+(compiling, loading digits) not. Each window of about a second makes some videos and then copies
+the same frames, frame by frame, from memory to memory: the ratio of the two times says what a
+frame costs beyond being written at all, whatever else the machine did in that second. `navigate` is
+the raw environment, one tick per frame; `navigate, agent` is what the agent of the
+`minerl_navigate` preset sees, four ticks per frame.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from configs.presets import resolve
+from envs import EnvConfig
+from envs.navigate.videos import NavigateVideos
+from replay.importers.mazes import Mazes
+from replay.importers.moving_ball import MovingBall
+from replay.importers.moving_digits import MovingDigits
+from replay.importers.seeded import SeededVideos
+
+SEED = 7
+TARGET = 2_000  # frames/s
+
+
+class Window(NamedTuple):
+    """One measurement."""
+
+    cpu: float  # frames/s
+    wall: float  # frames/s
+    copies: float  # CPU time over that of copying the same frames
+
+
+def sources() -> dict[str, tuple[int, Callable[[int], np.ndarray]]]:
+    """Name -> (frames per video, video number -> its frames)."""
+    made: dict[str, tuple[int, Callable[[int], np.ndarray]]] = {}
+    for source in (MovingDigits(), MovingBall(), Mazes()):
+        made[source.name] = source.length, partial(drawn, source)
+    for name, config in (("navigate", EnvConfig()), ("navigate, agent", agent_settings())):
+        walks = NavigateVideos(config)
+        made[name] = walks.length, partial(walked, walks)
+    return made
+
+
+def drawn(source: SeededVideos, index: int) -> np.ndarray:
+    """Frames of a generated video."""
+    return source.video(index, SEED).obs["image"]
+
+
+def walked(walks: NavigateVideos, index: int) -> np.ndarray:
+    """Frames of a walk."""
+    return walks.episode(index, SEED).obs["pov"]
+
+
+def agent_settings() -> EnvConfig:
+    """The environment of the `minerl_navigate` preset."""
+    return resolve("minerl_navigate", None, "s", accelerator=False, dtype="float32").env
+
+
+def measure(make: Callable[[int], np.ndarray], first: int, videos: int) -> Window:
+    """One window: videos first .. first + videos - 1, then the copy of their frames."""
+    start, start_cpu = time.perf_counter(), time.process_time()
+    made = [make(first + i) for i in range(videos)]
+    cpu, wall = time.process_time() - start_cpu, time.perf_counter() - start
+    frames = sum(len(video) for video in made)
+    return Window(frames / cpu, frames / wall, cpu / copy_time(made))
+
+
+def copy_time(videos: list[np.ndarray]) -> float:
+    """CPU seconds to copy every frame into an array of its video's size."""
+    rounds = 0
+    start = time.process_time()
+    while (spent := time.process_time() - start) < 0.05:
+        for video in videos:
+            target = np.zeros_like(video)
+            for t in range(len(video)):
+                target[t] = video[t]
+        rounds += 1
+    return spent / rounds
+
+
+def report(windows: int, seconds: float) -> None:
+    """Print the table."""
+    print("| data | frames/s, CPU time: median | lowest and highest window ", end="")
+    print(f"| frames/s, wall time: median | times a copy: median | {TARGET:,} reached |")
+    print("|---|---|---|---|---|---|")
+    for name, (length, make) in sources().items():
+        make(0)
+        pilot = measure(make, 1, 1).cpu
+        videos = max(1, round(seconds * pilot / length))
+        seen = [measure(make, 2 + videos * k, videos) for k in range(windows)]
+        cpu = [window.cpu for window in seen]
+        median, best = statistics.median(cpu), max(cpu)
+        reached = "yes" if median >= TARGET else "best window" if best >= TARGET else "no"
+        wall, copies = (statistics.median(x) for x in list(zip(*seen, strict=True))[1:])
+        print(
+            f"| {name} | {median:,.0f} | {min(cpu):,.0f} to {best:,.0f} | {wall:,.0f} "
+            f"| {copies:,.0f} | {reached} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--windows", type=int, default=12, help="measurements of each kind of data")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each, about")
+    arguments = parser.parse_args()
+    print("# Data that needs no download\n")
+    print(f"`{' '.join(['python benchmarks/data_speed.py', *sys.argv[1:]])}`\n")
+    versions = f"Python {platform.python_version()}, numba {numba.__version__}"
+    print(f"{versions}; {platform.machine()}, one of {os.cpu_count()} cores.")
+    print(f"Load average when it started: {os.getloadavg()[0]:.1f}.\n")
+    report(arguments.windows, arguments.seconds)
+    print(f"\nLoad average when it ended: {os.getloadavg()[0]:.1f}.")
+
+
+if __name__ == "__main__":
+    main()
