@@ -94,9 +94,14 @@ def _show(report: Report, store: Path) -> None:
         if pairs:
             console.print(f"{title} {len(pairs):,}:", markup=False)
         for what, why in pairs[:SHOWN]:
-            console.print(f"  {what}: {why}", markup=False)
+            console.print(f"  {_printable(what)}: {_printable(why)}", markup=False)
         if len(pairs) > SHOWN:
             console.print(f"  ... all are in {store / 'import.json'}", markup=False)
+
+
+def _printable(text: str) -> str:
+    """The text, with what a terminal cannot show written as escapes."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 if __name__ == "__main__":

@@ -42,10 +42,11 @@ def read_video(
     first, block = 0, list[np.ndarray]()
     for frame in read_frames(path, look, channels, fps):
         if len(block) == look.max_frames:
-            note = ("longer than --max-frames: stored in pieces",) if first == 0 else ()
-            piece = piece_name(name, first, first + len(block))
-            yield Video(piece, {"image": np.stack(block)}, notes=note)
-            first, block = first + len(block), []
+            notes = ("longer than --max-frames: stored in pieces",) if first == 0 else ()
+            piece, images = piece_name(name, first, first + len(block)), np.stack(block)
+            first += len(block)
+            block.clear()
+            yield Video(piece, {"image": images}, notes=notes)
         block.append(frame)
     if not block:
         raise ValueError("no frames in it")

@@ -41,7 +41,7 @@ def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> np.ndarray:
     image = image.reshape(height, width, channels)
     top, left = (height - look.size) // 2, (width - look.size) // 2
     image = image[top : top + look.size, left : left + look.size]
-    return np.rot90(image, round(frame.rotation / 90) % 4)
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
 
 
 def fit_images(images: np.ndarray, look: Look) -> np.ndarray:

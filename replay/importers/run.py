@@ -104,6 +104,7 @@ def run_import(name: str, source: Source, store: Path, config: ImportConfig) -> 
     names = source.names()
     header = _header(name, source, config)
     _check_place(store, header)
+    _check_apart(header["options"].get("source"), store)
     store.mkdir(parents=True, exist_ok=True)
     lock = DirectoryLock(store / "import.lock")
     try:
@@ -190,7 +191,12 @@ class _Import:
         if given is not None:
             return given
         whole = _PIECE.sub("", video.name)
-        draw = int.from_bytes(hashlib.sha256(whole.encode()).digest()[:8], "big") / 2**64
+        draw = (
+            int.from_bytes(
+                hashlib.sha256(whole.encode(errors="surrogateescape")).digest()[:8], "big"
+            )
+            / 2**64
+        )
         return TEST if draw < self.config.test_fraction else TRAIN
 
     def _report(self) -> Report:
@@ -257,6 +263,14 @@ def _check_place(store: Path, header: dict[str, Any]) -> None:
         raise ValueError(
             f"{store}: expected to go on with the import there, received other settings: {show}; "
             f"give the same command, or another directory"
+        )
+
+
+def _check_apart(source: str | None, store: Path) -> None:
+    """ValueError for a store among the data, whose files would be taken for data the next time."""
+    if source is not None and Path(source).is_dir() and store.resolve().is_relative_to(source):
+        raise ValueError(
+            f"expected a store outside the data, received {store} inside {source}; choose another"
         )
 
 

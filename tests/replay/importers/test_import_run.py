@@ -125,19 +125,41 @@ def test_episodes_of_others_in_the_store_are_not_deleted(tmp_path, folder, files
 
 
 def test_a_video_with_other_fields_is_skipped(tmp_path, files):
+    (tmp_path / "d").mkdir()
     for name, width in (("a", 3), ("b", 5), ("c", 3)):
         arrays = {"image": np.zeros((6, 64, 64, 3), np.uint8), "pose": np.zeros((6, width))}
-        np.savez(tmp_path / f"{name}.npz", **arrays)
-    assert command("npz", tmp_path, tmp_path / "s", "--test-fraction", "0") == 0
+        np.savez(tmp_path / "d" / f"{name}.npz", **arrays)
+    assert command("npz", tmp_path / "d", tmp_path / "s", "--test-fraction", "0") == 0
     summary = json.loads((tmp_path / "s" / "import.json").read_text())
     [(name, reason)] = summary["skipped"]
     assert name == "b.npz" and "obs/pose: float32 (5,) not float32 (3,)" in reason
     assert len(files.episodes(tmp_path / "s" / "train")) == 2
 
 
+def test_names_that_no_terminal_can_show(tmp_path, files, capsys):
+    """Bytes that are no UTF-8, and line feeds: both are names of files on Linux."""
+    root = tmp_path / "v"
+    good = files.video(root / "x.mp4", files.frames(0, 3))
+    for name in (b"\xff\xfe.mp4", b"two\nlines.mp4"):
+        os.link(good, os.fsencode(root) + b"/" + name)
+        (root / os.fsdecode(b"bad" + name)).write_bytes(b"")
+    assert command("videos", root, tmp_path / "s", "--test-fraction", "0.5") == 0
+    shown = capsys.readouterr().out
+    assert "badtwo\\nlines.mp4: an empty file" in shown and "bad\\udcff\\udcfe.mp4" in shown
+    assert sum(len(files.episodes(tmp_path / "s" / split)) for split in ("train", "test")) == 3
+    assert command("videos", root, tmp_path / "s", "--test-fraction", "0.5") == 0
+
+
+def test_a_store_among_the_data_is_refused(tmp_path, folder, capsys):
+    assert command("videos", folder, folder / "store") == 2
+    assert "expected a store outside the data" in capsys.readouterr().err
+    assert not (folder / "store").exists()
+
+
 def test_nothing_good_is_exit_code_1(tmp_path):
-    (tmp_path / "bad.mp4").write_bytes(b"x" * 1000)
-    assert command("videos", tmp_path, tmp_path / "s") == 1
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "bad.mp4").write_bytes(b"x" * 1000)
+    assert command("videos", tmp_path / "v", tmp_path / "s") == 1
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
         "import.json",
         "import.lock",
@@ -201,13 +223,12 @@ def test_a_long_video_that_is_damaged_leaves_nothing(tmp_path, files):
 
 
 def test_split_by_hash_is_the_same_every_time_and_near_its_share(tmp_path):
-    for number in range(60):
-        np.savez(tmp_path / f"{number}.npz", image=np.zeros((1, 64, 64, 1), np.uint8))
+    np.save(tmp_path / "mnist_test_seq.npy", np.zeros((1, 60, 64, 64), np.uint8))
     counts = []
     for store in ("s1", "s2"):
-        assert command("npz", tmp_path, tmp_path / store, "--test-fraction", "0.25") == 0
+        run = ("moving_mnist", tmp_path / "mnist_test_seq.npy", tmp_path / store)
+        assert command(*run, "--test-fraction", "0.25") == 0
         counts.append(json.loads((tmp_path / store / "import.json").read_text())["episodes"])
-        (tmp_path / store).rename(tmp_path.parent / f"{tmp_path.name}-{store}")
     assert counts[0] == counts[1] and 8 <= counts[0]["test"] <= 24
     assert counts[0]["test"] + counts[0]["train"] == 60
 

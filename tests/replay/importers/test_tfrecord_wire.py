@@ -137,7 +137,7 @@ def test_bytes_that_are_no_message_are_refused_and_never_anything_else():
         except ValueError:
             continue
     rng = np.random.default_rng(0)
-    for _ in range(2000):
+    for _ in range(500):
         broken = bytearray(data)
         broken[rng.integers(len(data))] ^= 1 << rng.integers(8)
         try:
