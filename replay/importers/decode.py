@@ -84,7 +84,8 @@ def _decoded(container: InputContainer) -> Iterator[av.VideoFrame]:
             if frame.is_corrupt:
                 raise ValueError(f"damaged at frame {count}")
             count += 1
-            end = frame.time or 0.0
+            lasts = float((frame.duration or 0) * (frame.time_base or 0))  # the last may be held
+            end = (frame.time or 0.0) + lasts
             yield frame
     _check_end(container, count, end)
 
@@ -94,7 +95,7 @@ def _check_end(container: InputContainer, count: int, end: float) -> None:
 
     Args:
       count: frames decoded.
-      end: time of the last one, seconds.
+      end: time at which the last one ends, seconds.
     """
     stream = container.streams.video[0]
     if container.format.name == "avi" and count < stream.frames - _SLACK:

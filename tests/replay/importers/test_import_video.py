@@ -5,6 +5,7 @@ import json
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from replay.importers.__main__ import main
 from replay.importers.images import Look
@@ -76,6 +77,28 @@ def test_odd_numbers_of_pixels(tmp_path, files):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     assert only(VideoFolder(tmp_path)).obs["image"].shape == (5, 64, 64, 3)
+
+
+def test_the_last_frame_may_be_held(tmp_path, files):
+    """A GIF of pictures that stand for 0.1 s, and the last for 20 s: it is not cut short."""
+    pictures = [Image.fromarray(image) for image in files.frames(1, 6)]
+    durations = [100] * 5 + [20_000]
+    pictures[0].save(
+        tmp_path / "v.gif", save_all=True, append_images=pictures[1:], duration=durations
+    )
+    assert only(VideoFolder(tmp_path)).steps == 6
+
+
+CONTAINERS = [("mp4", "h264"), ("mov", "mpeg4"), ("avi", "mpeg4"), ("mkv", "h264"), ("ts", "h264")]
+CONTAINERS += [("mpg", "mpeg2video"), ("flv", "flv1"), ("wmv", "wmv2"), ("webm", "libvpx")]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), CONTAINERS)
+def test_all_frames_of_every_container(tmp_path, files, suffix, codec):
+    files.video(tmp_path / f"v.{suffix}", files.frames(1, 33), codec)
+    image = only(VideoFolder(tmp_path)).obs["image"]
+    assert len(image) == 33
+    assert np.abs(image.astype(int) - files.frames(1, 33)).max() <= 8
 
 
 def test_rates(tmp_path, files):
