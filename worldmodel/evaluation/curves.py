@@ -22,8 +22,8 @@ def draw_curves(path: Path, lines: Sequence[Line], title: str, samples: int) -> 
     """Writes a PNG: a column per metric; above one sample's mean, below the best of N > 1."""
     kinds = ["mean", "best"] if samples > 1 else ["mean"]
     metrics = list(lines[0].mean)
-    size = (4.6 * len(metrics), 3.4 * len(kinds) + 0.5)
-    figure = Figure(figsize=size)
+    size = (4.6 * len(metrics), 3.2 * len(kinds) + 0.9)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(kinds), len(metrics), squeeze=False)
     for row, kind in zip(axes, kinds, strict=True):
         for panel, metric in zip(row, metrics, strict=True):
@@ -34,9 +34,8 @@ def draw_curves(path: Path, lines: Sequence[Line], title: str, samples: int) -> 
             panel.set_title(what, fontsize=9)
     for panel in axes[-1]:
         panel.set_xlabel("frames after the context")
-    axes[0, 0].legend(fontsize=7)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(title, fontsize=9)
-    figure.tight_layout()
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
 

@@ -130,9 +130,12 @@ def frames_above(curve: np.ndarray, level: float, smooth: int = 9) -> int:
     """Frames before a curve, smoothed over ``smooth`` frames, first falls to ``level``.
 
     How long a prediction is better than one that knows nothing (CW-VAE Figure 1, §3.7): the time
-    from which on its running mean is no better than the random frame's; H if that never comes.
+    from which on its running mean is no better than the random frame's; H if that never comes, 0 if
+    it starts there.
     """
     smooth = min(smooth, len(curve))
     running = np.convolve(curve, np.full(smooth, 1 / smooth), mode="valid")
     below = np.flatnonzero(running <= level)
-    return int(below[0]) + smooth // 2 if len(below) else len(curve)
+    if not len(below):
+        return len(curve)
+    return int(below[0]) + smooth // 2 if below[0] else 0

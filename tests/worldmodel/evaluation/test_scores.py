@@ -89,4 +89,5 @@ def test_frames_above_a_level_by_hand():
     # running means of three: 5 4 4 3 3 2 2 2, the fourth of them round time 4
     assert frames_above(curve, 3.0, smooth=3) == 4
     assert frames_above(curve, 1.0, smooth=3) == 10
-    assert frames_above(curve[:2], 6.0) == 1
+    assert frames_above(curve, 6.0, smooth=3) == 0
+    assert frames_above(curve[:2], 4.0) == 2
