@@ -12,10 +12,8 @@ Three looks inside, per level:
   its own recurrent state and the level above; all other levels see the context. From there on the
   future is rolled as ever. What the prediction then gets wrong, only that level had known.
 
-Read next: ``probes.py``, which measures what a prediction got wrong.
+Read next: ``identity.py`` and ``rooms.py``, which say what a prediction still knows.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +21,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.evaluation.frames import draw_frames
+from worldmodel.evaluation.rollout import check_context, filter_context, from_to
 from worldmodel.level import Belief, State
 from worldmodel.objective import masked_sum, tick_masks
 from worldmodel.records import Records
-
-
-class Future(NamedTuple):
-    """An open-loop future of H frames, from frame ``start`` of the sequence on."""
-
-    start: int
-    states: tuple[State, ...]  # per level, level 1 first, [B, ⌈H/K⌉·K/K_l, ·]
 
 
 def sequence_kl(
@@ -55,11 +47,6 @@ def sequence_kl(
     return jnp.stack(columns, axis=1)
 
 
-def first_future(model: ClockworkVAE, context: int) -> int:
-    """Number of the first frame that is not seen with ``context`` (see ``open_loop``)."""
-    return context + (model.config.window == "causal")
-
-
 def open_loop(
     model: ClockworkVAE,
     records: Records,
@@ -67,58 +54,38 @@ def open_loop(
     horizon: int,
     key: PRNGKeyArray,
     blind: tuple[int, ...] = (),
-) -> Future:
+) -> tuple[State, ...]:
     """Filters the context, levels in ``blind`` by their prior, then rolls every level's prior.
 
     The same key gives the same noise whoever is blind: futures differ by what was seen alone.
 
     Args:
-      records: [B, lead+T, ...]; of what follows the context only actions are read, unknown where
-        the records end.
-      context: a multiple of the top stride K: looking ahead, the number of frames seen; causal,
-        the number of the last frame seen.
-      horizon: H, frames to predict.
+      records: [B, T, ...] from the first frame of every video on, without lead-in, T at least
+        ``context``; of what follows only actions are read, unknown where the records end.
+      context: frames seen.
+      horizon: H, frames to predict; whole windows of the top level are.
       blind: levels, from 0.
+    Returns:
+      States per level, level 1 first, [B, ⌈H/K⌉·K/K_l, ·], from the first frame not seen on.
     Raises:
-      ValueError: if the horizon is not positive, the context is no multiple of K or not in the
-        sequence, or there is no such level.
+      ValueError: if the horizon is not positive, the model cannot start after the context, or there
+        is no such level.
     """
-    _check(model, context, horizon, blind)
-    start = first_future(model, context)
-    batch, seen = records.mask.shape[0], -(-start // model.stride) * model.stride
-    filter_key, imagine_key = jax.random.split(key)
-    past = _fit(records, 0, model.lead + seen)
-    beliefs = model.observe(past, model.draw_noise(filter_key, batch, seen), blind)
-    steps = -(-horizon // model.stride) * model.stride
-    future = _fit(records, model.lead + start, model.lead + start + steps)
-    noise = model.imagination_noise(imagine_key, batch, steps)
-    states = model.states_at(beliefs, context)
-    return Future(start, model.imagine(states, future.action, future.action_mask, noise))
-
-
-def _fit(records: Records, start: int, stop: int) -> Records:
-    """Records ``start`` … ``stop``-1, zeros where they end."""
-
-    def fit(x: Array) -> Array:
-        x = x[:, start:stop]
-        return jnp.pad(x, [(0, 0), (0, stop - start - x.shape[1]), *[(0, 0)] * (x.ndim - 2)])
-
-    return jax.tree.map(fit, records)
-
-
-def _check(model: ClockworkVAE, context: int, horizon: int, blind: tuple[int, ...]) -> None:
     if horizon < 1:
         raise ValueError(f"horizon: expected 1 frame or more, received {horizon}; raise it")
-    least = 0 if model.config.window == "causal" else model.stride
-    if context % model.stride or context < least:
-        raise ValueError(
-            f"context: expected a multiple of the top stride {model.stride} frames, {least} or "
-            f"more, received {context}; round it"
-        )
     if not set(blind) <= set(range(len(model.levels))):
         raise ValueError(
             f"blind: expected levels 0 to {len(model.levels) - 1}, received {blind}; count from 0"
         )
+    check_context(model, context)
+    filter_key, imagine_key = jax.random.split(key)
+    states = filter_context(model, records, context, filter_key, blind)
+    steps = -(-horizon // model.stride) * model.stride
+    action, known = (
+        from_to(x, context, context + steps) for x in (records.action, records.action_mask)
+    )
+    noise = model.imagination_noise(imagine_key, known.shape[0], steps)
+    return model.imagine(states, action, known, noise)
 
 
 def prior_entropy(
@@ -140,8 +107,8 @@ def prior_entropy(
 
 
 def predicted_images(
-    model: ClockworkVAE, future: Future, horizon: int, name: str, chunk: int
+    model: ClockworkVAE, states: tuple[State, ...], horizon: int, name: str, chunk: int
 ) -> Array:
     """Frames of image ``name``, uint8 [B, H, 64, 64, C], ``chunk`` decoded at once."""
-    features = future.states[0].features[:, :horizon]
+    features = states[0].features[:, :horizon]
     return draw_frames(lambda part: model.decode(part)[name], features, chunk)

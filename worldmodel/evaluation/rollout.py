@@ -58,7 +58,7 @@ def imagine_samples(
     check_context(model, context)
     steps = -(-horizon // model.stride) * model.stride
     action, known = (
-        _from_to(x, context, context + steps) for x in (records.action, records.action_mask)
+        from_to(x, context, context + steps) for x in (records.action, records.action_mask)
     )
 
     def sample(key: PRNGKeyArray) -> Array:
@@ -71,9 +71,15 @@ def imagine_samples(
 
 
 def filter_context(
-    model: ClockworkVAE, records: Records, context: int, key: PRNGKeyArray
+    model: ClockworkVAE,
+    records: Records,
+    context: int,
+    key: PRNGKeyArray,
+    blind: tuple[int, ...] = (),
 ) -> tuple[State, ...]:
     """Every level's state after the first ``context`` records, level 1 first, [B, ·] each.
+
+    Levels in ``blind`` (from 0) see none of them (``levels.py``).
 
     A causal model's clock is laid so that its top level ticks at the last of them: the first frames
     are its lead-in, as in training.
@@ -88,11 +94,11 @@ def filter_context(
 
     seen = jax.tree.map(pad, records)
     batch, length = seen.mask.shape[0], seen.mask.shape[1] - model.lead
-    beliefs = model.observe(seen, model.draw_noise(key, batch, length))
+    beliefs = model.observe(seen, model.draw_noise(key, batch, length), blind)
     return model.states_at(beliefs, context if lookahead else last)
 
 
-def _from_to(x: Array, start: int, stop: int) -> Array:
+def from_to(x: Array, start: int, stop: int) -> Array:
     """x[:, start:stop], zeros where it does not reach that far."""
     x = x[:, start:stop]
     return jnp.pad(x, [(0, 0), (0, stop - start - x.shape[1]), *[(0, 0)] * (x.ndim - 2)])
