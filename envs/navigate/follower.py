@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import numba
 import numpy as np
 
 from envs.navigate.env import KEYS
@@ -30,6 +31,7 @@ _OUT = 34  # ticks to walk from the target to where the goal may be
 _CIRCLE = 260  # ticks to walk round the target at that distance
 _MEMORY = 25  # ticks to keep going towards a goal that has left the picture
 _PATIENCE = 350  # ticks of following the needle without arriving, until it tries another way
+_PAST = 26  # pictures remembered
 _STILL = 2.0  # mean change of the picture (of 255) below which it counts as the same
 
 
@@ -50,7 +52,8 @@ class CompassFollower:
         self.followed = 0
         self.since_goal = _MEMORY
         self.walked = 0
-        self.past: deque[np.ndarray] = deque(maxlen=26)
+        self.past = np.zeros((_PAST, 32, 32, 3), np.uint8)  # a ring of small pictures
+        self.seen = 0  # pictures put into it since the last stop
 
     def __call__(self, obs: dict[str, Any]) -> dict[str, Any]:
         """The action for an observation of `NavigateEnv`."""
@@ -112,7 +115,7 @@ class CompassFollower:
 
     def _plan_escape(self) -> None:
         """Dig at head height, at foot height, then walk off to one side."""
-        self.past.clear()
+        self.seen = 0
         side = float(self.rng.choice((-1, 1)) * self.rng.uniform(50, 120))
         steps = [("dig", 0.0, 22), ("dig", 50.0, 22), ("away", side, 1), ("away", 0.0, 30)]
         self.plan.extendleft(reversed(steps[2 * int(self.rng.random() < 0.5) :]))
@@ -153,14 +156,29 @@ class CompassFollower:
 
     def _is_stuck(self, pov: np.ndarray) -> bool:
         """Whether a picture seen 8 to 26 ticks ago (a jump takes 12) comes back while walking."""
-        small = pov[::2, ::2].astype(np.int16)
         if not self.walked:
-            self.past.clear()
-        self.past.append(small)
-        if self.walked < 26:
+            self.seen = 0
+        slot = self.seen % _PAST
+        self.past[slot] = pov[::2, ::2]
+        self.seen += 1
+        if self.walked < _PAST:
             return False
-        older = [np.abs(small - past).mean() for past in list(self.past)[:-8]]
-        return bool(min(older) < _STILL)
+        return bool(_smallest_change(self.past, slot, 8) < _STILL)
+
+
+@numba.njit(cache=True)
+def _smallest_change(past: np.ndarray, slot: int, recent: int) -> float:
+    """Mean absolute difference of picture `slot` of a ring of pictures to the most alike of the
+    others, the `recent` ones before it left out."""
+    smallest = np.inf
+    now = past[slot].ravel()
+    for age in range(recent, len(past)):
+        then = past[(slot - age) % len(past)].ravel()
+        total = 0
+        for i in range(len(now)):
+            total += abs(np.int32(now[i]) - np.int32(then[i]))
+        smallest = min(smallest, total / len(now))
+    return smallest
 
 
 def goal_bearing(pov: np.ndarray) -> tuple[float, float] | None:
@@ -171,9 +189,7 @@ def goal_bearing(pov: np.ndarray) -> tuple[float, float] | None:
     Returns:
       (right, down) in degrees from the middle, or None where fewer than 2 pixels match.
     """
-    red, green, blue = (pov[..., channel].astype(np.int16) for channel in range(3))
-    match = (green > 90) & (green > 2 * red) & (10 * blue > 8 * green) & (8 * blue < 9 * green)
-    rows, columns = np.nonzero(match)
+    rows, columns = _goal_pixels(pov)
     if len(rows) < 2:
         return None
     half = len(pov) / 2
@@ -181,3 +197,17 @@ def goal_bearing(pov: np.ndarray) -> tuple[float, float] | None:
     right = np.degrees(np.arctan(scale * (columns.mean() - half + 0.5)))
     down = np.degrees(np.arctan(scale * (rows.mean() - half + 0.5)))
     return float(right), float(down)
+
+
+@numba.njit(cache=True)
+def _goal_pixels(pov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels that have the goal's cyan."""
+    height, width, _ = pov.shape
+    found, count = np.empty((2, height * width), np.int64), 0
+    for i in range(height):
+        for j in range(width):
+            red, green, blue = int(pov[i, j, 0]), int(pov[i, j, 1]), int(pov[i, j, 2])
+            if green > 90 and green > 2 * red and 10 * blue > 8 * green and 8 * blue < 9 * green:
+                found[:, count] = i, j
+                count += 1
+    return found[0, :count], found[1, :count]
