@@ -1,7 +1,8 @@
 """From a name or a path to stores of video: generated on first use, imported, or there already.
 
-Every data set is a folder with `train/` and `test/`, each a replay store. Generated ones are kept
-under `data.folder`, named by what made them, and shared between runs. Read next: `video.py`.
+A data set is two replay stores. Imported, they are the folders `train/` and `test/` of one; those
+generated are kept under `data.folder`, named by what made them. Runs share them. Read next:
+`video.py`.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from rich.progress import track
@@ -30,7 +31,10 @@ from replay.importers.run import ImportConfig, run_import
 from replay.importers.video_folder import VideoFolder
 
 GENERATED = ("moving_digits", "moving_ball", "mazes", "navigate")
+SIZES = ("episodes", "length", "test_episodes", "test_length")
 SHOWN = "a generator (" + ", ".join(GENERATED) + "), a store, or a folder of videos"
+
+SplitName = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -65,67 +69,57 @@ class DataConfig:
     """navigate, with `env`: keep the agent's actions; otherwise they are unknown, as in video."""
 
 
-class Split(NamedTuple):
-    """One split of a generated data set: its videos by number."""
-
-    video: Callable[[int], Video]
-    videos: int
-
-
 def open_stores(config: DataConfig) -> tuple[ReplayStore, ReplayStore]:
     """(train, test), read-only; what is missing is generated or imported first.
 
     Raises:
       ValueError: on a name that is none of these, or numbers that make no video.
     """
-    root = prepare(config)
-    if (root / "store.json").exists():  # one store, such as a run's replay
-        print(f"{root}: one store without train/ and test/; evaluation sees what training saw")
-        return _reader(root), _reader(root)
-    return _reader(root / "train"), _reader(root / "test")
+    if (Path(config.name) / "store.json").exists():  # one store, such as a run's replay
+        print(f"{config.name}: one store without train/ and test/; what is held out is also seen")
+    return _reader(place(config, "train")), open_test(config)
 
 
 def open_test(config: DataConfig) -> ReplayStore:
     """The held-out store, read-only; as ``open_stores``."""
-    return open_stores(config)[1]
+    return _reader(place(config, "test"))
 
 
 def data_fields(config: DataConfig) -> dict[str, Field]:
     """Fields of the data set's records; as ``open_stores``."""
-    root = prepare(config)
-    return read_fields(root if (root / "store.json").exists() else root / "test")
+    return read_fields(place(config, "test"))
 
 
-def prepare(config: DataConfig) -> Path:
-    """The folder of the data set, complete. As ``open_stores``."""
+def place(config: DataConfig, split: SplitName) -> Path:
+    """The store of one split, complete. As ``open_stores``."""
     if config.name in GENERATED:
-        return generate(config)
+        return generate(config, split)
     path = Path(config.name)
-    if (path / "train" / "store.json").exists() or (path / "store.json").exists():
+    if (path / "store.json").exists():
         return path
+    if (path / "train" / "store.json").exists():
+        return path / split
     if path.is_dir():
-        return import_folder(path, config)
+        return import_folder(path, config) / split
     raise ValueError(f"data: expected {SHOWN}, received {config.name!r}; check the name")
 
 
-def generate(config: DataConfig) -> Path:
-    """Makes what is missing of a generated data set; killed and run again, it goes on."""
-    for name in ("episodes", "length", "test_episodes", "test_length"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"data.{name}: expected 1 or more, received {getattr(config, name)}")
-    options = {name: value for name, value in asdict(config).items() if name != "folder"}
-    digest = hashlib.sha256(json.dumps(options, default=str, sort_keys=True).encode()).hexdigest()
-    root = config.folder / f"{config.name}-{digest[:8]}"
-    for name, split in splits(config).items():
-        fill(root / name, split, f"{config.name}, {name}")
-    return root
+def generate(config: DataConfig, split: SplitName) -> Path:
+    """Makes what is missing of a generated split; killed and run again, it goes on.
 
-
-def splits(config: DataConfig) -> dict[str, Split]:
-    """Generators of a data set; train and test never share one."""
-    train = _generator(config, "train", config.length, 2 * config.seed)
-    test = _generator(config, "test", config.test_length, 2 * config.seed + 1)
-    return {"train": Split(train, config.episodes), "test": Split(test, config.test_episodes)}
+    Train and test draw from other seeds, and their digits from other images.
+    """
+    names = ("episodes", "length") if split == "train" else ("test_episodes", "test_length")
+    videos, length = (getattr(config, name) for name in names)
+    if min(videos, length) < 1:
+        raise ValueError(f"data.{names}: expected 1 or more each, received {videos}, {length}")
+    options = asdict(config) | dict.fromkeys((*SIZES, "folder"))
+    text = json.dumps([options, split, length], default=str, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    directory = config.folder / f"{config.name}-{split}-{digest}"
+    seed = 2 * config.seed + (split == "test")
+    fill(directory, _generator(config, split, length, seed), videos)
+    return directory
 
 
 def _generator(
@@ -161,21 +155,21 @@ def walk(config: DataConfig, index: int, seed: int, length: int) -> Video:
     return Video(name, episode.obs, episode.factors, action, episode.reward)
 
 
-def fill(directory: Path, split: Split, what: str) -> None:
+def fill(directory: Path, video: Callable[[int], Video], videos: int) -> None:
     """Appends the videos that a store lacks; each is one file, whole or absent."""
     if (directory / "store.json").exists():
         with _reader(directory) as store:
-            if store.episodes >= split.videos:
+            if store.episodes >= videos:
                 return
-    first = split.video(0)
+    first = video(0)
     fields = video_fields(first)
-    steps = split.videos * first.steps
+    steps = videos * first.steps
     room = 1 + 2e-9 * steps * record_dtype(fields).itemsize
     sizes = ReplayConfig(steps, room, chunk_steps=first.steps)
     with ReplayStore(directory, fields, sizes) as store:
-        missing = range(store.episodes, split.videos)
-        for index in track(missing, description=f"generating {what}"):
-            append_video(store, split.video(index))
+        missing = range(store.episodes, videos)
+        for index in track(missing, description=f"generating {directory.name}"):
+            append_video(store, video(index))
 
 
 def import_folder(path: Path, config: DataConfig) -> Path:

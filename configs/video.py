@@ -34,7 +34,7 @@ from worldmodel.runs.checkpoint import CheckpointStore
 from worldmodel.runs.config_io import load_config
 
 Preset = Literal["cwvae", "notmpabs", "rssm", "agent"]
-VideoSize = Literal["debug", "s", "paper"]
+VideoSize = Literal["debug", "s", "paper", "m", "l"]
 Like = Literal["moving_mnist", "kth", "mazes", "minerl"]
 
 
@@ -46,7 +46,8 @@ class PretrainConfig:
     """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), or `agent`: that of the agent of
     `data.env`, to start it from (train_agent.py --init-from)."""
     size: VideoSize | Literal["auto"] = "auto"
-    """Model size: `auto` is s on a CPU and paper on an accelerator."""
+    """Model size: debug, s, paper; of the agent's model debug, s, m, l. `auto` is s on a CPU and
+    the third on an accelerator."""
     like: Like | Literal["auto"] = "auto"
     """Data set whose hyperparameters of the paper are taken; `auto` by the data's name."""
     seed: int = 0
@@ -209,3 +210,29 @@ def load_video_run(run: Path) -> VideoRun:
     saves.close()
     params = restored.state.params
     return VideoRun(config, built.join(params), params, restored.step)
+
+
+def start_from(state: TrainState, run: Path) -> TrainState:
+    """An agent's first state with the world model of a pretraining run in place of its own.
+
+    Raises:
+      ValueError: if there is no such run, or its model is another one.
+    """
+    loaded = load_video_run(run)
+    ours = {jax.tree_util.keystr(k): x.shape for k, x in _leaves(state.params["model"])}
+    theirs = {jax.tree_util.keystr(k): x.shape for k, x in _leaves(loaded.params)}
+    different = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+    if different:
+        first = different[0]
+        raise ValueError(
+            f"init_from: expected the agent's world model, with {first} of shape "
+            f"{ours.get(first, 'none')}, received {theirs.get(first, 'none')} in {run} and "
+            f"{len(different) - 1} more differences; pretrain it with --preset agent, --data.env "
+            "of this environment, and the same strides and size"
+        )
+    print(f"world model of {run}, {loaded.step:,} updates on {loaded.config.data.name}")
+    return state._replace(params={**state.params, "model": loaded.params})
+
+
+def _leaves(params: Params) -> list[tuple[Any, Any]]:
+    return jax.tree_util.tree_leaves_with_path(params)

@@ -26,6 +26,7 @@ from typing import Literal, NamedTuple
 
 from configs.cli import expand, parse, without_auto
 from configs.presets import resolve, unknown
+from configs.sizes import SIZES as AGENT_SIZES
 from configs.video import Like, PretrainConfig, check
 from worldmodel import ClockworkConfig, OptimizerConfig
 
@@ -91,7 +92,8 @@ def resolve_video(
     Args:
       data: name or path of the videos.
       like: data set whose hyperparameters of the paper are taken, or `auto`.
-      size: debug, s, paper, or `auto`: s on a CPU, paper on an accelerator.
+      size: debug, s, paper, or `auto`: s on a CPU, paper on an accelerator; of the agent's model
+        those of `train_agent.py`.
       accelerator: whether there is one.
       dtype: precision of matrix products on the device.
     Raises:
@@ -103,12 +105,13 @@ def resolve_video(
     chosen = LIKE.get(data, "minerl") if like == "auto" else like
     if chosen not in PAPER:
         raise ValueError(unknown("like", like, ["auto", *PAPER]))
-    picked = ("paper" if accelerator else "s") if size == "auto" else size
-    if picked not in ("debug", "s", "paper"):
-        raise ValueError(unknown("size", size, ["auto", "debug", "s", "paper"]))
+    sizes = list(AGENT_SIZES) if preset == "agent" else ["debug", "s", "paper"]
+    picked = (sizes[2] if accelerator else "s") if size == "auto" else size
+    if picked not in sizes:
+        raise ValueError(unknown("size", size, ["auto", *sizes]))
     base = replace(base, preset=preset, like=chosen, data=replace(base.data, name=data))  # type: ignore[arg-type]
     if preset == "agent":
-        return _agent(base, accelerator, dtype)
+        return _agent(base, picked, accelerator, dtype)
     strides = STRIDES[preset]
     model = replace(ORIGINAL, strides=strides, dtype=dtype)
     base = replace(base, model=_sized(model, PAPER[chosen], picked), size=picked)  # type: ignore[arg-type]
@@ -139,14 +142,14 @@ def _sized(model: ClockworkConfig, paper: Paper, size: str) -> ClockworkConfig:
 
 
 def _agent(
-    base: PretrainConfig, accelerator: bool, dtype: Literal["float32", "bfloat16"]
+    base: PretrainConfig, size: str, accelerator: bool, dtype: Literal["float32", "bfloat16"]
 ) -> PretrainConfig:
     """The world model of the agent of `data.env`, with its loss and step."""
     base = replace(base, data=replace(base.data, env=base.data.env or "minerl_navigate"))
-    agent = resolve("auto", base.data.env, "auto", accelerator, dtype)
+    agent = resolve("auto", base.data.env, size, accelerator, dtype)
     return replace(
         base,
-        size="paper" if accelerator else "s",
+        size=size,  # type: ignore[arg-type]
         model=agent.agent.model,
         objective=agent.agent.objective,
         optimizer=agent.optimizer,
