@@ -25,15 +25,22 @@ from agents.statistics import summary
 from configs import TrainConfig, parse_train
 from configs.build import Built, load_run
 from configs.cli import fail, parse
+from configs.data import open_stores
+from configs.video import PretrainConfig, start_from
 from envs import describe_backend
 from imagine import ImagineConfig, imagine
-from replay import ReplayStore, SequenceSampler, estimate
+from replay import MixedSampler, ReplayStore, SequenceSampler, estimate
 from worldmodel.learner import Params
 from worldmodel.openloop import predict
 from worldmodel.records import Records
 from worldmodel.runs.atomic import write_text
 from worldmodel.runs.checkpoint import CheckpointStore
-from worldmodel.runs.config_io import check_same_config, holds_run, write_run_files
+from worldmodel.runs.config_io import (
+    check_same_config,
+    holds_run,
+    load_config,
+    write_run_files,
+)
 from worldmodel.runs.device import choose_device, enable_compilation_cache
 from worldmodel.runs.logger import RunLogger
 from worldmodel.runs.picture import bar_limits, pictures, true_above_imagined
@@ -214,15 +221,14 @@ def open_run(config: TrainConfig) -> Run:
         write_run_files(config.logdir, config)
     replay = ReplayStore(config.logdir / "replay", built.fields(), config.replay)
     saves = CheckpointStore(config.logdir / "checkpoints", config.keep)
-    stride = built.agent.model.stride
-    sampler = SequenceSampler(
-        replay, batch=config.batch, length=config.length, stride=stride, seed=config.seed
-    )
+    sampler, initial = open_sampler(built, replay), built.initial()
+    if config.init_from is not None and saves.latest() is None:
+        initial = start_from(initial, config.init_from)
     learning = Training(
         update=built.update,
         sample=lambda: Records(**sampler.sample()),
         sampler=sampler,
-        state=built.initial(),
+        state=initial,
         saves=saves,
         logger=RunLogger(config.logdir, resume_step=saves.latest() or 0 if resumed else None),
         seed=config.seed,
@@ -235,6 +241,27 @@ def open_run(config: TrainConfig) -> Run:
     collector = Collector(stepper, built.policy(greedy=False), carry, replay)
     print(f"{'resuming' if resumed else 'writing'} {config.logdir} at step {steps:,}")
     return Run(built, learning, collector, replay)
+
+
+def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSampler:
+    """Of replay, and where asked of video as well.
+
+    Raises:
+      ValueError: if the share of video leaves either with no sequence.
+    """
+    config, stride = built.config, built.agent.model.stride
+    rows = round(config.video_ratio * config.batch)
+    sizes: dict[str, int] = {"length": config.length, "stride": stride, "seed": config.seed}
+    if config.init_from is None or config.video_ratio == 0:
+        return SequenceSampler(replay, batch=config.batch, **sizes)
+    if not 0 < rows < config.batch:
+        raise ValueError(
+            f"video_ratio: expected 1 to {config.batch - 1} of {config.batch} sequences, received "
+            f"{rows}; raise --batch, or change --video-ratio"
+        )
+    video, _ = open_stores(load_config(PretrainConfig, config.init_from).data)
+    own = SequenceSampler(replay, batch=config.batch - rows, **sizes)
+    return MixedSampler(own, SequenceSampler(video, batch=rows, **sizes))
 
 
 @dataclass(frozen=True)

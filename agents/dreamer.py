@@ -116,9 +116,10 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
     """Window reward and continuation heads on the top's beliefs, where the window is known; and the
     auxiliary decoder of the newest observation at every real tick."""
     model, config = agent.model, agent.config
+    labelled = records.mask * records.action_mask  # of video neither actions nor rewards are known
     targets = jax.vmap(
         lambda r, t, f, m: window_targets(r, t, f, m, model.stride, config.behaviour.discount)
-    )(records.reward, records.terminal, records.is_first, records.mask)
+    )(records.reward, records.terminal, records.is_first, labelled)
     cut = 1 if config.model.all_phases else model.stride
     targets = jax.tree.map(lambda x: x[:, model.lead :: cut], targets)
     features = beliefs[-1].state.features

@@ -39,6 +39,10 @@ class TrainConfig:
     """B: sequences per update."""
     length: int = 64
     """T: environment steps per sequence, a multiple of the top stride."""
+    init_from: Path | None = None
+    """Run of pretrain_video.py (--preset agent) whose world model to start from."""
+    video_ratio: float = 0.0
+    """Share of each batch's sequences that stay video, that of `init_from`."""
     log_every: int = 500
     """Environment steps between lines of metrics."""
     save_every: int = 5_000
@@ -79,6 +83,11 @@ def check(config: TrainConfig) -> None:
     if config.updates_per_step < 0:
         raise ValueError(
             f"updates_per_step: expected 0 or more, received {config.updates_per_step:g}"
+        )
+    if not 0 <= config.video_ratio < 1 or (config.video_ratio and config.init_from is None):
+        raise ValueError(
+            f"video_ratio: expected a share in [0, 1), above 0 only with --init-from, received "
+            f"{config.video_ratio:g}; name the run with --init-from"
         )
     stride = config.agent.model.strides[-1]
     if config.length % stride:

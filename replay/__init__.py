@@ -2,6 +2,7 @@
 
 from replay.clips import ClipSampler
 from replay.episodes import first_steps
+from replay.mixed import MixedSampler
 from replay.prefetch import Prefetcher
 from replay.sampler import SequenceSampler
 from replay.store import Field, ReplayConfig, ReplayStore, estimate, read_fields, standard_fields
@@ -9,6 +10,7 @@ from replay.store import Field, ReplayConfig, ReplayStore, estimate, read_fields
 __all__ = [
     "ClipSampler",
     "Field",
+    "MixedSampler",
     "Prefetcher",
     "ReplayConfig",
     "ReplayStore",

@@ -7,10 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from configs.video import load_video_run
+from configs import parse_train
+from configs.build import Built
+from configs.video import load_video_run, start_from
 from worldmodel.runs import read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,8 +23,8 @@ SMALL += ["--video-every", "8", "--data.episodes", "4", "--data.length", "30"]
 SMALL += ["--data.test-episodes", "2", "--data.test-length", "30"]
 
 
-def start(*args):
-    command = [sys.executable, "pretrain_video.py", *map(str, args)]
+def start(*args, script="pretrain_video.py"):
+    command = [sys.executable, script, *map(str, args)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=pipe, stderr=pipe)
 
@@ -75,9 +78,8 @@ def test_a_resumed_run_neither_drops_nor_doubles(run):
 def test_the_data_were_made_once(run):
     folder, _, out = run
     assert "generating" not in out
-    (made,) = (folder / "data").iterdir()
-    assert made.name.startswith("moving_digits-")
-    assert sorted(p.name for p in made.iterdir()) == ["test", "train"]
+    names = sorted(p.name.rpartition("-")[0] for p in (folder / "data").iterdir())
+    assert names == ["moving_digits-test", "moving_digits-train"]
 
 
 def test_the_trained_model_loads(run):
@@ -96,3 +98,43 @@ def test_other_settings_are_refused_and_nothing_is_touched(run):
     assert other.returncode == 2 and "Traceback" not in err
     assert len(err.strip().splitlines()) == 1 and "batch" in err
     assert before == sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """The agent's own world model, pretrained on video of its world."""
+    folder = tmp_path_factory.mktemp("agent")
+    flags = ["--preset", "agent", "--data", "navigate", "--size", "debug", "--steps", "2"]
+    flags += ["--data.folder", folder / "data", "--data.episodes", "2", "--data.length", "40"]
+    flags += ["--data.test-episodes", "1", "--data.test-length", "40", "--context", "16"]
+    process = start(*flags, "--batch", "2", "--length", "16", "--logdir", folder / "video")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return folder
+
+
+def agent_flags(folder, logdir):
+    flags = ["--env", "minerl_navigate", "--env.backend", "builtin", "--size", "debug"]
+    flags += ["--init-from", folder / "video", "--video-ratio", "0.5", "--env.num-envs", "2"]
+    flags += ["--env.time-limit", "80", "--prefill", "60", "--steps", "80", "--batch", "2"]
+    flags += ["--length", "16", "--eval-episodes", "1", "--video-every", "0", "--log-every", "10"]
+    return [*flags, "--logdir", folder / logdir]
+
+
+def test_an_agent_starts_from_a_pretrained_model_and_keeps_watching(pretrained):
+    process = start(*agent_flags(pretrained, "run"), script="train_agent.py")
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    assert f"world model of {pretrained / 'video'}, 2 updates on navigate" in out
+    assert any("loss/total" in r for r in read_metrics(pretrained / "run" / "metrics.jsonl"))
+
+
+def test_the_agents_first_model_is_the_pretrained_one(pretrained):
+    args = [str(x) for x in agent_flags(pretrained, "other")]
+    built = Built(parse_train(args, False, "float32"))
+    state = start_from(built.initial(), pretrained / "video")
+    loaded = load_video_run(pretrained / "video")
+    jax.tree.map(np.testing.assert_array_equal, state.params["model"], loaded.params)
+    other = Built(parse_train([*args, "--strides", "1", "2"], False, "float32"))
+    with pytest.raises(ValueError, match="init_from: expected the agent's world model"):
+        start_from(other.initial(), pretrained / "video")

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from agents.actions import ActionCodec, ActionDistribution
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, AgentConfig
-from agents.dreamer import draw_starts, fill_absorbing, initial_aux, make_loss
+from agents.dreamer import draw_starts, fill_absorbing, head_loss, initial_aux, make_loss
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.learner import OptimizerConfig, initial_state, make_optimizer, make_update, split
 from worldmodel.level import Belief, State
@@ -142,6 +142,23 @@ def test_update_learns_and_is_deterministic(
     assert all(np.isfinite(x) for metrics in first for x in metrics.values())
     for name in ("loss/model", "loss/reward"):
         assert first[-1][name] < first[0][name]
+
+
+def test_unlabelled_video_teaches_no_reward(
+    make_agent: MakeAgent, make_records: MakeRecords
+) -> None:
+    """Rows whose actions are unknown have unknown rewards too: the heads do not see them."""
+    agent = make_agent(BOX)
+    model = agent.model
+    records = make_records(4, model.lead + 6, 2)
+    unknown = records._replace(action_mask=records.action_mask.at[2:].set(0.0))
+    beliefs = model.observe(unknown, model.draw_noise(jax.random.key(0), 4, 6))
+    mixed = head_loss(agent, unknown, beliefs)[1]
+    alone = head_loss(agent, *jax.tree.map(lambda x: x[:2], (unknown, beliefs)))[1]
+    for name in ("loss/reward", "loss/cont", "window_reward/realised"):
+        np.testing.assert_allclose(mixed[name], alone[name], rtol=1e-5)
+    known = head_loss(agent, records, beliefs)[1]
+    assert abs(float(known["loss/reward"] - mixed["loss/reward"])) > 1e-4
 
 
 @pytest.mark.parametrize(

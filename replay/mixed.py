@@ -1,0 +1,53 @@
+"""Batches of two stores: an agent's own episodes, and video in which actions are unknown."""
+
+from typing import Any
+
+import numpy as np
+
+from replay.sampler import SequenceSampler
+
+
+class MixedSampler:
+    """The rows of two samplers in one batch, the first one's first.
+
+    Args:
+      own: of the agent's replay.
+      video: of another store with the same observations; its actions and rewards are left out, as
+        unknown (`action_mask` 0).
+    """
+
+    def __init__(self, own: SequenceSampler, video: SequenceSampler) -> None:
+        self._own, self._video = own, video
+
+    def sample(self) -> dict[str, Any]:
+        """One batch, as `SequenceSampler.sample`.
+
+        Raises:
+          ValueError: if the observations differ.
+        """
+        own, video = self._own.sample(), self._video.sample()
+        shapes = [{k: x.shape[1:] for k, x in batch["obs"].items()} for batch in (own, video)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"video: expected the observations of the environment {shapes[0]}, received "
+                f"{shapes[1]}; give video of the same world, as its agent sees it"
+            )
+        rows = len(video["mask"])
+        unknown = {
+            "action": np.zeros((rows, *own["action"].shape[1:]), np.float32),
+            "action_mask": np.zeros_like(video["mask"]),
+            "reward": np.zeros_like(video["reward"]),
+        }
+        video = {name: x for name, x in video.items() if name in own} | unknown
+        batch: dict[str, Any] = {k: np.concatenate([own[k], video[k]]) for k in own if k != "obs"}
+        batch["obs"] = {k: np.concatenate([x, video["obs"][k]]) for k, x in own["obs"].items()}
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """The state of the draws, for JSON."""
+        return {"own": self._own.state(), "video": self._video.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self._own.restore(state["own"])
+        self._video.restore(state["video"])
