@@ -174,7 +174,7 @@ def _smallest_change(past: np.ndarray, slot: int, recent: int) -> float:
     now = past[slot].ravel()
     for age in range(recent, len(past)):
         then = past[(slot - age) % len(past)].ravel()
-        total = 0
+        total = np.int64(0)
         for i in range(len(now)):
             total += abs(np.int32(now[i]) - np.int32(then[i]))
         smallest = min(smallest, total / len(now))
