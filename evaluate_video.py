@@ -118,6 +118,9 @@ def check(config: EvaluateVideoConfig) -> None:
     """Raises ValueError on settings that cannot run, before anything is loaded."""
     if not config.run:
         raise ValueError("run: expected at least one directory, received none; give --run RUN")
+    if len({path.resolve() for path in config.run}) < len(config.run):
+        shown = " ".join(map(str, config.run))
+        raise ValueError(f"run: expected different directories, received {shown}; give each once")
     for name in ("context", "horizon", "samples", "videos"):
         value = getattr(config, name)
         if value is not None and value < 1:

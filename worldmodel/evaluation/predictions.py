@@ -90,6 +90,7 @@ def score_model(
     check_context(model, context)
     graph, params = split(model)
     records = jax.tree.map(lambda x: x[:, task.context - context :], records)
+    records = records._replace(obs={name: x[:, :context] for name, x in records.obs.items()})
 
     @jax.jit
     def run(

@@ -4,7 +4,8 @@ On two moving digits a black frame already scores an SSIM of .60, so these stand
 
 - ``blank``: black frames;
 - ``mean frame``: the mean of the video's own context frames, for every time;
-- ``random frame``: at every time another frame, drawn from the other videos. CW-VAE Figure 1.
+- ``random frame``: at every time another frame, drawn from the other videos that are scored (the
+  paper's Figure 1 draws from the training images, which an evaluation of stored runs may lack).
 """
 
 from collections.abc import Callable

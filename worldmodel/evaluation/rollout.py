@@ -51,6 +51,7 @@ def imagine_samples(
     Args:
       records: [B, T, ...] from the first frame of every video on, without lead-in, T at least
         ``context``; where they go on, their actions are followed, and are unknown after their end.
+        Of observations only the context is read.
       context: frames seen.
     Raises:
       ValueError: where the model cannot start after ``context`` frames.

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from worldmodel.evaluation.lpips import NETS, load_lpips, lpips
+from worldmodel.evaluation.protocols import PROTOCOLS, compare_frames
 
 SIZE = 64
 
@@ -94,6 +95,18 @@ def test_lpips_is_its_plain_twin(net, channels, tmp_path):
     np.testing.assert_allclose(ours, want, rtol=1e-4)
     assert min(want) > 1e-3
     np.testing.assert_allclose(jax.jit(lpips)(weights, true, true), 0, atol=1e-7)
+
+
+def test_lpips_stands_beside_the_others_and_sees_clipped_frames(tmp_path):
+    np.savez(tmp_path / "w.npz", **random_state("alex"))
+    weights = load_lpips(tmp_path / "w.npz")
+    rng = np.random.default_rng(1)
+    true, noise = rng.uniform(size=(2, 1, SIZE, SIZE, 3)).astype(np.float32)
+    outside = true + noise - 0.5
+    for protocol in PROTOCOLS.values():
+        scores = jax.jit(lambda w, x, y, p=protocol: compare_frames(p, w, x, y))
+        want = jax.jit(lpips)(weights, true, np.clip(outside, 0, 1))
+        np.testing.assert_allclose(scores(weights, true, outside)["lpips"], want, rtol=1e-5)
 
 
 def test_what_is_no_whole_network_is_refused(tmp_path):

@@ -7,6 +7,7 @@ from PIL import Image
 
 from worldmodel.evaluation.curves import draw_curves
 from worldmodel.evaluation.scores import make_line, rank_lines
+from worldmodel.evaluation.stills import draw_stills, strip
 from worldmodel.evaluation.table import markdown, to_json
 
 RNG = np.random.default_rng(0)
@@ -85,3 +86,15 @@ def test_curves_are_a_picture(tmp_path):
     draw_curves(tmp_path / "one.png", lines(videos=1, samples=1), "digits", samples=1)
     with Image.open(tmp_path / "one.png") as image:
         assert image.size[1] < 600
+
+
+def test_stills_lie_side_by_side_in_three_channels(tmp_path):
+    frames = RNG.integers(0, 256, (2, 3, 4, 5, 1), dtype=np.uint8)  # videos, times, h, w, C
+    row = strip(frames[0])
+    assert row.shape == (4, 15, 3)
+    assert (row[:, 5:10, 2] == frames[0, 1, :, :, 0]).all()
+    colour = np.repeat(frames, 3, axis=-1)
+    assert (strip(colour[1])[:, 10:] == colour[1, 2]).all()
+    draw_stills(tmp_path / "s.png", {"true": frames, "one": frames}, np.array([1, 5, 9]))
+    with Image.open(tmp_path / "s.png") as image:
+        assert image.size[0] > 300
