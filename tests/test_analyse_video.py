@@ -1,0 +1,125 @@
+"""`analyse_video.py` as a user runs it: digits at two speeds, rooms, what it writes, its mistakes."""
+
+import contextlib
+import io
+import json
+import re
+import sys
+from dataclasses import replace
+
+import pytest
+
+import analyse_video
+from configs.data import data_fields
+from configs.video import BuiltVideo
+from configs.video_presets import parse_pretrain
+from worldmodel.runs.checkpoint import CheckpointStore
+from worldmodel.runs.config_io import write_run_files
+
+SMALL = ["--size", "debug", "--context", "8", "--length", "10", "--batch", "2"]
+SMALL += ["--data.episodes", "1", "--data.length", "20"]
+SMALL += ["--data.test-episodes", "2", "--data.test-length", "20"]
+QUICK = ["--reader-steps", "2", "--samples", "1", "--shown", "1", "--window", "3"]
+
+
+def make_run(logdir, *flags):
+    """A run of pretrain_video.py that has not learned anything yet."""
+    config = parse_pretrain([*SMALL, *map(str, flags)], False, "float32")
+    config = replace(config, logdir=logdir)
+    built = BuiltVideo(config, data_fields(config.data))
+    saves = CheckpointStore(logdir / "checkpoints", 1)
+    saves.save(7, built.initial(), {})
+    saves.close()
+    write_run_files(logdir, config)
+    return logdir
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("analyse")
+
+
+def command(*args):
+    """Runs it; returns what it printed."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", ["analyse_video.py", *map(str, args)])
+        analyse_video.main()
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def digits(folder):
+    """Two runs at different speeds: (what was printed, the report, its numbers)."""
+    data = ["--data.folder", folder / "data", "--strides", 1, 4]
+    runs = [make_run(folder / f"speed{x}", *data, "--data.speed", x) for x in (1, 2)]
+    output = folder / "both.html"
+    printed = command("--run", runs[0], "--run", runs[1], "--output", output, *QUICK)
+    return printed, output.read_text(), json.loads(output.with_suffix(".json").read_text())
+
+
+def test_the_report_needs_nothing_beside_it(digits):
+    _, page, _ = digits
+    assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
+    sources = re.findall(r'(?:src|href)="([^"]{0,40})', page)
+    assert sources and all(x.startswith("data:image/png;base64,") for x in sources)
+    for words in (
+        "python analyse_video.py --run",
+        "KL per level, logarithmic.",
+        "CW-VAE, Figure 8",
+        "Entropy of the priors",
+        "Each level left blind",
+        "not set to zeros",
+        "both digits right, share of videos",
+        "test accuracy",
+        "below 97%",  # of a reader that learned twice
+        "model.strides",
+    ):
+        assert words in page, words
+
+
+def test_its_numbers_are_beside_it(digits):
+    printed, _, numbers = digits
+    assert list(numbers["runs"]) == ["speed1", "speed2"]
+    for run, speed in zip(numbers["runs"].values(), (1.0, 2.0), strict=True):
+        assert run["speed"] == speed and run["strides"] == [1, 4]
+        assert len(run["kl"]) == 2 and all(x > 0 for x in run["kl"])
+        assert [len(x) for x in run["prior_entropy"]] == [12, 12]
+        for measure in ("PSNR, dB", "both digits right, share of videos"):
+            by_blind = run["measures"][measure]
+            assert list(by_blind) == ["all levels see", "level 1 blind", "level 2 blind"]
+            assert all(len(x) == 12 for x in by_blind.values())
+        assert set(run["references"]["both digits right, share of videos"]) == {
+            "true frames",
+            "any fixed pair",
+        }
+    assert "reader of digits, test accuracy" in printed and "nats per sequence" in printed
+
+
+def test_rooms_are_looked_for_where_the_data_have_them(folder):
+    data = ["--data", "mazes", "--data.folder", folder / "data", "--preset", "rssm"]
+    run = make_run(folder / "maze", *data)
+    printed = command("--run", run, *QUICK)
+    page = (run / "analysis.html").read_text()
+    assert "kind of room sequence right" in page and "digits" not in page.split("<details>")[0]
+    assert "rooms by their colours" in printed and "Speed of the data" not in page
+    measures = json.loads((run / "analysis.json").read_text())["runs"]["maze"]["measures"]
+    assert all(x in (0, 0.5, 1) for x in measures["room right, share of videos"]["all levels see"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), "give --run RUN"),
+        (("--run", "{run}", "--videos", 0), "videos: expected 1 or more"),
+        (("--run", "{run}", "--window", 4), "odd number of frames"),
+        (("--run", "{run}", "--output", "x.png"), "ending in .html"),
+        (("--run", "{run}", "--context", 6), "multiple of the top stride 4"),
+        (("--run", "nowhere"), "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line(digits, folder, capsys, flags, words):
+    with pytest.raises(SystemExit) as stopped:
+        command(*[str(x).format(run=folder / "speed1") for x in flags])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and words in error and error.count("\n") == 1

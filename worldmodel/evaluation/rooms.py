@@ -1,0 +1,84 @@
+"""Which room does a frame of a maze show, and is the sequence of rooms right? CW-VAE Figure 5a.
+
+The paper sorts predictions into three kinds of sequence: the camera stays in its room; it enters
+the hallway and no room after it; it enters the hallway and then a room. "Because the rooms and
+hallways use different textures, we can easily identify these classes via the color histogram."
+
+So here: every video has three regions with textures of its own (room, room, hallway). A region's
+template is the mean histogram of colours of the video's true frames in it; a frame is put into the
+region whose template is nearest. Near a doorway a frame shows more than the region the camera is
+in, so the same rule on true frames held out of the templates says how far it can be trusted. What
+a model was never shown, it cannot paint alike: accuracy is also given for the frames of regions
+that the context has shown.
+"""
+
+import numpy as np
+
+ROOM_A, ROOM_B, HALLWAY = range(3)
+KINDS = ("stays in its room", "enters the hallway", "through the hallway into a room")
+LEVELS = 4  # steps of brightness per channel that a histogram tells apart
+RUN = 9  # frames: labels are smoothed by majority over so many
+FOLD = 10  # frames in a row that are held out together
+
+
+def histograms(images: np.ndarray) -> np.ndarray:
+    """Square roots of the shares of pixels per colour, uint8 [..., h, w, C] to [..., LEVELS^C].
+
+    Euclidean distance between square roots is Hellinger's (times √2).
+    """
+    *axes, height, width, channels = images.shape
+    steps = images.reshape(-1, height * width, channels).astype(np.int32) * LEVELS // 256
+    colour = steps @ LEVELS ** np.arange(channels)
+    counts = np.stack([np.bincount(row, minlength=LEVELS**channels) for row in colour])
+    return np.sqrt(counts / (height * width)).reshape(*axes, -1)
+
+
+def templates(histogram: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Mean histogram of each region, [3, bins] of [T, bins] and int [T]; inf where not visited."""
+    shown = [histogram[room == region] for region in range(3)]
+    absent = np.full(histogram.shape[1], np.inf)
+    return np.stack([x.mean(0) if len(x) else absent for x in shown])
+
+
+def nearest_room(histogram: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """The region whose template is nearest: int [T] of [T, bins] and [3, bins]."""
+    distance = ((histogram[:, None] - template[None]) ** 2).sum(-1)
+    return smoothed(distance.argmin(1), RUN)
+
+
+def smoothed(labels: np.ndarray, width: int) -> np.ndarray:
+    """The most frequent label of the ``width`` (odd) around each, ends repeated; ties: the lowest.
+
+    int [T] to the same.
+    """
+    padded = np.pad(labels, width // 2, mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(padded, width)
+    return (around[..., None] == np.arange(3)).sum(1).argmax(1)
+
+
+def held_out_rooms(histogram: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """True frames by templates of the others: stretches of ``FOLD`` frames are held out in turn,
+    every second one at once. int [T]."""
+    fold = np.arange(len(room)) // FOLD % 2
+    labels = np.zeros(len(room), int)
+    for held in (0, 1):
+        template = templates(histogram[fold != held], room[fold != held])
+        labels[fold == held] = nearest_room(histogram, template)[fold == held]
+    return labels
+
+
+def kind(rooms: np.ndarray) -> int:
+    """Index into KINDS of a sequence of regions, int [T]."""
+    hallway = np.flatnonzero(rooms == HALLWAY)
+    if not len(hallway):
+        return 0
+    return 2 if (rooms[hallway[0] :] != HALLWAY).any() else 1
+
+
+def kinds_so_far(rooms: np.ndarray) -> np.ndarray:
+    """``kind`` of every beginning of a sequence: int [T] to int [T].
+
+    k_t = kind(rooms_0 … rooms_t): 1 from the first hallway frame on, 2 from the first room after.
+    """
+    entered = np.cumsum(rooms == HALLWAY) > 0
+    return entered.astype(int) + (np.cumsum(entered & (rooms != HALLWAY)) > 0)
