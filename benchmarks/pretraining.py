@@ -1,0 +1,120 @@
+"""Does a world model pretrained on video of the same world help the agent? Navigate Dense, builtin.
+
+  python benchmarks/pretraining.py --output runs/pretraining
+
+Pretrains the agent's model on walks of the scripted follower, actions unknown; then trains agents
+with and without it, same seeds, same environment steps, and with video kept in the batches. Every
+run is `pretrain_video.py` or `train_agent.py` itself, resumed where it was stopped. Writes
+benchmarks/results/pretraining.{md,png}.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from worldmodel.runs import read_metrics
+from worldmodel.runs.device import choose_device
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+SHARE = 0.25  # of each batch that stays video, in the third arm
+Runs = dict[str, dict[int, Path]]
+
+
+def run(script: list[str], logdir: Path) -> Path:
+    """A script of ours to its end, unless it has got there before; returns its directory."""
+    if not (logdir / "evaluation.json").exists():
+        print("$ python " + " ".join(script), flush=True)
+        subprocess.run([sys.executable, *script, "--logdir", str(logdir)], check=True, cwd=ROOT)
+    return logdir
+
+
+def train(output: Path, steps: int, updates: int, seeds: list[int], arms: list[str]) -> Runs:
+    """Every run by arm and seed."""
+    data = ["--data", "navigate", "--data.folder", str(output / "data"), "--video-every", "0"]
+    video = run(
+        ["pretrain_video.py", "--preset", "agent", *data, "--steps", str(updates)],
+        output / "video",
+    )
+    start = ["--init-from", str(video)]
+    flags = {"without": [], "with": start, "with, and kept": [*start, "--video-ratio", str(SHARE)]}
+    runs: Runs = {arm: {} for arm in arms}
+    for seed in seeds:
+        for arm in arms:
+            command = ["train_agent.py", "--env", "minerl_navigate", "--env.backend", "builtin"]
+            command += ["--seed", str(seed), "--steps", str(steps), "--video-every", "0"]
+            command += ["--eval-every", str(steps // 3), *flags[arm]]
+            runs[arm][seed] = run(command, output / f"{arm.replace(', ', '-')}-seed{seed}")
+    return runs
+
+
+def curve(path: Path) -> tuple[list[int], list[float]]:
+    """Steps and greedy returns of a run's evaluations."""
+    rows = [row for row in read_metrics(path / "metrics.jsonl") if "eval/return" in row]
+    return [row["step"] for row in rows], [row["eval/return"] for row in rows]
+
+
+def draw(runs: Mapping[str, Mapping[int, Path]], path: Path) -> None:
+    """Greedy return over environment steps, one line per run."""
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    for colour, (arm, done) in zip(("C0", "C1", "C2"), runs.items(), strict=False):
+        for index, one in enumerate(done.values()):
+            axes.plot(*curve(one), color=colour, marker="o", label=arm if index == 0 else None)
+    axes.set(xlabel="environment steps of 4 ticks", ylabel="greedy return")
+    axes.legend(title="pretrained model", fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def report(runs: Runs, steps: int, updates: int) -> str:
+    """All results as Markdown."""
+    seeds = list(next(iter(runs.values())))
+    lines = [
+        "# Pretraining on video, then Navigate Dense",
+        "",
+        f"    python benchmarks/pretraining.py --steps {steps} --updates {updates} --seeds "
+        + " ".join(map(str, seeds)),
+        "",
+        f"{choose_device().name}. Builtin back end, preset `minerl_navigate`; {updates:,} updates on "
+        f"walks of the scripted follower, actions unknown, then an agent for {steps:,} steps of 4 "
+        "ticks. Greedy return, mean over 8 episodes in the same worlds ± half a 95% interval.",
+        "",
+        "| world model | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean |",
+        "|---" * (len(seeds) + 2) + "|",
+    ]
+    for arm, done in runs.items():
+        values = [json.loads((path / "evaluation.json").read_text()) for path in done.values()]
+        cells = [f"{v['return']:.1f} ± {v['return_95']:.1f}" for v in values]
+        mean = np.mean([v["return"] for v in values])
+        lines.append(f"| {arm} pretraining | {' | '.join(cells)} | {mean:.1f} |")
+    return "\n".join([*lines, "", "![curves](pretraining.png)", ""])
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("runs/pretraining"))
+    parser.add_argument("--steps", type=int, default=16_000, help="environment steps per agent")
+    parser.add_argument("--updates", type=int, default=2_000, help="of the pretraining")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=["without", "with", "with, and kept"])
+    args = parser.parse_args()
+    output = args.output.resolve()
+    runs = train(output, args.steps, args.updates, args.seeds, args.arms)
+    text = report(runs, args.steps, args.updates)
+    (RESULTS / "pretraining.md").write_text(text)
+    draw(runs, RESULTS / "pretraining.png")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
