@@ -1,4 +1,4 @@
-"""See what a trained agent imagines: real context, a future at the top clock, decoded.
+"""See what a trained model imagines: real context, then a future at the top clock, decoded.
 
   python imagine.py --run RUN --output out.mp4
 
@@ -21,7 +21,10 @@ from agents.policy import initial_policy
 from agents.returns import window_targets
 from configs.build import EVAL_SEED, Built, load_run
 from configs.cli import fail, parse
+from configs.data import open_test
+from configs.video import beginnings, is_video_run, load_video_run
 from envs import describe_backend
+from worldmodel.learner import join, split
 from worldmodel.level import State
 from worldmodel.openloop import OpenLoop, predict
 from worldmodel.records import Records
@@ -39,8 +42,8 @@ class ImagineConfig:
     output: Path
     """Video, .mp4 or .gif; the predictions go beside it as .npz."""
     context: int = 32
-    """Environment steps that are really played and seen first; rounded up to whole windows, and
-    shortened where an episode ends too early."""
+    """Environment steps (of a video run: frames) that are really played and seen first; rounded up
+    to whole windows, and shortened where an episode ends too early."""
     ticks: int = 12
     """Ticks of the top clock to imagine, each K environment steps; fewer where an episode ends."""
     actions: Literal["recorded", "policy"] = "recorded"
@@ -65,6 +68,9 @@ class Imagined(NamedTuple):
 def imagine(config: ImagineConfig) -> None:
     """Plays the context, imagines, decodes, writes."""
     check(config)
+    if is_video_run(config.run):
+        imagine_video(config)
+        return
     built, params, step = load_run(config.run)
     stride = built.agent.model.stride
     context = -(-config.context // stride) * stride
@@ -91,6 +97,46 @@ def imagine(config: ImagineConfig) -> None:
         f"imagined with {config.actions} actions; true above imagined"
     )
     print(f"{config.output.with_suffix('.npz')}: " + ", ".join(sorted(numbers)))
+
+
+def imagine_video(config: ImagineConfig) -> None:
+    """The same of a world model without an agent: held-out video, and no predictions beside it.
+
+    Raises:
+      ValueError: if the held-out videos are too short.
+    """
+    if config.actions == "policy":
+        raise ValueError(f"actions: expected 'recorded', for {config.run} has no agent; leave it")
+    run = load_video_run(config.run)
+    model, stride = run.model, run.model.stride
+    context = -(-config.context // stride) * stride
+    more = stride if model.lead else 0  # causal: frame 0 is seen as well
+    with open_test(run.config.data) as store:
+        lengths = sorted((s.steps for s in store.index.segments if s.whole), reverse=True)
+        longest = lengths[min(config.worlds, len(lengths)) - 1]
+        ticks = min(config.ticks, (longest - context - more) // stride)
+        if ticks < 1:
+            raise ValueError(
+                f"imagine: expected held-out videos of {context + stride + more} frames or more, "
+                f"received {config.worlds} of {longest}; lower --context or --worlds"
+            )
+        length = context + ticks * stride + more
+        records = beginnings(model, store, config.worlds, length)
+    graph, _ = split(model)
+
+    @jax.jit
+    def predicted(p: Any, r: Records, k: jax.Array) -> OpenLoop:
+        return predict(join(graph, p), r, context, k)
+
+    loop = predicted(run.params, records, jax.random.key(config.seed))
+    true, drawn = jax.device_get((loop.true, loop.predicted))
+    seen = int(loop.context)
+    frames = true_above_imagined(true, drawn, seen)
+    write_video(config.output, frames, fps=10)
+    print(
+        f"{config.output}: held-out video of {run.config.data.name}, {seen} frames seen, then "
+        f"{len(frames) - seen} imagined; true above imagined"
+    )
 
 
 def check(config: ImagineConfig) -> None:

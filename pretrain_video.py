@@ -19,9 +19,9 @@ from jaxtyping import PRNGKeyArray
 
 from configs.cli import fail
 from configs.data import open_stores
-from configs.video import BuiltVideo, PretrainConfig, to_records
+from configs.video import BuiltVideo, PretrainConfig, beginnings
 from configs.video_presets import parse_pretrain
-from replay import ReplayStore, first_steps
+from replay import ReplayStore
 from worldmodel.learner import Metrics, Params
 from worldmodel.objective import model_loss
 from worldmodel.openloop import predict
@@ -159,7 +159,7 @@ def open_run(config: PretrainConfig) -> Run:
     )
     built = BuiltVideo(config, train_store.fields)
     sampler = built.sampler(train_store)
-    held_out = beginnings(built, test_store)
+    held_out = held_out_records(built, test_store)
     resumed = holds_run(config.logdir)
     if not resumed:
         write_run_files(config.logdir, config)
@@ -179,23 +179,16 @@ def open_run(config: PretrainConfig) -> Run:
     return Run(built, learning, held_out)
 
 
-def beginnings(built: BuiltVideo, store: ReplayStore) -> Records:
-    """The first frames of held-out videos: a clip's length, or twice the context if that is more.
+def held_out_records(built: BuiltVideo, store: ReplayStore) -> Records:
+    """The beginnings of held-out videos: a clip's length, or twice the context if that is more.
 
     Raises:
       ValueError: if no held-out video is that long.
     """
-    config, lead = built.config, built.model.lead
-    stride = built.model.stride
+    config, stride = built.config, built.model.stride
     length = max(config.length, -(-2 * config.context // stride) * stride)
     long = sum(s.whole and s.steps >= length for s in store.index.segments)
-    batch = first_steps(store, max(1, min(HELD_OUT, long)), length)
-    records = to_records(batch, built.width)
-
-    def before(x: Any) -> np.ndarray:
-        return np.pad(np.asarray(x), [(0, 0), (lead, 0), *[(0, 0)] * (x.ndim - 2)])
-
-    return jax.tree.map(before, records)
+    return beginnings(built.model, store, max(1, min(HELD_OUT, long)), length)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 Read next: `video_presets.py`, what a preset and a size fill in; `data.py`, which videos.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ from agents import ActionCodec
 from configs.build import Spaces
 from configs.data import DataConfig, data_fields
 from configs.presets import resolve
-from replay import ClipSampler, Field, ReplayStore, SequenceSampler
+from replay import ClipSampler, Field, ReplayStore, SequenceSampler, first_steps
 from worldmodel import ClockworkConfig, ClockworkVAE, ObjectiveConfig, OptimizerConfig
 from worldmodel.learner import (
     Params,
@@ -31,7 +32,7 @@ from worldmodel.learner import (
 from worldmodel.pretraining import Clips, initial_aux, make_loss
 from worldmodel.records import Records
 from worldmodel.runs.checkpoint import CheckpointStore
-from worldmodel.runs.config_io import load_config
+from worldmodel.runs.config_io import CONFIG, holds_run, load_config
 
 Preset = Literal["cwvae", "notmpabs", "rssm", "agent"]
 VideoSize = Literal["debug", "s", "paper", "m", "l"]
@@ -188,6 +189,21 @@ def to_records(batch: dict[str, Any], action_width: int) -> Records:
     return Records(**known)
 
 
+def beginnings(model: ClockworkVAE, store: ReplayStore, count: int, length: int) -> Records:
+    """The first ``length`` records of the first ``count`` episodes of a store that have as many,
+    after an empty lead-in where the model wants one: [count, lead+length, ...].
+
+    Raises:
+      ValueError: if there are fewer such episodes.
+    """
+    records = to_records(first_steps(store, count, length), model.action_width)
+
+    def before(x: np.ndarray) -> np.ndarray:
+        return np.pad(x, [(0, 0), (model.lead, 0), *[(0, 0)] * (x.ndim - 2)])
+
+    return jax.tree.map(before, records)
+
+
 class VideoRun(NamedTuple):
     """A trained world model from its run."""
 
@@ -195,6 +211,11 @@ class VideoRun(NamedTuple):
     model: ClockworkVAE  # with its parameters
     params: Params
     step: int  # updates trained
+
+
+def is_video_run(run: Path) -> bool:
+    """Whether a directory is a run of pretrain_video.py."""
+    return holds_run(run) and "data" in json.loads((run / CONFIG).read_text(encoding="utf-8"))
 
 
 def load_video_run(run: Path) -> VideoRun:

@@ -14,6 +14,7 @@ import pytest
 from configs import parse_train
 from configs.build import Built
 from configs.video import load_video_run, start_from
+from imagine import ImagineConfig, imagine
 from worldmodel.runs import read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,6 +87,18 @@ def test_the_trained_model_loads(run):
     folder, stopped, _ = run
     loaded = load_video_run(folder / "run")
     assert loaded.step == stopped + 9 and loaded.model.strides == (1, 2, 4)
+
+
+def test_its_future_is_imagined(run, capsys):
+    folder, _, _ = run
+    output = folder / "future.gif"
+    imagine(ImagineConfig(run=folder / "run", output=output, context=7, ticks=100, worlds=2))
+    assert output.stat().st_size > 0
+    assert "8 frames seen, then 20 imagined" in capsys.readouterr().out  # 30 long, blocks of 4
+    with pytest.raises(ValueError, match="has no agent"):
+        imagine(ImagineConfig(run=folder / "run", output=output, actions="policy"))
+    with pytest.raises(ValueError, match="lower --context or --worlds"):
+        imagine(ImagineConfig(run=folder / "run", output=output, context=30))
 
 
 def test_other_settings_are_refused_and_nothing_is_touched(run):
