@@ -1,4 +1,4 @@
-"""`analyse_video.py` as a user runs it: digits at two speeds, rooms, what it writes, its mistakes."""
+"""`analyse_video.py` as a user runs it: digits at two speeds, rooms, and its mistakes."""
 
 import contextlib
 import io

@@ -22,7 +22,7 @@ FORBIDDEN = {
 """Who may not import whom: `agents → worldmodel`, and only entry points know all. `worldmodel.runs`
 imports nothing of the model beside it."""
 
-ENTRY_POINTS = {"train_agent", "imagine", "pretrain_video", "evaluate_video", "benchmarks", "tests"}
+ENTRY_POINTS = {"train_agent", "imagine", "pretrain_video", "evaluate_video", "analyse_video", "benchmarks", "tests"}
 """What no package imports."""
 
 MEGABYTE = 1024 * 1024

@@ -146,6 +146,7 @@ def draw_film(rows: Mapping[str, np.ndarray], times: np.ndarray, seen: int) -> F
 
 def number(x: float | np.floating) -> str:
     """Three figures, no more digits than that."""
-    if x == 0:
+    value = float(x)
+    if value == 0:
         return "0"
-    return f"{x:.3g}" if abs(x) < 1000 else f"{x:,.0f}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
