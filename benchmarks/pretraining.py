@@ -84,9 +84,9 @@ def report(runs: Runs, steps: int, updates: int) -> str:
         f"    python benchmarks/pretraining.py --steps {steps} --updates {updates} --seeds "
         + " ".join(map(str, seeds)),
         "",
-        f"{choose_device().name}. Builtin back end, preset `minerl_navigate`; {updates:,} updates on "
-        f"walks of the scripted follower, actions unknown, then an agent for {steps:,} steps of 4 "
-        "ticks. Greedy return, mean over 8 episodes in the same worlds ± half a 95% interval.",
+        f"{choose_device().name}. Builtin back end, preset `minerl_navigate`; {updates:,} updates "
+        f"on walks of the scripted follower, actions unknown, then an agent for {steps:,} steps of "
+        "4 ticks. Greedy return, mean over 8 episodes in the same worlds ± half a 95% interval.",
         "",
         "| world model | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean |",
         "|---" * (len(seeds) + 2) + "|",
