@@ -79,12 +79,14 @@ def compare_frames(
       true: pixel values in [0, 1].
       predicted: pixel values as the model gives them.
     """
-    clipped = jnp.clip(predicted, 0, 1)
-    x, y = (jnp.moveaxis(z, -1, 1) for z in (true, clipped if protocol.clip else predicted))
-    structure = jax.vmap(jax.vmap(lambda a, b: _ssim(protocol, a, b)))(x, y).mean(1)
-    peak = (
-        jax.vmap(jax.vmap(psnr))(x, y).mean(1) if protocol.psnr_by_channel else jax.vmap(psnr)(x, y)
-    )
+    clipped, count = jnp.clip(predicted, 0, 1), true.shape[0]
+    x, y = true, clipped if protocol.clip else predicted
+    planes = [jnp.moveaxis(z, -1, 1).reshape(-1, *z.shape[1:3]) for z in (x, y)]  # [n·C, h, w]
+    structure = jax.vmap(lambda a, b: _ssim(protocol, a, b))(*planes).reshape(count, -1).mean(1)
+    if protocol.psnr_by_channel:
+        peak = jax.vmap(psnr)(*planes).reshape(count, -1).mean(1)
+    else:
+        peak = jax.vmap(psnr)(x, y)
     scores = {"ssim": structure, "psnr": peak}
     if weights is not None:
         scores["lpips"] = lpips(weights, true, clipped)
