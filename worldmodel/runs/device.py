@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
+from filelock import FileLock
 
 Kind = Literal["cpu", "gpu", "tpu"]
 Precision = Literal["float32", "bfloat16"]
@@ -117,10 +118,21 @@ def enable_compilation_cache(directory: Path | None) -> Path:
     if directory is None:
         directory = _default_cache()
     directory.mkdir(parents=True, exist_ok=True)
+    _drop_half_written(directory)
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
     return directory
+
+
+def _drop_half_written(directory: Path) -> None:
+    """Removes programs whose writer was killed before it had noted their time of use: JAX looks for
+    that note at every later write, and without it never writes again."""
+    with FileLock(directory / ".lockfile"):  # the one that JAX's own writers hold
+        for program in directory.glob("*-cache"):
+            note = program.with_name(program.name.removesuffix("-cache") + "-atime")
+            if not note.exists():
+                program.unlink(missing_ok=True)
 
 
 def _default_cache() -> Path:

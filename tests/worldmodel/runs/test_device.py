@@ -105,6 +105,17 @@ def test_the_second_process_compiles_nothing_again(tmp_path: Path) -> None:
     assert hits > 0
 
 
+def test_a_cache_whose_writer_was_killed_is_written_again(tmp_path: Path) -> None:
+    """JAX writes a program, then the note of its use; between the two, everything later failed."""
+    place = tmp_path / "cache"
+    place.mkdir()
+    (place / "jit_other-0-cache").write_bytes(b"half")
+    run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=str(place))
+    assert not (place / "jit_other-0-cache").exists()
+    _, hits = run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=str(place))
+    assert hits > 0
+
+
 def test_the_default_cache_is_the_users_and_of_this_cpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
