@@ -18,7 +18,7 @@ ROOM_A, ROOM_B, HALLWAY = range(3)
 KINDS = ("stays in its room", "enters the hallway", "through the hallway into a room")
 LEVELS = 4  # steps of brightness per channel that a histogram tells apart
 RUN = 9  # frames: labels are smoothed by majority over so many
-FOLD = 10  # frames in a row that are held out together
+FOLD = 5  # frames in a row that are held out together
 
 
 def histograms(images: np.ndarray) -> np.ndarray:
