@@ -4,9 +4,10 @@
 |---|---|---|
 | `minerl_navigate` | Navigate, builtin or MineRL (`backend`) | `dense`, `time_limit`, ... |
 | `gym:ID` | `gymnasium.make(ID)`, such as `gym:CartPole-v1` | those of `gymnasium.make` |
+| `dmc:DOMAIN_TASK` | DeepMind Control, such as `dmc:walker_walk` | `size`, `camera` |
 | `package.module:Class` | a class or function of yours that makes one | its own |
 
-Read next: `navigate/env.py`, `wrappers.py`, `spaces.py`.
+Read next: `navigate/env.py`, `dmc.py`, `wrappers.py`, `spaces.py`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from typing import Any, Literal
 
 import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
 from envs import minerl
+from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
 from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
 
 Backend = Literal["auto", "builtin", "minerl"]
-FORMS = ("minerl_navigate", "gym:ID", "package.module:Class")
+FORMS = ("minerl_navigate", "gym:ID", "dmc:DOMAIN_TASK", "package.module:Class")
 NAVIGATE = "minerl_navigate"
 
 
@@ -37,7 +39,8 @@ class EnvConfig:
     """Which environment, and what stands between it and the agent."""
 
     name: str = NAVIGATE
-    """minerl_navigate, gym:ID (gym:CartPole-v1) or package.module:Class (your own)."""
+    """minerl_navigate, gym:ID (gym:CartPole-v1), dmc:DOMAIN_TASK (dmc:walker_walk) or
+    package.module:Class (your own)."""
     backend: Backend = "auto"
     """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
     dense: bool = True
@@ -53,10 +56,13 @@ class EnvConfig:
     `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
     image_size: int = 64
     """Pixels along one edge of every image."""
+    pixels: bool = False
+    """dmc: and gym: only: observe the picture that the environment draws instead of its state."""
     time_limit: int | None = None
     """Ticks until an episode is truncated; None: the environment's own limit."""
     options: dict[str, str] = field(default_factory=dict)
-    """Keyword options of gym:ID and package.module:Class; 3, 0.5, True, None are read as such."""
+    """Keyword options of gym:ID, dmc:DOMAIN_TASK and package.module:Class; 3, 0.5, True, None are
+    read as such."""
 
 
 class SeededVectorEnv(SyncVectorEnv):
@@ -89,10 +95,7 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
     if scheme == "gym" and rest:
         return _make_gym(rest, options)
     if scheme == "dmc" and rest:
-        raise ValueError(
-            f"expected one of {', '.join(FORMS)}, received {name!r}: DeepMind Control is not "
-            "supported yet; wrap it as package.module:Class"
-        )
+        return _call(DMCEnv, name, {"task": rest, **options})
     if "." in scheme or rest:
         return _make_class(name, scheme, rest, options)
     close = difflib.get_close_matches(name, [NAVIGATE, *(f"gym:{i}" for i in gymnasium.registry)])
@@ -112,7 +115,20 @@ def make_agent_env(config: EnvConfig) -> gymnasium.Env[Any, Any]:
         env = CompassVector(env)
     if config.action_repeat != 1:
         env = ActionRepeat(env, config.action_repeat)
+    if config.pixels:  # outside the action repeat: what no one sees is not drawn
+        env = _pixels(env, config.name)
     return CanonicalObservation(env, config.image_size)
+
+
+def _pixels(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]:
+    """The environment observed by its `render()`."""
+    try:
+        return AddRenderObservation(env, render_only=True)
+    except (gymnasium.error.Error, ValueError, TypeError) as error:
+        env.close()
+        raise ValueError(
+            f"expected {name!r} to draw pixels, received: {error}; leave out --env.pixels"
+        ) from error
 
 
 def _held(keys: tuple[str, ...]) -> dict[str, int]:
@@ -222,6 +238,15 @@ def _options(config: EnvConfig) -> dict[str, Any]:
         options |= {"backend": config.backend, "dense": config.dense}
         if config.time_limit is not None:
             options["time_limit"] = config.time_limit
+    elif config.name.startswith("dmc:"):
+        options = {"size": config.image_size, **options}
+    if config.pixels:
+        if not config.name.startswith(("dmc:", "gym:")):
+            raise ValueError(
+                f"expected pixels with dmc:DOMAIN_TASK or gym:ID, received {config.name!r}; "
+                "its observations stay its own: leave out --env.pixels"
+            )
+        options["render_mode"] = "rgb_array"
     return options
 
 
