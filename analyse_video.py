@@ -209,7 +209,7 @@ def knowledge_section(found: Mapping[str, Found]) -> list[str]:
             for label, value in one.references.get(measure, {}).items()
         }  # the same data give the same line, drawn once
         drawn = plots.draw_curves([*curves, *references.values()], measure)
-        blocks.append(report.figure(drawn, f"{measure}, over the prediction's distance."))
+        blocks.append(report.figure(drawn, f"{sentence(measure)}, as the prediction goes on."))
     explained = dict.fromkeys(text for one in found.values() for text in one.explained)
     texts = [report.paragraph(text) for text in explained]
     return [report.heading("What predictions still know"), *texts, *blocks]
@@ -223,7 +223,7 @@ def run_section(name: str, one: Found) -> list[str]:
     settings = flat(encode(c, type(c), ""))
     rows = [[key, json.dumps(value)] for key, value in settings.items()]
     blocks = [report.heading(name), report.paragraph(text)]
-    blocks += [report.paragraph(note[0].upper() + note[1:] + ".") for note in one.notes]
+    blocks += [report.paragraph(f"{sentence(note)}.") for note in one.notes]
     blocks.append(report.details("Its settings", report.table(["setting", "value"], rows)))
     caption = (
         "Entropy of each level's prior over the prediction, mean over videos. A level that keeps "
@@ -254,9 +254,14 @@ def reset_blocks(one: Found) -> list[str]:
         cut = {name: value[:frames] for name, value in curves.items()}
         rows.append([measure, *(number(float(np.nanmean(x))) for x in cut.values())])
         drawn = plots.draw_curves([Curve(n, x) for n, x in cut.items()], measure)
-        blocks.append(report.figure(drawn, f"{measure}, with each level blind."))
+        blocks.append(report.figure(drawn, f"{sentence(measure)}, with each level blind."))
     header = [f"mean over {frames} frames", *next(iter(measures.values()))]
     return [*blocks, report.table(header, rows)]
+
+
+def sentence(text: str) -> str:
+    """With a capital first."""
+    return text[:1].upper() + text[1:]
 
 
 def numbers(found: Mapping[str, Found], command: str) -> dict[str, object]:

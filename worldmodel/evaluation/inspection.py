@@ -4,7 +4,7 @@ Everything runs over held-out videos in batches; predictions exist a batch at a 
 probes say of them comes out. Read next: ``levels.py`` (what a blind level is), ``probes.py``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -109,13 +109,13 @@ def futures(
     model: ClockworkVAE, task: Task, blind: tuple[int, ...], horizon: int, seed: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Per batch: numbers of its videos [b], predicted frames uint8 [b, H, h, w, C], entropies
-    [b, H, L]. The same seed gives the same noise whoever is blind."""
+    [b, H, L]. The same seed gives the same noise whoever is blind and however far is decoded."""
     graph, params = split(model)
 
     @jax.jit
     def run(params: Any, part: Records, key: PRNGKeyArray) -> tuple[Array, Array]:
         model = join(graph, params)
-        states = open_loop(model, part, task.context, horizon, key, blind)
+        states = open_loop(model, part, task.context, task.horizon, key, blind)  # same noise
         images = predicted_images(model, states, horizon, task.image, task.chunk)
         return images, prior_entropy(model, states, horizon)
 
@@ -141,8 +141,3 @@ def mean_known(values: np.ndarray) -> np.ndarray:
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(0)
     return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
-
-
-def shares(curve: Mapping[str, np.ndarray], frames: int) -> dict[str, float]:
-    """Means of curves over their first ``frames`` frames, nan left out."""
-    return {name: float(mean_known(value[:frames, None])[0]) for name, value in curve.items()}

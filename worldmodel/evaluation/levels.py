@@ -57,7 +57,8 @@ def open_loop(
 ) -> tuple[State, ...]:
     """Filters the context, levels in ``blind`` by their prior, then rolls every level's prior.
 
-    The same key gives the same noise whoever is blind: futures differ by what was seen alone.
+    The same key and horizon give the same noise whoever is blind: futures differ by what was seen
+    alone.
 
     Args:
       records: [B, T, ...] from the first frame of every video on, without lead-in, T at least

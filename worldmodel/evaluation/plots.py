@@ -4,6 +4,7 @@ Functions take arrays and return a matplotlib figure. Read next: ``report.py``.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from worldmodel.evaluation.stills import strip
 
 COLOURS = ("#2f6fde", "#e07b00", "#1e9e6a", "#b3399e", "#7a6a00", "#d0342c", "#4b4f9e", "#0e97a7")
 GREY = "#6b7280"
+DASHES = ("--", ":", "-.")
 
 
 class Curve(NamedTuple):
@@ -24,15 +26,16 @@ class Curve(NamedTuple):
 
 
 def draw_curves(curves: Sequence[Curve], label: str) -> Figure:
-    """Lines over the prediction's distance in frames."""
+    """Lines over the prediction's distance in frames; a ``label`` of a share runs from 0 to 1."""
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     panel = figure.subplots()
-    models = 0
+    colours, dashes = cycle(COLOURS), cycle(DASHES)
     for curve in curves:
-        colour, style = (GREY, "--") if curve.reference else (COLOURS[models % len(COLOURS)], "-")
-        models += not curve.reference
+        colour, style = (GREY, next(dashes)) if curve.reference else (next(colours), "-")
         time = np.arange(1, len(curve.value) + 1)
         panel.plot(time, curve.value, color=colour, ls=style, lw=1.5, label=curve.name)
+    if "share" in label:
+        panel.set_ylim(-0.03, 1.03)
     panel.set_xlabel("frames after the context")
     panel.set_ylabel(label)
     panel.grid(alpha=0.25)

@@ -71,3 +71,13 @@ def test_means_leave_out_what_is_unknown():
     nan = np.nan
     mean = inspection.mean_known(np.array([[1, nan, nan], [3, 4, nan]]))
     np.testing.assert_array_equal(mean, [2, 4, nan])
+
+
+def test_a_shorter_future_is_the_beginning_of_the_longer(found):
+    """So what is lost with a level blind is not owed to other noise."""
+    model, task, _ = found
+    (_, long, _), (_, short, _) = (
+        next(inspection.futures(model, task, (), horizon)) for horizon in (4, 2)
+    )
+    assert long.shape[1] == 4 and short.shape[1] == 2
+    assert np.abs(long[:, :2].astype(int) - short).max() <= 1  # bytes, rounded
