@@ -4,11 +4,13 @@ import difflib
 from dataclasses import replace
 from typing import Literal
 
-from configs import general, minerl_navigate, pendulum
+from configs import dmc, general, minerl_navigate, pendulum
 from configs.schema import Size, TrainConfig
 from configs.sizes import SIZES, resize
 
 PRESETS = {
+    "dmc": dmc.preset,
+    "dmc_pixels": dmc.pixels,
     "general": general.preset,
     "minerl_navigate": minerl_navigate.preset,
     "pendulum": pendulum.preset,
@@ -36,7 +38,7 @@ def resolve(
     """
     base = TrainConfig()
     name = env or base.env.name
-    chosen = OF_ENVIRONMENT.get(name, "general") if preset == "auto" else preset
+    chosen = of_environment(name) if preset == "auto" else preset
     if chosen not in PRESETS:
         raise ValueError(unknown("preset", chosen, ["auto", *PRESETS]))
     if size not in ("auto", *SIZES):
@@ -46,6 +48,11 @@ def resolve(
     agent = resize(base.agent, picked)
     agent = replace(agent, model=replace(agent.model, dtype=dtype))
     return PRESETS[chosen](replace(base, agent=agent), accelerator)
+
+
+def of_environment(name: str) -> str:
+    """The preset that an environment's name chooses."""
+    return "dmc" if name.startswith("dmc:") else OF_ENVIRONMENT.get(name, "general")
 
 
 def unknown(what: str, received: str, known: list[str]) -> str:

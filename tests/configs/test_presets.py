@@ -27,6 +27,17 @@ def test_the_environment_chooses_its_preset_and_the_device_its_size():
     assert gpu.agent.model.deter > cpu.agent.model.deter
 
 
+def test_every_dmc_task_has_the_same_preset_and_pixels_are_asked_for_by_name():
+    state = resolve("auto", "dmc:ball_in_cup_catch", "s", False, "float32")
+    assert (state.preset, state.env.action_repeat, state.env.pixels) == ("dmc", 2, False)
+    assert state.steps * state.env.action_repeat == 100_000
+    pixels = resolve("dmc_pixels", "dmc:walker_walk", "s", False, "float32")
+    assert pixels.env.pixels and pixels.env.name == "dmc:walker_walk"
+    args = ["--env", "dmc:walker_walk", "--env.action-repeat", "1", "--env.options", "camera", "1"]
+    flags = parse_train(args, False, "float32")
+    assert flags.env.action_repeat == 1 and flags.env.options == {"camera": "1"}
+
+
 def test_flags_override_presets_and_short_ones_are_written_out():
     args = ["--env", "gym:CartPole-v1", "--strides", "1", "2", "8", "--horizon=3", "--replan", "2"]
     config = parse_train([*args, "--logdir", "x", "--seed", "5"], False, "float32")
