@@ -28,8 +28,9 @@ needs_gl = pytest.mark.skipif(undrawable() is not None, reason=str(undrawable())
 
 
 def python(code, **variables):
-    """A program in an interpreter of its own; no MUJOCO_GL unless given."""
-    inherited = {k: v for k, v in os.environ.items() if k != "MUJOCO_GL"}
+    """A program in an interpreter of its own; no MUJOCO_GL unless given, nor what drawing sets."""
+    left_out = ("MUJOCO_GL", "PYOPENGL_PLATFORM")
+    inherited = {k: v for k, v in os.environ.items() if k not in left_out}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=ROOT,
