@@ -82,7 +82,9 @@ def report(runs: Runs, steps: int, updates: int) -> str:
         "# Pretraining on video, then Navigate Dense",
         "",
         f"    python benchmarks/pretraining.py --steps {steps} --updates {updates} --seeds "
-        + " ".join(map(str, seeds)),
+        + " ".join(map(str, seeds))
+        + " --arms "
+        + " ".join(repr(arm) if " " in arm else arm for arm in runs),
         "",
         f"{choose_device().name}. Builtin back end, preset `minerl_navigate`; {updates:,} updates "
         f"on walks of the scripted follower, actions unknown, then an agent for {steps:,} steps of "
