@@ -55,7 +55,7 @@ class PretrainConfig:
     """Of everything random: clips, parameters, noise."""
     logdir: Path = Path("runs")
     """Directory of the run; an existing one is resumed. Default: runs/DATA-PRESET-TIME."""
-    steps: int = 3_000
+    steps: int = 2_000
     """Updates at which the run ends."""
     batch: int = 8
     """B: clips per update (paper: 100; original code: 50)."""

@@ -41,6 +41,11 @@ def step_of(level: Level, observing: bool) -> Any:
     return step
 
 
+def unknown_action(model: ClockworkVAE) -> jax.Array:
+    """The learned stand-in, [A]; a model without actions has none."""
+    return jnp.zeros(0) if model.unknown_action is None else model.unknown_action[...]
+
+
 class Slow:
     """One sequence of a batch as lists over time; ``lead`` is the index of main time 0."""
 
@@ -49,7 +54,7 @@ class Slow:
         frames = model.frame_embeddings(records.obs)
         self.frames = [np.asarray(x[row]) for x in frames]
         self.first, self.mask = np.asarray(records.is_first[row]), np.asarray(records.mask[row])
-        known, unknown = np.asarray(records.action_mask[row]), model.unknown_action[...]
+        known, unknown = np.asarray(records.action_mask[row]), unknown_action(model)
         self.action = [
             np.zeros(model.action_width) if first else np.asarray(a if k else unknown)
             for a, k, first in zip(records.action[row], known, self.first, strict=True)
@@ -183,7 +188,7 @@ def imagine_slowly(
     looking ahead: ticks from time 0, each with the actions of the block that it opens."""
     causal, length = model.config.window == "causal", action.shape[1]
     action = jnp.where(
-        known[..., None] > 0, action, jnp.broadcast_to(model.unknown_action[...], action.shape)
+        known[..., None] > 0, action, jnp.broadcast_to(unknown_action(model), action.shape)
     )
     result: dict[int, dict[int, State]] = {}
     for level in reversed(range(len(model.strides))):

@@ -32,7 +32,7 @@ def draw_stills(path: Path, strips: Mapping[str, np.ndarray], times: np.ndarray)
     axes[-1].set_xlabel("frames after the context", fontsize=8)
     figure.tight_layout(h_pad=0.2)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")  # with the whole names
 
 
 def strip(frames: np.ndarray) -> np.ndarray:
