@@ -12,7 +12,8 @@ original code differ (github.com/vaibhavsaxena11/cwvae, commit 62dd505):
     updates             paper 100 epochs, code 100 to 600: `paper` size 30 000 updates
 
 Command:   python pretrain_video.py --data moving_digits --preset cwvae
-Cost:      about 10 minutes on 2 CPU cores (size s); the paper's size took a GPU of 2017 20 hours
+Cost:      20 minutes on 2 CPU cores (size s, 0.5 s per update with the cores shared); the paper's
+           size took a GPU of 2017 20 hours
 Expected:  see the README's results
 """
 
