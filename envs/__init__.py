@@ -1,5 +1,5 @@
 """Names to Gymnasium environments, and how the agent sees them."""
 
-from envs.registry import EnvConfig, describe_backend, make, make_agent_env, make_vector
+from envs.registry import EnvConfig, describe_backend, make, make_agent_env, make_pure, make_vector
 
-__all__ = ["EnvConfig", "describe_backend", "make", "make_agent_env", "make_vector"]
+__all__ = ["EnvConfig", "describe_backend", "make", "make_agent_env", "make_pure", "make_vector"]

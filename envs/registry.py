@@ -5,9 +5,10 @@
 | `minerl_navigate` | Navigate, builtin or MineRL (`backend`) | `dense`, `time_limit`, ... |
 | `gym:ID` | `gymnasium.make(ID)`, such as `gym:CartPole-v1` | those of `gymnasium.make` |
 | `dmc:DOMAIN_TASK` | DeepMind Control, such as `dmc:walker_walk` | `size`, `camera` |
+| `pure:NAME` | a task in pure JAX, such as `pure:cartpole_swingup` | none |
 | `package.module:Class` | a class or function of yours that makes one | its own |
 
-Read next: `navigate/env.py`, `dmc.py`, `wrappers.py`, `spaces.py`.
+Read next: `navigate/env.py`, `dmc.py`, `pure/environment.py`, `wrappers.py`, `spaces.py`.
 """
 
 from __future__ import annotations
@@ -27,11 +28,17 @@ from gymnasium.wrappers import AddRenderObservation, TimeLimit
 from envs import minerl
 from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
+from envs.pure import CartpoleSwingup, Pendulum, PureEnv, PureGym, TwoRooms
 from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
 
 Backend = Literal["auto", "builtin", "minerl"]
-FORMS = ("minerl_navigate", "gym:ID", "dmc:DOMAIN_TASK", "package.module:Class")
+FORMS = ("minerl_navigate", "gym:ID", "dmc:DOMAIN_TASK", "pure:NAME", "package.module:Class")
 NAVIGATE = "minerl_navigate"
+PURE: dict[str, type[PureEnv]] = {
+    "cartpole_swingup": CartpoleSwingup,
+    "pendulum": Pendulum,
+    "two_rooms": TwoRooms,
+}
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,8 @@ class EnvConfig:
     """Which environment, and what stands between it and the agent."""
 
     name: str = NAVIGATE
-    """minerl_navigate, gym:ID (gym:CartPole-v1), dmc:DOMAIN_TASK (dmc:walker_walk) or
-    package.module:Class (your own)."""
+    """minerl_navigate, gym:ID (gym:CartPole-v1), dmc:DOMAIN_TASK (dmc:walker_walk), pure:NAME
+    (pure:cartpole_swingup) or package.module:Class (your own)."""
     backend: Backend = "auto"
     """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
     dense: bool = True
@@ -96,6 +103,8 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
         return _make_gym(rest, options)
     if scheme == "dmc" and rest:
         return _call(DMCEnv, name, {"task": rest, **options})
+    if scheme == "pure" and rest:
+        return _call(partial(PureGym, make_pure(rest)), name, options)
     if "." in scheme or rest:
         return _make_class(name, scheme, rest, options)
     close = difflib.get_close_matches(name, [NAVIGATE, *(f"gym:{i}" for i in gymnasium.registry)])
@@ -103,6 +112,20 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
     raise ValueError(
         f"expected an environment name like {', '.join(FORMS)}, received {name!r}{hint}"
     )
+
+
+def make_pure(name: str) -> PureEnv:
+    """A pure environment by the name that follows `pure:`.
+
+    Raises:
+      ValueError: for another name, with the closest one.
+    """
+    if name not in PURE:
+        close = difflib.get_close_matches(name, PURE, 1)
+        hint = f"; did you mean 'pure:{close[0]}'?" if close else ""
+        known = ", ".join(f"pure:{n}" for n in PURE)
+        raise ValueError(f"expected one of {known}, received 'pure:{name}'{hint}")
+    return PURE[name]()
 
 
 def make_agent_env(config: EnvConfig) -> gymnasium.Env[Any, Any]:

@@ -1,0 +1,51 @@
+"""Pendulum swing-up with the equations of Gymnasium's Pendulum-v1."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from envs.pure.environment import PureEnv, clip_action
+
+GRAVITY, MASS, LENGTH, SECONDS = 10.0, 1.0, 1.0, 0.05
+MAX_SPEED, MAX_TORQUE = 8.0, 2.0  # rad/s, N m
+
+
+class PendulumState(NamedTuple):
+    """Of the rod."""
+
+    angle: Array  # rad from upright
+    speed: Array  # rad/s
+
+
+class Pendulum(PureEnv):
+    """Rewards -(θ² + 0.1 θ'² + 0.001 u²) per step of 0.05 s; the optimum is near -150 an episode.
+
+    Source: Gymnasium's Pendulum-v1, step by step (``tests/envs/test_pure.py``).
+    """
+
+    length = 200
+    observation_size = 3  # cos θ, sin θ, θ'
+    action_size = 1  # torque over 2 N m
+
+    def reset(self, key: PRNGKeyArray) -> PendulumState:
+        """Any angle, at most 1 rad/s."""
+        angle_key, speed_key = jax.random.split(key)
+        angle = jax.random.uniform(angle_key, (), minval=-jnp.pi, maxval=jnp.pi)
+        return PendulumState(angle, jax.random.uniform(speed_key, (), minval=-1.0, maxval=1.0))
+
+    def step(
+        self, state: PendulumState, action: Float[Array, " A"]
+    ) -> tuple[PendulumState, Float[Array, ""]]:
+        """Semi-implicit Euler."""
+        torque = MAX_TORQUE * clip_action(action)[0]
+        angle = (state.angle + jnp.pi) % (2 * jnp.pi) - jnp.pi
+        cost = angle**2 + 0.1 * state.speed**2 + 0.001 * torque**2
+        pull = 1.5 * GRAVITY / LENGTH * jnp.sin(state.angle) + 3.0 / (MASS * LENGTH**2) * torque
+        speed = jnp.clip(state.speed + pull * SECONDS, -MAX_SPEED, MAX_SPEED)
+        return PendulumState(state.angle + speed * SECONDS, speed), -cost
+
+    def observe(self, state: PendulumState) -> Float[Array, " n"]:
+        """cos θ, sin θ, θ'."""
+        return jnp.stack([jnp.cos(state.angle), jnp.sin(state.angle), state.speed])
