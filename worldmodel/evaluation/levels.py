@@ -15,6 +15,8 @@ Three looks inside, per level:
 Read next: ``identity.py`` and ``rooms.py``, which say what a prediction still knows.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -25,6 +27,35 @@ from worldmodel.evaluation.rollout import check_context, filter_context, from_to
 from worldmodel.level import Belief, State
 from worldmodel.objective import masked_sum, tick_masks
 from worldmodel.records import Records
+
+
+class LevelTicks(NamedTuple):
+    """What one level did at each of its ticks."""
+
+    time: Array  # [n] main times of the ticks, in records after the lead-in; 0 is the first
+    kl: Array  # [B, n] KL[q ‖ p] in nats; nan where the tick is no data
+    prior_entropy: Array  # [B, n] H[p(z | h)] in nats, differential; nan likewise
+
+
+def level_ticks(
+    model: ClockworkVAE, records: Records, beliefs: tuple[Belief, ...]
+) -> tuple[LevelTicks, ...]:
+    """KL and prior entropy of every level, level 1 first, at the times of its own ticks.
+
+    Tick n of level l lies at main time n·K_l, of a level at all phases at n. Their mean over ticks
+    that are data is ``model_loss``'s `kl/level<l>` and `prior_entropy/level<l>`.
+
+    Args:
+      records: [B, lead+T, ...].
+      beliefs: of ``model.observe(records, …)``.
+    """
+    found = []
+    for index, (belief, mask) in enumerate(zip(beliefs, tick_masks(model, records), strict=True)):
+        measures = (model.latent.kl(belief.post, belief.prior), model.latent.entropy(belief.prior))
+        kl, entropy = (jnp.where(mask > 0, x, jnp.nan) for x in measures)
+        time = model.alignment(index).every * jnp.arange(mask.shape[1])
+        found.append(LevelTicks(time, kl, entropy))
+    return tuple(found)
 
 
 def sequence_kl(

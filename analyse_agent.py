@@ -1,0 +1,291 @@
+"""What each clock of a trained agent stores, and what it imagines: one report to look at.
+
+  python analyse_agent.py --run RUN
+
+Writes one HTML file, pictures inside, and its numbers as JSON beside it: how the run learned, an
+episode with the KL of every level, value and window rewards drawn under its frames, and what if:
+futures imagined at the top clock from one moment of it under several abstract actions, decoded.
+Read next: `agents/inspection.py` and `agents/what_if.py`; `configs/agent_analysis.py`, which puts
+them together.
+"""
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from agents.driver import Arrival, agent_act
+from agents.policy import initial_policy
+from configs.agent_analysis import Looked, Settings, look, padded
+from configs.agent_figures import draw_episode, draw_promises, draw_training, draw_what_if
+from configs.build import EVAL_SEED, Built, load_run
+from configs.cli import fail, parse
+from configs.schema import TrainConfig
+from envs import describe_backend
+from imagine import stack
+from worldmodel.evaluation import report
+from worldmodel.evaluation.plots import number
+from worldmodel.learner import Params
+from worldmodel.runs.atomic import write_text
+from worldmodel.runs.config_io import VERSIONS, flat
+from worldmodel.runs.config_json import encode
+from worldmodel.runs.device import enable_compilation_cache
+from worldmodel.runs.metrics import read_metrics
+
+
+@dataclass(frozen=True)
+class AnalyseAgentConfig:
+    """Look into the hierarchy of a trained agent."""
+
+    run: Path
+    """Directory of a run of train_agent.py."""
+    output: Path | None = None
+    """The report, .html; default: `report.html` in the run's directory."""
+    episodes: int = 1
+    """Episodes of the greedy agent, each in a world of its own, those of evaluation."""
+    steps: int = 2_000
+    """Most environment steps of an episode that are looked at."""
+    start: int = 32
+    """Environment step at which `what if` starts; rounded down to whole windows, and earlier where
+    the episode ends before."""
+    ticks: int | None = None
+    """Ticks of the top clock imagined, each K environment steps; default: as many as the agent
+    learned from, its horizon."""
+    rows: int = 6
+    """Futures shown: the actor's own, and held actions whose futures differ most."""
+    samples: int = 16
+    """Noises under which each future is imagined, the same for all of them."""
+    columns: int = 12
+    """Frames in a row."""
+    seed: int = 0
+    """Of worlds and noise."""
+
+
+def analyse(config: AnalyseAgentConfig, command: str) -> Path:
+    """Plays, looks, writes the report and its numbers; returns the report's path."""
+    output = check(config)
+    built, params, step = load_run(config.run)
+    settings = Settings(
+        config.start, config.ticks, config.rows, config.samples, config.columns, config.seed
+    )
+    played = [play_episode(built, params, config, n) for n in range(config.episodes)]
+    length = padded(max(map(len, played)), built.agent.model.stride)  # one for all: one program
+    looked = [
+        look(built, params, stack(arrivals, built.agent.model.lead, length), settings)
+        for arrivals in played
+    ]
+    header = [report.command(command), overview(config.run, built, step)]
+    blocks = header + training_section(config.run)
+    for n, one in enumerate(looked):
+        blocks += episode_section(f"Episode {n + 1}", one, built)
+        blocks += what_if_section(one, built, config)
+    blocks.append(settings_of(built))
+    write_text(output, report.document("What each clock stores", blocks))
+    write_text(output.with_suffix(".json"), json.dumps(numbers(looked, command), indent=1) + "\n")
+    for n, one in enumerate(looked):
+        shown = ", ".join(number(np.nanmean(level.kl)) for level in one.trace.levels)
+        print(f"episode {n + 1}: KL per level {shown} nats per tick")
+    return output
+
+
+def check(config: AnalyseAgentConfig) -> Path:
+    """The report's path. Raises ValueError on settings that cannot run, before anything is done."""
+    for name in ("episodes", "steps", "rows", "samples", "columns"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: expected 1 or more, received {getattr(config, name)}")
+    if config.start < 0:
+        raise ValueError(f"start: expected 0 or more, received {config.start}")
+    if config.ticks is not None and config.ticks < 1:
+        raise ValueError(f"ticks: expected 1 or more, received {config.ticks}")
+    output = config.output or config.run / "report.html"
+    if output.suffix != ".html":
+        raise ValueError(f"output: expected a path ending in .html, received {output}; rename it")
+    return output
+
+
+def play_episode(
+    built: Built, params: Params, config: AnalyseAgentConfig, index: int
+) -> list[Arrival]:
+    """Arrivals of one greedy episode, cut after ``steps``."""
+    stepper = built.stepper(1, EVAL_SEED + config.seed + index)
+    carry = initial_policy(built.agent, 1, built.config.agent.replan)
+    act = agent_act(built.policy(greedy=True), params, carry, jax.random.key(config.seed))
+    try:
+        arrivals = [stepper.reset()]
+        while len(arrivals) <= config.steps and not arrivals[-1].last[0]:
+            before = arrivals[-1]
+            arrivals.append(stepper.step(before, act(before.obs, before.is_first, len(arrivals))))
+        return arrivals
+    finally:
+        stepper.envs.close()
+
+
+def overview(run: Path, built: Built, step: int) -> str:
+    """What ran, and how good it is."""
+    c, model = built.config, built.agent.model
+    size = sum(x.size for x in jax.tree.leaves(built.params))
+    made = run / VERSIONS
+    versions = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
+    rows = [
+        ("environment", describe_backend(c.env).removeprefix("environment: ")),
+        ("return of the greedy agent", last_evaluation(run)),
+        ("trained for", f"{step:,} environment steps, seed {c.seed}"),
+        ("strides", f"{' '.join(map(str, model.strides))} environment steps per tick"),
+        ("plans anew", f"every {c.agent.replan} of {model.stride} steps"),
+        ("parameters", f"{size / 1e6:.2f} M"),
+        ("commit", str(versions.get("git") or "not known")),
+        ("device", str(versions.get("device") or "not known")),
+    ]
+    return report.table(["run", run.resolve().name], rows)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl; none where there is no such file."""
+    path = run / "metrics.jsonl"
+    return read_metrics(path) if path.is_file() else []
+
+
+def last_evaluation(run: Path) -> str:
+    """In words: return with its 95% interval, success, when."""
+    found = [row for row in metrics(run) if "eval/return" in row]
+    if not found:
+        return "not evaluated"
+    last = found[-1]
+    text = f"{last['eval/return']:.2f} ± {last['eval/return_95']:.2f} (95%)"
+    success = f", success {last['eval/success']:.0%}" if "eval/success" in last else ""
+    return f"{text}{success}, at step {last['step']:,}"
+
+
+def training_section(run: Path) -> list[str]:
+    """How it learned."""
+    drawn = draw_training(metrics(run))
+    if drawn is None:
+        return []
+    caption = (
+        "Return of episodes and KL of posterior from prior per level while it trained, over "
+        "environment steps. The band is the 95% interval over an evaluation's episodes."
+    )
+    return [report.heading("How it learned"), report.figure(drawn, caption)]
+
+
+def episode_section(name: str, one: Looked, built: Built) -> list[str]:
+    """One episode drawn along its time."""
+    strides, steps = built.agent.model.strides, len(one.reward) - 1
+    ends = "a terminal" if one.terminal else "a limit of time"
+    text = (
+        f"The greedy agent in one of the worlds of its evaluation: {steps:,} environment steps, "
+        f"return {one.reward.sum():.4g}, ended by {ends}. Filtered once more as a whole. KL of "
+        "posterior from prior is what a level takes in at a tick that it had not foreseen, an "
+        "upper bound on what it stores of it; a curve holds each value until the next tick. "
+        "Entropy is differential, so it may be negative. A window's reward is the discounted sum "
+        "over the top clock's last tick; where its window reaches back before the episode nothing "
+        "is drawn."
+    )
+    rows = []
+    for n, level in enumerate(one.trace.levels):
+        means = [float(np.nanmean(x)) for x in (level.kl, level.prior_entropy)]
+        cells = [number(means[0]), number(means[0] / strides[n]), number(means[1])]
+        rows.append([f"level {n + 1}", str(strides[n]), *cells])
+    header = ["mean over the episode", "stride", "KL, nats per tick"]
+    header += ["KL, nats per step", "prior entropy, nats"]
+    caption = (
+        "Top: frames, each above its own time, and what is decoded from level 1's belief then "
+        "(vectors as bars, each number on its own scale). Below: curves at the times that they "
+        "belong to."
+    )
+    if one.what_if is not None:
+        caption += " The dotted line is where the futures below start."
+    return [
+        report.heading(name),
+        report.paragraph(text),
+        report.table(header, rows),
+        *(report.figure(draw_episode(one, view, strides), caption) for view in one.views),
+    ]
+
+
+def what_if_section(one: Looked, built: Built, config: AnalyseAgentConfig) -> list[str]:
+    """Futures from one time of the episode."""
+    heading, found = report.heading("What if", 3), one.what_if
+    if found is None:
+        return [heading, report.paragraph(one.why_not)]
+    stride = built.agent.model.stride
+    text = (
+        f"From step {found.start} of this episode the top level alone imagines {found.ticks} ticks "
+        f"of {stride} environment steps, once with the actor choosing at every tick (its "
+        "likeliest chunk), then with one primitive action held all along; those of all held "
+        "actions are shown whose futures differ most. The same noise in every row, so that rows "
+        "differ by what is done alone. Then the levels below follow, and level 1 is decoded."
+    )
+    dots = (
+        f"Frames imagined, the true ones above. Right: discounted window rewards with the critic's "
+        f"value at the end, environment units, under {config.samples} noises (light) and their "
+        "mean; of what happened the same from real rewards, with the critic's value of the belief "
+        "then."
+    )
+    lines = (
+        "The same futures: rewards and values are means over the noises, observations those of "
+        "the frames above."
+    )
+    return [
+        heading,
+        report.paragraph(text),
+        report.figure(draw_what_if(found, config.columns), dots),
+        report.figure(draw_promises(found, one.trace, stride), lines),
+    ]
+
+
+def settings_of(built: Built) -> str:
+    """All settings of the run, to be opened."""
+    leaves = flat(encode(built.config, TrainConfig, ""))
+    rows = [[name, str(value)] for name, value in leaves.items()]
+    return report.details("All settings of the run", report.table(["setting", "value"], rows))
+
+
+def numbers(looked: list[Looked], command: str) -> dict[str, object]:
+    """What the report shows, for JSON; nan as null."""
+
+    def plain(x: float | np.floating[Any]) -> float | None:
+        return None if np.isnan(x) else round(float(x), 5)
+
+    episodes = []
+    for one in looked:
+        found, levels = one.what_if, one.trace.levels
+        futures = None
+        if found is not None:
+            means = found.returns.mean(1)
+            rows = dict(zip(found.names, map(plain, means), strict=True))
+            futures = {"start": found.start, "ticks": found.ticks, "imagined_return": rows}
+            futures["realised_return"] = plain(found.realised)
+        error = np.abs(one.trace.foreseen - one.trace.realised)
+        episodes.append(
+            {
+                "return": plain(one.reward.sum()),
+                "steps": len(one.reward) - 1,
+                "terminal": one.terminal,
+                "kl": [plain(np.nanmean(level.kl)) for level in levels],
+                "prior_entropy": [plain(np.nanmean(level.prior_entropy)) for level in levels],
+                "window_reward_foreseen_error": plain(error[np.isfinite(error)].mean()),
+                "what_if": futures,
+            }
+        )
+    return {"command": command, "episodes": episodes}
+
+
+def main() -> None:
+    """Command line."""
+    try:
+        enable_compilation_cache(None)
+        config = parse(AnalyseAgentConfig, sys.argv[1:])
+        output = analyse(config, shlex.join(["python", "analyse_agent.py", *sys.argv[1:]]))
+        print(f"report: {output}\nnumbers: {output.with_suffix('.json')}")
+    except ValueError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()
