@@ -4,6 +4,9 @@
 Read next: ``imagination.py``, ``returns.py`` and ``actor_critic.py``, the parts of it.
 """
 
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -61,8 +64,14 @@ def initial_aux(params: Params, agent: Agent) -> BehaviourState:
     return BehaviourState(slow, low=jnp.zeros(()), high=jnp.zeros(()), log_entropy_scale=scale)
 
 
-def make_loss(graph: nnx.GraphDef) -> Loss:
-    """The agent's loss as ``learner.make_update`` takes it, over ``Records`` [B, lead+T, ...]."""
+def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None) -> Loss:
+    """The agent's loss as ``learner.make_update`` takes it, over ``Records`` [B, lead+T, ...].
+
+    Args:
+      graph: of ``learner.split(agent)``.
+      behaviour: numbers that stand in for those of the agent's ActorCriticConfig, traced: programs
+        that differ in them alone compile once (``compiled.py``).
+    """
 
     def loss(
         params: Params, aux: Aux, records: Records, key: PRNGKeyArray
@@ -70,6 +79,8 @@ def make_loss(graph: nnx.GraphDef) -> Loss:
         fixed = jax.lax.stop_gradient(params)  # behaviour never moves the model
         agent: Agent = join(graph, params)
         frozen: Agent = join(graph, fixed)
+        if behaviour:
+            agent.config = frozen.config = stand_in(agent.config, behaviour)
         slow: TwoHot = join(graph, {**fixed, "critic": aux.slow_critic}).critic
         model, config = agent.model, agent.config
         noise_key, fill_key, start_key, path_key = jax.random.split(key, 4)
@@ -83,13 +94,29 @@ def make_loss(graph: nnx.GraphDef) -> Loss:
             frozen.model, agent.act, frozen.predict_reward, frozen.predict_cont, start, alive,
             config.behaviour.horizon, path_key,
         )  # fmt: skip
-        behaviour, aux, behaviour_metrics = behaviour_loss(agent, frozen, slow, path, aux)
-        total = world + heads + behaviour
+        acting, aux, behaviour_metrics = behaviour_loss(agent, frozen, slow, path, aux)
+        total = world + heads + acting
         metrics = {**metrics, **head_metrics, **behaviour_metrics, "loss/total": total}
         imagined, realised = metrics["window_reward/imagined"], metrics["window_reward/realised"]
         return total, (aux, {**metrics, "window_reward/gap": imagined - realised})
 
     return loss
+
+
+def stand_in(config: AgentConfig, numbers: Mapping[str, Array]) -> AgentConfig:
+    """The settings with some of the actor-critic's replaced by traced numbers.
+
+    Raises:
+      ValueError: on a name that is none of its settings.
+    """
+    behaviour = copy(config.behaviour)  # not `replace`: its fields are typed as Python's numbers
+    for name, value in numbers.items():
+        if not hasattr(behaviour, name):
+            raise ValueError(
+                f"behaviour: expected settings of ActorCriticConfig, received {name!r}"
+            )
+        object.__setattr__(behaviour, name, value)
+    return replace(config, behaviour=behaviour)
 
 
 def fill_absorbing(records: Records, key: PRNGKeyArray) -> Records:

@@ -4,7 +4,7 @@ import difflib
 from dataclasses import replace
 from typing import Literal
 
-from configs import dmc, general, minerl_navigate, pendulum
+from configs import dmc, general, minerl_navigate, pendulum, pure
 from configs.schema import Size, TrainConfig
 from configs.sizes import SIZES, resize
 
@@ -14,8 +14,15 @@ PRESETS = {
     "general": general.preset,
     "minerl_navigate": minerl_navigate.preset,
     "pendulum": pendulum.preset,
+    "pure": pure.preset,
 }
-OF_ENVIRONMENT = {"minerl_navigate": "minerl_navigate", "gym:Pendulum-v1": "pendulum"}
+OF_ENVIRONMENT = {
+    "minerl_navigate": "minerl_navigate",
+    "gym:Pendulum-v1": "pendulum",
+    "pure:pendulum": "pendulum",
+    "pure:cartpole_swingup": "pure",
+    "pure:two_rooms": "pure",
+}
 
 
 def resolve(
@@ -30,7 +37,7 @@ def resolve(
     Args:
       preset: a name, or `auto` for the environment's own.
       env: environment's name; None for the default one.
-      size: debug, s, m, l, or `auto`: s on a CPU, m on an accelerator.
+      size: debug, xs, s, m, l, or `auto`: s on a CPU, m on an accelerator.
       accelerator: whether there is one.
       dtype: precision of matrix products on the device.
     Raises:

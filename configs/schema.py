@@ -13,7 +13,7 @@ from envs import EnvConfig
 from replay import ReplayConfig
 from worldmodel import OptimizerConfig
 
-Size = Literal["debug", "s", "m", "l"]
+Size = Literal["debug", "xs", "s", "m", "l"]
 
 
 @dataclass(frozen=True)

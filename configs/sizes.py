@@ -8,6 +8,7 @@ from configs.schema import Size
 # name: (|h|, hidden and embedding units, |z|, first convolution's channels, imagination starts)
 SIZES: dict[Size, tuple[int, int, int, int, int]] = {
     "debug": (16, 16, 4, 2, 32),
+    "xs": (64, 64, 8, 4, 128),
     "s": (128, 128, 16, 8, 256),
     "m": (512, 512, 32, 32, 1024),
     "l": (1024, 1024, 64, 64, 2048),

@@ -35,7 +35,7 @@ from worldmodel.runs.checkpoint import CheckpointStore
 from worldmodel.runs.config_io import CONFIG, holds_run, load_config
 
 Preset = Literal["cwvae", "notmpabs", "rssm", "agent"]
-VideoSize = Literal["debug", "s", "paper", "m", "l"]
+VideoSize = Literal["debug", "xs", "s", "paper", "m", "l"]
 Like = Literal["moving_mnist", "kth", "mazes", "minerl"]
 
 
@@ -47,7 +47,7 @@ class PretrainConfig:
     """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), or `agent`: that of the agent of
     `data.env`, to start it from (train_agent.py --init-from)."""
     size: VideoSize | Literal["auto"] = "auto"
-    """Model size: debug, s, paper; of the agent's model debug, s, m, l. `auto` is s on a CPU and
+    """Model size: debug, s, paper; of the agent's model debug, xs, s, m, l. `auto` is s on a CPU and
     the third on an accelerator."""
     like: Like | Literal["auto"] = "auto"
     """Data set whose hyperparameters of the paper are taken; `auto` by the data's name."""

@@ -107,7 +107,8 @@ def resolve_video(
     if chosen not in PAPER:
         raise ValueError(unknown("like", like, ["auto", *PAPER]))
     sizes = list(AGENT_SIZES) if preset == "agent" else ["debug", "s", "paper"]
-    picked = (sizes[2] if accelerator else "s") if size == "auto" else size
+    large = "m" if preset == "agent" else "paper"
+    picked = (large if accelerator else "s") if size == "auto" else size
     if picked not in sizes:
         raise ValueError(unknown("size", size, ["auto", *sizes]))
     base = replace(base, preset=preset, like=chosen, data=replace(base.data, name=data))  # type: ignore[arg-type]

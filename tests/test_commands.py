@@ -146,7 +146,7 @@ def refused(args, capsys, monkeypatch):
     [
         (["--foo", "3"], ["--foo"]),
         (["--steps", "many"], ["--steps", "many"]),
-        (["--size", "xxl"], ["debug, s, m, l"]),
+        (["--size", "xxl"], ["debug, xs, s, m, l"]),
         (["--preset", "pendulun"], ["did you mean 'pendulum'"]),
         (["--env", "minerl_navigat"], ["did you mean 'minerl_navigate'"]),
         (["--env", "gym:Nothing-v7"], ["Nothing"]),

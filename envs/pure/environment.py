@@ -5,7 +5,7 @@ without a branch. Actions are floats in [-1, 1] whatever the environment's units
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import jax
@@ -19,9 +19,9 @@ PhysicsState = Any  # pytree of arrays
 class PureEnv(ABC):
     """One environment; ``vmap`` makes many."""
 
-    length: ClassVar[int]  # steps of an episode
-    observation_size: ClassVar[int]  # n
-    action_size: ClassVar[int]  # A
+    length: int  # steps of an episode
+    observation_size: int  # n
+    action_size: int  # A
 
     @abstractmethod
     def reset(self, key: PRNGKeyArray) -> PhysicsState:

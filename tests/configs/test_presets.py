@@ -11,7 +11,7 @@ from configs.presets import PRESETS
 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("accelerator", [False, True])
-@pytest.mark.parametrize("size", ["debug", "s", "m", "l"])
+@pytest.mark.parametrize("size", ["debug", "xs", "s", "m", "l"])
 def test_every_preset_can_run(name, accelerator, size):
     config = resolve(name, None, size, accelerator, "bfloat16" if accelerator else "float32")
     check(config)

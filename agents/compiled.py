@@ -1,0 +1,296 @@
+"""Collection and learning as one program, for environments in pure JAX. DESIGN §4.
+
+What `train_agent.py` does from Python (act, record, sample, update) is here one function of a
+state, so that whole runs compile, and ``vmap`` makes many of them: over seeds, and over settings of
+the actor-critic that are numbers. Sequences are cut from episodes in memory exactly as
+`replay.SequenceSampler` cuts them from disk (``tests/agents/test_compiled.py``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from agents.agent import Agent
+from agents.dreamer import initial_aux, make_loss
+from agents.policy import PolicyCarry, initial_policy, make_policy
+from worldmodel.learner import Metrics, Params, TrainState, initial_state, make_update, split
+from worldmodel.records import Records
+
+OBSERVATION = "observation"  # the name under which the model knows what an environment shows
+
+
+@runtime_checkable
+class PureEnv(Protocol):
+    """An environment of pure functions whose episodes end by time limit alone."""
+
+    @property
+    def length(self) -> int:
+        """T, steps of an episode."""
+
+    @property
+    def observation_size(self) -> int:
+        """n."""
+
+    @property
+    def action_size(self) -> int:
+        """A, floats in [-1, 1]."""
+
+    def reset(self, key: PRNGKeyArray) -> Any:
+        """A state to start from."""
+
+    def step(self, state: Any, action: Array) -> tuple[Any, Array]:
+        """The next state, and the reward on arriving at it."""
+
+    def observe(self, state: Any) -> Array:
+        """What the agent sees."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How much is collected and learned, and in what portions.
+
+    Raises:
+      ValueError: on sizes below 1, or sequences longer than an episode.
+    """
+
+    steps: int  # environment steps of the whole run, over all environments: what memory is made for
+    num_envs: int  # N, stepped together
+    updates: int  # per step of all environments together
+    batch: int  # B
+    length: int  # L, environment steps per sequence, a multiple of the top stride
+
+    def check(self, env: PureEnv) -> None:
+        """See the class."""
+        for name in ("steps", "num_envs", "updates", "batch", "length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected 1 or more, received {getattr(self, name)}")
+        if self.length > env.length:
+            raise ValueError(
+                f"length: expected at most the {env.length} steps of an episode, received "
+                f"{self.length}; lower --length"
+            )
+
+
+class Episodes(NamedTuple):
+    """Records by episode and time, [E, T+1, ...], in the arrival convention.
+
+    Episodes of the N environments begin together: number ``b·N + i`` is environment i's b-th.
+    """
+
+    obs: Array  # [E, T+1, n]
+    action: Array  # [E, T+1, A]
+    reward: Array  # [E, T+1]
+    begun: Array  # [] episodes of each environment, the present one counted
+    time: Array  # [] of the newest record
+
+
+class RunState(NamedTuple):
+    """A run at one moment."""
+
+    train: TrainState
+    policy: PolicyCarry
+    env: Any  # [N, ...] states of the environments
+    episodes: Episodes
+
+
+class CompiledRun:
+    """The program of one run; ``initial``, ``advance`` and ``evaluate`` may be vmapped.
+
+    Args:
+      template: an agent; of its parameters only shapes are read (``nnx.eval_shape``).
+      make: of a key to a new agent like it.
+      env: the environment.
+      optimizer: as for ``learner.make_update``.
+    Raises:
+      ValueError: on a schedule that cannot run.
+    """
+
+    def __init__(
+        self,
+        template: Agent,
+        make: Any,
+        env: PureEnv,
+        optimizer: optax.GradientTransformation,
+        schedule: Schedule,
+    ) -> None:
+        schedule.check(env)
+        self.agent, self.make, self.env = template, make, env
+        self.optimizer, self.schedule = optimizer, schedule
+        self.graph, _ = split(template)
+        replan = template.config.replan
+        self.sampled = make_policy(self.graph, replan, greedy=False)
+        self.greedy = make_policy(self.graph, replan, greedy=True)
+
+    def initial(self, key: PRNGKeyArray) -> RunState:
+        """Before the first step: new parameters, first records."""
+        s, env = self.schedule, self.env
+        params_key, env_key = jax.random.split(key)
+        params = split(self.make(params_key))[1]
+        train = initial_state(params, initial_aux(params, self.agent), self.optimizer)
+        state = jax.vmap(env.reset)(jax.random.split(env_key, s.num_envs))
+        rows = s.num_envs * (-(-s.steps // (s.num_envs * env.length)) + 1)
+        empty = Episodes(
+            obs=jnp.zeros((rows, env.length + 1, env.observation_size)),
+            action=jnp.zeros((rows, env.length + 1, env.action_size)),
+            reward=jnp.zeros((rows, env.length + 1)),
+            begun=jnp.ones((), jnp.int32),
+            time=jnp.zeros((), jnp.int32),
+        )
+        policy = initial_policy(self.agent, s.num_envs, self.agent.config.replan)
+        zeros = jnp.zeros((s.num_envs, env.action_size))
+        episodes = self._write(empty, state, zeros, jnp.zeros(s.num_envs))
+        return RunState(train, policy, state, episodes)
+
+    def advance(
+        self,
+        run: RunState,
+        key: PRNGKeyArray,
+        rounds: int,
+        learn: bool,
+        behaviour: Mapping[str, Array] | None = None,
+    ) -> tuple[RunState, Metrics]:
+        """So many rounds: each a step of all environments, then the schedule's updates.
+
+        Args:
+          rounds: static.
+          learn: static; False: only collect.
+          behaviour: numbers that stand in for those of the agent's ActorCriticConfig.
+        Returns:
+          The run, and the mean of every metric over the updates.
+        """
+        update = make_update(make_loss(self.graph, behaviour), self.optimizer)
+
+        def one(run: RunState, key: PRNGKeyArray) -> tuple[RunState, Metrics]:
+            act_key, *update_keys = jax.random.split(key, 1 + self.schedule.updates)
+            run = self.act(run, act_key)
+            metrics: Metrics = {}
+            for update_key in update_keys if learn else ():
+                sample_key, noise_key = jax.random.split(update_key)
+                train, metrics = update(run.train, self.sample(run.episodes, sample_key), noise_key)
+                run = run._replace(train=train)
+            return run, metrics
+
+        run, metrics = jax.lax.scan(one, run, jax.random.split(key, rounds))
+        return run, jax.tree.map(lambda x: jnp.mean(x, 0), metrics)
+
+    def act(self, run: RunState, key: PRNGKeyArray) -> RunState:
+        """One step of every environment, into memory; after an episode's last, the next's first."""
+        act_key, reset_key = jax.random.split(key)
+        time = run.episodes.time
+        obs = {OBSERVATION: jax.vmap(self.env.observe)(run.env)}
+        first = jnp.full(self.schedule.num_envs, time == 0)
+        policy, action = self.sampled(run.train.params, run.policy, obs, first, act_key)
+        state, reward = jax.vmap(self.env.step)(run.env, action)
+        episodes = self._write(run.episodes._replace(time=time + 1), state, action, reward)
+
+        def renew(_: Any) -> tuple[Any, Episodes]:
+            fresh = jax.vmap(self.env.reset)(jax.random.split(reset_key, self.schedule.num_envs))
+            begun = episodes._replace(begun=episodes.begun + 1, time=jnp.zeros_like(time))
+            nothing = jnp.zeros_like(action), jnp.zeros_like(reward)
+            return fresh, self._write(begun, fresh, *nothing)
+
+        ended = episodes.time == self.env.length
+        state, episodes = jax.lax.cond(ended, renew, lambda _: (state, episodes), None)
+        return RunState(run.train, policy, state, episodes)
+
+    def _write(self, episodes: Episodes, state: Any, action: Array, reward: Array) -> Episodes:
+        """The newest record of every environment, at ``episodes.time`` of the present episodes."""
+        row = (episodes.begun - 1) * self.schedule.num_envs
+        obs = jax.vmap(self.env.observe)(state)
+
+        def put(array: Array, value: Array) -> Array:
+            start: list[Any] = [row, episodes.time, *[0] * (value.ndim - 1)]
+            return jax.lax.dynamic_update_slice(array, value[:, None].astype(array.dtype), start)
+
+        return episodes._replace(
+            obs=put(episodes.obs, obs),
+            action=put(episodes.action, action),
+            reward=put(episodes.reward, reward),
+        )
+
+    def sample(self, episodes: Episodes, key: PRNGKeyArray) -> Records:
+        """A batch of sequences, [B, lead+L, ...], started at steps drawn uniformly."""
+        start_key, next_key = jax.random.split(key)
+        n, batch, per = self.schedule.num_envs, self.schedule.batch, self.env.length + 1
+        whole = (episodes.begun - 1) * n * per  # records of finished episodes
+        total = whole + n * (episodes.time + 1)
+        index = jax.random.randint(start_key, (batch,), 0, total)
+        rest = index - whole
+        row = jnp.where(index < whole, index // per, whole // per + rest // (episodes.time + 1))
+        frame = jnp.where(index < whole, index % per, rest % (episodes.time + 1))
+        following = jax.random.randint(next_key, (batch,), 0, episodes.begun * n)
+
+        def cut(row: Array, frame: Array, following: Array) -> Records:
+            stride, length = self.agent.model.stride, self.schedule.length
+            return cut_sequence(episodes, row, frame, following, stride, length, n)
+
+        return jax.vmap(cut)(row, frame, following)
+
+    def evaluate(self, params: Params, key: PRNGKeyArray, count: int) -> Float[Array, " count"]:
+        """Sums of rewards of ``count`` (static) episodes of the greedy policy."""
+        reset_key, act_key = jax.random.split(key)
+        state = jax.vmap(self.env.reset)(jax.random.split(reset_key, count))
+        carry = initial_policy(self.agent, count, self.agent.config.replan)
+
+        def step(now: tuple[Any, PolicyCarry], at: tuple[Array, PRNGKeyArray]) -> Any:
+            (state, carry), (time, key) = now, at
+            obs = {OBSERVATION: jax.vmap(self.env.observe)(state)}
+            carry, action = self.greedy(params, carry, obs, jnp.full(count, time == 0), key)
+            state, reward = jax.vmap(self.env.step)(state, action)
+            return (state, carry), reward
+
+        times = jnp.arange(self.env.length)
+        _, rewards = jax.lax.scan(
+            step, (state, carry), (times, jax.random.split(act_key, self.env.length))
+        )
+        return rewards.sum(0)
+
+
+def cut_sequence(
+    episodes: Episodes,
+    row: Int[Array, ""],
+    frame: Int[Array, ""],
+    following: Int[Array, ""],
+    stride: int,
+    length: int,
+    num_envs: int,
+) -> Records:
+    """One sequence [lead+L, ...] that starts at a frame of an episode, lead = K - 1.
+
+    Where the episode's records end, its last observation is held with mask 0 ``lead`` times and up
+    to a multiple of K; then another episode follows from its first frame (docs/adr/0002).
+
+    Args:
+      row: of the episode.
+      frame: that slot ``lead`` holds.
+      following: row of the episode that follows.
+    """
+    lead, slot = stride - 1, jnp.arange(stride - 1 + length)
+    here, there = recorded(episodes, row, num_envs), recorded(episodes, following, num_envs)
+    end = lead + -(-(here - frame + lead) // stride) * stride
+    before = slot < end
+    time = jnp.where(before, frame - lead + slot, slot - end)
+    held = jnp.where(before, here, there) - 1  # the last record there is
+    source = jnp.where(before, row, following), jnp.clip(time, 0, held)
+    mask = (time >= 0) & (time <= held)
+    real: Bool[Array, " S"] = mask & (time > 0)  # led to by an action
+    return Records(
+        obs={OBSERVATION: jnp.where((time >= 0)[:, None], episodes.obs[source], 0.0)},
+        action=jnp.where(real[:, None], episodes.action[source], 0.0),
+        action_mask=mask.astype(jnp.float32),
+        reward=jnp.where(real, episodes.reward[source], 0.0),
+        terminal=jnp.zeros_like(mask),
+        is_first=mask & (time == 0),
+        mask=mask.astype(jnp.float32),
+    )
+
+
+def recorded(episodes: Episodes, row: Int[Array, ""], num_envs: int) -> Int[Array, ""]:
+    """Records of an episode so far."""
+    per = episodes.obs.shape[1]
+    return jnp.where(row // num_envs < episodes.begun - 1, per, episodes.time + 1)

@@ -1,0 +1,1 @@
+"""Learning curves of agents over tasks, clocks and seeds: `python -m benchmarks.learning`."""

@@ -1,0 +1,107 @@
+"""Learning curves of agents over tasks, clocks and seeds, with the flat control beside.
+
+  python -m benchmarks.learning --tasks pure:pendulum --strides 1 1,1 1,4 --seeds 0 1 2 3 4
+  python -m benchmarks.learning --tasks pure:pendulum --strides 1,4 \
+      --variant "lam 0.8" "--agent.behaviour.lam 0.8" --variant "default" ""
+
+`1` is the flat agent, `1,1` the flat agent with as many levels as `1,4` and about its parameters. A
+variant is a name and flags of `train_agent.py`; `--flags` holds for all. Tasks in pure JAX run all
+seeds as one compiled program; others run `train_agent.py`, `--jobs` at a time. Everything is kept
+under `--output` and resumed from there. Writes benchmarks/results/NAME.{md,png}.
+"""
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.learning import compiled_runs, report, script_runs
+from benchmarks.learning.curves import Curve
+from benchmarks.learning.tasks import TASKS
+from configs import TrainConfig, parse_train
+from worldmodel.runs.device import Accelerator, choose_device, enable_compilation_cache
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+def flags_of(task: str, strides: str, extra: list[str]) -> list[str]:
+    """Flags of `train_agent.py` for one setting."""
+    return [*TASKS[task].flags, "--strides", *strides.split(","), *extra]
+
+
+def settings(args: argparse.Namespace) -> list[tuple[str, str, list[str]]]:
+    """(task, name, flags) of everything asked for, in order."""
+    found = []
+    for task in args.tasks:
+        for strides in args.strides:
+            for variant, extra in args.variant or [("", "")]:
+                name = f"({strides.replace(',', ', ')}) {variant}".strip()
+                more = [*shlex.split(args.flags), *shlex.split(extra)]
+                found.append((task, name, flags_of(task, strides, more)))
+    return found
+
+
+def run(task: str, name: str, flags: list[str], args: argparse.Namespace) -> Curve:
+    """One setting to its end, or as it was left when that was done before."""
+    device: Accelerator = choose_device()
+    folder = args.output.resolve() / re.sub(r"[^\w.-]+", "-", task)
+    path = folder / (re.sub(r"[^\w.-]+", "-", f"{name} {'-'.join(map(str, args.seeds))}") + ".json")
+    command = " ".join(["python train_agent.py", *map(shlex.quote, flags)])
+    curve = Curve(task, name, command, device.name, list(args.seeds))
+    if path.exists():
+        curve = Curve.load(path)
+    if curve.command != command:
+        raise SystemExit(f"error: {path} holds other flags: {curve.command}; choose --output anew")
+    if curve.done:
+        return curve
+    print(f"{task} {name}, seeds {args.seeds}", flush=True)
+    if TASKS[task].pure:
+        config: TrainConfig = parse_train(flags, device.kind != "cpu", device.dtype)
+        tell = lambda line: print(f"  {line}", flush=True)  # noqa: E731
+        curve = compiled_runs.run_seeds(config, curve, path, tell)
+    else:
+        curve = script_runs.run_seeds(flags, curve, path, args.jobs)
+    curve.done = True
+    curve.save(path)
+    return curve
+
+
+def random_returns(task: str, args: argparse.Namespace) -> np.ndarray:
+    """Of uniformly random actions, by episode."""
+    if TASKS[task].pure:
+        device = choose_device()
+        config = parse_train(list(TASKS[task].flags), device.kind != "cpu", device.dtype)
+        return compiled_runs.random_returns(config)
+    folder = args.output.resolve() / re.sub(r"[^\w.-]+", "-", task)
+    return script_runs.random_returns(next(folder.glob("*/seed*/evaluation.json")).parent, 16)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=["pure:pendulum"])
+    parser.add_argument("--strides", nargs="+", default=["1", "1,1", "1,4"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--variant", nargs=2, action="append", metavar=("NAME", "FLAGS"))
+    parser.add_argument("--flags", default="", help="of train_agent.py, for every setting")
+    parser.add_argument("--jobs", type=int, default=1, help="runs of train_agent.py at a time")
+    parser.add_argument("--output", type=Path, default=Path("runs/learning"))
+    parser.add_argument("--name", default="learning", help="of the result files")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    enable_compilation_cache(None)
+    curves: dict[str, list[Curve]] = {task: [] for task in args.tasks}
+    random: dict[str, np.ndarray] = {}
+    for task, name, flags in settings(args):
+        curves[task].append(run(task, name, flags, args))
+        random.setdefault(task, random_returns(task, args))
+        text = report.write(curves, random, args.results / f"{args.name}.md")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What a setting has shown so far: evaluation returns over steps, of every seed, as JSON."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from worldmodel.runs.atomic import write_text
+
+# two-sided 95% quantiles of Student's t, by degrees of freedom; beyond them the normal's
+STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+
+
+@dataclass
+class Curve:
+    """One setting on one task."""
+
+    task: str
+    name: str  # strides, and the variant where there is one
+    command: str
+    hardware: str
+    seeds: list[int]
+    parameters: int = 0
+    steps: list[int] = field(default_factory=list)  # environment steps at each evaluation
+    updates: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # per seed, evaluations left out
+    returns: list[list[float]] = field(default_factory=list)  # [evaluation][seed]
+    metrics: list[dict[str, float]] = field(default_factory=list)  # means over the seeds
+    done: bool = False
+
+    def save(self, path: Path) -> None:
+        """Whole or not at all."""
+        write_text(path, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Curve":
+        """Inverse of ``save``."""
+        return cls(**json.loads(path.read_text()))
+
+    def last(self) -> np.ndarray:
+        """Returns at the end, by seed."""
+        return np.array(self.returns[-1])
+
+    def at(self, seconds: float) -> tuple[int, np.ndarray] | None:
+        """(Updates, returns by seed) of the last evaluation within so many seconds per seed."""
+        within = [i for i, t in enumerate(self.seconds) if t <= seconds * (1 + 1e-9)]
+        return (self.updates[within[-1]], np.array(self.returns[within[-1]])) if within else None
+
+
+def half_interval(values: np.ndarray) -> float:
+    """Half a 95% interval of the mean, t s/√n over the seeds; NaN for a single one."""
+    n = len(values)
+    if n < 2:
+        return float("nan")
+    t = STUDENT[n - 2] if n - 2 < len(STUDENT) else 1.96
+    return float(t * values.std(ddof=1) / n**0.5)

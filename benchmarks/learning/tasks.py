@@ -1,0 +1,48 @@
+"""The suite's tasks: how each is run, and what others have published on it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row group of the table."""
+
+    flags: tuple[str, ...]  # of `train_agent.py`, over the environment's preset
+    published: str = ""  # figures of others, named as such
+    pure: bool = False  # runs compile as a whole, all seeds in one program
+
+
+DREAMER = "DreamerV3, published mean over 5 seeds at 100 000 ticks: "
+
+
+def _pure(name: str, steps: int) -> Task:
+    """Rounds of 5 environments, an update in each."""
+    flags = ("--env", f"pure:{name}", "--steps", str(steps), "--updates-per-step", "0.2")
+    return Task((*flags, "--env.num-envs", "5", "--eval-episodes", "16"), pure=True)
+
+
+def _dmc(name: str, score: int, *more: str) -> Task:
+    """100 000 ticks of DeepMind Control: 50 000 steps of two."""
+    flags = ("--env", f"dmc:{name}", "--steps", "50000", *more)
+    return Task(flags, f"{DREAMER}{score}" if score else "")
+
+
+TASKS = {
+    "pure:pendulum": _pure("pendulum", 12_000),
+    "pure:cartpole_swingup": _pure("cartpole_swingup", 50_000),
+    "pure:two_rooms": _pure("two_rooms", 50_000),
+    "gym:Pendulum-v1": Task(("--env", "gym:Pendulum-v1", "--steps", "12000")),
+    "dmc:cartpole_swingup": _dmc("cartpole_swingup", 528),
+    "dmc:ball_in_cup_catch": _dmc("ball_in_cup_catch", 730),
+    "dmc:walker_walk": _dmc("walker_walk", 475),
+    "dmc:cheetah_run": _dmc("cheetah_run", 283),
+    "dmc:reacher_easy": _dmc("reacher_easy", 693),
+    "dmc:finger_spin": _dmc("finger_spin", 766),
+    "dmc:walker_walk:pixels": _dmc("walker_walk", 0, "--preset", "dmc_pixels"),
+    "dmc:cartpole_swingup:pixels": _dmc("cartpole_swingup", 0, "--preset", "dmc_pixels"),
+    "navigate:dense": Task(("--env", "minerl_navigate", "--env.backend", "builtin")),
+    "navigate:sparse": Task(
+        ("--env", "minerl_navigate", "--env.backend", "builtin", "--env.dense", "False"),
+    ),
+}
+"""By the name given to `--tasks`."""

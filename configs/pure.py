@@ -1,0 +1,24 @@
+"""Control tasks in pure JAX from state, whose runs can compile as a whole.
+
+Command:   python train_agent.py --env pure:cartpole_swingup
+           python -m benchmarks.learning --tasks pure:cartpole_swingup
+Cost:      see benchmarks/results/learning.md
+Expected:  see there
+"""
+
+from dataclasses import replace
+
+from configs.schema import TrainConfig
+
+
+def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
+    """20 000 steps of 5 environments, an update every 5."""
+    behaviour = replace(base.agent.behaviour, horizon=10)
+    return replace(
+        base,
+        env=replace(base.env, num_envs=5),
+        agent=replace(base.agent, behaviour=behaviour),
+        steps=20_000,
+        prefill=1_000,
+        updates_per_step=0.2,
+    )

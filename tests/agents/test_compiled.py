@@ -1,0 +1,170 @@
+"""The compiled program: what it remembers, how it cuts sequences, and that it learns."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from gymnasium import spaces
+from jaxtyping import Array, PRNGKeyArray
+
+from agents.actions import ActionCodec
+from agents.actor_critic import ActorCriticConfig
+from agents.agent import Agent, AgentConfig
+from agents.compiled import CompiledRun, Episodes, RunState, Schedule, cut_sequence, recorded
+from worldmodel.clockwork import ClockworkConfig
+from worldmodel.learner import OptimizerConfig, make_optimizer
+
+STRIDE, LENGTH, ENVS, TIME = 2, 6, 3, 7
+BOX = spaces.Box(-1, 1, (1,))
+
+
+class Count:
+    """Observes the time and the action that led there; rewards the time."""
+
+    length, observation_size, action_size = TIME, 2, 1
+
+    def reset(self, key: PRNGKeyArray) -> tuple[Array, Array]:
+        """Time 0."""
+        return jnp.zeros(()), jnp.zeros(())
+
+    def step(self, state: tuple[Array, Array], action: Array) -> tuple[Any, Array]:
+        """One later."""
+        return (state[0] + 1, action[0]), state[0] + 1
+
+    def observe(self, state: tuple[Array, Array]) -> Array:
+        """Time and action."""
+        return jnp.stack(state)
+
+
+@pytest.fixture(scope="module")
+def run() -> CompiledRun:
+    config = AgentConfig(
+        model=ClockworkConfig(strides=(1, STRIDE), stoch=3, deter=8, hidden=8, embed=6),
+        behaviour=ActorCriticConfig(horizon=3, hidden=8, layers=1),
+    )
+    codec = ActionCodec(BOX, config.actions)
+
+    def make(key: PRNGKeyArray) -> Agent:
+        return Agent(config, {"observation": (2,)}, codec, nnx.Rngs(key))
+
+    return CompiledRun(
+        nnx.eval_shape(make, jax.random.key(0)),
+        make,
+        Count(),
+        make_optimizer(OptimizerConfig(), apart=("actor", "critic")),
+        Schedule(steps=60, num_envs=ENVS, updates=1, batch=4, length=LENGTH),
+    )
+
+
+@pytest.fixture(scope="module")
+def collected(run: CompiledRun) -> RunState:
+    """After 10 rounds: one finished episode of each environment, 3 steps of the next."""
+    state = jax.jit(run.initial)(jax.random.key(0))
+    advance = jax.jit(lambda s, k: run.advance(s, k, rounds=10, learn=False)[0])
+    return advance(state, jax.random.key(1))
+
+
+def test_memory_is_in_the_arrival_convention(collected: RunState) -> None:
+    memory = collected.episodes
+    assert (int(memory.begun), int(memory.time)) == (2, 3)
+    for row in range(2 * ENVS):
+        last = TIME if row < ENVS else 3
+        assert int(recorded(memory, jnp.int32(row), ENVS)) == last + 1
+        np.testing.assert_array_equal(memory.obs[row, : last + 1, 0], np.arange(last + 1))
+        np.testing.assert_array_equal(memory.reward[row, : last + 1], np.arange(last + 1))
+        np.testing.assert_array_equal(memory.obs[row, :, 1], memory.action[row, :, 0])
+        assert float(memory.action[row, 0, 0]) == 0
+        assert np.abs(memory.action[row, 1 : last + 1]).min() > 0
+        assert not np.any(memory.obs[row, last + 1 :])
+
+
+def plain(memory: Episodes, row: int, frame: int, following: int) -> dict[str, np.ndarray]:
+    """The sequence slot by slot, as replay/sampler.py describes it."""
+    lead, total = STRIDE - 1, STRIDE - 1 + LENGTH
+    last = {r: (TIME if r < ENVS else 3) for r in (row, following)}
+    out = {k: np.zeros(total) for k in ("time", "action", "reward", "first", "mask")}
+    slot, time, now = 0, frame - lead, row
+    while slot < total:
+        if 0 <= time <= last[now]:
+            out["time"][slot], out["mask"][slot] = time, 1
+            out["action"][slot] = memory.action[now, time, 0]
+            out["reward"][slot] = memory.reward[now, time]
+            out["first"][slot] = time == 0
+        elif time > last[now]:
+            out["time"][slot] = last[now]  # held
+            closed = (slot - lead) % STRIDE == 0 and time > last[now] + lead
+            if closed and now == row and following >= 0:
+                now, time, following = following, 0, -1
+                continue
+        slot, time = slot + 1, time + 1
+    return out
+
+
+def test_sequences_are_cut_as_the_sampler_cuts_them(collected: RunState) -> None:
+    memory = collected.episodes
+    cut = jax.jit(lambda *at: cut_sequence(memory, *at, STRIDE, LENGTH, ENVS))
+    for row, following in ((0, 1), (1, 4), (3, 2), (4, 3)):
+        for frame in range(TIME + 1 if row < ENVS else 4):
+            got = cut(*map(jnp.int32, (row, frame, following)))
+            want = plain(memory, row, frame, following)
+            where = f"row {row}, frame {frame}"
+            np.testing.assert_array_equal(got.obs["observation"][:, 0], want["time"], where)
+            np.testing.assert_array_equal(got.mask, want["mask"], where)
+            np.testing.assert_array_equal(got.is_first, want["first"], where)
+            np.testing.assert_array_equal(got.reward, want["reward"], where)
+            np.testing.assert_allclose(got.action[:, 0], want["action"], err_msg=where)
+            np.testing.assert_array_equal(got.action_mask, want["mask"], where)
+            assert not got.terminal.any()
+
+
+def test_starts_are_uniform_over_the_steps_recorded(run: CompiledRun, collected: RunState) -> None:
+    draw = jax.jit(jax.vmap(lambda key: run.sample(collected.episodes, key)))
+    records = draw(jax.random.split(jax.random.key(5), 800))
+    lead = STRIDE - 1
+    times = np.asarray(records.obs["observation"][:, :, lead, 0]).ravel()
+    assert (np.asarray(records.mask[:, :, lead]) == 1).all()
+    counts = np.bincount(times.astype(int), minlength=TIME + 1) / len(times)
+    want = np.array([2.0] * 4 + [1.0] * 4) / 12  # times 0 to 3 are in both episodes
+    np.testing.assert_allclose(counts, want, atol=0.02)
+
+
+def test_vmapped_runs_are_single_runs(run: CompiledRun) -> None:
+    keys = jax.random.split(jax.random.key(3), 2)
+
+    def whole(key: PRNGKeyArray) -> tuple[Any, Array]:
+        first, second, last = jax.random.split(key, 3)
+        state, _ = run.advance(run.initial(first), second, rounds=9, learn=False)
+        return state.episodes, run.evaluate(state.train.params, last, 2)
+
+    with jax.debug_key_reuse(False):  # it takes vmap's both branches of a cond for two uses
+        together = jax.jit(jax.vmap(whole))(keys)
+    alone = jax.jit(whole)(keys[1])
+    for one, both in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
+        np.testing.assert_allclose(both[1], one, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(together[1], sum(range(TIME + 1)))  # rewards of an episode
+
+
+def test_behaviour_settings_can_differ_between_vmapped_runs(
+    run: CompiledRun, collected: RunState
+) -> None:
+    """A factor's bonus rises by entropy_rate per update and unit of its target."""
+
+    def moved(target: Array) -> Array:
+        state, _ = run.advance(
+            collected, jax.random.key(0), rounds=1, learn=True, behaviour={"entropy_target": target}
+        )
+        return state.train.aux.log_entropy_scale - collected.train.aux.log_entropy_scale
+
+    with jax.debug_key_reuse(False):
+        low, high = jax.jit(jax.vmap(moved))(jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(high - low, 0.05, rtol=1e-3)  # entropy_rate
+
+
+def test_a_schedule_that_cannot_run_says_so(run: CompiledRun) -> None:
+    with pytest.raises(ValueError, match="length: expected at most the 7 steps"):
+        Schedule(10, 1, 1, 1, 8).check(Count())
+    with pytest.raises(ValueError, match="batch: expected 1 or more"):
+        Schedule(10, 1, 1, 0, 4).check(Count())
