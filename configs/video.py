@@ -47,8 +47,8 @@ class PretrainConfig:
     """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), or `agent`: that of the agent of
     `data.env`, to start it from (train_agent.py --init-from)."""
     size: VideoSize | Literal["auto"] = "auto"
-    """Model size: debug, s, paper; of the agent's model debug, xs, s, m, l. `auto` is s on a CPU and
-    the third on an accelerator."""
+    """Model size: debug, s, paper; of the agent's model debug, xs, s, m, l. `auto` is s on a CPU;
+    paper, or m of the agent's, on an accelerator."""
     like: Like | Literal["auto"] = "auto"
     """Data set whose hyperparameters of the paper are taken; `auto` by the data's name."""
     seed: int = 0
