@@ -22,20 +22,19 @@ import numpy as np
 from agents.driver import Arrival, agent_act
 from agents.policy import initial_policy
 from configs.agent_analysis import Looked, Settings, look, padded
-from configs.agent_figures import draw_episode, draw_promises, draw_training, draw_what_if
+from configs.agent_figures import draw_episode, draw_promises, draw_what_if
+from configs.agent_overview import overview, training_section
 from configs.build import EVAL_SEED, Built, load_run
 from configs.cli import fail, parse
 from configs.schema import TrainConfig
-from envs import describe_backend
 from imagine import stack
 from worldmodel.evaluation import report
 from worldmodel.evaluation.plots import number
 from worldmodel.learner import Params
 from worldmodel.runs.atomic import write_text
-from worldmodel.runs.config_io import VERSIONS, flat
+from worldmodel.runs.config_io import flat
 from worldmodel.runs.config_json import encode
 from worldmodel.runs.device import enable_compilation_cache
-from worldmodel.runs.metrics import read_metrics
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class AnalyseAgentConfig:
     """Most environment steps of an episode that are looked at."""
     start: int = 32
     """Environment step at which `what if` starts; rounded down to whole windows, and earlier where
-    the episode ends before."""
+    the episode would end before what is imagined does."""
     ticks: int | None = None
     """Ticks of the top clock imagined, each K environment steps; default: as many as the agent
     learned from, its horizon."""
@@ -82,7 +81,7 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
     header = [report.command(command), overview(config.run, built, step)]
     blocks = header + training_section(config.run)
     for n, one in enumerate(looked):
-        blocks += episode_section(f"Episode {n + 1}", one, built)
+        blocks += episode_section(f"Episode {n + 1}", one, built, config)
         blocks += what_if_section(one, built, config)
     blocks.append(settings_of(built))
     write_text(output, report.document("What each clock stores", blocks))
@@ -93,15 +92,31 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
     return output
 
 
+def write_report(run: Path) -> None:
+    """The report of a run that has just ended, `report.html` in it; where that fails, one line."""
+    try:
+        output = analyse(AnalyseAgentConfig(run), f"python analyse_agent.py --run {run}")
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:  # RuntimeError: JAX's too
+        print(f"no report: {' '.join(str(error).split())}")
+    else:
+        print(f"report:   {output}")
+
+
 def check(config: AnalyseAgentConfig) -> Path:
     """The report's path. Raises ValueError on settings that cannot run, before anything is done."""
-    for name in ("episodes", "steps", "rows", "samples", "columns"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}: expected 1 or more, received {getattr(config, name)}")
-    if config.start < 0:
-        raise ValueError(f"start: expected 0 or more, received {config.start}")
-    if config.ticks is not None and config.ticks < 1:
-        raise ValueError(f"ticks: expected 1 or more, received {config.ticks}")
+    least = {
+        "episodes": 1,
+        "steps": 1,
+        "rows": 1,
+        "samples": 1,
+        "columns": 1,
+        "start": 0,
+        "ticks": 1,
+    }
+    for name, low in least.items():
+        value = getattr(config, name)
+        if value is not None and value < low:
+            raise ValueError(f"{name}: expected {low} or more, received {value}; raise --{name}")
     output = config.output or config.run / "report.html"
     if output.suffix != ".html":
         raise ValueError(f"output: expected a path ending in .html, received {output}; rename it")
@@ -125,61 +140,14 @@ def play_episode(
         stepper.envs.close()
 
 
-def overview(run: Path, built: Built, step: int) -> str:
-    """What ran, and how good it is."""
-    c, model = built.config, built.agent.model
-    size = sum(x.size for x in jax.tree.leaves(built.params))
-    made = run / VERSIONS
-    versions = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
-    rows = [
-        ("environment", describe_backend(c.env).removeprefix("environment: ")),
-        ("return of the greedy agent", last_evaluation(run)),
-        ("trained for", f"{step:,} environment steps, seed {c.seed}"),
-        ("strides", f"{' '.join(map(str, model.strides))} environment steps per tick"),
-        ("plans anew", f"every {c.agent.replan} of {model.stride} steps"),
-        ("parameters", f"{size / 1e6:.2f} M"),
-        ("commit", str(versions.get("git") or "not known")),
-        ("device", str(versions.get("device") or "not known")),
-    ]
-    return report.table(["run", run.resolve().name], rows)
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl; none where there is no such file."""
-    path = run / "metrics.jsonl"
-    return read_metrics(path) if path.is_file() else []
-
-
-def last_evaluation(run: Path) -> str:
-    """In words: return with its 95% interval, success, when."""
-    found = [row for row in metrics(run) if "eval/return" in row]
-    if not found:
-        return "not evaluated"
-    last = found[-1]
-    text = f"{last['eval/return']:.2f} ± {last['eval/return_95']:.2f} (95%)"
-    success = f", success {last['eval/success']:.0%}" if "eval/success" in last else ""
-    return f"{text}{success}, at step {last['step']:,}"
-
-
-def training_section(run: Path) -> list[str]:
-    """How it learned."""
-    drawn = draw_training(metrics(run))
-    if drawn is None:
-        return []
-    caption = (
-        "Return of episodes and KL of posterior from prior per level while it trained, over "
-        "environment steps. The band is the 95% interval over an evaluation's episodes."
-    )
-    return [report.heading("How it learned"), report.figure(drawn, caption)]
-
-
-def episode_section(name: str, one: Looked, built: Built) -> list[str]:
+def episode_section(name: str, one: Looked, built: Built, config: AnalyseAgentConfig) -> list[str]:
     """One episode drawn along its time."""
     strides, steps = built.agent.model.strides, len(one.reward) - 1
-    ends = "a terminal" if one.terminal else "a limit of time"
+    ends = "ended by a terminal" if one.terminal else "ended by a limit of time"
+    ends = ends if steps < config.steps else f"looked at up to there (--steps {config.steps})"
     text = (
         f"The greedy agent in one of the worlds of its evaluation: {steps:,} environment steps, "
-        f"return {one.reward.sum():.4g}, ended by {ends}. Filtered once more as a whole. KL of "
+        f"return {one.reward.sum():.4g}, {ends}. Filtered once more as a whole. KL of "
         "posterior from prior is what a level takes in at a tick that it had not foreseen, an "
         "upper bound on what it stores of it; a curve holds each value until the next tick. "
         "Entropy is differential, so it may be negative. A window's reward is the discounted sum "
@@ -261,7 +229,8 @@ def numbers(looked: list[Looked], command: str) -> dict[str, object]:
             rows = dict(zip(found.names, map(plain, means), strict=True))
             futures = {"start": found.start, "ticks": found.ticks, "imagined_return": rows}
             futures["realised_return"] = plain(found.realised)
-        error = np.abs(one.trace.foreseen - one.trace.realised)
+        error = np.abs(np.asarray(one.trace.foreseen - one.trace.realised))
+        error = error[np.isfinite(error)]
         episodes.append(
             {
                 "return": plain(one.reward.sum()),
@@ -269,7 +238,7 @@ def numbers(looked: list[Looked], command: str) -> dict[str, object]:
                 "terminal": one.terminal,
                 "kl": [plain(np.nanmean(level.kl)) for level in levels],
                 "prior_entropy": [plain(np.nanmean(level.prior_entropy)) for level in levels],
-                "window_reward_foreseen_error": plain(error[np.isfinite(error)].mean()),
+                "window_reward_foreseen_error": plain(error.mean() if len(error) else np.nan),
                 "what_if": futures,
             }
         )

@@ -22,6 +22,7 @@ import tyro
 from agents.driver import Collector, Episode, Played
 from agents.policy import initial_policy
 from agents.statistics import summary
+from analyse_agent import write_report
 from configs import TrainConfig, parse_train
 from configs.build import Built, load_run
 from configs.cli import fail, parse
@@ -195,7 +196,7 @@ def write_episode(played: Played, path: Path) -> None:
 
 
 def finish(run: Run) -> None:
-    """Evaluation, an episode's video, an imagined future, and where to look."""
+    """Evaluation, an episode's video, an imagined future, a report, and where to look."""
     log_metrics(run)
     config, logdir = run.config, run.config.logdir
     played, values = evaluate_now(run, config.eval_episodes)
@@ -206,6 +207,7 @@ def finish(run: Run) -> None:
         imagine(ImagineConfig(run=logdir, output=logdir / "imagined.mp4"))
     except ValueError as error:
         print(f"no imagined video: {error}")
+    write_report(logdir)
     print(f"evaluate: python train_agent.py --eval {logdir} --episodes 20")
     print(f"look:     tensorboard --logdir {logdir}")
 

@@ -123,7 +123,7 @@ def apart(paths: Float[np.ndarray, "R D"], count: int) -> list[int]:
     return sorted(chosen[:count])
 
 
-def realised_return(
+def return_that_followed(
     reward: Float[np.ndarray, " T"],
     terminal: bool,
     value_there: float,

@@ -15,11 +15,12 @@ from agents.dreamer import fill_absorbing
 from agents.held import held_actions
 from agents.inspection import Trace, observe_episodes
 from agents.what_if import (
+    Futures,
     apart,
     decode_futures,
     held_chunks,
     imagine_futures,
-    realised_return,
+    return_that_followed,
 )
 from configs.build import Built
 from worldmodel.learner import Params
@@ -97,12 +98,13 @@ def look(built: Built, params: Params, records: Records, settings: Settings) -> 
     length = int(np.sum(records.mask))
     main = jax.tree.map(lambda x: np.asarray(x)[0, model.lead :][:length], records)
     wide = sum(x.ndim == 4 for x in main.obs.values()) or 1
-    start = min(settings.start, max(0, length - 2)) // model.stride * model.stride
+    ticks = settings.ticks or built.config.agent.behaviour.horizon
+    room = max(0, length - 1 - ticks * model.stride)  # so that what happened can stand beside it
+    start = min(settings.start, room) // model.stride * model.stride
     spans = stretches(length, start)
     shown = [spread(*span, max(3, settings.columns // wide)) for span in spans]
-    observe = jax.jit(partial(_observe, built, start))
     times = jnp.asarray(np.concatenate(shown))
-    observed = observe(params, records, times, jax.random.key(settings.seed))
+    observed = _observe(built, start, params, records, times, jax.random.key(settings.seed))
     trace, decoded = jax.tree.map(_single, jax.device_get((observed.trace, observed.decoded)))
     ends = np.cumsum([len(x) for x in shown])[:-1]
     parts = {name: np.split(x, ends) for name, x in decoded.items()}
@@ -112,7 +114,7 @@ def look(built: Built, params: Params, records: Records, settings: Settings) -> 
     ]
     why_not, found = "", None
     try:
-        found = what_if(built, params, observed.starts, start, settings)
+        found = what_if(built, params, observed.starts, start, ticks, settings)
     except ValueError as error:
         why_not = str(error)
     terminal = bool(main.terminal[-1])
@@ -143,6 +145,7 @@ def _single(x: np.ndarray) -> np.ndarray:
     return x[0] if x.ndim > 1 else x
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def _observe(
     built: Built, start: int, params: Params, records: Records, shown: jax.Array, key: jax.Array
 ) -> Observed:
@@ -155,38 +158,45 @@ def _observe(
 
 
 def what_if(
-    built: Built, params: Params, starts: tuple[State, ...], start: int, settings: Settings
+    built: Built,
+    params: Params,
+    starts: tuple[State, ...],
+    start: int,
+    ticks: int,
+    settings: Settings,
 ) -> WhatIf:
-    """Futures from one start; what really happened is not known yet.
+    """Futures from the states of all levels at time ``start``; what really happened is not known.
 
     Raises:
       ValueError: where no abstract actions can be held.
     """
     held = held_actions(built.codec, MOST_HELD, DIMENSIONS)
     chunks = held_chunks(built.agent.codec, np.stack([h.flat for h in held]))
-    ticks = settings.ticks or built.config.agent.behaviour.horizon
     noise_key, decode_key = jax.random.split(jax.random.key(settings.seed + 1))
 
-    def imagined(params: Params, top: State, key: jax.Array) -> Any:
-        agent = built.join(params)
-        noise = agent.model.latent.noise(key, (settings.samples, ticks))
-        return imagine_futures(agent, top, chunks, noise)
-
-    futures = jax.jit(imagined)(params, starts[-1], noise_key)
+    drawn = built.agent.model.latent.noise(noise_key, (settings.samples, ticks))
+    futures = _imagine(built, params, starts[-1], chunks, drawn)
     features = np.asarray(futures.states.features.mean(1))  # [R, H, F]
     rows = np.array(apart(features.reshape(len(features), -1), settings.rows))
     futures = jax.tree.map(lambda x: x[rows], futures)
 
-    def decoded(params: Params, starts: Any, top: State, chunk: Any, key: jax.Array) -> Any:
-        return decode_futures(built.join(params), starts, top, chunk, key)
-
     first = jax.tree.map(lambda x: x[:, 0], (futures.states, futures.chunk))
-    obs = jax.jit(decoded)(params, starts, *first, decode_key)
+    obs = _decode(built, params, starts, *first, decode_key)
     obs, reward, value, returns = jax.device_get(
         (obs, futures.reward.mean(1), futures.value.mean(1), futures.returns)
     )
     names = [[OWN, *(h.name for h in held)][row] for row in rows]
     return WhatIf(start, ticks, names, obs, reward, value, returns, {}, float("nan"))
+
+
+@partial(jax.jit, static_argnums=0)
+def _imagine(built: Built, params: Params, *given: Any) -> Futures:
+    return imagine_futures(built.join(params), *given)
+
+
+@partial(jax.jit, static_argnums=0)
+def _decode(built: Built, params: Params, *given: Any) -> dict[str, jax.Array]:
+    return decode_futures(built.join(params), *given)
 
 
 def _beside(found: WhatIf, built: Built, trace: Any, main: Any, terminal: bool) -> WhatIf:
@@ -196,5 +206,5 @@ def _beside(found: WhatIf, built: Built, trace: Any, main: Any, terminal: bool) 
     there = np.flatnonzero(trace.time == found.start + steps)
     value = float(trace.value[there[0]]) if len(there) else float("nan")
     discount = built.config.agent.behaviour.discount
-    realised = realised_return(main.reward, terminal, value, found.start, steps, discount)
+    realised = return_that_followed(main.reward, terminal, value, found.start, steps, discount)
     return found._replace(true=true, realised=realised)

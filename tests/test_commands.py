@@ -68,10 +68,12 @@ def test_a_run_ends_with_evaluation_videos_and_where_to_look(run):
         "device: CPU",
         "greedy   return -",
         "episode.mp4",
+        f"report:   {logdir / 'report.html'}",
         f"tensorboard --logdir {logdir}",
     ):
         assert line in out
-    for name in ("episode.mp4", "imagined.mp4", "imagined.npz", "config.json", "versions.json"):
+    names = ["episode.mp4", "imagined.mp4", "imagined.npz", "report.html", "report.json"]
+    for name in (*names, "config.json", "versions.json"):
         assert (logdir / name).stat().st_size > 0
     assert json.loads((logdir / "evaluation.json").read_text())["length"] == 200
 

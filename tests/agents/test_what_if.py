@@ -14,7 +14,7 @@ from agents.what_if import (
     decode_futures,
     held_chunks,
     imagine_futures,
-    realised_return,
+    return_that_followed,
 )
 from worldmodel.learner import join, split
 from worldmodel.level import State
@@ -119,8 +119,12 @@ def test_rows_that_differ_most_are_chosen():
 def test_what_really_followed_is_counted_by_hand():
     reward = np.array([0, 1, 2, 3, 4], np.float32)
     # from time 1: r_2 + γ r_3, then γ² v
-    assert realised_return(reward, False, 10.0, 1, 2, 0.5) == 2 + 1.5 + 2.5
-    assert realised_return(reward, False, 10.0, 2, 2, 0.5) == 3 + 2 + 2.5  # ends at the last
-    assert np.isnan(realised_return(reward, False, np.nan, 3, 2, 0.5))  # cut by a limit of time
-    assert realised_return(reward, True, np.nan, 2, 2, 0.5) == 3 + 2  # a terminal: nothing follows
-    assert realised_return(reward, True, np.nan, 2, 8, 0.5) == 3 + 2
+    assert return_that_followed(reward, False, 10.0, 1, 2, 0.5) == 2 + 1.5 + 2.5
+    assert return_that_followed(reward, False, 10.0, 2, 2, 0.5) == 3 + 2 + 2.5  # ends at the last
+    assert np.isnan(
+        return_that_followed(reward, False, np.nan, 3, 2, 0.5)
+    )  # cut by a limit of time
+    assert (
+        return_that_followed(reward, True, np.nan, 2, 2, 0.5) == 3 + 2
+    )  # a terminal: nothing follows
+    assert return_that_followed(reward, True, np.nan, 2, 8, 0.5) == 3 + 2

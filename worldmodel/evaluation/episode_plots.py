@@ -89,7 +89,8 @@ def within(panel: Panel, span: tuple[float, float]) -> Panel:
     """The panel with what of its curves lies in the span."""
     lines = []
     for line in panel.lines:
-        inside = (line.time >= span[0]) & (line.time <= span[1])
+        held = line.time + tick_of(line)
+        inside = ((line.time >= span[0]) | (held > span[0])) & (line.time <= span[1])
         error = None if line.error is None else line.error[inside]
         cut = line._replace(time=line.time[inside], value=line.value[inside], error=error)
         lines.append(cut)
@@ -150,22 +151,32 @@ def draw_panel(axis: Axes, panel: Panel, legend: bool) -> None:
 def draw_line(axis: Axes, line: Line) -> None:
     """One curve, thin where it is crowded, dots on it where it is not."""
     few = np.isfinite(line.value).sum() <= CROWDED
-    dots = line.style == "."
+    dots = line.style == "." or (few and (line.steps or line.error is not None))
+    thick = 3.5 if line.wide else 1.3 if few else 0.7
+    if line.steps:
+        edges = np.append(line.time, line.time[-1:] + tick_of(line))
+        axis.stairs(line.value, edges, baseline=None, color=line.colour, lw=thick, label=line.name)
     axis.plot(
         line.time,
         line.value,
         color=line.colour,
-        ls="none" if dots else line.style,
-        lw=3.5 if line.wide else 1.3 if few else 0.7,
-        alpha=0.35 if line.wide else 0.6 if dots else 1.0,
-        drawstyle="steps-post" if line.steps else "default",
-        marker="." if dots or (few and (line.steps or line.error is not None)) else None,
-        ms=4 if dots else 3,
-        label=line.name,
+        ls="none" if line.steps or line.style == "." else line.style,
+        lw=thick,
+        alpha=0.35 if line.wide else 1.0,
+        marker="." if dots else None,
+        ms=4 if line.style == "." else 3,
+        label=None if line.steps else line.name,
     )
     if line.error is not None:
         low, high = line.value - line.error, line.value + line.error
         axis.fill_between(line.time, low, high, color=line.colour, alpha=0.15, lw=0)
+
+
+def tick_of(line: Line) -> float:
+    """For how long a step is held; 0 where values are not held."""
+    if not line.steps:
+        return 0.0
+    return float(line.time[1] - line.time[0]) if len(line.time) > 1 else 1.0
 
 
 def draw_futures(
