@@ -30,7 +30,7 @@ from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
 from agents.newest import newest_nll
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
-from agents.returns import window_targets
+from agents.returns import WindowTargets, realised_returns, window_targets
 from worldmodel import clock
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
 from worldmodel.level import Belief, State
@@ -89,14 +89,15 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         beliefs = model.observe(records, model.draw_noise(noise_key, batch, length - model.lead))
         world, metrics = model_loss(model, records, beliefs, config.objective)
         heads, head_metrics = head_loss(agent, records, beliefs)
+        critic, critic_metrics = replay_critic_loss(agent, frozen, records, beliefs[-1])
         start, alive = draw_starts(agent, records, beliefs, start_key)
         path = imagine_path(
             frozen.model, agent.act, frozen.predict_reward, frozen.predict_cont, start, alive,
             config.behaviour.horizon, path_key,
         )  # fmt: skip
         acting, aux, behaviour_metrics = behaviour_loss(agent, frozen, slow, path, aux)
-        total = world + heads + acting
-        metrics = {**metrics, **head_metrics, **behaviour_metrics, "loss/total": total}
+        total = world + heads + acting + agent.config.behaviour.replay_value * critic
+        metrics |= {**head_metrics, **critic_metrics, **behaviour_metrics, "loss/total": total}
         imagined, realised = metrics["window_reward/imagined"], metrics["window_reward/realised"]
         return total, (aux, {**metrics, "window_reward/gap": imagined - realised})
 
@@ -139,16 +140,46 @@ def fill_absorbing(records: Records, key: PRNGKeyArray) -> Records:
     )
 
 
-def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tuple[Array, Metrics]:
-    """Window reward and continuation heads on the top's beliefs, where the window is known; and the
-    auxiliary decoder of the newest observation at every real tick."""
+def known_windows(agent: Agent, records: Records) -> WindowTargets:
+    """Window rewards and continuations of every tick of the top level, [B, n]."""
     model, config = agent.model, agent.config
     labelled = records.mask * records.action_mask  # of video neither actions nor rewards are known
     targets = jax.vmap(
         lambda r, t, f, m: window_targets(r, t, f, m, model.stride, config.behaviour.discount)
     )(records.reward, records.terminal, records.is_first, labelled)
     cut = 1 if config.model.all_phases else model.stride
-    targets = jax.tree.map(lambda x: x[:, model.lead :: cut], targets)
+    return jax.tree.map(lambda x: x[:, model.lead :: cut], targets)
+
+
+def replay_critic_loss(
+    agent: Agent, frozen: Agent, records: Records, belief: Belief
+) -> tuple[Array, Metrics]:
+    """The critic on realised returns, from features without gradient; and what it foresaw there.
+
+    Source: DreamerV3's replay value loss, over windows.
+    """
+    config, stride = agent.config.behaviour, agent.model.stride
+    features = jax.lax.stop_gradient(belief.state.features)
+    value = frozen.predict_value(features)
+    chains = stride if agent.config.model.all_phases else 1
+    realised = jax.vmap(
+        lambda w, v: realised_returns(w, v, chains, config.discount**stride, config.lam)
+    )(known_windows(agent, records), value)
+    loss = masked_mean(two_hot_loss(agent.critic(features), realised.returns), realised.known)
+    metrics = {
+        "return/realised": masked_mean(realised.returns, realised.known),
+        "return/foreseen": masked_mean(value, realised.known),
+        "loss/replay_critic": loss,
+    }
+    return loss, metrics
+
+
+def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tuple[Array, Metrics]:
+    """Window reward and continuation heads on the top's beliefs, where the window is known; and the
+    auxiliary decoder of the newest observation at every real tick."""
+    model, config = agent.model, agent.config
+    targets = known_windows(agent, records)
+    cut = 1 if config.model.all_phases else model.stride
     features = beliefs[-1].state.features
     logits = agent.reward(features)
     reward = masked_mean(two_hot_loss(logits, targets.reward), targets.valid)

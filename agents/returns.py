@@ -95,6 +95,40 @@ def lambda_returns(
     return returns
 
 
+class RealisedReturns(NamedTuple):
+    """Of every tick of a recorded sequence."""
+
+    returns: Array  # [n] G; the critic's value where the next window is not known
+    known: Array  # [n] 1 where it is
+
+
+def realised_returns(
+    windows: WindowTargets, value: Float[Array, " n"], chains: int, discount: float, lam: float
+) -> RealisedReturns:
+    """λ-returns along recorded windows, under the actions that were taken.
+
+    G_t = R_{t+K} + γ^K C_{t+K} [(1-λ) v_{t+K} + λ G_{t+K}],   v_t where that window is unknown
+
+    Args:
+      windows: of every tick, [n].
+      value: the critic's v_t.
+      chains: ticks between a window's start and its end: K where every phase ticks, else 1; n is a
+        multiple of it.
+      discount: γ^K, per window.
+      lam: λ in [0, 1], per window.
+    """
+    later = jax.tree.map(lambda x: jnp.pad(x[chains:], (0, chains)), (*windows, value))
+
+    def back(after: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
+        r, c, known, v_next, v = step
+        now = jnp.where(known > 0, r + discount * c * ((1 - lam) * v_next + lam * after), v)
+        return now, now
+
+    steps = jax.tree.map(lambda x: x.reshape(-1, chains), (*later, value))
+    _, returns = jax.lax.scan(back, steps[-1][-1], steps, reverse=True)
+    return RealisedReturns(returns.reshape(-1), later[2])
+
+
 def path_weights(
     alive: Float[Array, ""], cont: Float[Array, " H"], discount: float
 ) -> Float[Array, " H"]:

@@ -13,9 +13,23 @@ from gymnasium import spaces
 from agents.actions import ActionCodec, ActionDistribution
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, AgentConfig
-from agents.dreamer import draw_starts, fill_absorbing, head_loss, initial_aux, make_loss
+from agents.dreamer import (
+    draw_starts,
+    fill_absorbing,
+    head_loss,
+    initial_aux,
+    make_loss,
+    replay_critic_loss,
+)
 from worldmodel.clockwork import ClockworkConfig
-from worldmodel.learner import OptimizerConfig, initial_state, make_optimizer, make_update, split
+from worldmodel.learner import (
+    OptimizerConfig,
+    initial_state,
+    join,
+    make_optimizer,
+    make_update,
+    split,
+)
 from worldmodel.level import Belief, State
 from worldmodel.records import Records
 
@@ -159,6 +173,36 @@ def test_unlabelled_video_teaches_no_reward(
         np.testing.assert_allclose(mixed[name], alone[name], rtol=1e-5)
     known = head_loss(agent, records, beliefs)[1]
     assert abs(float(known["loss/reward"] - mixed["loss/reward"])) > 1e-4
+
+
+def test_realised_returns_teach_the_critic_alone(
+    make_agent: MakeAgent, make_records: MakeRecords
+) -> None:
+    """Where the next window is known; the loss is the cross-entropy to what really came."""
+    agent = make_agent(BOX, lam=1.0)
+    model, (graph, params) = agent.model, split(agent)
+    records = make_records(2, model.lead + 6, 2)
+
+    def loss(params: Any) -> tuple[jax.Array, Any]:
+        moved: Agent = join(graph, params)
+        noise = model.draw_noise(jax.random.key(0), 2, 6)
+        belief = moved.model.observe(records, noise)[-1]
+        total, metrics = replay_critic_loss(moved, agent, records, belief)
+        return total, (metrics, agent.predict_value(belief.state.features))
+
+    gradients, (metrics, value) = jax.jit(jax.grad(loss, has_aux=True))(params)
+    for name, gradient in gradients.items():
+        moves = any(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient))
+        assert moves == (name == "critic"), name
+    gamma, r, main = agent.config.behaviour.discount, records.reward, model.lead
+    by_hand = []  # strides (1, 2): windows end at t+2, t+4, ... within 6 steps
+    for row in range(2):
+        for t in range(4):
+            last = t + (5 - t) // 2 * 2
+            steps = sum(gamma ** (i - t - 1) * r[row, main + i] for i in range(t + 1, last + 1))
+            by_hand.append(steps + gamma ** (last - t) * value[row, last])
+    np.testing.assert_allclose(metrics["return/realised"], np.mean(by_hand), rtol=1e-4)
+    np.testing.assert_allclose(metrics["return/foreseen"], np.mean(value[:, :4]), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
