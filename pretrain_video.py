@@ -87,7 +87,7 @@ def train(config: PretrainConfig) -> None:
     learning = run.learning
     learning.stop_on_interrupt()
     try:
-        with Progress(config.steps) as progress:
+        with Progress(config.steps, environment=False) as progress:
             while learning.counters.steps < config.steps and not learning.stop:
                 learning.learn(LEARN)
                 learning.counters.steps += 1

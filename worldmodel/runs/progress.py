@@ -36,7 +36,8 @@ class Progress:
     """A context manager that shows how far a run is.
 
     Args:
-      total_steps: environment steps at which the run ends.
+      total_steps: environment steps at which the run ends; updates where there is no environment.
+      environment: whether there is one, with returns to show.
       every: seconds between plain lines where standard error is not a terminal.
       console: where to draw; None for standard error.
       clock: seconds, never going back; tests pass their own.
@@ -45,11 +46,12 @@ class Progress:
     def __init__(
         self,
         total_steps: int,
+        environment: bool = True,
         every: float = 30.0,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._total = total_steps
+        self._total, self._environment = total_steps, environment
         self._every = every
         self._console = console or Console(stderr=True)
         self._clock = clock
@@ -110,10 +112,12 @@ class Progress:
         filled = int(BAR * done)
         parts = [
             f"{'█' * filled}{'░' * (BAR - filled)} {done:4.0%}",
-            f"{self._now.steps:,}/{self._total:,} steps, {_rate(steps_rate)}",
-            f"{self._now.updates:,} updates, {_rate(updates_rate)}",
-            "return –" if self._return is None else f"return {self._return:.1f}",
+            f"{self._now.steps:,}/{self._total:,} {'steps' if self._environment else 'updates'}, "
+            f"{_rate(steps_rate)}",
         ]
+        if self._environment:
+            parts.append(f"{self._now.updates:,} updates, {_rate(updates_rate)}")
+            parts.append("return –" if self._return is None else f"return {self._return:.1f}")
         if self._success is not None:
             parts.append(f"success {self._success:.0%}")
         left = self._total - self._now.steps

@@ -36,6 +36,15 @@ def test_the_numbers() -> None:
         )
 
 
+def test_without_an_environment_there_are_updates_alone() -> None:
+    clock, (console, _) = Clock(), plain()
+    with Progress(100, environment=False, console=console, clock=clock) as progress:
+        progress.update(10, 10)
+        clock.seconds += 10
+        progress.update(50, 50)
+        assert progress.line() == "████████░░░░░░░░  50% · 50/100 updates, 4.0/s · ETA 0:12"
+
+
 def test_speed_is_that_of_the_last_window() -> None:
     clock, (console, _) = Clock(), plain()
     with Progress(1_000_000, console=console, clock=clock) as progress:
