@@ -162,7 +162,7 @@ def episode_section(name: str, one: Looked, built: Built, config: AnalyseAgentCo
     header = ["mean over the episode", "stride", "KL, nats per tick"]
     header += ["KL, nats per step", "prior entropy, nats"]
     caption = (
-        "Top: frames, each above its own time, and what is decoded from level 1's belief then "
+        " Top: frames, each above its own time, and what is decoded from level 1's belief then "
         "(vectors as bars, each number on its own scale). Below: curves at the times that they "
         "belong to."
     )
@@ -172,7 +172,13 @@ def episode_section(name: str, one: Looked, built: Built, config: AnalyseAgentCo
         report.heading(name),
         report.paragraph(text),
         report.table(header, rows),
-        *(report.figure(draw_episode(one, view, strides), caption) for view in one.views),
+        *(
+            report.figure(
+                draw_episode(one, view, strides),
+                f"Environment steps {view.span[0]:,} to {view.span[1] - 1:,}.{caption}",
+            )
+            for view in one.views
+        ),
     ]
 
 
@@ -187,7 +193,9 @@ def what_if_section(one: Looked, built: Built, config: AnalyseAgentConfig) -> li
         f"of {stride} environment steps, once with the actor choosing at every tick (its "
         "likeliest chunk), then with one primitive action held all along; those of all held "
         "actions are shown whose futures differ most. The same noise in every row, so that rows "
-        "differ by what is done alone. Then the levels below follow, and level 1 is decoded."
+        "differ by what is done alone. Then the levels below follow, and level 1 is decoded. At "
+        "rest every number is as near to 0 as it can be, every choice at its first class; other "
+        "rows differ from that in what they name."
     )
     dots = (
         f"Frames imagined, the true ones above. Right: discounted window rewards with the critic's "

@@ -28,7 +28,7 @@ def overview(run: Path, built: Built, step: int) -> str:
         ("return of the greedy agent", last_evaluation(run)),
         ("trained for", f"{step:,} environment steps, seed {c.seed}"),
         ("strides", f"{' '.join(map(str, model.strides))} environment steps per tick"),
-        ("plans anew", f"every {c.agent.replan} of {model.stride} steps"),
+        ("plans anew", f"after {c.agent.replan} of the {model.stride} steps of a plan"),
         ("parameters", f"{size / 1e6:.2f} M"),
         ("commit", str(versions.get("git") or "not known")),
         ("device", str(versions.get("device") or "not known")),
