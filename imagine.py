@@ -72,6 +72,11 @@ def imagine(config: ImagineConfig) -> None:
         imagine_video(config)
         return
     built, params, step = load_run(config.run)
+    if config.actions == "policy" and built.config.agent.codec == "latent":
+        raise ValueError(
+            f"actions: expected 'recorded', received 'policy' for {config.run}, whose codec "
+            "'latent' acts on what level 1 sees step by step; leave it"
+        )
     stride = built.agent.model.stride
     context = -(-config.context // stride) * stride
     arrivals = play_arrivals(built, params, context + config.ticks * stride, config)
@@ -211,7 +216,8 @@ def roll(
         step_key, given = step
         act_key, noise_key = jax.random.split(step_key)
         chunk = agent.act(state.features, act_key).flat if policy else given
-        state = model.imagine_top(state, chunk, model.latent.noise(noise_key, (batch,)))
+        noise = model.latent.noise(noise_key, (batch,))
+        state = model.imagine_top(state, model.interval(chunk), noise)
         return state, (state, chunk)
 
     keys = jax.random.split(path_key, ticks)

@@ -3,6 +3,7 @@
 from agents.actions import ActionCodec, ActionDistribution, ChunkCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, AgentConfig
+from agents.latent import LatentCodec, LatentConfig
 
 __all__ = [
     "ActionCodec",
@@ -11,4 +12,6 @@ __all__ = [
     "Agent",
     "AgentConfig",
     "ChunkCodec",
+    "LatentCodec",
+    "LatentConfig",
 ]

@@ -1,8 +1,8 @@
 """Action codec: any Gymnasium action space as one flat vector, and distributions over its actions.
 
 A space is a list of independent factors (``factors.py``). The abstract action ``u`` of one
-top-level interval is the ``chunk`` of its K primitive actions. DESIGN §4.
-Read next: ``actor_critic.py``, which emits the distribution's numbers.
+top-level interval is the ``chunk`` of its K primitive actions (or a learned code: ``latent.py``).
+DESIGN §4. Read next: ``actor_critic.py``, which emits the distribution's numbers.
 """
 
 from collections.abc import Iterator
@@ -122,6 +122,19 @@ class ActionCodec:
                 flat.append(self._moments(x)[0])
         return jnp.concatenate(flat, axis=-1)
 
+    def log_prob(
+        self, outputs: Float[Array, "*N P"], flat: Float[Array, "*N A"]
+    ) -> Float[Array, "*N"]:
+        """Of given actions, nats, summed over factors; continuous ones as if not clipped."""
+        total = jnp.zeros(outputs.shape[:-1])
+        actions = self.parts(flat, outputs=False)
+        for (factor, x), (_, value) in zip(self.parts(outputs, outputs=True), actions, strict=True):
+            if factor.discrete:
+                total = total + jnp.sum(value * self._log_probs(x), -1)
+            else:
+                total = total + self._density(value, *self._moments(x))
+        return total
+
     def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N F"]:
         """How undecided each factor is: 0 least deviation / one class, 1 largest / uniform.
 
@@ -162,10 +175,13 @@ class ActionCodec:
         """Normal(tanh(m), s), clipped to [-1, 1]; density and entropy of the unclipped variable."""
         mean, std = self._moments(x)
         value = mean + std * noise
-        score = (jax.lax.stop_gradient(value) - mean) / std
-        log_prob = jnp.sum(-0.5 * score**2 - jnp.log(std) - 0.5 * np.log(2 * np.pi), -1)
+        log_prob = self._density(jax.lax.stop_gradient(value), mean, std)
         entropy = jnp.sum(0.5 * np.log(2 * np.pi * np.e) + jnp.log(std), -1)
         return jnp.clip(value, -1.0, 1.0), log_prob, entropy
+
+    def _density(self, value: Array, mean: Array, std: Array) -> Array:
+        score = (value - mean) / std
+        return jnp.sum(-0.5 * score**2 - jnp.log(std) - 0.5 * np.log(2 * np.pi), -1)
 
     def _log_probs(self, x: Array) -> Array:
         s = self.settings
@@ -191,6 +207,7 @@ class ChunkCodec:
         self.codec, self.stride = codec, stride
         self.width, self.outputs = stride * codec.width, stride * codec.outputs
         self.sizes = stride * codec.sizes  # primitives of each factor of each slot, [K·F]
+        self.primitives = stride * codec.primitives
 
     def slots(self, x: Array) -> Array:
         """[..., K·P] to [..., K, P]."""

@@ -127,10 +127,10 @@ def actor_loss(
 
     The first term is what flows through the dynamics (nothing under `reinforce`), the second what
     does not: log_prob holds only the factors that the first does not reach. The entropy is per
-    primitive action.
+    primitive action. Of a learned code it is that relative to the prior, -KL[π ‖ p], as one factor.
 
     Args:
-      primitives: random numbers in one u, K times those of a primitive action.
+      primitives: random numbers in one u, K times those of a primitive action; 1 of a code.
     """
     scale = return_scale(state)
     stop = jax.lax.stop_gradient

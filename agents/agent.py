@@ -4,7 +4,7 @@ Read next: ``dreamer.py``, the loss that trains it; ``policy.py``, how it acts.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from agents.actions import ActionCodec, ActionDistribution, ActionSample, ChunkCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.heads import Bernoulli, TwoHot, two_hot_mean
+from agents.latent import LatentCodec, LatentConfig
 from agents.newest import Newest
 from worldmodel import clock
 from worldmodel.clockwork import ClockworkConfig, ClockworkVAE, ObsShapes
+from worldmodel.codes import ActionCode
+from worldmodel.distributions import Gaussian
 from worldmodel.filter import check_replan
 from worldmodel.networks import MLP
 from worldmodel.objective import ObjectiveConfig
@@ -34,6 +37,11 @@ class AgentConfig:
     """Actor and critic."""
     actions: ActionDistribution = field(default_factory=ActionDistribution)
     """Distributions of primitive actions."""
+    codec: Literal["chunk", "latent"] = "chunk"
+    """Abstract action of one window: `chunk`, its K actions, or `latent`, a learned code with a
+    decoder that reacts inside the window. DESIGN §4."""
+    latent: LatentConfig = field(default_factory=LatentConfig)
+    """The `latent` codec; unused by `chunk`."""
     newest: float = 1.0
     """Weight of the auxiliary decoder of the newest observation from the top state; 0: none."""
     replan: int = 1
@@ -52,17 +60,25 @@ class Agent(nnx.Module):
     ) -> None:
         check_agent(config)
         self.config = config
-        self.model = ClockworkVAE(config.model, obs_shapes, codec.width, rngs)
-        self.codec = ChunkCodec(codec, self.model.stride)
-        b, m = config.behaviour, config.model
-        features = self.model.features
+        b, m, stride = config.behaviour, config.model, config.model.strides[-1]
         kind: dict[str, Any] = {"layers": b.layers, "act": m.act, "norm": m.norm, "rngs": rngs}
+        dtype, code = jnp.dtype(m.dtype), None
+        if config.codec == "latent":
+            latent = Gaussian(config.latent.size, config.latent.min_std)
+            code = ActionCode(stride * codec.width, latent, b.hidden, dtype=m.dtype, **kind)
+        self.model = ClockworkVAE(config.model, obs_shapes, codec.width, rngs, code)
+        features = self.model.features
+        self.codec: ChunkCodec | LatentCodec
+        if code is None:
+            self.codec = ChunkCodec(codec, stride)
+        else:
+            learned: dict[str, Any] = {"hidden": b.hidden, "dtype": dtype, **kind}
+            self.codec = LatentCodec(codec, stride, features, code.latent, **learned)
         self.reward = TwoHot(features, b.hidden, dtype=m.dtype, **kind)
         self.cont = Bernoulli(features, b.hidden, dtype=m.dtype, **kind)
         self.critic = TwoHot(features, b.hidden, dtype=m.dtype, **kind)
         if config.newest > 0:
             self.newest = Newest(features, b.hidden, obs_shapes, dtype=m.dtype, **kind)
-        dtype = jnp.dtype(m.dtype)
         self.actor = MLP(features, b.hidden, self.codec.outputs, zero=True, dtype=dtype, **kind)
 
     def predict_reward(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
@@ -79,7 +95,10 @@ class Agent(nnx.Module):
 
     def act(self, features: Float[Array, "*N F"], key: PRNGKeyArray) -> ActionSample:
         """Abstract action sampled from the actor, with the configured gradient."""
-        return self.codec.sample(self.actor(features), key, self.config.behaviour.gradient)
+        outputs = self.actor(features)
+        if isinstance(self.codec, LatentCodec):
+            return self.codec.sample(outputs, features, key)
+        return self.codec.sample(outputs, key, self.config.behaviour.gradient)
 
 
 def check_agent(config: AgentConfig) -> None:
@@ -96,6 +115,8 @@ def check_agent(config: AgentConfig) -> None:
             "acting cannot see frames to come"
         )
     b = config.behaviour
+    if config.codec == "latent":
+        check_latent(config.latent, b)
     if b.horizon < 1:
         raise ValueError(
             f"horizon: expected 1 or more imagined ticks of the top clock, received {b.horizon}"
@@ -106,3 +127,21 @@ def check_agent(config: AgentConfig) -> None:
     for name in ("discount", "lam", "entropy_target", "slow_rate", "scale_rate"):
         if not 0.0 <= getattr(b, name) <= 1.0:
             raise ValueError(f"{name}: expected between 0 and 1, received {getattr(b, name)}")
+
+
+def check_latent(config: LatentConfig, behaviour: ActorCriticConfig) -> None:
+    """As ``check_agent``, of the `latent` codec."""
+    if config.size < 1:
+        raise ValueError(f"latent.size: expected 1 or more, received {config.size}; raise it")
+    if not config.min_std > 0:
+        raise ValueError(f"latent.min_std: expected above 0, received {config.min_std}; raise it")
+    for name in ("kl", "actor_kl"):
+        if getattr(config, name) <= 0:
+            raise ValueError(
+                f"latent.{name}: expected above 0, received {getattr(config, name)}; raise it"
+            )
+    if behaviour.gradient == "reinforce":
+        raise ValueError(
+            "gradient: expected 'dynamics' with codec 'latent', whose codes are continuous, "
+            "received 'reinforce'; leave it"
+        )

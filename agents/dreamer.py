@@ -28,6 +28,7 @@ from agents.actor_critic import (
 from agents.agent import Agent, AgentConfig
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
+from agents.latent import LatentCodec, codec_loss, draw_codes
 from agents.newest import newest_nll
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import WindowTargets, realised_returns, window_targets
@@ -60,7 +61,9 @@ def initial_aux(params: Params, agent: Agent) -> BehaviourState:
     """Aux before the first update. Of the agent only shapes are read."""
     slow = jax.tree.map(jnp.array, params["critic"])
     parts = len(agent.codec.sizes)
-    scale = jnp.full(parts, np.log(ENTROPY_SCALE), jnp.float32)  # not weakly typed: one compile
+    latent = isinstance(agent.codec, LatentCodec)
+    first = agent.config.latent.actor_kl if latent else ENTROPY_SCALE
+    scale = jnp.full(parts, np.log(first), jnp.float32)  # not weakly typed: one compile
     return BehaviourState(slow, low=jnp.zeros(()), high=jnp.zeros(()), log_entropy_scale=scale)
 
 
@@ -86,9 +89,16 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         noise_key, fill_key, start_key, path_key = jax.random.split(key, 4)
         records = fill_absorbing(records, fill_key)
         batch, length = records.mask.shape
-        beliefs = model.observe(records, model.draw_noise(noise_key, batch, length - model.lead))
+        codes = draw_codes(model, records, jax.random.fold_in(key, 4))
+        noise = model.draw_noise(noise_key, batch, length - model.lead)
+        beliefs = model.observe(records, noise, code=None if codes is None else codes.sample)
         world, metrics = model_loss(model, records, beliefs, config.objective)
         heads, head_metrics = head_loss(agent, records, beliefs)
+        if isinstance(agent.codec, LatentCodec) and codes is not None:
+            coding, codec_metrics = codec_loss(
+                agent.codec, model, records, beliefs, codes, config.latent
+            )
+            heads, head_metrics = heads + coding, head_metrics | codec_metrics
         critic, critic_metrics = replay_critic_loss(agent, frozen, records, beliefs[-1])
         start, alive = draw_starts(agent, records, beliefs, start_key)
         path = imagine_path(
@@ -249,23 +259,26 @@ def behaviour_loss(
     value = frozen.predict_value(path.features)
     targets = behaviour_targets(path, value, stride, config)
     aux = update_range(aux, stop(targets.returns), targets.weight, config.scale_rate)
-    actor = actor_loss(path, targets, aux, agent.codec.codec.primitives * stride, config)
+    actor = actor_loss(path, targets, aux, agent.codec.primitives, config)
     features = stop(path.features[:, :-1])
     critic = critic_loss(agent.critic(features), slow(features), targets, config)
-    spreads = stop(agent.codec.spread(agent.actor(features[:, 0])))
-    spread = jax.vmap(masked_mean, (1, None))(spreads, path.alive)
     metrics = {
         "loss/actor": actor,
         "loss/critic": critic,
-        "actor/spread": jnp.mean(spread),
-        "actor/spread_first": jnp.mean(spread[: spread.shape[0] // stride]),
-        "actor/entropy_scale": jnp.exp(jnp.mean(aux.log_entropy_scale)),
         "actor/return_scale": return_scale(aux),
         "return/imagined": masked_mean(targets.returns[:, 0], path.alive),
         "value": masked_mean(value[:, 0], path.alive),
         "window_reward/imagined": masked_mean(path.reward[:, 0], path.alive),
     }
-    aux = update_entropy_scale(aux, spread, config)
+    if isinstance(agent.codec, LatentCodec):  # the weight of its KL to the prior is fixed
+        metrics["actor/prior_kl"] = -masked_mean(path.entropy[:, 0, 0], path.alive)
+    else:
+        spreads = stop(agent.codec.spread(agent.actor(features[:, 0])))
+        spread = jax.vmap(masked_mean, (1, None))(spreads, path.alive)
+        metrics["actor/spread"] = jnp.mean(spread)
+        metrics["actor/spread_first"] = jnp.mean(spread[: spread.shape[0] // stride])
+        metrics["actor/entropy_scale"] = jnp.exp(jnp.mean(aux.log_entropy_scale))
+        aux = update_entropy_scale(aux, spread, config)
     critic_params = nnx.to_pure_dict(nnx.state(frozen.critic, nnx.Param))
     slow_params = jax.tree.map(
         lambda s, c: s + config.slow_rate * (c - s), aux.slow_critic, critic_params

@@ -89,6 +89,11 @@ def check(config: TrainConfig) -> None:
             f"video_ratio: expected a share in [0, 1), above 0 only with --init-from, received "
             f"{config.video_ratio:g}; name the run with --init-from"
         )
+    if config.init_from is not None and config.agent.codec != "chunk":
+        raise ValueError(
+            f"init_from: expected codec 'chunk', received {config.agent.codec!r}: the top of a "
+            "pretrained world model reads actions, not codes; leave out one of the two"
+        )
     stride = config.agent.model.strides[-1]
     if config.length % stride:
         raise ValueError(

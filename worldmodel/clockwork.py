@@ -22,6 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from worldmodel import clock
+from worldmodel.codes import ActionCode
 from worldmodel.config import ClockworkConfig, ObsShapes, check_config, make_latent
 from worldmodel.level import Belief, CellConfig, Level, State
 from worldmodel.observations import Decoder, Encoder, make_mlp
@@ -31,17 +32,30 @@ from worldmodel.records import Records
 class ClockworkVAE(nnx.Module):
     """World model over ``obs_shapes`` and flat actions of ``action_width`` floats (0: action-free).
 
+    With a ``code`` the top level reads a learned code of an interval's actions in their place; the
+    levels below read the actions themselves.
+
     Raises:
       ValueError: on strides that do not divide, a size below 1, an image that is not 64×64, or
         settings that exclude each other.
     """
 
     def __init__(
-        self, config: ClockworkConfig, obs_shapes: ObsShapes, action_width: int, rngs: nnx.Rngs
+        self,
+        config: ClockworkConfig,
+        obs_shapes: ObsShapes,
+        action_width: int,
+        rngs: nnx.Rngs,
+        code: ActionCode | None = None,
     ):
         check_config(config, obs_shapes, action_width)
-        self.config, self.action_width = config, action_width
+        self.config, self.action_width, self.code = config, action_width, code
         self.strides = clock.check_strides(config.strides)
+        if code is not None and code.chunk != self.stride * action_width:
+            raise ValueError(
+                f"code: expected one of chunks of {self.stride} actions of {action_width} floats, "
+                f"received one of chunks of {code.chunk} floats; make it of their product"
+            )
         self.lead = clock.lead_in(self.strides, config.window)
         self.latent = make_latent(config)
         self.encoder = Encoder(config, obs_shapes, rngs)
@@ -68,6 +82,7 @@ class ClockworkVAE(nnx.Module):
     def _cell(self, index: int, embed: int) -> CellConfig:
         c, stride = self.config, self.strides[index]
         newest_apart = c.window == "causal" and stride > 1
+        code = self.code if index == self.upper else None
         return CellConfig(
             latent=self.latent,
             deter=c.deter,
@@ -78,7 +93,7 @@ class ClockworkVAE(nnx.Module):
             std_shift=c.std_shift,
             embed=2 * embed if newest_apart else embed,
             context=self.features if index < self.upper or c.top_context else 0,
-            action=stride * self.action_width,
+            action=stride * self.action_width if code is None else code.latent.width,
             dtype=jnp.dtype(c.dtype),
         )
 
@@ -147,6 +162,7 @@ class ClockworkVAE(nnx.Module):
         noise: tuple[Array, ...],
         blind: tuple[int, ...] = (),
         carry: tuple[State, ...] | None = None,
+        code: Float[Array, "B n U"] | None = None,
     ) -> tuple[Belief, ...]:
         """Filters recorded sequences with every level, top first.
 
@@ -157,6 +173,7 @@ class ClockworkVAE(nnx.Module):
             is 0 (CW-VAE §3.6; the look inside is ``evaluation/levels.py``).
           carry: states per level [B, ·] at the last ticks of the same video's earlier records, from
             which the first ticks go on unless ``is_first``; None: from zeros. Looking ahead only.
+          code: what the top reads at its ticks; None: ``interval`` of the recorded actions.
         Returns:
           Beliefs per level, level 1 first, [B, ticks, ·]; tick n of level l at time n·K_l, but with
           ``all_phases`` the top's tick n at time n (its chains interleaved).
@@ -175,6 +192,8 @@ class ClockworkVAE(nnx.Module):
         inputs = self.tick_inputs(records)
         for index in reversed(range(len(self.levels))):
             level, (embed, action, restart) = self.levels[index], inputs[index]
+            if index == self.upper:
+                action = self.interval(action) if code is None else code
             context = self._context(index, beliefs[0].state, length) if beliefs else None
             drive = level.drive(context, action if self.action_width else None)
             chains = self.stride if self.phased(index) else 1
@@ -207,17 +226,26 @@ class ClockworkVAE(nnx.Module):
 
     def tick_inputs(self, records: Records) -> list[clock.TickInputs]:
         """Embeddings, actions and restarts of every level's ticks: all outside the recurrence."""
+        frames = self.frame_embeddings(records.obs)
+        return [self._tick_inputs(index, frame, records) for index, frame in enumerate(frames)]
+
+    def _tick_inputs(self, index: int, frame: Array, records: Records) -> clock.TickInputs:
         if self.action_width:
             action = self.known_actions(records.action, records.action_mask)
             action = jnp.where(records.is_first[..., None], 0.0, action)
         else:
             action = jnp.zeros((*records.mask.shape, 0))
-        return [
-            jax.vmap(partial(clock.tick_inputs, alignment=self.alignment(index)))(
-                frame, action, records.is_first, records.mask
-            )
-            for index, frame in enumerate(self.frame_embeddings(records.obs))
-        ]
+        inputs = partial(clock.tick_inputs, alignment=self.alignment(index))
+        return jax.vmap(inputs)(frame, action, records.is_first, records.mask)
+
+    def chunks(self, records: Records) -> Float[Array, "B n W"]:
+        """The K actions that lead to every tick of the top, in order, as ``observe`` takes them."""
+        nothing = jnp.zeros((*records.mask.shape, 0))
+        return self._tick_inputs(self.upper, nothing, records).action
+
+    def interval(self, chunk: Float[Array, "*N W"]) -> Float[Array, "*N U"]:
+        """What the top reads of the K actions of an interval: themselves, or their code's mean."""
+        return chunk if self.code is None else self.code.mean(chunk)
 
     def _context(self, index: int, above: State, length: int) -> Array:
         """Features of the level above at its latest tick, for every tick of level ``index``."""
@@ -255,7 +283,7 @@ class ClockworkVAE(nnx.Module):
 
         Args:
           state: [N, ·].
-          chunk: the K actions of the interval in order, flattened: W = K·A.
+          chunk: u, the K actions of the interval in order, flattened: W = K·A; or their code.
           noise: [N, ...] of the latent.
         """
         drive = self.top.drive(None, chunk if self.action_width else None)
@@ -297,8 +325,9 @@ class ClockworkVAE(nnx.Module):
         for index in reversed(range(len(self.levels) - len(result))):
             level, count = self.levels[index], length // self.strides[index]
             context = self._imagined_context(index, states, result[0], length) if result else None
-            chunks = action.reshape(batch, count, -1) if self.action_width else None
-            drive = level.drive(context, chunks)
+            chunks = action.reshape(batch, count, -1)
+            chunks = self.interval(chunks) if index == self.upper else chunks
+            drive = level.drive(context, chunks if self.action_width else None)
             drive = jnp.broadcast_to(drive, (batch, count, level.config.hidden))
             result = (level.imagine(states[index], drive, noise[index]), *result)
         return result

@@ -91,9 +91,8 @@ def filter_step(
     rows, chain = jnp.arange(frame.shape[0]), carry.time // replan % carry.sums.shape[1]
     before = jax.tree.map(lambda x: x[rows, chain], carry.chains)
     embed = frame if model.stride == 1 else jnp.concatenate([frame, sums[rows, chain]], axis=-1)
-    drive = model.top.drive(
-        None, actions.reshape(frame.shape[0], -1) if model.action_width else None
-    )
+    chunk = actions.reshape(frame.shape[0], -1)
+    drive = model.top.drive(None, model.interval(chunk) if model.action_width else None)
     after = model.top.filter_step(before, drive, embed, noise)
 
     def keep(new: Array, old: Array) -> Array:
