@@ -13,6 +13,7 @@ from flax import nnx
 from agents.actions import ActionCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, AgentConfig
+from agents.latent import LatentConfig
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.learner import join, split
 from worldmodel.records import Records
@@ -26,18 +27,25 @@ MakeAgent = Callable[..., Agent]
 
 @pytest.fixture
 def make_agent() -> MakeAgent:
-    """Factory of agents: (action space, strides, **behaviour settings); no layer starts at 0."""
+    """Factory of agents: (action space, strides, codec, phases, **behaviour settings); no layer
+    starts at 0."""
 
     def make(
-        space: gymnasium.Space[Any], strides: tuple[int, ...] = (1, 2), **behaviour: Any
+        space: gymnasium.Space[Any],
+        strides: tuple[int, ...] = (1, 2),
+        codec: Any = "chunk",
+        all_phases: bool = True,
+        **behaviour: Any,
     ) -> Agent:
         config = replace(
             TINY,
-            model=replace(TINY.model, strides=strides),
+            codec=codec,
+            latent=LatentConfig(size=3),
+            model=replace(TINY.model, strides=strides, all_phases=all_phases),
             behaviour=replace(TINY.behaviour, **behaviour),
         )
-        codec = ActionCodec(space, config.actions)
-        graph, params = split(Agent(config, {"x": (4,)}, codec, nnx.Rngs(0)))
+        primitives = ActionCodec(space, config.actions)
+        graph, params = split(Agent(config, {"x": (4,)}, primitives, nnx.Rngs(0)))
         leaves, tree = jax.tree.flatten(params)
         keys = jax.random.split(jax.random.key(1), len(leaves))
         moved = [x + 0.1 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
