@@ -102,7 +102,7 @@ def decode_futures(
     """
     model = agent.model
     rows, steps = chunk.shape[0], chunk.shape[1] * model.stride
-    action = agent.codec.slots(chunk).reshape(rows, steps, -1)
+    action = chunk.reshape(rows, steps, -1)
     noise, starts = jax.tree.map(
         lambda x: jnp.repeat(x, rows, axis=0), (model.imagination_noise(key, 1, steps), starts)
     )

@@ -13,6 +13,7 @@ from worldmodel.runs import read_metrics
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "800", "--steps", "900"]
 SMALL += ["--updates-per-step", "0.1", "--batch", "4", "--length", "16", "--eval-episodes", "2"]
 SMALL += ["--video-every", "0", "--eval-every", "0", "--agent.codec", "latent", "--replan", "2"]
+SMALL += ["--horizon", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def run(tmp_path_factory):
 
 def test_it_trains_evaluates_and_imagines(run):
     assert json.loads((run / "evaluation.json").read_text())["length"] == 200
+    assert "no held action is known for it" in (run / "report.html").read_text(encoding="utf-8")
     numbers = np.load(run / "imagined.npz", allow_pickle=False)
     assert numbers["action"].shape[-1] == 4 and np.isfinite(numbers["reward"]).all()
     names = set().union(*read_metrics(run / "metrics.jsonl"))
