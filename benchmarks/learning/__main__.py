@@ -26,6 +26,17 @@ from worldmodel.runs.device import Accelerator, choose_device, enable_compilatio
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
+def slug(name: str) -> str:
+    """A name as part of a path."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-")
+
+
+def folder_of(task: str, args: argparse.Namespace) -> Path:
+    """Where everything of a task is kept."""
+    folder: Path = args.output.resolve() / slug(task)
+    return folder
+
+
 def flags_of(task: str, strides: str, extra: list[str]) -> list[str]:
     """Flags of `train_agent.py` for one setting."""
     return [*TASKS[task].flags, "--strides", *strides.split(","), *extra]
@@ -46,8 +57,7 @@ def settings(args: argparse.Namespace) -> list[tuple[str, str, list[str]]]:
 def run(task: str, name: str, flags: list[str], args: argparse.Namespace) -> Curve:
     """One setting to its end, or as it was left when that was done before."""
     device: Accelerator = choose_device()
-    folder = args.output.resolve() / re.sub(r"[^\w.-]+", "-", task)
-    path = folder / (re.sub(r"[^\w.-]+", "-", f"{name} {'-'.join(map(str, args.seeds))}") + ".json")
+    path = folder_of(task, args) / f"{slug(name)}-seeds-{'-'.join(map(str, args.seeds))}.json"
     command = " ".join(["python train_agent.py", *map(shlex.quote, flags)])
     curve = Curve(task, name, command, device.name, list(args.seeds))
     if path.exists():
@@ -74,16 +84,25 @@ def random_returns(task: str, args: argparse.Namespace) -> np.ndarray:
         device = choose_device()
         config = parse_train(list(TASKS[task].flags), device.kind != "cpu", device.dtype)
         return compiled_runs.random_returns(config)
-    folder = args.output.resolve() / re.sub(r"[^\w.-]+", "-", task)
+    folder = folder_of(task, args)
     return script_runs.random_returns(next(folder.glob("*/seed*/evaluation.json")).parent, 16)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.learning",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=["pure:pendulum"])
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=list(TASKS),
+        default=["pure:pendulum"],
+        metavar="TASK",
+        help=", ".join(TASKS),
+    )
     parser.add_argument("--strides", nargs="+", default=["1", "1,1", "1,4"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--variant", nargs=2, action="append", metavar=("NAME", "FLAGS"))

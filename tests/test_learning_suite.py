@@ -1,0 +1,101 @@
+"""The learning suite's arithmetic: intervals, equal wall time, what is refused."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.learning import report
+from benchmarks.learning.__main__ import run, settings
+from benchmarks.learning.curves import Curve, half_interval
+from benchmarks.learning.script_runs import cost
+from benchmarks.learning.tasks import TASKS
+from configs import parse_train
+
+
+def curve(name: str, seconds: float, last: float) -> Curve:
+    return Curve(
+        "pure:pendulum",
+        name,
+        "python train_agent.py",
+        "a machine",
+        seeds=[0, 1, 2],
+        parameters=10,
+        steps=[100, 200],
+        updates=[10, 20],
+        seconds=[seconds, 2 * seconds],
+        returns=[[-9.0, -8.0, -7.0], [last - 1, last, last + 1]],
+        done=True,
+    )
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 30])
+def test_half_an_interval_is_students(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=n)
+    low, high = stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values))
+    tolerance = 0.05 if n > 10 else 0.002  # beyond ten seeds the normal's quantile stands in
+    assert half_interval(values) == pytest.approx((high - low) / 2, rel=tolerance)
+    assert np.isnan(half_interval(values[:1]))
+
+
+def test_at_equal_wall_time_each_is_where_it_then_was(tmp_path: Path) -> None:
+    fast, slow = curve("fast", 1.0, -1.0), curve("slow", 2.0, -2.0)
+    assert fast.at(2.0) is not None and fast.at(0.5) is None
+    text = report.task_report("pure:pendulum", [fast, slow], np.array([-10.0]))
+    equal = text[text.index("At equal wall time, 2 s") :]
+    assert "| fast | 20 | -1 ± 2 |" in equal and "| slow | 10 | -8 ± 2 |" in equal
+    report.write({"pure:pendulum": [fast, slow]}, {"pure:pendulum": np.zeros(1)}, tmp_path / "a.md")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    fast.save(tmp_path / "c.json")
+    assert Curve.load(tmp_path / "c.json") == fast
+
+
+def test_cost_leaves_pauses_out() -> None:
+    """10 steps at 5/s, then 20 at 10/s with 2 updates/s: 4 seconds and 4 updates."""
+    rows = [
+        {"step": 10, "speed/env_steps_per_s": 5.0, "speed/updates_per_s": 0.0},
+        {"step": 15, "eval/return": 1.0},
+        {"step": 30, "speed/env_steps_per_s": 10.0, "speed/updates_per_s": 2.0},
+    ]
+    steps, updates, seconds = cost(rows)
+    np.testing.assert_allclose(steps, [10, 30])
+    np.testing.assert_allclose(updates, [0, 4])
+    np.testing.assert_allclose(seconds, [2, 4])
+
+
+def asked(tmp_path: Path, flags: str = "") -> argparse.Namespace:
+    return argparse.Namespace(
+        tasks=["pure:pendulum"],
+        strides=["1", "1,4"],
+        seeds=[0, 1, 2],
+        variant=[["default", ""], ["lam", "--agent.behaviour.lam 0.8"]],
+        flags=flags,
+        output=tmp_path,
+        jobs=1,
+    )
+
+
+def test_settings_are_strides_times_variants(tmp_path: Path) -> None:
+    found = settings(asked(tmp_path))
+    names = ["(1) default", "(1) lam", "(1, 4) default", "(1, 4) lam"]
+    assert [name for _, name, _ in found] == names
+    config = parse_train(found[3][2], False, "float32")
+    assert config.agent.model.strides == (1, 4) and config.agent.behaviour.lam == 0.8
+
+
+def test_results_of_other_flags_are_not_taken_for_these(tmp_path: Path) -> None:
+    args = asked(tmp_path)
+    task, name, flags = settings(args)[0]
+    path = tmp_path / "pure-pendulum" / "1-default-seeds-0-1-2.json"
+    curve(name, 1.0, 0.0).save(path)
+    with pytest.raises(SystemExit, match="holds other flags"):
+        run(task, name, flags, args)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_flags_that_parse(task: str) -> None:
+    config = parse_train(list(TASKS[task].flags), False, "float32")
+    whole = config.updates_per_step * config.env.num_envs
+    assert not TASKS[task].pure or whole == pytest.approx(round(whole))
