@@ -1,4 +1,4 @@
-"""Learning curves of agents over tasks, clocks and seeds, with the flat control beside.
+r"""Learning curves of agents over tasks, clocks and seeds, with the flat control beside.
 
   python -m benchmarks.learning --tasks pure:pendulum --strides 1 1,1 1,4 --seeds 0 1 2 3 4
   python -m benchmarks.learning --tasks pure:pendulum --strides 1,4 \
