@@ -50,7 +50,8 @@ from worldmodel.runs.training import Counters, Training
 from worldmodel.runs.video import upscale, write_video
 
 MAY_DIFFER = {"logdir", "steps", "log_every", "save_every", "eval_every", "video_every", "keep"}
-MAY_DIFFER |= {"eval_episodes", "replay.capacity_steps", "replay.capacity_gb", "replay.open_maps"}
+MAY_DIFFER |= {"eval_episodes", "report"}
+MAY_DIFFER |= {"replay.capacity_steps", "replay.capacity_gb", "replay.open_maps"}
 RECENT = 20  # episodes over which the success rate is shown
 FPS = 10
 
@@ -207,7 +208,8 @@ def finish(run: Run) -> None:
         imagine(ImagineConfig(run=logdir, output=logdir / "imagined.mp4"))
     except ValueError as error:
         print(f"no imagined video: {error}")
-    write_report(logdir)
+    if config.report:
+        write_report(logdir)
     print(f"evaluate: python train_agent.py --eval {logdir} --episodes 20")
     print(f"look:     tensorboard --logdir {logdir}")
 

@@ -53,6 +53,8 @@ class TrainConfig:
     """Environment steps between open-loop prediction videos; 0: none."""
     eval_episodes: int = 8
     """Episodes per evaluation, each in an environment of its own, same seeds every time."""
+    report: bool = True
+    """Write `report.html` at the end (analyse_agent.py writes it later as well)."""
     keep: int = 2
     """Checkpoints kept on disk."""
     env: EnvConfig = field(default_factory=EnvConfig)

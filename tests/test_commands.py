@@ -188,7 +188,8 @@ def test_killed_while_training_resumes_from_the_last_checkpoint(tmp_path):
         assert process.poll() is None
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    again = command("train_agent.py", *SMALL, "--steps", 404, "--logdir", logdir)
+    finish = ["--steps", 404, "--report", "False"]
+    again = command("train_agent.py", *SMALL, *finish, "--logdir", logdir)
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
     assert "resuming" in out and "greedy" in out

@@ -131,6 +131,7 @@ def agent_flags(folder, logdir):
     flags += ["--init-from", folder / "video", "--video-ratio", "0.5", "--env.num-envs", "2"]
     flags += ["--env.time-limit", "80", "--prefill", "60", "--steps", "80", "--batch", "2"]
     flags += ["--length", "16", "--eval-episodes", "1", "--video-every", "0", "--log-every", "10"]
+    flags += ["--report", "False"]
     return [*flags, "--logdir", folder / logdir]
 
 

@@ -28,7 +28,7 @@ def task_report(task: str, curves: Sequence[Curve], random: np.ndarray) -> str:
         "",
         f"{first.steps[-1]:,} environment steps, seeds {seeds}; {first.hardware}. Greedy return, "
         "mean over seeds ± half a 95% interval (Student); uniformly random actions: "
-        f"{random.mean():.0f}, {len(random)} episodes. {TASKS[task].published}",
+        f"{random.mean():.0f}, {len(random)} episodes. {TASKS[task].published}".rstrip(),
         "",
         "| setting | parameters | updates | return | each seed | s per update |",
         "|---|---|---|---|---|---|",

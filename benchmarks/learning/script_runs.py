@@ -29,7 +29,7 @@ def run_seeds(flags: list[str], curve: Curve, path: Path, jobs: int) -> Curve:
         logdir = folder / f"seed{seed}"
         if not (logdir / "evaluation.json").exists():
             command = [sys.executable, str(ROOT / "train_agent.py"), *flags, "--video-every", "0"]
-            command += ["--seed", str(seed), "--logdir", str(logdir)]
+            command += ["--report", "False", "--seed", str(seed), "--logdir", str(logdir)]
             logdir.parent.mkdir(parents=True, exist_ok=True)
             with (folder / f"seed{seed}.log").open("ab") as log:
                 subprocess.run(command, check=True, cwd=ROOT, stdout=log, stderr=log)

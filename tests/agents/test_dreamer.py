@@ -166,12 +166,15 @@ def test_unlabelled_video_teaches_no_reward(
     model = agent.model
     records = make_records(4, model.lead + 6, 2)
     unknown = records._replace(action_mask=records.action_mask.at[2:].set(0.0))
-    beliefs = model.observe(unknown, model.draw_noise(jax.random.key(0), 4, 6))
-    mixed = head_loss(agent, unknown, beliefs)[1]
-    alone = head_loss(agent, *jax.tree.map(lambda x: x[:2], (unknown, beliefs)))[1]
+    beliefs = jax.jit(lambda r: model.observe(r, model.draw_noise(jax.random.key(0), 4, 6)))(
+        unknown
+    )
+    losses = jax.jit(lambda r, b: head_loss(agent, r, b)[1])
+    mixed = losses(unknown, beliefs)
+    alone = losses(*jax.tree.map(lambda x: x[:2], (unknown, beliefs)))
     for name in ("loss/reward", "loss/cont", "window_reward/realised"):
         np.testing.assert_allclose(mixed[name], alone[name], rtol=1e-5)
-    known = head_loss(agent, records, beliefs)[1]
+    known = losses(records, beliefs)
     assert abs(float(known["loss/reward"] - mixed["loss/reward"])) > 1e-4
 
 
