@@ -2,8 +2,9 @@
 
 What `train_agent.py` does from Python (act, record, sample, update) is here one function of a
 state, so that whole runs compile, and ``vmap`` makes many of them: over seeds, and over settings of
-the actor-critic that are numbers. Sequences are cut from episodes in memory exactly as
-`replay.SequenceSampler` cuts them from disk (``tests/agents/test_compiled.py``).
+the actor-critic that are numbers. Sequences are cut from episodes in memory as
+`replay.SequenceSampler` cuts them from disk (``tests/agents/test_compiled.py``), but that all steps
+so far are drawn from, not whole files of them, and that a row holds two episodes at most.
 """
 
 from collections.abc import Mapping
@@ -157,7 +158,7 @@ class CompiledRun:
         """So many rounds: each a step of all environments, then the schedule's updates.
 
         Args:
-          rounds: static.
+          rounds: static; in all no more than the schedule's steps, for which memory was made.
           learn: static; False: only collect.
           behaviour: numbers that stand in for those of the agent's ActorCriticConfig.
         Returns:

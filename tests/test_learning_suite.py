@@ -46,7 +46,9 @@ def test_at_equal_wall_time_each_is_where_it_then_was(tmp_path: Path) -> None:
     text = report.task_report("pure:pendulum", [fast, slow], np.array([-10.0]))
     equal = text[text.index("At equal wall time, 2 s") :]
     assert "| fast | 20 | -1 ± 2 |" in equal and "| slow | 10 | -8 ± 2 |" in equal
-    report.write({"pure:pendulum": [fast, slow]}, {"pure:pendulum": np.zeros(1)}, tmp_path / "a.md")
+    assert report.worst(fast) == "-2 at 200" and report.worst(slow) == "-3 at 200"
+    random = {"pure:pendulum": np.zeros(1)}
+    report.write({"pure:pendulum": [fast, slow]}, random, tmp_path / "a.md", "python")
     assert (tmp_path / "a.png").stat().st_size > 1000
     fast.save(tmp_path / "c.json")
     assert Curve.load(tmp_path / "c.json") == fast

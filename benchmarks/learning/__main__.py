@@ -13,6 +13,7 @@ under `--output` and resumed from there. Writes benchmarks/results/NAME.{md,png}
 import argparse
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,12 +114,15 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     enable_compilation_cache(None)
+    given = [arg for arg in sys.argv[1:] if arg not in (str(args.output), str(args.results))]
+    asked = [arg for arg in given if arg not in ("--output", "--results")]
+    command = shlex.join(["python", "-m", "benchmarks.learning", *asked])
     curves: dict[str, list[Curve]] = {task: [] for task in args.tasks}
     random: dict[str, np.ndarray] = {}
     for task, name, flags in settings(args):
         curves[task].append(run(task, name, flags, args))
         random.setdefault(task, random_returns(task, args))
-        text = report.write(curves, random, args.results / f"{args.name}.md")
+        text = report.write(curves, random, args.results / f"{args.name}.md", command)
     print(text)
 
 

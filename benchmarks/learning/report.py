@@ -19,6 +19,16 @@ def shown(values: np.ndarray) -> str:
     return f"{values.mean():.0f}" + ("" if np.isnan(half) else f" ± {half:.0f}")
 
 
+PROGRAM = {True: "all seeds as one compiled program", False: "which ran, a seed at a time"}
+
+
+def worst(curve: Curve) -> str:
+    """The evaluation at which the worst seed was best: its return, and when."""
+    lowest = [min(values) for values in curve.returns]
+    best = int(np.argmax(lowest))
+    return f"{lowest[best]:.0f} at {curve.steps[best]:,}"
+
+
 def task_report(task: str, curves: Sequence[Curve], random: np.ndarray) -> str:
     """One task's section: at equal steps and updates, then at equal wall time."""
     first, least = curves[0], min(curve.seconds[-1] for curve in curves)
@@ -30,14 +40,15 @@ def task_report(task: str, curves: Sequence[Curve], random: np.ndarray) -> str:
         "mean over seeds ± half a 95% interval (Student); uniformly random actions: "
         f"{random.mean():.0f}, {len(random)} episodes. {TASKS[task].published}".rstrip(),
         "",
-        "| setting | parameters | updates | return | each seed | s per update |",
-        "|---|---|---|---|---|---|",
+        "| setting | parameters | updates | return | each seed | best of the worst seed | s per "
+        "update |",
+        "|---|---|---|---|---|---|---|",
     ]
     for c in curves:
         each = ", ".join(f"{x:.0f}" for x in c.last())
         lines.append(
             f"| {c.name} | {c.parameters:,} | {c.updates[-1]:,} | {shown(c.last())} | {each} | "
-            f"{c.seconds[-1] / c.updates[-1]:.3f} |"
+            f"{worst(c)} | {c.seconds[-1] / c.updates[-1]:.3f} |"
         )
     lines += [
         "",
@@ -50,7 +61,8 @@ def task_report(task: str, curves: Sequence[Curve], random: np.ndarray) -> str:
         reached = c.at(least)
         cells = f"{reached[0]:,} | {shown(reached[1])}" if reached else "0 | –"
         lines.append(f"| {c.name} | {cells} |")
-    lines += ["", *(f"    {c.command}" for c in curves), ""]
+    lines += ["", f"The settings as flags of `train_agent.py`, {PROGRAM[TASKS[task].pure]}:", ""]
+    lines += [*(f"    {c.command}" for c in curves), ""]
     return "\n".join(lines)
 
 
@@ -75,12 +87,16 @@ def draw(curves: dict[str, list[Curve]], path: Path) -> None:
     plt.close(figure)
 
 
-def write(curves: dict[str, list[Curve]], random: dict[str, np.ndarray], path: Path) -> str:
+def write(
+    curves: dict[str, list[Curve]], random: dict[str, np.ndarray], path: Path, command: str
+) -> str:
     """The Markdown at ``path`` and the picture beside it; returns the text."""
     done = {task: [c for c in several if c.returns] for task, several in curves.items()}
     done = {task: several for task, several in done.items() if several}
     sections = [task_report(task, several, random[task]) for task, several in done.items()]
-    text = "\n".join(["# Learning", "", *sections, f"![curves]({path.stem}.png)", ""])
+    text = "\n".join(
+        ["# Learning", "", f"    {command}", "", *sections, f"![curves]({path.stem}.png)", ""]
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     draw(done, path.with_suffix(".png"))

@@ -48,6 +48,7 @@ def gather(curve: Curve, runs: list[Path]) -> None:
     found = [{row["step"]: row["eval/return"] for row in r if "eval/return" in row} for r in rows]
     curve.steps = sorted(set.intersection(*(set(f) for f in found)))
     curve.returns = [[f[step] for f in found] for step in curve.steps]
+    curve.updates, curve.seconds = [], []
     costs = [cost(r) for r in rows]
     for step in curve.steps:
         spent = [[np.interp(step, steps, x) for x in (up, sec)] for steps, up, sec in costs]
