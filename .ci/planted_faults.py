@@ -32,7 +32,7 @@ COMPLEX = "\n\ndef planted(n: int) -> int:\n" + "".join(
     f"    if n == {i}:\n        return {i * i}\n" for i in range(12)
 )
 
-HOUSE = ("pytest", "-q", "tests/test_house.py")
+HOUSE = ("pytest", "-q", "-n", "0", "tests/test_house.py")
 
 FAULTS = (
     Fault("lint", ("ruff", "check", "."), "worldmodel/planted.py", "import os\n", "F401"),
@@ -82,7 +82,7 @@ FAULTS = (
     ),
     Fault(
         "wrong number",
-        ("pytest", "-q", "tests/worldmodel/test_clock.py", "-k", "lead_in or segments"),
+        ("pytest", "-q", "-n", "0", "tests/worldmodel/test_clock.py", "-k", "lead_in or segments"),
         "worldmodel/clock.py",
         "return strides[-1] if",
         "FAILED tests/worldmodel/test_clock.py::test_lead_in",
@@ -90,7 +90,7 @@ FAULTS = (
     ),
     Fault(
         "warning in a test",
-        ("pytest", "-q", "tests/test_strictness.py"),
+        ("pytest", "-q", "-n", "0", "tests/test_strictness.py"),
         "tests/test_strictness.py",
         "\n\ndef test_planted() -> None:\n    warnings.warn('planted', UserWarning)\n",
         "UserWarning: planted",
