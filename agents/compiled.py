@@ -100,7 +100,10 @@ class RunState(NamedTuple):
 
 
 class CompiledRun:
-    """The program of one run; ``initial``, ``advance`` and ``evaluate`` may be vmapped.
+    """The program of one run; ``advance`` and ``evaluate`` may be vmapped.
+
+    Map ``initial`` by ``jax.lax.map``: vmapped, its batched QR (orthogonal weights) waits for
+    workers of the very pool that it runs in, on 2 cores for ever (docs/adr/0008).
 
     Args:
       template: an agent; of its parameters only shapes are read (``nnx.eval_shape``).

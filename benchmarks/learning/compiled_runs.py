@@ -62,7 +62,7 @@ def run_seeds(config: TrainConfig, curve: Curve, path: Path, tell: Callable[[str
         jax.vmap(partial(run.evaluate, count=config.eval_episodes), in_axes=(0, None))
     )
     saves = CheckpointStore(path.with_suffix(".checkpoints"), keep=2)  # one may be ahead
-    state: Any = jax.jit(jax.vmap(run.initial))(keys)
+    state: Any = jax.jit(partial(jax.lax.map, run.initial))(keys)
     if curve.returns:
         state = saves.restore(jax.eval_shape(lambda: state), curve.steps[-1]).state
     else:

@@ -1,5 +1,6 @@
 """The compiled program: what it remembers, how it cuts sequences, and that it learns."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -132,16 +133,17 @@ def test_starts_are_uniform_over_the_steps_recorded(run: CompiledRun, collected:
 
 
 def test_vmapped_runs_are_single_runs(run: CompiledRun) -> None:
-    keys = jax.random.split(jax.random.key(3), 2)
+    firsts, keys = jax.random.split(jax.random.key(3), (2, 2))
 
-    def whole(key: PRNGKeyArray) -> tuple[Any, Array]:
-        first, second, last = jax.random.split(key, 3)
-        state, _ = run.advance(run.initial(first), second, rounds=9, learn=False)
+    def whole(state: RunState, key: PRNGKeyArray) -> tuple[Any, Array]:
+        advance_key, last = jax.random.split(key)
+        state, _ = run.advance(state, advance_key, rounds=9, learn=False)
         return state.episodes, run.evaluate(state.train.params, last, 2)
 
     with jax.debug_key_reuse(False):  # it takes vmap's both branches of a cond for two uses
-        together = jax.jit(jax.vmap(whole))(keys)
-    alone = jax.jit(whole)(keys[1])
+        states = jax.jit(partial(jax.lax.map, run.initial))(firsts)
+        together = jax.jit(jax.vmap(whole))(states, keys)
+    alone = jax.jit(whole)(jax.tree.map(lambda x: x[1], states), keys[1])
     for one, both in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
         np.testing.assert_allclose(both[1], one, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(together[1], sum(range(TIME + 1)))  # rewards of an episode
