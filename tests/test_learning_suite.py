@@ -1,13 +1,15 @@
 """The learning suite's arithmetic: intervals, equal wall time, what is refused."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.learning import report
+from benchmarks.learning import compiled_runs, report
 from benchmarks.learning.__main__ import run, settings
 from benchmarks.learning.curves import Curve, half_interval
 from benchmarks.learning.script_runs import cost
@@ -101,3 +103,31 @@ def test_every_task_has_flags_that_parse(task: str) -> None:
     config = parse_train(list(TASKS[task].flags), False, "float32")
     whole = config.updates_per_step * config.env.num_envs
     assert not TASKS[task].pure or whole == pytest.approx(round(whole))
+
+
+class Stopped(Exception):
+    """As by Ctrl-C."""
+
+
+def test_a_compiled_run_stopped_and_resumed_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    flags = ["--env", "pure:pendulum", "--size", "debug", "--strides", "1", "--prefill", "20"]
+    flags += ["--steps", "44", "--env.num-envs", "2", "--updates-per-step", "0.5", "--batch", "2"]
+    config = parse_train([*flags, "--length", "4", "--eval-episodes", "2"], False, "float32")
+    new = partial(Curve, "pure:pendulum", "(1)", "python train_agent.py", "a machine", [0, 1])
+    lines: list[str] = []
+
+    def stop(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 5:
+            raise Stopped
+
+    with jax.debug_key_reuse(False):  # it takes vmap's both branches of a cond for two uses
+        whole = compiled_runs.run_seeds(config, new(), tmp_path / "whole.json", lambda _: None)
+        path = tmp_path / "stopped.json"
+        with pytest.raises(Stopped):
+            compiled_runs.run_seeds(config, new(), path, stop)
+        part = Curve.load(path)
+        assert part.returns == whole.returns[:5] and len(whole.returns) == 12
+        resumed = compiled_runs.run_seeds(config, part, path, lines.append)
+    assert len(lines) == 12
+    assert resumed.returns == whole.returns and resumed.metrics == whole.metrics

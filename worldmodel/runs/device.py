@@ -61,7 +61,8 @@ def choose_device() -> Accelerator:
 
 
 def _cpu(nvidia_driver: bool) -> Accelerator:
-    name = f"CPU, {cpu_cores()} cores"
+    cores = cpu_cores()
+    name = f"CPU, {cores} {'core' if cores == 1 else 'cores'}"
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         why, more = "asked for by JAX_PLATFORMS=cpu", "unset it to use an accelerator"
     elif nvidia_driver:
