@@ -7,13 +7,11 @@ record; nan where nothing is known. Read next: ``what_if.py``, futures from one 
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from agents.agent import Agent
-from agents.dreamer import foresee_reward
-from agents.returns import window_targets
+from agents.dreamer import foresee_reward, known_windows
 from worldmodel.evaluation.levels import LevelTicks, level_ticks
 from worldmodel.level import Belief
 from worldmodel.records import Records
@@ -38,7 +36,7 @@ def observe_episodes(
 ) -> tuple[tuple[Belief, ...], Trace]:
     """Filters whole episodes with every level, and reads what the agent makes of them.
 
-    R_t is known (else all three are nan) where its window is: see ``window_targets``.
+    R_t is known (else all three are nan) where its window is: see ``dreamer.known_windows``.
 
     Args:
       records: [B, lead+T, ...], each row one episode from its first record at the lead-in's end,
@@ -46,15 +44,12 @@ def observe_episodes(
     Returns:
       Beliefs as of ``ClockworkVAE.observe``, and the trace.
     """
-    model, discount = agent.model, agent.config.behaviour.discount
+    model = agent.model
     batch, length = records.mask.shape[0], records.mask.shape[1] - model.lead
     beliefs = model.observe(records, model.draw_noise(key, batch, length))
     levels = level_ticks(model, records, beliefs)
     every = model.alignment(model.upper).every
-    targets = jax.vmap(lambda r, t, f, m: window_targets(r, t, f, m, model.stride, discount))(
-        records.reward, records.terminal, records.is_first, records.mask
-    )
-    targets = jax.tree.map(lambda x: x[:, model.lead :: every], targets)
+    targets = known_windows(agent, records)
     main = records.after(model.lead)
     alive = (main.mask * (1.0 - main.terminal))[:, ::every]
     features = beliefs[-1].state.features
