@@ -1,13 +1,7 @@
 """What every test runs under: checked shapes, strict JAX, compiled programs kept between runs.
 
-The first two are shown to bite in `tests/test_strictness.py`.
+Each of these is shown to bite in `tests/test_strictness.py`.
 """
-
-import os
-
-# Most of a test's time is compilation, a quarter less at LLVM's level 1, of the same XLA program.
-# Set before JAX reads it; commands that tests start inherit it; what the user has set wins.
-os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=1 " + os.environ.get("XLA_FLAGS", "")
 
 import jax
 from jaxtyping import install_import_hook
