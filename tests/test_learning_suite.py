@@ -1,4 +1,4 @@
-"""The learning suite's arithmetic: intervals, equal wall time, what is refused."""
+"""The learning suite: intervals, equal wall time, what is refused, stopping and resuming."""
 
 import argparse
 from functools import partial
