@@ -1,9 +1,8 @@
 """Feed-forward parts: dense layers, and the DCGAN-like image encoder and decoder.
 
-Convolutions are written as matrix products from the start (space-to-depth, shifted copies, one
-product): XLA's CPU gradients of strided and transposed convolutions are several times slower for
-the same numbers. Shapes follow the original CW-VAE code: kernel 4, stride 2, VALID on the way in
-(64→31→14→6→2); kernels 5, 5, 6, 6, stride 2, VALID on the way out (1→5→13→30→64).
+Shapes follow the original CW-VAE code: kernel 4, stride 2, VALID on the way in (64→31→14→6→2);
+kernels 5, 5, 6, 6, stride 2, VALID on the way out (1→5→13→30→64). How the convolutions are computed
+stands in `convolutions.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +12,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
+
+from worldmodel.convolutions import strided_conv, strided_conv_transpose
 
 ENCODER_KERNELS = (4, 4, 4, 4)
 DECODER_KERNELS = (5, 5, 6, 6)
@@ -138,53 +139,6 @@ class ConvKernel(nnx.Module):
     def cast(self, dtype: DTypeLike) -> tuple[Array, Array]:
         """Both arrays in the dtype of the products."""
         return self.kernel[...].astype(dtype), self.bias[...].astype(dtype)
-
-
-def strided_conv(x: Array, kernel: Array, bias: Array) -> Array:
-    """Correlation with stride 2, VALID, even kernel, as one matrix product.
-
-    [N, h, w, a] → [N, h', w', b];   y[i, j] = Σ_{p,q} x[2i+p, 2j+q] kernel[p, q] + bias
-    """
-    k, _, a, b = kernel.shape
-    out, taps = [(size - k) // 2 + 1 for size in x.shape[1:3]], k // 2
-    x = x[:, : 2 * (out[0] + taps - 1), : 2 * (out[1] + taps - 1)]
-    x = space_to_depth(x)
-    x = jnp.concatenate(
-        [x[:, p : p + out[0], q : q + out[1]] for p in range(taps) for q in range(taps)], axis=-1
-    )  # [N, h', w', taps·taps·4a]
-    kernel = kernel.reshape(taps, 2, taps, 2, a, b).transpose(0, 2, 1, 3, 4, 5).reshape(-1, b)
-    return x @ kernel + bias.reshape(1, 1, 1, -1)
-
-
-def strided_conv_transpose(x: Array, kernel: Array, bias: Array) -> Array:
-    """Transposed convolution with stride 2, VALID, as one matrix product.
-
-    [N, h, w, a] → [N, 2h+k-2, 2w+k-2, b];   y[m, n] = Σ_{i,j} x[i, j] kernel[m-2i, n-2j] + bias
-    """
-    k, _, a, b = kernel.shape
-    if x.shape[1:3] == (1, 1):  # no overlaps: one dense layer, ten times cheaper
-        y = x.reshape(-1, a) @ kernel.transpose(2, 0, 1, 3).reshape(a, k * k * b)
-        return y.reshape(-1, k, k, b) + bias.reshape(1, 1, 1, -1)
-    taps = (k + 1) // 2
-    kernel = jnp.pad(kernel, ((0, 2 * taps - k), (0, 2 * taps - k), (0, 0), (0, 0)))
-    kernel = kernel.reshape(taps, 2, taps, 2, a, b)[::-1, :, ::-1]  # x[i-d] meets kernel[2d+c]
-    kernel = kernel.transpose(0, 2, 4, 1, 3, 5).reshape(taps * taps * a, 4 * b)
-    height, width = (size + taps - 1 for size in x.shape[1:3])
-    size = 2 * x.shape[1] + k - 2, 2 * x.shape[2] + k - 2
-    x = jnp.pad(x, ((0, 0), (taps - 1, taps - 1), (taps - 1, taps - 1), (0, 0)))
-    x = jnp.concatenate(
-        [x[:, p : p + height, q : q + width] for p in range(taps) for q in range(taps)], axis=-1
-    )
-    y = (x @ kernel).reshape(-1, height, width, 2, 2, b)
-    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(-1, 2 * height, 2 * width, b)
-    return y[:, : size[0], : size[1]] + bias.reshape(1, 1, 1, -1)
-
-
-def space_to_depth(x: Array) -> Array:
-    """[N, 2h, 2w, a] → [N, h, w, 4a], the 2×2 block in row-major order before the channel."""
-    n, h, w, a = x.shape
-    x = x.reshape(n, h // 2, 2, w // 2, 2, a).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, h // 2, w // 2, 4 * a)
 
 
 def activation(name: str) -> Callable[[Array], Array]:

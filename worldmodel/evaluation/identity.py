@@ -27,7 +27,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from worldmodel.networks import IMAGE_SIZE, ConvKernel, strided_conv
+from worldmodel.convolutions import strided_conv
+from worldmodel.networks import IMAGE_SIZE, ConvKernel
 
 DIGITS = 10
 CLASSES: tuple[tuple[int, ...], ...] = (
