@@ -180,20 +180,22 @@ def test_idx_by_hand(tmp_path) -> None:
 
 
 GOOD = idx(np.zeros((2, 28, 28), np.uint8))
+ZIPPED = gzip.compress(GOOD, mtime=0)
 
 
+# Named: bytes in a test's name, a time among them, would keep two workers from agreeing on it.
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a", b"", "begins with nothing"),
-        ("a", b"\x00\x00\x0d\x03" + GOOD[4:], "unsigned bytes"),
-        ("a", GOOD[:10], "unsigned bytes"),
-        ("a", GOOD[:-1], "expected 1568 bytes.*received 1567"),
-        ("a", GOOD + b"x", "received 1569"),
-        ("a", b"\x00\x00\x08\x03" + b"\xff" * 12, "received 0"),
-        ("a.gz", GOOD, "not a gzipped file|Not a gzipped file"),
-        ("a.gz", gzip.compress(GOOD)[:-12], "readable file"),
-        ("a.gz", gzip.compress(GOOD)[:12] + b"\xff" * 40, "readable file"),
+        pytest.param("a", b"", "begins with nothing", id="empty"),
+        pytest.param("a", b"\x00\x00\x0d\x03" + GOOD[4:], "unsigned bytes", id="floats"),
+        pytest.param("a", GOOD[:10], "unsigned bytes", id="half-a-header"),
+        pytest.param("a", GOOD[:-1], "expected 1568 bytes.*received 1567", id="a-byte-less"),
+        pytest.param("a", GOOD + b"x", "received 1569", id="a-byte-more"),
+        pytest.param("a", b"\x00\x00\x08\x03" + b"\xff" * 12, "received 0", id="endless"),
+        pytest.param("a.gz", GOOD, "not a gzipped file|Not a gzipped file", id="not-gzip"),
+        pytest.param("a.gz", ZIPPED[:-12], "readable file", id="gzip-cut"),
+        pytest.param("a.gz", ZIPPED[:12] + b"\xff" * 40, "readable file", id="gzip-damaged"),
     ],
 )
 def test_damaged_idx_files_are_refused(tmp_path, name, content, message) -> None:
