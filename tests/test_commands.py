@@ -1,62 +1,39 @@
 """The README's commands, as a user runs them: a run is watched, stopped, resumed, looked into."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import finish, start, wait_for_update
 
 import imagine
 import train_agent
 from worldmodel.runs import read_metrics
 
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "200", "--log-every", "100"]
 SMALL += ["--updates-per-step", "0.03", "--batch", "4", "--length", "16", "--eval-episodes", "2"]
 SMALL += ["--save-every", "400", "--video-every", "400", "--eval-every", "0"]
-
-
-def command(*args, **options):
-    return subprocess.Popen(
-        [sys.executable, *map(str, args)],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
-    )
-
-
-def wait_for(process, path, seconds):
-    deadline = time.monotonic() + seconds
-    while not path.exists() or not any(row.get("loss/total") for row in read_metrics(path)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "no update was logged in time"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run that Ctrl-C stopped and the same command resumed and finished."""
     logdir = tmp_path_factory.mktemp("runs") / "run"
-    long = ["train_agent.py", *SMALL, "--steps", "1000000", "--logdir", logdir]
-    first = command(*long)
-    wait_for(first, logdir / "metrics.jsonl", 300)
+    first = start("train_agent.py", *SMALL, "--steps", 1_000_000, "--logdir", logdir)
+    wait_for_update(first, logdir / "metrics.jsonl")
     first.send_signal(signal.SIGINT)
-    out, err = first.communicate(timeout=120)
+    out, err = finish(first)
     assert first.returncode == 0, err
     assert "stopped at step" in out and f"--logdir {logdir}" in out
     stopped = int(
         sorted(p.name for p in (logdir / "checkpoints").iterdir() if p.name.isdigit())[-1]
     )
     steps = (stopped // 4 + 220) * 4
-    second = command("train_agent.py", *SMALL, "--steps", steps, "--logdir", logdir)
-    out, err = second.communicate(timeout=300)
+    second = start("train_agent.py", *SMALL, "--steps", steps, "--logdir", logdir)
+    out, err = finish(second)
     assert second.returncode == 0, err
     assert f"resuming {logdir} at step {stopped:,}" in out
     return logdir, stopped, steps, out
@@ -181,15 +158,15 @@ def test_help_is_readable_with_units(capsys, monkeypatch):
 
 def test_killed_while_training_resumes_from_the_last_checkpoint(tmp_path):
     logdir = tmp_path / "run"
-    process = command("train_agent.py", *SMALL, "--steps", 1_000_000, "--logdir", logdir)
-    wait_for(process, logdir / "metrics.jsonl", 300)
+    process = start("train_agent.py", *SMALL, "--steps", 1_000_000, "--logdir", logdir)
+    wait_for_update(process, logdir / "metrics.jsonl")
     while not any(p.name.isdigit() for p in (logdir / "checkpoints").iterdir()):
         time.sleep(0.1)
         assert process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.communicate()
-    finish = ["--steps", 404, "--report", "False"]
-    again = command("train_agent.py", *SMALL, *finish, "--logdir", logdir)
-    out, err = again.communicate(timeout=300)
+    end = ["--steps", 404, "--report", "False"]
+    again = start("train_agent.py", *SMALL, *end, "--logdir", logdir)
+    out, err = finish(again)
     assert again.returncode == 0, err
     assert "resuming" in out and "greedy" in out

@@ -2,14 +2,11 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from processes import finish, start, wait_for_update
 
 from configs import parse_train
 from configs.build import Built
@@ -17,17 +14,10 @@ from configs.video import load_video_run, start_from
 from imagine import ImagineConfig, imagine
 from worldmodel.runs import read_metrics
 
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--size", "debug", "--strides", "1", "2", "4", "--context", "8", "--length", "12"]
 SMALL += ["--batch", "2", "--log-every", "2", "--save-every", "5", "--eval-every", "4"]
 SMALL += ["--video-every", "8", "--data.episodes", "4", "--data.length", "30"]
 SMALL += ["--data.test-episodes", "2", "--data.test-length", "30"]
-
-
-def start(*args, script="pretrain_video.py"):
-    command = [sys.executable, script, *map(str, args)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=pipe, stderr=pipe)
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +33,14 @@ def run(tmp_path_factory):
         "--data.folder",
         folder / "data",
     ]
-    first = start(*flags, "--steps", 10**6)
-    deadline = time.monotonic() + 300
-    log = folder / "run" / "metrics.jsonl"
-    while not (log.exists() and any(row.get("loss/total") for row in read_metrics(log))):
-        assert first.poll() is None, first.communicate()
-        assert time.monotonic() < deadline, "no update was logged in time"
-        time.sleep(0.2)
+    first = start("pretrain_video.py", *flags, "--steps", 10**6)
+    wait_for_update(first, folder / "run" / "metrics.jsonl")
     first.send_signal(signal.SIGINT)
-    out, err = first.communicate(timeout=120)
+    out, err = finish(first)
     assert first.returncode == 0, err
     stopped = int(out.split("stopped at update ")[1].split(";")[0].replace(",", ""))
-    second = start(*flags, "--steps", stopped + 9)
-    out, err = second.communicate(timeout=300)
+    second = start("pretrain_video.py", *flags, "--steps", stopped + 9)
+    out, err = finish(second)
     assert second.returncode == 0, err
     return folder, stopped, out
 
@@ -104,10 +89,9 @@ def test_its_future_is_imagined(run, capsys):
 def test_other_settings_are_refused_and_nothing_is_touched(run):
     folder, _, _ = run
     before = sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
-    other = start(
-        *SMALL, "--logdir", folder / "run", "--data.folder", folder / "data", "--batch", 3
-    )
-    out, err = other.communicate(timeout=120)
+    where = ["--logdir", folder / "run", "--data.folder", folder / "data"]
+    other = start("pretrain_video.py", *SMALL, *where, "--batch", 3)
+    out, err = finish(other)
     assert other.returncode == 2 and "Traceback" not in err
     assert len(err.strip().splitlines()) == 1 and "batch" in err
     assert before == sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
@@ -120,8 +104,10 @@ def pretrained(tmp_path_factory):
     flags = ["--preset", "agent", "--data", "navigate", "--size", "debug", "--steps", "2"]
     flags += ["--data.folder", folder / "data", "--data.episodes", "2", "--data.length", "40"]
     flags += ["--data.test-episodes", "1", "--data.test-length", "40", "--context", "16"]
-    process = start(*flags, "--batch", "2", "--length", "16", "--logdir", folder / "video")
-    out, err = process.communicate(timeout=300)
+    process = start(
+        "pretrain_video.py", *flags, "--batch", "2", "--length", "16", "--logdir", folder / "video"
+    )
+    out, err = finish(process)
     assert process.returncode == 0, err
     return folder
 
@@ -136,8 +122,8 @@ def agent_flags(folder, logdir):
 
 
 def test_an_agent_starts_from_a_pretrained_model_and_keeps_watching(pretrained):
-    process = start(*agent_flags(pretrained, "run"), script="train_agent.py")
-    out, err = process.communicate(timeout=400)
+    process = start("train_agent.py", *agent_flags(pretrained, "run"))
+    out, err = finish(process)
     assert process.returncode == 0, err
     assert f"world model of {pretrained / 'video'}, 2 updates on navigate" in out
     assert any("loss/total" in r for r in read_metrics(pretrained / "run" / "metrics.jsonl"))

@@ -1,0 +1,43 @@
+"""The project's commands in processes of their own, as a user starts them."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from worldmodel.runs import read_metrics
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 900
+"""Seconds after which a command hangs. Many times what it takes: speed is not tested here."""
+
+
+def start(script, *args):
+    return subprocess.Popen(
+        [sys.executable, script, *map(str, args)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(process):
+    """What it printed, (output, errors). One that hangs is killed, and fails the test."""
+    try:
+        return process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"still running after {PATIENCE} s; it printed:\n{out}{err}") from None
+
+
+def wait_for_update(process, log):
+    """Until a first update stands in ``log``, a run's metrics.jsonl."""
+    deadline = time.monotonic() + PATIENCE
+    while not (log.exists() and any(row.get("loss/total") for row in read_metrics(log))):
+        assert process.poll() is None, process.communicate()
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"no update after {PATIENCE} s; {process.communicate()}")
+        time.sleep(0.2)
