@@ -56,6 +56,16 @@ def test_at_equal_wall_time_each_is_where_it_then_was(tmp_path: Path) -> None:
     assert Curve.load(tmp_path / "c.json") == fast
 
 
+def test_means_over_the_run_are_paired_by_seed() -> None:
+    """First: -9.5, -8.5 and -7.5 over two evaluations; second: 1, 2 and 3 above it."""
+    first, second, other = curve("first", 1.0, -9.0), curve("second", 1.0, 0.0), curve("x", 1.0, 0)
+    np.testing.assert_allclose(first.over_run(), [-9.5, -8.5, -7.5])
+    second.returns[1] = [-8.0, -5.0, -2.0]
+    assert report.beside(second, first) == f"2 ± {4.30 / 3**0.5:.0f}"
+    other.seeds = [3, 4, 5]
+    assert report.beside(other, first) == report.beside(first, first) == "–"
+
+
 def test_cost_leaves_pauses_out() -> None:
     """10 steps at 5/s, then 20 at 10/s with 2 updates/s: 4 seconds and 4 updates."""
     rows = [

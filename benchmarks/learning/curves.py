@@ -42,6 +42,10 @@ class Curve:
         """Returns at the end, by seed."""
         return np.array(self.returns[-1])
 
+    def over_run(self) -> np.ndarray:
+        """Mean return over all evaluations, the area under the curve, by seed."""
+        return np.array(self.returns).mean(0)
+
     def at(self, seconds: float) -> tuple[int, np.ndarray] | None:
         """(Updates, returns by seed) of the last evaluation within so many seconds per seed."""
         within = [i for i, t in enumerate(self.seconds) if t <= seconds * (1 + 1e-9)]

@@ -19,6 +19,13 @@ def shown(values: np.ndarray) -> str:
     return f"{values.mean():.0f}" + ("" if np.isnan(half) else f" ± {half:.0f}")
 
 
+def beside(curve: Curve, first: Curve) -> str:
+    """Difference of the means over the run, seed by seed; "–" where there is nothing to pair."""
+    if curve is first or curve.seeds != first.seeds or curve.steps != first.steps:
+        return "–"
+    return shown(curve.over_run() - first.over_run())
+
+
 PROGRAM = {True: "all seeds as one compiled program", False: "which ran, a seed at a time"}
 
 
@@ -40,15 +47,16 @@ def task_report(task: str, curves: Sequence[Curve], random: np.ndarray) -> str:
         "mean over seeds ± half a 95% interval (Student); uniformly random actions: "
         f"{random.mean():.0f}, {len(random)} episodes. {TASKS[task].published}".rstrip(),
         "",
-        "| setting | parameters | updates | return | each seed | best of the worst seed | s per "
-        "update |",
-        "|---|---|---|---|---|---|---|",
+        "| setting | parameters | updates | return | each seed | best of the worst seed | mean "
+        "over the run | that less the first setting's, by seed | s per update |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for c in curves:
         each = ", ".join(f"{x:.0f}" for x in c.last())
         lines.append(
             f"| {c.name} | {c.parameters:,} | {c.updates[-1]:,} | {shown(c.last())} | {each} | "
-            f"{worst(c)} | {c.seconds[-1] / c.updates[-1]:.3f} |"
+            f"{worst(c)} | {shown(c.over_run())} | {beside(c, first)} | "
+            f"{c.seconds[-1] / c.updates[-1]:.3f} |"
         )
     lines += [
         "",
