@@ -256,15 +256,16 @@ def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSa
     config, stride = built.config, built.agent.model.stride
     rows = round(config.video_ratio * config.batch)
     sizes: dict[str, int] = {"length": config.length, "stride": stride, "seed": config.seed}
+    starts = config.episode_starts
     if config.init_from is None or config.video_ratio == 0:
-        return SequenceSampler(replay, batch=config.batch, **sizes)
+        return SequenceSampler(replay, batch=config.batch, **sizes, episode_starts=starts)
     if not 0 < rows < config.batch:
         raise ValueError(
             f"video_ratio: expected 1 to {config.batch - 1} of {config.batch} sequences, received "
             f"{rows}; raise --batch, or change --video-ratio"
         )
     video, _ = open_stores(load_config(PretrainConfig, config.init_from).data)
-    own = SequenceSampler(replay, batch=config.batch - rows, **sizes)
+    own = SequenceSampler(replay, batch=config.batch - rows, **sizes, episode_starts=starts)
     return MixedSampler(own, SequenceSampler(video, batch=rows, **sizes))
 
 

@@ -64,6 +64,7 @@ class Schedule:
     updates: int  # per step of all environments together
     batch: int  # B
     length: int  # L, environment steps per sequence, a multiple of the top stride
+    episode_starts: float = 0.0  # probability that a sequence begins at its episode's first step
 
     def check(self, env: PureEnv) -> None:
         """See the class."""
@@ -218,8 +219,9 @@ class CompiledRun:
         )
 
     def sample(self, episodes: Episodes, key: PRNGKeyArray) -> Records:
-        """A batch of sequences, [B, lead+L, ...], started at steps drawn uniformly."""
-        start_key, next_key = jax.random.split(key)
+        """A batch of sequences, [B, lead+L, ...], started at steps drawn uniformly, or with
+        probability ``episode_starts`` at the first step of the episodes so drawn."""
+        start_key, first_key, next_key = jax.random.split(key, 3)
         n, batch, per = self.schedule.num_envs, self.schedule.batch, self.env.length + 1
         whole = (episodes.begun - 1) * n * per  # records of finished episodes
         total = whole + n * (episodes.time + 1)
@@ -227,6 +229,8 @@ class CompiledRun:
         rest = index - whole
         row = jnp.where(index < whole, index // per, whole // per + rest // (episodes.time + 1))
         frame = jnp.where(index < whole, index % per, rest % (episodes.time + 1))
+        first = jax.random.bernoulli(first_key, self.schedule.episode_starts, (batch,))
+        frame = jnp.where(first, 0, frame)
         following = jax.random.randint(next_key, (batch,), 0, episodes.begun * n)
 
         def cut(row: Array, frame: Array, following: Array) -> Records:

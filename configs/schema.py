@@ -39,6 +39,9 @@ class TrainConfig:
     """B: sequences per update."""
     length: int = 64
     """T: environment steps per sequence, a multiple of the top stride."""
+    episode_starts: float = 0.0
+    """Share of sequences that begin at an episode's first step, in place of any: for tasks of
+    memory, with a length that reaches from what is to be remembered to where it matters."""
     init_from: Path | None = None
     """Run of pretrain_video.py (--preset agent) whose world model to start from."""
     video_ratio: float = 0.0
@@ -90,6 +93,10 @@ def check(config: TrainConfig) -> None:
         raise ValueError(
             f"video_ratio: expected a share in [0, 1), above 0 only with --init-from, received "
             f"{config.video_ratio:g}; name the run with --init-from"
+        )
+    if not 0 <= config.episode_starts <= 1:
+        raise ValueError(
+            f"episode_starts: expected a share in [0, 1], received {config.episode_starts:g}"
         )
     if config.init_from is not None and config.agent.codec != "chunk":
         raise ValueError(

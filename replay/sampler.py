@@ -6,12 +6,13 @@ One sequence has `lead + length` slots, lead = stride - 1 (stride = the top leve
     holds     lead-in       frame s, s+1, ... | absorbing | next episode from its first frame ...
                                               ^ end       ^ lead + multiple of stride
 
-Frame s is drawn uniformly from all sealed steps. The lead-in holds the frames before s, as far as
-the episode has them. Where the data end, an absorbing step (last observation, everything else 0)
-follows `lead` times and then up to a multiple of the stride: the tick that closes the last record's
-window is in the sequence whatever its phase, for a terminal must be learned from. Then another
-episode is packed from its first frame: so no window of the top level mixes two episodes. `mask` is
-0 where no real step is. Source: DESIGN §2, docs/adr/0002.
+Frame s is drawn uniformly from all sealed steps, or is an episode's first (`episode_starts`). The
+lead-in holds the frames before s, as far as the episode has them. Where the data end, an absorbing
+step (last observation, everything else 0) follows `lead` times and then up to a multiple of the
+stride: the tick that closes the last record's window is in the sequence whatever its phase, for a
+terminal must be learned from. Then another episode is packed from its first frame: so no window of
+the top level mixes two episodes. `mask` is 0 where no real step is. Source: DESIGN §2,
+docs/adr/0002.
 """
 
 from collections.abc import Iterator
@@ -45,17 +46,31 @@ class SequenceSampler:
       length: environment steps per sequence without the lead-in; a multiple of stride.
       stride: K, environment steps per tick of the top level.
       seed: of the draws.
+      episode_starts: probability that a sequence begins at its episode's first frame, in place of
+        any. What is seen only there is learned to be kept from sequences that hold it.
     Raises:
-      ValueError: if sizes are not positive, length is no multiple of stride, or a field is missing.
+      ValueError: if sizes are not positive, length is no multiple of stride, a field is missing, or
+        `episode_starts` is no probability.
     """
 
     def __init__(
-        self, store: ReplayStore, *, batch: int, length: int, stride: int, seed: int
+        self,
+        store: ReplayStore,
+        *,
+        batch: int,
+        length: int,
+        stride: int,
+        seed: int,
+        episode_starts: float = 0.0,
     ) -> None:
         if min(batch, length, stride) < 1 or length % stride:
             raise ValueError(
                 f"replay sampler: expected batch, length, stride >= 1 with length a multiple of "
                 f"stride, received {batch}, {length}, {stride}; choose a length that stride divides"
+            )
+        if not 0 <= episode_starts <= 1:
+            raise ValueError(
+                f"replay sampler: expected episode_starts in [0, 1], received {episode_starts:g}"
             )
         missing = [name for name in REQUIRED if name not in store.fields]
         if missing:
@@ -64,7 +79,7 @@ class SequenceSampler:
                 f"create it with `standard_fields`"
             )
         self._store, self._batch, self._length, self._stride = store, batch, length, stride
-        self._lead = stride - 1
+        self._lead, self._starts = stride - 1, episode_starts
         self._rng = np.random.default_rng(seed)
 
     def sample(self) -> dict[str, Any]:
@@ -130,6 +145,9 @@ class SequenceSampler:
                 "collect at least one chunk or one whole episode first"
             )
         segment, frame = index.draw(self._rng)
+        if self._starts and self._rng.random() < self._starts:
+            whole = index.draw_whole(self._rng)
+            segment, frame = (whole, 0) if whole else (segment, frame)
         back = min(self._lead, frame)
         at, total = self._lead, self._lead + self._length
         while True:

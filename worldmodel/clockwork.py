@@ -94,6 +94,7 @@ class ClockworkVAE(nnx.Module):
             embed=2 * embed if newest_apart else embed,
             context=self.features if index < self.upper or c.top_context else 0,
             action=stride * self.action_width if code is None else code.latent.width,
+            keep_bias=c.keep_bias,
             dtype=jnp.dtype(c.dtype),
         )
 

@@ -56,6 +56,7 @@ class CellConfig:
     embed: int
     context: int
     action: int  # stride·A floats of one interval, 0 without actions
+    keep_bias: float
     dtype: DTypeLike
 
 
@@ -78,7 +79,7 @@ class Level(nnx.Module):
             if c.action
             else None
         )
-        self.gru = GRU(c.hidden, c.deter, c.dtype, rngs)
+        self.gru = GRU(c.hidden, c.deter, c.keep_bias, c.dtype, rngs)
         self.prior_hidden = Dense(c.deter, c.hidden, *kind)
         self.prior_out = StatsHead(c, rngs)
         self.post_hidden = Dense(c.deter, c.hidden, *kind)
@@ -215,10 +216,13 @@ class Level(nnx.Module):
 class GRU(nnx.Module):
     """Gated recurrent unit, reset after the matrix product (as the original's, Keras).
 
+    u = σ(x_u + h_u + keep_bias),   h' = u h + (1 - u) tanh(x_c + σ(x_r + h_r) h_c)
+
     Columns are ordered update, reset, candidate. The carry is float32.
     """
 
-    def __init__(self, inputs: int, deter: int, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, deter: int, keep_bias: float, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.keep_bias = keep_bias
         orthogonal = nnx.initializers.orthogonal()
         self.input = nnx.Linear(inputs, 3 * deter, dtype=dtype, rngs=rngs)
         self.recurrent = nnx.Linear(
@@ -228,7 +232,7 @@ class GRU(nnx.Module):
     def __call__(self, x: Array, h: Array) -> Array:
         xz, xr, xh = jnp.split(self.input(x).astype(jnp.float32), 3, axis=-1)
         hz, hr, hh = jnp.split(self.recurrent(h).astype(jnp.float32), 3, axis=-1)
-        update = jax.nn.sigmoid(xz + hz)
+        update = jax.nn.sigmoid(xz + hz + self.keep_bias)
         candidate = jnp.tanh(xh + jax.nn.sigmoid(xr + hr) * hh)
         return update * h + (1 - update) * candidate
 

@@ -40,7 +40,8 @@ def program(config: TrainConfig) -> CompiledRun:
     def make(key: PRNGKeyArray) -> Agent:
         return Agent(config.agent, built.spaces.shapes, built.codec, nnx.Rngs(key))
 
-    schedule = Schedule(config.steps, n, updates, config.batch, config.length)
+    sizes = config.batch, config.length, config.episode_starts
+    schedule = Schedule(config.steps, n, updates, *sizes)
     env = make_pure(config.env.name.removeprefix("pure:"))
     return CompiledRun(built.agent, make, env, built.optimizer, schedule)
 

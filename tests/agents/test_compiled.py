@@ -1,5 +1,7 @@
 """The compiled program: what it remembers, how it cuts sequences, and that it learns."""
 
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -130,6 +132,16 @@ def test_starts_are_uniform_over_the_steps_recorded(run: CompiledRun, collected:
     counts = np.bincount(times.astype(int), minlength=TIME + 1) / len(times)
     want = np.array([2.0] * 4 + [1.0] * 4) / 12  # times 0 to 3 are in both episodes
     np.testing.assert_allclose(counts, want, atol=0.02)
+
+
+def test_starts_are_those_of_episodes_as_often_as_asked(run: CompiledRun, collected: Any) -> None:
+    """Of 36 recorded steps each episode's first: 1 of 6; with a share of 0.4, 0.4 + 0.6 / 6."""
+    own = copy(run)
+    own.schedule = replace(run.schedule, episode_starts=0.4)
+    draw = jax.jit(jax.vmap(lambda key: own.sample(collected.episodes, key)))
+    records = draw(jax.random.split(jax.random.key(5), 800))
+    first = np.asarray(records.is_first[:, :, STRIDE - 1]).mean()
+    assert first == pytest.approx(0.4 + 0.6 / 6, abs=0.03)
 
 
 def test_vmapped_runs_are_single_runs(run: CompiledRun) -> None:

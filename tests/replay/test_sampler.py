@@ -84,6 +84,25 @@ def test_the_sampler_equals_a_slow_plain_loop(tmp_path, world, length, stride, h
             np.testing.assert_array_equal(flat[name], slow_field(rows, name, shape), name)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_sequences_begin_at_episodes_starts_as_often_as_asked(tmp_path, world, share):
+    """P(episode e, step t) = (1-p) / N + p [t = 0] |e| / N over N steps in all."""
+    sizes = {"batch": 4000, "length": 4, "stride": 4, "seed": 0}
+    store = world.filled(tmp_path, [4, 16])
+    ids = SequenceSampler(store, **sizes, episode_starts=share).sample()["obs"]["id"][:, 3]
+    for tag, steps in ((1, 4), (2, 16)):
+        got = np.mean((ids[:, 0] == tag)[:, None] & (ids[:, 1:] == np.arange(steps)), axis=0)
+        want = (1 - share) / 20 + share * (np.arange(steps) == 0) * steps / 20
+        np.testing.assert_allclose(got, want, atol=0.025)
+
+
+def test_a_share_of_starts_is_a_probability(tmp_path, world):
+    with pytest.raises(ValueError, match=r"episode_starts in \[0, 1\], received 1.5"):
+        SequenceSampler(
+            world.filled(tmp_path, [4]), batch=1, length=4, stride=1, seed=0, episode_starts=1.5
+        )
+
+
 def test_keys_shapes_and_types(tmp_path, world):
     sampler = SequenceSampler(world.filled(tmp_path, [30]), batch=3, length=8, stride=4, seed=0)
     batch = sampler.sample()
