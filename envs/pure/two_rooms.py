@@ -12,6 +12,7 @@ ROOM, HALL = 2.0, 6.0  # metres: edge of each square room, length of the hallway
 HALF_HALL = 0.3  # half of the hallway's width
 SPEED = 0.2  # metres per step and axis
 CUE_STEPS = 4  # for which the cue is shown
+WRONG = -0.25  # reward per step in the goal that the cue did not name
 CORNER = 0.7  # height of the two goals, metres, over the second room's right half
 
 
@@ -24,10 +25,11 @@ class TwoRoomsState(NamedTuple):
 
 
 class TwoRooms(PureEnv):
-    """+1 per step in the goal that the cue named, -1 in the other, 0.1 per metre towards room 2.
+    """+1 per step in the goal that the cue named, -0.25 in the other, 0.1 per metre towards room 2.
 
     The cue is seen in the first 4 of 128 steps; the goals lie at least 30 steps further. Without
-    memory the best is to stay out of both goals. All positions are seen, walls are not.
+    memory the best is to stay in either, for 3/8 of what it pays to know: so goals are visited, and
+    what the cue says of them can be learned. Positions are seen, walls and rewards are not.
     """
 
     length = 128
@@ -51,7 +53,8 @@ class TwoRooms(PureEnv):
         new_x = jnp.clip(x + dx, *reach_x(x, y))
         new_y = jnp.clip(y + dy, *reach_y(new_x))
         in_goal = (new_x > ROOM + HALL + ROOM / 2) & (jnp.abs(new_y) > ROOM / 2 - CORNER)
-        paid = jnp.where(in_goal, jnp.sign(new_y) * state.cue, 0.0)
+        right = jnp.sign(new_y) == state.cue
+        paid = jnp.where(in_goal, jnp.where(right, 1.0, WRONG), 0.0)
         moved = TwoRoomsState(jnp.stack([new_x, new_y]), state.cue, state.time + 1)
         return moved, paid + 0.1 * (new_x - x)
 

@@ -113,9 +113,9 @@ def test_two_rooms_has_walls() -> None:
 def test_two_rooms_pays_in_the_goal_that_the_cue_named() -> None:
     for cue in (1.0, -1.0):
         _, paid = walk((9.5, 0.8), [(0.0, 0.0)], cue)
-        assert paid == [pytest.approx(cue, abs=1e-6)]
+        assert paid == [pytest.approx(1.0 if cue > 0 else -0.25, abs=1e-6)]
         _, paid = walk((9.5, -0.8), [(0.0, 0.0)], cue)
-        assert paid == [pytest.approx(-cue, abs=1e-6)]
+        assert paid == [pytest.approx(1.0 if cue < 0 else -0.25, abs=1e-6)]
         _, paid = walk((9.5, 0.0), [(0.5, 0.0)], cue)
         assert paid == [pytest.approx(0.01, abs=1e-6)]
 

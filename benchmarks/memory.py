@@ -1,0 +1,172 @@
+"""Does a world model keep a cue? Two rooms, scripted visits to either goal, no policy.
+
+  python benchmarks/memory.py --strides 1,8 1 --flags "--episode-starts 1 --agent.model.keep-bias 2"
+
+The agent's whole update trains on 320 episodes in which a script walks to one of both goals, drawn
+by chance; whether the goal pays or costs hangs on the cue of the first 4 steps, and it is entered
+60 steps later. On 256 others: how often the sign of the first window's reward in the goal is
+right (1/2 without memory), and from how much of the episode the cue can be read off the top state
+by ridge regression. Writes benchmarks/results/memory.md.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from agents.compiled import CompiledRun, Episodes, cut_sequence
+from agents.dreamer import known_windows, make_loss
+from benchmarks.learning.compiled_runs import program
+from benchmarks.learning.tasks import TASKS
+from configs import parse_train
+from envs import make_pure
+from worldmodel.learner import Params, TrainState, join, make_update
+from worldmodel.records import Records
+from worldmodel.runs.device import choose_device, enable_compilation_cache
+
+RESULTS = Path(__file__).resolve().parent / "results"
+TRAIN, TEST, PORTION = 320, 256, 250
+ENV = make_pure("two_rooms")
+
+
+def walk(position: Array, goal: Array, noise: Array, waiting: Array) -> Array:
+    """The script: dither, then through the hallway's line and into a corner of the second room."""
+    x, y = position
+    to_line = jnp.stack([0.0 * x, -y / 0.2])
+    through = jnp.stack([1.0 + 0.0 * x, -y / 0.2])
+    way = jnp.where((x > 2.0) | (jnp.abs(y) < 0.25), through, to_line)
+    way = jnp.where(x > 9.1, jnp.stack([1.0 + 0.0 * x, goal]), way)
+    return jnp.clip(jnp.where(waiting, 0.6 * noise, jnp.clip(way, -1, 1) + 0.2 * noise), -1.0, 1.0)
+
+
+def episode(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+    """(observations, actions, rewards) of one, [T+1, ...], in the arrival convention."""
+    reset_key, goal_key, wait_key, noise_key = jax.random.split(key, 4)
+    goal = jnp.where(jax.random.bernoulli(goal_key), 1.0, -1.0)
+    wait = jax.random.randint(wait_key, (), 0, 30)
+
+    def step(state: Any, at: tuple[Array, Array]) -> tuple[Any, tuple[Array, ...]]:
+        now, noise = at
+        action = walk(state.position, goal, noise, now < wait)
+        state, reward = ENV.step(state, action)
+        return state, (ENV.observe(state), action, reward)
+
+    start = ENV.reset(reset_key)
+    noise = jax.random.normal(noise_key, (ENV.length, ENV.action_size))
+    _, (obs, action, reward) = jax.lax.scan(step, start, (jnp.arange(ENV.length), noise))
+    first = ENV.observe(start)[None], jnp.zeros((1, ENV.action_size)), jnp.zeros(1)
+    pairs = zip(first, (obs, action, reward), strict=True)
+    obs, action, reward = (jnp.concatenate(pair) for pair in pairs)
+    return obs, action, reward
+
+
+def recorded_episodes(count: int, seed: int, num_envs: int) -> Episodes:
+    """So many finished episodes as a run's memory; one round more, not begun, as a run has it."""
+    keys = jax.random.split(jax.random.key(seed), count + num_envs)
+    obs, action, reward = jax.jit(jax.vmap(episode))(keys)
+    begun = jnp.array(count // num_envs + 1, jnp.int32)
+    return Episodes(obs, action, reward, begun, jnp.zeros((), jnp.int32))
+
+
+def look(run: CompiledRun, test: Episodes, params: Params) -> tuple[float, list[float]]:
+    """(Share of first windows in a goal whose sign is right, the cue's readability by eighths of an
+    episode) on whole episodes."""
+    agent, schedule = join(run.graph, params), run.schedule
+    stride = agent.model.stride
+    zero = jnp.zeros((), jnp.int32)
+
+    def whole(row: Array) -> Records:
+        return cut_sequence(test, row, zero, row, stride, schedule.length, schedule.num_envs)
+
+    records = jax.vmap(whole)(jnp.arange(TEST))
+    noise = agent.model.draw_noise(jax.random.key(3), TEST, schedule.length)
+    top = agent.model.observe(records, noise)[-1].state.features
+    windows = known_windows(agent, records)
+    goal = (jnp.abs(windows.reward) > 0.15 * stride) & (windows.valid > 0)
+    first = goal & (jnp.cumsum(goal, axis=1) == 1)
+    right = jnp.sign(agent.predict_reward(top)) == jnp.sign(windows.reward)
+    cue = np.sign(np.asarray(records.obs["observation"][:, agent.model.lead, 2]))
+    eighths = np.linspace(0, top.shape[1] - 1, 9).astype(int)
+    return float(right[first].mean()), [readable(np.asarray(top[:, t]), cue) for t in eighths]
+
+
+def readable(features: np.ndarray, cue: np.ndarray) -> float:
+    """Share of half the rows whose sign ridge regression on the other half gets right."""
+    x = np.c_[features, np.ones(len(features))]
+    fit, test = slice(0, None, 2), slice(1, None, 2)
+    ridge = x[fit].T @ x[fit] + 3.0 * np.eye(x.shape[1])
+    weights = np.linalg.solve(ridge, x[fit].T @ cue[fit])
+    return float(np.mean(np.sign(x[test] @ weights) == cue[test]))
+
+
+def learn(strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
+    """Lines of the table: one per portion of updates."""
+    base = [*TASKS["pure:two_rooms"].flags, "--length", "128", "--env.num-envs", "20"]
+    base += ["--updates-per-step", "0.05", "--agent.model.vector-std", "0.3"]
+    config = parse_train([*base, *flags, "--strides", *strides.split(",")], False, "float32")
+    run = program(config)
+    train = jax.jit(run.initial)(jax.random.key(seed)).train
+    update = make_update(make_loss(run.graph), run.optimizer)
+    seen, unseen = (recorded_episodes(n, s, 20) for n, s in ((TRAIN, 5), (TEST + 4, 6)))
+
+    def one(train: TrainState, key: PRNGKeyArray) -> tuple[TrainState, Array]:
+        sample_key, noise_key = jax.random.split(key)
+        train, metrics = update(train, run.sample(seen, sample_key), noise_key)
+        return train, metrics["window_reward/error"]
+
+    portion = jax.jit(partial(jax.lax.scan, one))
+    lines, started = [], time.perf_counter()
+    for index in range(updates // PORTION):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed + 1), index), PORTION)
+        train, _ = jax.block_until_ready(portion(train, keys))
+        right, cue = look(run, unseen, train.params)
+        cells = ", ".join(f"{x:.2f}" for x in cue)
+        seconds = time.perf_counter() - started
+        lines.append(
+            f"| ({strides.replace(',', ', ')}) | {(index + 1) * PORTION:,} | {right:.2f} | {cells} "
+            f"| {seconds:.0f} |"
+        )
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--strides", nargs="+", default=["1,8"])
+    parser.add_argument("--flags", default="", help="of train_agent.py")
+    parser.add_argument("--updates", type=int, default=2_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="memory", help="of the result file")
+    args = parser.parse_args()
+    enable_compilation_cache(None)
+    lines = [
+        "# Keeping a cue",
+        "",
+        f"    {shlex.join(['python', 'benchmarks/memory.py', *sys.argv[1:]])}",
+        "",
+        f"{choose_device().name}; size xs, seed {args.seed}. Share of {TEST} held-out episodes in "
+        "which the sign of the first window in the goal is right; share in which ridge regression "
+        "reads the cue off the top state, at every eighth of the episode; seconds with compiling.",
+        "",
+        "| strides | updates | sign right | cue readable | seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for strides in args.strides:
+        lines += learn(strides, shlex.split(args.flags), args.updates, args.seed)
+    (RESULTS / f"{args.name}.md").write_text("\n".join([*lines, ""]))
+
+
+if __name__ == "__main__":
+    main()
