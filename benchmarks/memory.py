@@ -1,6 +1,7 @@
 """Does a world model keep a cue? Two rooms, scripted visits to either goal, no policy.
 
-  python benchmarks/memory.py --strides 1,8 1 --flags "--episode-starts 1 --agent.model.keep-bias 2"
+  python benchmarks/memory.py --strides 1,8 1
+  python benchmarks/memory.py --strides 1,8 --flags "--episode-starts 0 --agent.model.keep-bias 0"
 
 The agent's whole update trains on 320 episodes in which a script walks to one of both goals, drawn
 by chance; whether the goal pays or costs hangs on the cue of the first 4 steps, and it is entered
@@ -110,9 +111,8 @@ def readable(features: np.ndarray, cue: np.ndarray) -> float:
 
 def learn(strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
     """Lines of the table: one per portion of updates."""
-    base = [*TASKS["pure:two_rooms"].flags, "--length", "128", "--env.num-envs", "20"]
-    base += ["--updates-per-step", "0.05", "--agent.model.vector-std", "0.3"]
-    config = parse_train([*base, *flags, "--strides", *strides.split(",")], False, "float32")
+    flags = [*TASKS["pure:two_rooms"].flags, *flags, "--strides", *strides.split(",")]
+    config = parse_train(flags, False, "float32")
     run = program(config)
     train = jax.jit(run.initial)(jax.random.key(seed)).train
     update = make_update(make_loss(run.graph), run.optimizer)

@@ -15,11 +15,11 @@ class Task:
 DREAMER = "DreamerV3, published mean over 5 seeds at 100 000 ticks: "
 
 
-def _pure(name: str, steps: int, length: int, published: str = "") -> Task:
+def _pure(name: str, steps: int, length: int, *more: str, published: str = "") -> Task:
     """Rounds of 5 environments and one small update, so that five seeds take minutes on a CPU."""
     size = ("--size", "xs", "--batch", "8", "--length", str(length), "--steps", str(steps))
     rounds = ("--env.num-envs", "5", "--updates-per-step", "0.2", "--eval-episodes", "16")
-    return Task(("--env", f"pure:{name}", *size, *rounds), published, pure=True)
+    return Task(("--env", f"pure:{name}", *size, *rounds, *more), published, pure=True)
 
 
 def _dmc(name: str, score: int, *more: str) -> Task:
@@ -28,10 +28,18 @@ def _dmc(name: str, score: int, *more: str) -> Task:
     return Task(flags, f"{DREAMER}{score}" if score else "")
 
 
+# whole episodes from their start, cells that keep what they hold, a cue worth encoding (adr 10)
+MEMORY = (
+    *("--env.num-envs", "20", "--updates-per-step", "0.1", "--episode-starts", "1"),
+    *("--agent.model.keep-bias", "2", "--agent.model.vector-std", "0.3"),
+    *("--agent.behaviour.entropy-target", "0.6"),
+)
 TASKS = {
     "pure:pendulum": _pure("pendulum", 12_000, 32),
-    "pure:cartpole_swingup": _pure("cartpole_swingup", 12_000, 32, f"{DREAMER}528 (dm_control)"),
-    "pure:two_rooms": _pure("two_rooms", 10_000, 64),
+    "pure:cartpole_swingup": _pure(
+        "cartpole_swingup", 12_000, 32, published=f"{DREAMER}528 (dm_control)"
+    ),
+    "pure:two_rooms": _pure("two_rooms", 40_000, 128, *MEMORY),
     "gym:Pendulum-v1": Task(("--env", "gym:Pendulum-v1", "--steps", "12000")),
     "dmc:cartpole_swingup": _dmc("cartpole_swingup", 528),
     "dmc:ball_in_cup_catch": _dmc("ball_in_cup_catch", 730),
