@@ -29,7 +29,7 @@ from worldmodel.records import Records
 from worldmodel.runs.atomic import write_text
 from worldmodel.runs.checkpoint import CheckpointStore
 from worldmodel.runs.config_io import check_same_config, holds_run, write_run_files
-from worldmodel.runs.device import choose_device, enable_compilation_cache
+from worldmodel.runs.device import choose_device, enable_compilation_cache, keep_freed_memory
 from worldmodel.runs.logger import RunLogger
 from worldmodel.runs.picture import true_above_imagined
 from worldmodel.runs.progress import Progress
@@ -195,6 +195,7 @@ def main() -> None:
     """Command line."""
     try:
         enable_compilation_cache(None)
+        keep_freed_memory()
         device = choose_device()
         config = parse_pretrain(sys.argv[1:], device.kind != "cpu", device.dtype)
         print(device.line)

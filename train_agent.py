@@ -42,7 +42,7 @@ from worldmodel.runs.config_io import (
     load_config,
     write_run_files,
 )
-from worldmodel.runs.device import choose_device, enable_compilation_cache
+from worldmodel.runs.device import choose_device, enable_compilation_cache, keep_freed_memory
 from worldmodel.runs.logger import RunLogger
 from worldmodel.runs.picture import bar_limits, pictures, true_above_imagined
 from worldmodel.runs.progress import Progress
@@ -306,6 +306,7 @@ def main() -> None:
     args = sys.argv[1:]
     try:
         enable_compilation_cache(None)
+        keep_freed_memory()
         if any(arg.partition("=")[0] == "--eval" for arg in args):
             evaluate(parse(EvalConfig, args))
             return

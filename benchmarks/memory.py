@@ -32,7 +32,7 @@ from configs import parse_train
 from envs import make_pure
 from worldmodel.learner import Params, TrainState, join, make_update
 from worldmodel.records import Records
-from worldmodel.runs.device import choose_device, enable_compilation_cache
+from worldmodel.runs.device import choose_device, enable_compilation_cache, keep_freed_memory
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TRAIN, TEST, PORTION = 320, 256, 250
@@ -151,6 +151,7 @@ def main() -> None:
     parser.add_argument("--name", default="memory", help="of the result file")
     args = parser.parse_args()
     enable_compilation_cache(None)
+    keep_freed_memory()
     lines = [
         "# Keeping a cue",
         "",

@@ -3,6 +3,8 @@
 Each of these is shown to bite in `tests/test_strictness.py`.
 """
 
+import gc
+
 import jax
 from jaxtyping import install_import_hook
 
@@ -10,8 +12,13 @@ from jaxtyping import install_import_hook
 # out: its kernels are numba's, which compiles plain functions and not checked wrappers.
 install_import_hook(["worldmodel", "agents", "replay"], "strict_types.check")
 
-from worldmodel.runs.device import enable_compilation_cache  # noqa: E402  (after the hook)
+from worldmodel.runs.device import (  # noqa: E402  (after the hook)
+    enable_compilation_cache,
+    keep_freed_memory,
+)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 enable_compilation_cache(None)
+keep_freed_memory()
+gc.freeze()  # what imports made is not looked at again: JAX's traces collect often

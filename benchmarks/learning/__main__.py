@@ -22,7 +22,12 @@ from benchmarks.learning import compiled_runs, report, script_runs
 from benchmarks.learning.curves import Curve
 from benchmarks.learning.tasks import TASKS
 from configs import TrainConfig, parse_train
-from worldmodel.runs.device import Accelerator, choose_device, enable_compilation_cache
+from worldmodel.runs.device import (
+    Accelerator,
+    choose_device,
+    enable_compilation_cache,
+    keep_freed_memory,
+)
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -114,6 +119,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     enable_compilation_cache(None)
+    keep_freed_memory()
     given = [arg for arg in sys.argv[1:] if arg not in (str(args.output), str(args.results))]
     asked = [arg for arg in given if arg not in ("--output", "--results")]
     command = shlex.join(["python", "-m", "benchmarks.learning", *asked])

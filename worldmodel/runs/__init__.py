@@ -12,6 +12,7 @@ from worldmodel.runs.device import (
     choose_device,
     cpu_cores,
     enable_compilation_cache,
+    keep_freed_memory,
     memory_use,
 )
 from worldmodel.runs.logger import RunLogger
@@ -32,6 +33,7 @@ __all__ = [
     "enable_compilation_cache",
     "encode_gif",
     "holds_run",
+    "keep_freed_memory",
     "load_config",
     "memory_use",
     "read_metrics",

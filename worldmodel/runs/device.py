@@ -3,6 +3,7 @@
 Read next: `config_io.py`, which writes down what was chosen.
 """
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -24,6 +25,13 @@ CACHE_BYTES = 2 * GIB
 
 MIN_COMPILE_SECONDS = 0.3
 """Programs that compile faster than this are not worth a file."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of mallopt(3)."""
+
+MMAP_BYTES, TRIM_BYTES = 2**30, 2**31 - 1
+"""Larger than what an update allocates at a time; the largest that mallopt takes. Up to glibc 2.34
+the first is refused."""
 
 BFLOAT16_CAPABILITY = 8.0
 """First CUDA compute capability (Ampere) that multiplies bfloat16 natively."""
@@ -105,6 +113,23 @@ def memory_use() -> dict[str, float]:
     if "peak_bytes_in_use" in stats:
         use["memory/device_peak_gib"] = stats["peak_bytes_in_use"] / GIB
     return use
+
+
+def keep_freed_memory() -> bool:
+    """Tells glibc to keep what is freed for the next allocation of this process.
+
+    XLA on a CPU allocates and frees the same megabytes in every update. glibc hands such blocks
+    back to the kernel, which clears every page of them anew (benchmarks/page_faults.py).
+
+    Returns:
+      Whether the C library took it: glibc from 2.35 on. Others keep to their own ways.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # no such function; no such library
+        return False
+    taken = [mallopt(M_MMAP_THRESHOLD, MMAP_BYTES), mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)]
+    return all(taken)
 
 
 def enable_compilation_cache(directory: Path | None) -> Path:

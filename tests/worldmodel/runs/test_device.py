@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,28 @@ def test_memory_is_counted_in_gib() -> None:
 
 def test_cores_are_those_allowed() -> None:
     assert 1 <= device.cpu_cores() <= (os.cpu_count() or 1)
+
+
+FREED = """
+import json
+from pathlib import Path
+from worldmodel.runs.device import keep_freed_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+kept = KEEP and keep_freed_memory()
+before = resident()
+block = b"x" * 10**8
+del block
+print(json.dumps([kept, resident() - before]))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc takes thresholds")
+def test_freed_memory_is_kept_for_the_next_allocation() -> None:
+    """Of 100 MB made and dropped, the process holds all or nothing."""
+    kept, held = run_python(FREED.replace("KEEP", "True"))
+    assert kept and held > 9e7
+    kept, held = run_python(FREED.replace("KEEP", "False"))
+    assert not kept and held < 1e7
