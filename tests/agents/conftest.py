@@ -1,12 +1,13 @@
 """A small agent, compiled in seconds, whose every parameter matters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import gymnasium
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import pytest
 from flax import nnx
 
@@ -74,3 +75,13 @@ def make_records() -> Callable[[int, int, int], Records]:
         )
 
     return make
+
+
+@pytest.fixture(scope="module")
+def unchecked() -> Iterator[None]:
+    """Without the checks of shapes and keys, which other tests make of the same functions: a
+    learning test calls them by the thousand."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    with jax.debug_key_reuse(False):
+        yield
+    jaxtyping.config.update("jaxtyping_disable", False)

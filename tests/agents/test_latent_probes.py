@@ -25,6 +25,8 @@ from tests.agents.probes import OneStep, Probe, React
 from worldmodel import ClockworkConfig, OptimizerConfig, Records, make_optimizer, make_update
 from worldmodel.learner import initial_state, split
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 STRIDE, ENVS, BATCH, LENGTH = 4, 8, 32, 8
 PREFILL, RATIO, EVERY, MOST = 2_000, 4, 100, 1_500
 REACTED = 14.0  # return on React that no blind chunk gets: 13 is the most, 16 the best

@@ -24,6 +24,8 @@ from tests.agents import probes
 from worldmodel import ClockworkConfig, OptimizerConfig, Records, make_optimizer, make_update
 from worldmodel.learner import initial_state, split
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SHAPES = {"observation": (4,)}
 ENVS, PREFILL, RATIO, BATCH, LENGTH = 8, 2_000, 4, 32, 8  # RATIO: environment steps per update
 EVERY, MOST = 100, 1_500  # updates between evaluations, and at the most
