@@ -114,12 +114,12 @@ class SequenceSampler:
         """Continue from `state()`: over the same data, the same batches follow.
 
         Raises:
-          ValueError: if it is the state of a sampler of other sizes.
+          ValueError: if it is the state of a sampler of other settings.
         """
         if state["shape"] != self._shape():
             raise ValueError(
-                f"replay sampler: expected a state of (batch, length, stride) {self._shape()}, "
-                f"received {state['shape']}; keep these sizes, or start from a new seed"
+                f"replay sampler: expected a state of (batch, length, stride, episode_starts) "
+                f"{self._shape()}, received {state['shape']}; keep these, or start from a new seed"
             )
         self._rng.bit_generator.state = state["rng"]
 
@@ -133,8 +133,8 @@ class SequenceSampler:
                 except EpisodeGone:
                     continue  # the store has forgotten it: draw anew
 
-    def _shape(self) -> list[int]:
-        return [self._batch, self._length, self._stride]
+    def _shape(self) -> list[float]:
+        return [self._batch, self._length, self._stride, self._starts]
 
     def _draw_row(self, row: int) -> Iterator[Run]:
         """The runs of one sequence, in order of slots."""

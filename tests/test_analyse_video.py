@@ -5,33 +5,16 @@ import io
 import json
 import re
 import sys
-from dataclasses import replace
 
 import pytest
+from video_runs import make_run
 
 import analyse_video
-from configs.data import data_fields
-from configs.video import BuiltVideo
-from configs.video_presets import parse_pretrain
-from worldmodel.runs.checkpoint import CheckpointStore
-from worldmodel.runs.config_io import write_run_files
 
 SMALL = ["--size", "debug", "--context", "8", "--length", "10", "--batch", "2"]
 SMALL += ["--data.episodes", "1", "--data.length", "20"]
 SMALL += ["--data.test-episodes", "2", "--data.test-length", "20"]
 QUICK = ["--reader-steps", "2", "--samples", "1", "--shown", "1", "--window", "3"]
-
-
-def make_run(logdir, *flags):
-    """A run of pretrain_video.py that has not learned anything yet."""
-    config = parse_pretrain([*SMALL, *map(str, flags)], False, "float32")
-    config = replace(config, logdir=logdir)
-    built = BuiltVideo(config, data_fields(config.data))
-    saves = CheckpointStore(logdir / "checkpoints", 1)
-    saves.save(7, built.initial(), {})
-    saves.close()
-    write_run_files(logdir, config)
-    return logdir
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +35,7 @@ def command(*args):
 def digits(folder):
     """Two runs at different speeds: (what was printed, the report, its numbers)."""
     data = ["--data.folder", folder / "data", "--strides", 1, 4]
-    runs = [make_run(folder / f"speed{x}", *data, "--data.speed", x) for x in (1, 2)]
+    runs = [make_run(folder / f"speed{x}", *SMALL, *data, "--data.speed", x) for x in (1, 2)]
     output = folder / "both.html"
     printed = command("--run", runs[0], "--run", runs[1], "--output", output, *QUICK)
     return printed, output.read_text(), json.loads(output.with_suffix(".json").read_text())
@@ -98,7 +81,7 @@ def test_its_numbers_are_beside_it(digits):
 
 def test_rooms_are_looked_for_where_the_data_have_them(folder):
     data = ["--data", "mazes", "--data.folder", folder / "data", "--preset", "rssm"]
-    run = make_run(folder / "maze", *data)
+    run = make_run(folder / "maze", *SMALL, *data)
     printed = command("--run", run, *QUICK)
     page = (run / "analysis.html").read_text()
     assert "kind of room sequence right" in page and "digits" not in page.split("<details>")[0]

@@ -4,34 +4,17 @@ import contextlib
 import io
 import json
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from video_runs import make_run
 
 import evaluate_video
-from configs.data import data_fields
-from configs.video import BuiltVideo
-from configs.video_presets import parse_pretrain
-from worldmodel.runs.checkpoint import CheckpointStore
-from worldmodel.runs.config_io import write_run_files
 
 SMALL = ["--size", "debug", "--context", "8", "--length", "12", "--batch", "2"]
 SMALL += ["--data.episodes", "2", "--data.length", "20"]
 SMALL += ["--data.test-episodes", "3", "--data.test-length", "20"]
-
-
-def make_run(logdir, *flags):
-    """A run of pretrain_video.py that has not learned anything yet."""
-    config = parse_pretrain([*SMALL, *map(str, flags)], False, "float32")
-    config = replace(config, logdir=logdir)
-    built = BuiltVideo(config, data_fields(config.data))
-    saves = CheckpointStore(logdir / "checkpoints", 1)
-    saves.save(7, built.initial(), {})
-    saves.close()
-    write_run_files(logdir, config)
-    return logdir
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +22,10 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
     data = ["--data.folder", folder / "data"]
     return {
-        "cwvae": make_run(folder / "cwvae", "--strides", 1, 2, 4, *data),
-        "rssm": make_run(folder / "rssm", "--preset", "rssm", *data),
-        "slow": make_run(folder / "slow", "--strides", 1, 6, "--context", 12, *data),
-        "faster": make_run(folder / "faster", "--preset", "rssm", "--data.speed", 2, *data),
+        "cwvae": make_run(folder / "cwvae", *SMALL, "--strides", 1, 2, 4, *data),
+        "rssm": make_run(folder / "rssm", *SMALL, "--preset", "rssm", *data),
+        "slow": make_run(folder / "slow", *SMALL, "--strides", 1, 6, "--context", 12, *data),
+        "faster": make_run(folder / "faster", *SMALL, "--preset", "rssm", "--data.speed", 2, *data),
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.learning import compiled_runs, report
-from benchmarks.learning.__main__ import run, settings
+from benchmarks.learning.__main__ import run, settings, without_places
 from benchmarks.learning.curves import Curve, half_interval
 from benchmarks.learning.script_runs import cost
 from benchmarks.learning.tasks import TASKS
@@ -97,6 +97,11 @@ def test_settings_are_strides_times_variants(tmp_path: Path) -> None:
     assert [name for _, name, _ in found] == names
     config = parse_train(found[3][2], False, "float32")
     assert config.agent.model.strides == (1, 4) and config.agent.behaviour.lam == 0.8
+
+
+def test_the_command_of_a_report_leaves_places_out() -> None:
+    argv = ["--tasks", "x", "--output", "here", "--results=there", "--flags", "--output y"]
+    assert without_places(argv) == ["--tasks", "x", "--flags", "--output y"]
 
 
 def test_results_of_other_flags_are_not_taken_for_these(tmp_path: Path) -> None:

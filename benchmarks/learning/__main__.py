@@ -84,6 +84,18 @@ def run(task: str, name: str, flags: list[str], args: argparse.Namespace) -> Cur
     return curve
 
 
+def without_places(argv: list[str]) -> list[str]:
+    """The arguments that decide what comes out, not where it is kept."""
+    kept, value = [], False
+    for arg in argv:
+        name, equals, _ = arg.partition("=")
+        place = name in ("--output", "--results")
+        if not (value or place):
+            kept.append(arg)
+        value = place and not equals
+    return kept
+
+
 def random_returns(task: str, args: argparse.Namespace) -> np.ndarray:
     """Of uniformly random actions, by episode."""
     if TASKS[task].pure:
@@ -120,9 +132,7 @@ def main() -> None:
     args = parser.parse_args()
     enable_compilation_cache(None)
     keep_freed_memory()
-    given = [arg for arg in sys.argv[1:] if arg not in (str(args.output), str(args.results))]
-    asked = [arg for arg in given if arg not in ("--output", "--results")]
-    command = shlex.join(["python", "-m", "benchmarks.learning", *asked])
+    command = shlex.join(["python", "-m", "benchmarks.learning", *without_places(sys.argv[1:])])
     curves: dict[str, list[Curve]] = {task: [] for task in args.tasks}
     random: dict[str, np.ndarray] = {}
     for task, name, flags in settings(args):

@@ -276,8 +276,9 @@ def test_a_store_without_the_fields_of_an_agent_is_refused(tmp_path, world):
         SequenceSampler(store, batch=1, length=4, stride=1, seed=0)
 
 
-def test_a_state_of_other_sizes_is_refused(tmp_path, world):
+def test_a_state_of_other_settings_is_refused(tmp_path, world):
     store = world.filled(tmp_path, [20])
     state = SequenceSampler(store, batch=4, length=8, stride=1, seed=0).state()
-    with pytest.raises(ValueError, match="keep these sizes"):
-        SequenceSampler(store, batch=4, length=8, stride=2, seed=0).restore(state)
+    for other in ({"stride": 2}, {"stride": 1, "episode_starts": 0.5}):
+        with pytest.raises(ValueError, match=r"received \[4, 8, 1, 0.0\]; keep these"):
+            SequenceSampler(store, batch=4, length=8, seed=0, **other).restore(state)

@@ -1,0 +1,21 @@
+"""Runs of `pretrain_video.py` that have not learned anything yet, for what reads runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from configs.data import data_fields
+from configs.video import BuiltVideo
+from configs.video_presets import parse_pretrain
+from worldmodel.runs.checkpoint import CheckpointStore
+from worldmodel.runs.config_io import write_run_files
+
+
+def make_run(logdir: Path, *flags: object) -> Path:
+    """A run of these flags at update 7, its parameters as at the start."""
+    config = replace(parse_pretrain([str(x) for x in flags], False, "float32"), logdir=logdir)
+    built = BuiltVideo(config, data_fields(config.data))
+    saves = CheckpointStore(logdir / "checkpoints", 1)
+    saves.save(7, built.initial(), {})
+    saves.close()
+    write_run_files(logdir, config)
+    return logdir
