@@ -32,10 +32,16 @@ def finish(process):
         raise AssertionError(f"still running after {PATIENCE} s; it printed:\n{out}{err}") from None
 
 
-def wait_for_update(process, log):
-    """Until a first update stands in ``log``, a run's metrics.jsonl."""
+def last_update(log):
+    """The last step with an update in ``log``, a run's metrics.jsonl; -1 before the first."""
+    rows = read_metrics(log) if log.exists() else []
+    return max((row["step"] for row in rows if "loss/total" in row), default=-1)
+
+
+def wait_for_update(process, log, after=-1):
+    """Until an update later than that step stands in ``log``."""
     deadline = time.monotonic() + PATIENCE
-    while not (log.exists() and any(row.get("loss/total") for row in read_metrics(log))):
+    while last_update(log) <= after:
         assert process.poll() is None, process.communicate()
         if time.monotonic() > deadline:
             process.kill()

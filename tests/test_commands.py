@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from processes import finish, start, wait_for_update
+from processes import finish, last_update, start, wait_for_update
 
 import imagine
 import train_agent
@@ -20,27 +20,45 @@ SMALL += ["--save-every", "400", "--video-every", "400", "--eval-every", "0"]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run that Ctrl-C stopped and the same command resumed and finished."""
+    """A run that was killed, resumed by the same command, stopped by Ctrl-C, resumed, finished:
+    (directory, steps at its stops, steps at its end, what the last two commands printed)."""
     logdir = tmp_path_factory.mktemp("runs") / "run"
-    first = start("train_agent.py", *SMALL, "--steps", 1_000_000, "--logdir", logdir)
-    wait_for_update(first, logdir / "metrics.jsonl")
-    first.send_signal(signal.SIGINT)
-    out, err = finish(first)
-    assert first.returncode == 0, err
-    assert "stopped at step" in out and f"--logdir {logdir}" in out
-    stopped = int(
-        sorted(p.name for p in (logdir / "checkpoints").iterdir() if p.name.isdigit())[-1]
-    )
-    steps = (stopped // 4 + 220) * 4
-    second = start("train_agent.py", *SMALL, "--steps", steps, "--logdir", logdir)
-    out, err = finish(second)
+    log, saves = logdir / "metrics.jsonl", logdir / "checkpoints"
+    flags = [*SMALL, "--logdir", logdir, "--steps"]
+
+    def saved():
+        return max((int(p.name) for p in saves.iterdir() if p.name.isdigit()), default=0)
+
+    first = start("train_agent.py", *flags, 1_000_000)
+    wait_for_update(first, log)
+    while not saved():
+        time.sleep(0.1)
+        assert first.poll() is None
+    first.kill()
+    first.communicate()
+    killed = saved()
+    second = start("train_agent.py", *flags, 1_000_000)
+    wait_for_update(second, log, after=last_update(log))
+    second.send_signal(signal.SIGINT)
+    resumed, err = finish(second)
     assert second.returncode == 0, err
-    assert f"resuming {logdir} at step {stopped:,}" in out
-    return logdir, stopped, steps, out
+    stopped = saved()
+    steps = (stopped // 4 + 220) * 4
+    third = start("train_agent.py", *flags, steps)
+    out, err = finish(third)
+    assert third.returncode == 0, err
+    return logdir, (killed, stopped), steps, (resumed, out)
+
+
+def test_a_run_goes_on_from_its_last_checkpoint(run):
+    logdir, (killed, stopped), _, (resumed, out) = run
+    assert f"resuming {logdir} at step {killed:,}" in resumed
+    assert "stopped at step" in resumed and f"--logdir {logdir}" in resumed
+    assert f"resuming {logdir} at step {stopped:,}" in out and stopped > killed
 
 
 def test_a_run_ends_with_evaluation_videos_and_where_to_look(run):
-    logdir, _, _, out = run
+    logdir, _, _, (_, out) = run
     for line in (
         "device: CPU",
         "greedy   return -",
@@ -56,11 +74,12 @@ def test_a_run_ends_with_evaluation_videos_and_where_to_look(run):
 
 
 def test_a_resumed_run_neither_drops_nor_doubles(run):
-    logdir, stopped, steps, _ = run
+    logdir, (killed, stopped), steps, _ = run
     rows = read_metrics(logdir / "metrics.jsonl")
     logged = [row["step"] for row in rows if "replay/steps" in row]
     assert logged == sorted(set(logged)) and logged[-1] >= steps
-    assert any(step <= stopped for step in logged) and any(step > stopped for step in logged)
+    for stop in (killed, stopped):
+        assert any(step <= stop for step in logged) and any(step > stop for step in logged)
     assert rows[-1]["step"] >= steps
     collected = [row["replay/steps"] for row in rows if "replay/steps" in row][-1]
     assert collected >= stopped - 4 * 200  # at most the unfinished episodes of 4 environments
@@ -154,19 +173,3 @@ def test_help_is_readable_with_units(capsys, monkeypatch):
     assert stop.value.code == 0
     assert "--steps INT Environment steps at which the run ends" in out
     assert "Short for: --env = --env.name" in out
-
-
-def test_killed_while_training_resumes_from_the_last_checkpoint(tmp_path):
-    logdir = tmp_path / "run"
-    process = start("train_agent.py", *SMALL, "--steps", 1_000_000, "--logdir", logdir)
-    wait_for_update(process, logdir / "metrics.jsonl")
-    while not any(p.name.isdigit() for p in (logdir / "checkpoints").iterdir()):
-        time.sleep(0.1)
-        assert process.poll() is None
-    process.kill()
-    process.communicate()
-    end = ["--steps", 404, "--report", "False"]
-    again = start("train_agent.py", *SMALL, *end, "--logdir", logdir)
-    out, err = finish(again)
-    assert again.returncode == 0, err
-    assert "resuming" in out and "greedy" in out
