@@ -1,0 +1,107 @@
+"""Agents that learn probes through the real replay store, sampler, environments and policy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from agents import ActionCodec, ActionDistribution, ActorCriticConfig, Agent, AgentConfig
+from agents.dreamer import initial_aux, make_loss
+from agents.driver import Collector, Stepper, agent_act, play
+from agents.policy import initial_policy, make_policy
+from envs import EnvConfig, make_vector
+from replay import Field, ReplayConfig, ReplayStore, SequenceSampler, standard_fields
+from tests.agents.probes import Probe
+from worldmodel import ClockworkConfig, OptimizerConfig, Records, make_optimizer, make_update
+from worldmodel.learner import initial_state, split
+
+ENVS, PREFILL, RATIO, BATCH, LENGTH = 8, 2_000, 4, 32, 8  # RATIO: environment steps per update
+EVERY, MOST = 100, 1_500  # updates between evaluations, and at the most
+SEEN = 999  # seed of the environments of evaluations
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What the probes of one setting share: an agent and its compiled programs."""
+
+    agent: Agent
+    codec: ActionCodec
+    optimizer: Any
+    update: Any
+    sampled: Any
+    greedy: dict[int, Any]  # by the interval between plans
+
+    @property
+    def stride(self) -> int:
+        return self.agent.model.stride
+
+    def stepper(self, env: EnvConfig, size: int, seed: int) -> Stepper:
+        return Stepper(make_vector(env, size, seed), self.codec)
+
+    def scores(self, params: Any, replan: int, env: EnvConfig, episodes: int) -> list[float]:
+        """Greedy returns, planned anew every so many steps."""
+        stepper = self.stepper(env, episodes, SEEN)
+        carry = initial_policy(self.agent, episodes, replan)
+        act = agent_act(self.greedy[replan], params, carry, jax.random.key(5))
+        found = [episode.score for episode in play(stepper, act).episodes]
+        stepper.envs.close()
+        return found
+
+
+def make_kit(strides: tuple[int, ...], codec: Literal["chunk", "latent"] = "chunk") -> Kit:
+    """Of a small agent on these clocks; the latent codec's actor and critic are clipped apart."""
+    stride = strides[-1]
+    model = ClockworkConfig(strides=strides, deter=64, hidden=64, embed=64, stoch=8, vector_std=0.1)
+    behaviour = ActorCriticConfig(
+        horizon=max(4, 8 // stride), discount=0.95, lam=0.9, starts=256, hidden=64, layers=1
+    )
+    actions = ActionCodec(Probe.action_space, ActionDistribution())
+    config = AgentConfig(model=model, behaviour=behaviour, codec=codec)
+    agent = Agent(config, {"observation": (4,)}, actions, nnx.Rngs(0))
+    graph, _ = split(agent)
+    apart = ("actor", "critic") if codec == "latent" else ()
+    optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=20), apart)
+    greedy = {replan: make_policy(graph, replan, greedy=True) for replan in {1, stride}}
+    sampled = make_policy(graph, 1, greedy=False)
+    update = make_update(make_loss(graph), optimizer)
+    return Kit(agent, actions, optimizer, update, sampled, greedy)
+
+
+def learn(
+    kit: Kit,
+    env: EnvConfig,
+    folder: Path,
+    evaluate: Callable[[Any], Any],
+    enough: Callable[[Any], bool],
+    behave: Any = None,
+) -> list[Any]:
+    """Evaluations of parameters until two in a row are enough, or the updates are spent.
+
+    Args:
+      behave: collects in place of the agent.
+    """
+    params = jax.tree.map(jnp.copy, split(kit.agent)[1])  # the update consumes what it is given
+    state = initial_state(params, initial_aux(params, kit.agent), kit.optimizer)
+    fields = standard_fields({"observation": Field((4,), "float32")}, kit.codec.width)
+    store = ReplayStore(folder, fields, ReplayConfig(chunk_steps=32))
+    stepper = kit.stepper(env, ENVS, 0)
+    collector = Collector(stepper, behave or kit.sampled, initial_policy(kit.agent, ENVS, 1), store)
+    sampler = SequenceSampler(store, batch=BATCH, length=LENGTH, stride=kit.stride, seed=0)
+    found: list[Any] = []
+    updates = steps = 0
+    while updates < MOST and (len(found) < 2 or not all(map(enough, found[-2:]))):
+        collector.step(state.params, jax.random.fold_in(jax.random.key(1), steps))
+        steps += ENVS
+        while updates < min(MOST, (steps - PREFILL) // RATIO):
+            batch = Records(**sampler.sample())
+            state, _ = kit.update(state, batch, jax.random.fold_in(jax.random.key(2), updates))
+            updates += 1
+            if updates % EVERY == 0:
+                found.append(evaluate(state.params))
+    stepper.envs.close()
+    store.close()
+    return found
