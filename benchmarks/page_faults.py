@@ -37,7 +37,7 @@ WARM = 5  # updates before those that count
 def child(flags: str, keep: bool) -> None:
     """Prints processor seconds, elapsed seconds and page faults per update, and peak GiB."""
     if keep and not keep_freed_memory():
-        raise SystemExit("error: this C library takes no thresholds; only glibc does")
+        raise SystemExit("error: expected glibc 2.35 or later, which takes these thresholds")
     enable_compilation_cache(None)
     config = parse_train(flags.split(), False, "float32")
     built = Built(config)
@@ -46,7 +46,7 @@ def child(flags: str, keep: bool) -> None:
     update = make_update(make_loss(graph), built.optimizer)
     state = initial_state(params, initial_aux(params, agent), built.optimizer)
     shape = config.batch, config.length + agent.model.stride - 1
-    keys = iter(jax.random.split(jax.random.key(0), WARM + UPDATES[flags] + 2))
+    keys = iter(jax.random.split(jax.random.key(0), WARM + UPDATES[flags]))
     rng, no = np.random.default_rng(0), jnp.zeros(shape, bool)
 
     def observed(size: tuple[int, ...]) -> jax.Array:
