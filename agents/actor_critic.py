@@ -42,8 +42,6 @@ class ActorCriticConfig:
     """Share by which the slow critic moves towards the critic at every update."""
     slow_weight: float = 1.0
     """Weight of the critic's regulariser towards the slow critic (DreamerV3)."""
-    replay_value: float = 0.0
-    """Weight of the critic's loss on realised returns of replayed windows (DreamerV3: 0.3)."""
     scale_rate: float = 0.02
     """Rate of the running 5th-95th percentile range of returns (DreamerV3: 0.01)."""
     starts: int = 1024

@@ -99,15 +99,15 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
                 agent.codec, model, records, beliefs, codes, config.latent
             )
             heads, head_metrics = heads + coding, head_metrics | codec_metrics
-        critic, critic_metrics = replay_critic_loss(agent, frozen, records, beliefs[-1])
         start, alive = draw_starts(agent, records, beliefs, start_key)
         path = imagine_path(
             frozen.model, agent.act, frozen.predict_reward, frozen.predict_cont, start, alive,
             config.behaviour.horizon, path_key,
         )  # fmt: skip
         acting, aux, behaviour_metrics = behaviour_loss(agent, frozen, slow, path, aux)
-        total = world + heads + acting + agent.config.behaviour.replay_value * critic
-        metrics |= {**head_metrics, **critic_metrics, **behaviour_metrics, "loss/total": total}
+        total = world + heads + acting
+        behaviour_metrics |= foreseen_returns(frozen, records, beliefs[-1])
+        metrics |= {**head_metrics, **behaviour_metrics, "loss/total": total}
         imagined, realised = metrics["window_reward/imagined"], metrics["window_reward/realised"]
         return total, (aux, {**metrics, "window_reward/gap": imagined - realised})
 
@@ -161,27 +161,18 @@ def known_windows(agent: Agent, records: Records) -> WindowTargets:
     return jax.tree.map(lambda x: x[:, model.lead :: cut], targets)
 
 
-def replay_critic_loss(
-    agent: Agent, frozen: Agent, records: Records, belief: Belief
-) -> tuple[Array, Metrics]:
-    """The critic on realised returns, from features without gradient; and what it foresaw there.
-
-    Source: DreamerV3's replay value loss, over windows.
-    """
-    config, stride = agent.config.behaviour, agent.model.stride
-    features = jax.lax.stop_gradient(belief.state.features)
-    value = frozen.predict_value(features)
-    chains = stride if agent.config.model.all_phases else 1
+def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics:
+    """Mean realised λ-return of the replayed windows, and the critic's value of the same states."""
+    config, stride = frozen.config.behaviour, frozen.model.stride
+    value = frozen.predict_value(belief.state.features)
+    chains = stride if frozen.config.model.all_phases else 1
     realised = jax.vmap(
         lambda w, v: realised_returns(w, v, chains, config.discount**stride, config.lam)
-    )(known_windows(agent, records), value)
-    loss = masked_mean(two_hot_loss(agent.critic(features), realised.returns), realised.known)
-    metrics = {
+    )(known_windows(frozen, records), value)
+    return {
         "return/realised": masked_mean(realised.returns, realised.known),
         "return/foreseen": masked_mean(value, realised.known),
-        "loss/replay_critic": loss,
     }
-    return loss, metrics
 
 
 def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tuple[Array, Metrics]:
