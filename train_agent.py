@@ -174,8 +174,9 @@ def prediction(built: Built, params: Any, records: Records, context: int, key: A
 
 
 def evaluate_now(run: Run, episodes: int) -> tuple[Played, dict[str, float]]:
-    """Evaluates the greedy policy and logs it, with a video of an episode."""
-    played = run.built.evaluate(run.params, episodes, greedy=True, watch=True)
+    """Evaluates the greedy policy of the averaged parameters and logs it, with a video."""
+    average = run.learning.state.average
+    played = run.built.evaluate(average, episodes, greedy=True, watch=True)
     values = summary(played.episodes)
     logger = run.learning.logger
     logger.scalars(run.counters.steps, {f"eval/{k}": v for k, v in values.items()})

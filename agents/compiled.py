@@ -136,7 +136,8 @@ class CompiledRun:
         s, env = self.schedule, self.env
         params_key, env_key = jax.random.split(key)
         params = split(self.make(params_key))[1]
-        train = initial_state(params, initial_aux(params, self.agent), self.optimizer)
+        aux = initial_aux(params, self.agent)
+        train = initial_state(params, aux, self.optimizer, averaged=True)
         state = jax.vmap(env.reset)(jax.random.split(env_key, s.num_envs))
         rows = s.num_envs * (-(-s.steps // (s.num_envs * env.length)) + 1)
         empty = Episodes(
@@ -168,7 +169,8 @@ class CompiledRun:
         Returns:
           The run, and the mean of every metric over the updates.
         """
-        update = make_update(make_loss(self.graph, behaviour), self.optimizer)
+        average_rate = self.agent.config.average_rate
+        update = make_update(make_loss(self.graph, behaviour), self.optimizer, average_rate)
 
         def one(run: RunState, key: PRNGKeyArray) -> tuple[RunState, Metrics]:
             act_key, *update_keys = jax.random.split(key, 1 + self.schedule.updates)

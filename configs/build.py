@@ -69,7 +69,7 @@ class Built:
     @cached_property
     def update(self) -> Any:
         """The jitted update."""
-        return make_update(make_loss(self.graph), self.optimizer)
+        return make_update(make_loss(self.graph), self.optimizer, self.config.agent.average_rate)
 
     def join(self, params: Params) -> Agent:
         """The agent with these parameters."""
@@ -78,7 +78,8 @@ class Built:
 
     def initial(self) -> TrainState:
         """State before the first update."""
-        return initial_state(self.params, initial_aux(self.params, self.agent), self.optimizer)
+        aux = initial_aux(self.params, self.agent)
+        return initial_state(self.params, aux, self.optimizer, averaged=True)
 
     def fields(self) -> dict[str, Field]:
         """Fields of a replayed record."""
@@ -124,7 +125,7 @@ class Built:
 
 
 def load_run(run: Path) -> tuple[Built, Params, int]:
-    """A trained agent from its directory: objects, parameters, environment steps trained.
+    """A trained agent from its directory: objects, averaged parameters, environment steps trained.
 
     Raises:
       ValueError: if there is no run, no checkpoint, or it does not fit its config.
@@ -133,4 +134,4 @@ def load_run(run: Path) -> tuple[Built, Params, int]:
     store = CheckpointStore(run / "checkpoints", built.config.keep)
     restored = store.restore(jax.eval_shape(built.initial))
     store.close()
-    return built, restored.state.params, restored.step
+    return built, restored.state.average, restored.step

@@ -75,7 +75,7 @@ def run_seeds(config: TrainConfig, curve: Curve, path: Path, tell: Callable[[str
         started = time.perf_counter()
         state, metrics = jax.block_until_ready(compiled(state, folded(keys, portion)))
         seconds = (time.perf_counter() - started) / len(curve.seeds)
-        scores = np.asarray(evaluate(state.train.params, jax.random.key(EVAL_SEED))).mean(1)
+        scores = np.asarray(evaluate(state.train.average, jax.random.key(EVAL_SEED))).mean(1)
         updates = portion * rounds * run.schedule.updates
         curve.steps.append(config.prefill // n * n + portion * rounds * n)
         curve.updates.append(updates)

@@ -17,7 +17,7 @@ from worldmodel import (
     make_update,
     model_loss,
 )
-from worldmodel.learner import Params, initial_state, join, split
+from worldmodel.learner import Params, averaged, initial_state, join, split
 from worldmodel.networks import symlog
 
 PLAIN = OptimizerConfig(lr=0.5, eps=1e-8, clip=1e9, warmup=0)
@@ -47,6 +47,45 @@ def test_first_step_of_adam_by_hand() -> None:
     assert state.step == 1 and state.aux == 1
     assert metrics["distance"] == 3
     assert metrics["grad_norm"] == pytest.approx(np.sqrt(36 + 4))
+
+
+def test_averaged_by_hand_and_in_the_update() -> None:
+    """The first update's parameters, then 10/11 of the way, 10/12, ... and never less than rate."""
+    seen = [float(averaged(jnp.zeros(()), jnp.ones(()), jnp.array(n), 0.25)) for n in (0, 1, 2, 90)]
+    np.testing.assert_allclose(seen, [1, 10 / 11, 10 / 12, 0.25], rtol=1e-6)
+
+    optimizer = make_optimizer(PLAIN)
+    state = initial_state({"x": jnp.array([3.0])}, jnp.zeros(()), optimizer, averaged=True)
+    update, by_hand = make_update(quadratic, optimizer, 0.9), 3.0
+    for n in range(4):
+        state, _ = update(state, jnp.zeros(1), jax.random.key(0))
+        by_hand += max(0.9, 10 / (10 + n)) * (float(state.params["x"][0]) - by_hand)
+        np.testing.assert_allclose(state.average["x"], [by_hand], rtol=1e-6)
+    assert abs(by_hand - float(state.params["x"][0])) > 0.01
+
+
+def test_no_average_where_none_is_asked_for() -> None:
+    optimizer = make_optimizer(PLAIN)
+    state = initial_state({"x": jnp.array([3.0])}, jnp.zeros(()), optimizer)
+    state, _ = make_update(quadratic, optimizer)(state, jnp.zeros(1), jax.random.key(0))
+    assert state.average == ()
+
+
+def test_b2_forgets_small_gradients_sooner() -> None:
+    """After many small gradients a large one moves by lr (1-b1)/√(1-b2): 3.2 lr at 0.999, or 1."""
+    small, large = ({"x": jnp.full(1, size)} for size in (1e-6, 1.0))
+
+    def moved(b2: float) -> float:
+        optimizer = make_optimizer(OptimizerConfig(lr=1.0, b2=b2, eps=1e-12, clip=1e9, warmup=0))
+
+        def one(_: int, state: Any) -> Any:
+            return optimizer.update(small, state, large)[1]
+
+        state = jax.lax.fori_loop(0, 5_000, one, optimizer.init(large))
+        return -float(optimizer.update(large, state, large)[0]["x"][0])
+
+    expected = [0.1 / 0.001**0.5, 0.1 / 0.01**0.5]
+    np.testing.assert_allclose([moved(0.999), moved(0.99)], expected, rtol=0.01)
 
 
 def test_clip_is_of_the_global_norm() -> None:
