@@ -16,16 +16,15 @@ them for 1, with 1 024 replayed steps per tick from state and 256 from pixels.
 
 from dataclasses import replace
 
+from configs.control import control
 from configs.schema import TrainConfig
 
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
     """From state: 50 000 steps of 2 ticks; 1 update per step on an accelerator, else 0.2."""
-    behaviour = replace(base.agent.behaviour, horizon=10)
     return replace(
-        base,
+        control(base),
         env=replace(base.env, action_repeat=2, num_envs=8 if accelerator else 4),
-        agent=replace(base.agent, behaviour=behaviour),
         steps=50_000,
         prefill=1_000,
         updates_per_step=1.0 if accelerator else 0.2,

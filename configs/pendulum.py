@@ -7,15 +7,14 @@ Expected:  evaluation return above -250 (benchmarks/results/learning_gym.md: -19
 
 from dataclasses import replace
 
+from configs.control import control
 from configs.schema import TrainConfig
 
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
     """20 000 steps and about 4 000 updates of 16 sequences of 64 steps."""
-    behaviour = replace(base.agent.behaviour, horizon=10)
     return replace(
-        base,
-        agent=replace(base.agent, behaviour=behaviour),
+        control(base),
         steps=20_000,
         prefill=1_000,
         updates_per_step=0.21,

@@ -9,16 +9,15 @@ Expected:  with the suite's settings see benchmarks/results/learning.md; with th
 
 from dataclasses import replace
 
+from configs.control import control
 from configs.schema import TrainConfig
 
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
     """20 000 steps of 5 environments, an update every 5."""
-    behaviour = replace(base.agent.behaviour, horizon=10)
     return replace(
-        base,
+        control(base),
         env=replace(base.env, num_envs=5),
-        agent=replace(base.agent, behaviour=behaviour),
         steps=20_000,
         prefill=1_000,
         updates_per_step=0.2,
