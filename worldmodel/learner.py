@@ -26,8 +26,6 @@ class OptimizerConfig:
 
     lr: float = 1e-3
     """Learning rate (CW-VAE: 3e-4)."""
-    b2: float = 0.999
-    """Adam's decay of squared gradients; what is seldom large moves less with 0.99 (DreamerV3)."""
     eps: float = 1e-8
     """Adam's epsilon (CW-VAE: 1e-4)."""
     clip: float = 100.0
@@ -60,7 +58,7 @@ def make_optimizer(
 
     def one() -> optax.GradientTransformation:
         clip = optax.clip_by_global_norm(config.clip)
-        return optax.chain(clip, optax.adam(schedule, b2=config.b2, eps=config.eps))
+        return optax.chain(clip, optax.adam(schedule, eps=config.eps))
 
     def labels(params: Params) -> Params:
         return {
