@@ -2,14 +2,12 @@
 
   python benchmarks/memory.py --strides 1,8 1
   python benchmarks/memory.py --strides 1,8 --flags "--episode-starts 0 --agent.model.keep-bias 0"
-  python benchmarks/memory.py --task pure:two_rooms_door --strides 1,8 1 --name memory_door
 
 The agent's whole update trains on 320 episodes in which a script walks to one of both goals, drawn
 by chance; whether the goal pays or costs hangs on the cue of the first 4 steps, and it is entered
-60 steps later, or behind the door, on that of the first 8, 250 steps later. On 256 others: how
-often the sign of the first window's reward in the goal is right (1/2 without memory), and from how
-much of the episode the cue can be read off the top state by ridge regression. Writes
-benchmarks/results/NAME.md.
+60 steps later. On 256 others: how often the sign of the first window's reward in the goal is
+right (1/2 without memory), and from how much of the episode the cue can be read off the top state
+by ridge regression. Writes benchmarks/results/memory.md.
 """
 
 import argparse
@@ -31,14 +29,14 @@ from agents.dreamer import known_windows, make_loss
 from benchmarks.learning.compiled_runs import program
 from benchmarks.learning.tasks import TASKS
 from configs import parse_train
-from envs.pure import TwoRooms, TwoRoomsDoor
+from envs import make_pure
 from worldmodel.learner import Params, TrainState, join, make_update
 from worldmodel.records import Records
 from worldmodel.runs.device import choose_device, enable_compilation_cache, keep_freed_memory
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TRAIN, TEST, PORTION = 320, 256, 250
-OF_MEMORY = {"pure:two_rooms": TwoRooms, "pure:two_rooms_door": TwoRoomsDoor}
+ENV = make_pure("two_rooms")
 
 
 def walk(position: Array, goal: Array, noise: Array, waiting: Array) -> Array:
@@ -51,31 +49,31 @@ def walk(position: Array, goal: Array, noise: Array, waiting: Array) -> Array:
     return jnp.clip(jnp.where(waiting, 0.6 * noise, jnp.clip(way, -1, 1) + 0.2 * noise), -1.0, 1.0)
 
 
-def episode(env: TwoRooms, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+def episode(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
     """(observations, actions, rewards) of one, [T+1, ...], in the arrival convention."""
     reset_key, goal_key, wait_key, noise_key = jax.random.split(key, 4)
     goal = jnp.where(jax.random.bernoulli(goal_key), 1.0, -1.0)
-    wait = env.opens + jax.random.randint(wait_key, (), 0, 30)
+    wait = jax.random.randint(wait_key, (), 0, 30)
 
     def step(state: Any, at: tuple[Array, Array]) -> tuple[Any, tuple[Array, ...]]:
         now, noise = at
         action = walk(state.position, goal, noise, now < wait)
-        state, reward = env.step(state, action)
-        return state, (env.observe(state), action, reward)
+        state, reward = ENV.step(state, action)
+        return state, (ENV.observe(state), action, reward)
 
-    start = env.reset(reset_key)
-    noise = jax.random.normal(noise_key, (env.length, env.action_size))
-    _, (obs, action, reward) = jax.lax.scan(step, start, (jnp.arange(env.length), noise))
-    first = env.observe(start)[None], jnp.zeros((1, env.action_size)), jnp.zeros(1)
+    start = ENV.reset(reset_key)
+    noise = jax.random.normal(noise_key, (ENV.length, ENV.action_size))
+    _, (obs, action, reward) = jax.lax.scan(step, start, (jnp.arange(ENV.length), noise))
+    first = ENV.observe(start)[None], jnp.zeros((1, ENV.action_size)), jnp.zeros(1)
     pairs = zip(first, (obs, action, reward), strict=True)
     obs, action, reward = (jnp.concatenate(pair) for pair in pairs)
     return obs, action, reward
 
 
-def recorded_episodes(env: TwoRooms, count: int, seed: int, num_envs: int) -> Episodes:
+def recorded_episodes(count: int, seed: int, num_envs: int) -> Episodes:
     """So many finished episodes as a run's memory; one round more, not begun, as a run has it."""
     keys = jax.random.split(jax.random.key(seed), count + num_envs)
-    obs, action, reward = jax.jit(jax.vmap(partial(episode, env)))(keys)
+    obs, action, reward = jax.jit(jax.vmap(episode))(keys)
     begun = jnp.array(count // num_envs + 1, jnp.int32)
     return Episodes(obs, action, reward, begun, jnp.zeros((), jnp.int32))
 
@@ -111,15 +109,14 @@ def readable(features: np.ndarray, cue: np.ndarray) -> float:
     return float(np.mean(np.sign(x[test] @ weights) == cue[test]))
 
 
-def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
+def learn(strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
     """Lines of the table: one per portion of updates."""
-    env = OF_MEMORY[task]()
-    flags = [*TASKS[task].flags, *flags, "--strides", *strides.split(",")]
+    flags = [*TASKS["pure:two_rooms"].flags, *flags, "--strides", *strides.split(",")]
     config = parse_train(flags, False, "float32")
     run = program(config)
     train = jax.jit(run.initial)(jax.random.key(seed)).train
     update = make_update(make_loss(run.graph), run.optimizer)
-    seen, unseen = (recorded_episodes(env, n, s, 20) for n, s in ((TRAIN, 5), (TEST + 4, 6)))
+    seen, unseen = (recorded_episodes(n, s, 20) for n, s in ((TRAIN, 5), (TEST + 4, 6)))
 
     def one(train: TrainState, key: PRNGKeyArray) -> tuple[TrainState, Array]:
         sample_key, noise_key = jax.random.split(key)
@@ -147,7 +144,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--task", choices=OF_MEMORY, default="pure:two_rooms")
     parser.add_argument("--strides", nargs="+", default=["1,8"])
     parser.add_argument("--flags", default="", help="of train_agent.py")
     parser.add_argument("--updates", type=int, default=2_000)
@@ -169,7 +165,7 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     for strides in args.strides:
-        lines += learn(args.task, strides, shlex.split(args.flags), args.updates, args.seed)
+        lines += learn(strides, shlex.split(args.flags), args.updates, args.seed)
     (RESULTS / f"{args.name}.md").write_text("\n".join([*lines, ""]))
 
 

@@ -22,7 +22,6 @@ OF_ENVIRONMENT = {
     "pure:pendulum": "pendulum",
     "pure:cartpole_swingup": "pure",
     "pure:two_rooms": "pure",
-    "pure:two_rooms_door": "pure",
 }
 
 

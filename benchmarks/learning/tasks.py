@@ -30,7 +30,7 @@ def _dmc(name: str, score: int, *more: str) -> Task:
 
 # whole episodes from their start, cells that keep what they hold, a cue worth encoding (adr 10)
 MEMORY = (
-    *("--env.num-envs", "20", "--episode-starts", "1"),
+    *("--env.num-envs", "20", "--updates-per-step", "0.1", "--episode-starts", "1"),
     *("--agent.model.keep-bias", "2", "--agent.model.vector-std", "0.3"),
     *("--optimizer.lr", "0.001"),
 )
@@ -39,10 +39,7 @@ TASKS = {
     "pure:cartpole_swingup": _pure(
         "cartpole_swingup", 12_000, 32, published=f"{DREAMER}528 (dm_control)"
     ),
-    "pure:two_rooms": _pure("two_rooms", 40_000, 128, *MEMORY, "--updates-per-step", "0.1"),
-    "pure:two_rooms_door": _pure(
-        "two_rooms_door", 100_000, 320, *MEMORY, "--updates-per-step", "0.05"
-    ),
+    "pure:two_rooms": _pure("two_rooms", 40_000, 128, *MEMORY),
     "gym:Pendulum-v1": Task(("--env", "gym:Pendulum-v1", "--steps", "12000")),
     "dmc:cartpole_swingup": _dmc("cartpole_swingup", 528),
     "dmc:ball_in_cup_catch": _dmc("ball_in_cup_catch", 730),

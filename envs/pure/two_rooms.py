@@ -11,6 +11,7 @@ from envs.pure.environment import PureEnv, clip_action
 ROOM, HALL = 2.0, 6.0  # metres: edge of each square room, length of the hallway between them
 HALF_HALL = 0.3  # half of the hallway's width
 SPEED = 0.2  # metres per step and axis
+CUE_STEPS = 4  # for which the cue is shown
 WRONG = -0.25  # reward per step in the goal that the cue did not name
 CORNER = 0.7  # height of the two goals, metres, over the second room's right half
 
@@ -32,8 +33,6 @@ class TwoRooms(PureEnv):
     """
 
     length = 128
-    cue_steps = 4  # for which the cue is shown
-    opens = 0  # step at which the door to the hallway opens
     observation_size = 3  # x/10, y, the cue while it is shown, else 0
     action_size = 2  # velocity along x and y
 
@@ -51,8 +50,7 @@ class TwoRooms(PureEnv):
         """Moves along x, then along y, each as far as the walls allow."""
         x, y = state.position
         dx, dy = SPEED * clip_action(action)
-        low, high = reach_x(x, y)
-        new_x = jnp.clip(x + dx, low, jnp.where(state.time < self.opens, ROOM, high))
+        new_x = jnp.clip(x + dx, *reach_x(x, y))
         new_y = jnp.clip(y + dy, *reach_y(new_x))
         in_goal = (new_x > ROOM + HALL + ROOM / 2) & (jnp.abs(new_y) > ROOM / 2 - CORNER)
         right = jnp.sign(new_y) == state.cue
@@ -63,24 +61,7 @@ class TwoRooms(PureEnv):
     def observe(self, state: TwoRoomsState) -> Float[Array, " n"]:
         """x/10, y, and the cue while it is shown."""
         x, y = state.position
-        return jnp.stack([x / 10, y, jnp.where(state.time < self.cue_steps, state.cue, 0.0)])
-
-
-class TwoRoomsDoor(TwoRooms):
-    """The same behind a door that opens after 192 of 320 steps: some 220 steps from cue to goal.
-
-    The cue is seen in the first 8, whether the door is open always. The way, the rewards and the
-    steps left to be paid in are the two rooms'.
-    """
-
-    length = 320
-    cue_steps = 8
-    opens = 192
-    observation_size = 4  # x/10, y, the cue while it is shown, 1 where the door is open
-
-    def observe(self, state: TwoRoomsState) -> Float[Array, " n"]:
-        """The two rooms', and 1 where the door is open."""
-        return jnp.append(super().observe(state), jnp.where(state.time < self.opens, 0.0, 1.0))
+        return jnp.stack([x / 10, y, jnp.where(state.time < CUE_STEPS, state.cue, 0.0)])
 
 
 def reach_x(x: Array, y: Array) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from envs import EnvConfig, make, make_vector
-from envs.pure import CartpoleSwingup, Pendulum, PureGym, TwoRooms, TwoRoomsDoor
+from envs.pure import CartpoleSwingup, Pendulum, PureGym, TwoRooms
 from envs.pure.cartpole import CartpoleState, reward, tick
 from envs.pure.pendulum import PendulumState
 from envs.pure.two_rooms import TwoRoomsState
@@ -133,26 +133,6 @@ def test_two_rooms_shows_the_cue_at_the_start_alone() -> None:
 def test_two_rooms_needs_thirty_steps_from_cue_to_goal() -> None:
     nearest, goal = 2.0, 2.0 + 6.0 + 1.0
     assert (goal - nearest) / 0.2 - 4 >= 30
-
-
-def test_two_rooms_door_opens_at_its_step_and_shows_it() -> None:
-    env = TwoRoomsDoor()
-
-    def right(state: TwoRoomsState, _: None) -> tuple[TwoRoomsState, tuple[jax.Array, jax.Array]]:
-        seen = env.observe(state)
-        state, _ = env.step(state, jnp.array([1.0, 0.0]))
-        return state, (seen, state.position[0])
-
-    start = TwoRoomsState(jnp.array([1.5, 0.0]), jnp.float32(-1.0), jnp.zeros((), jnp.int32))
-    _, (seen, x) = jax.jit(lambda: jax.lax.scan(right, start, None, length=env.length))()
-    assert seen[:, 2].tolist() == [-1.0] * 8 + [0.0] * 312
-    assert seen[:, 3].tolist() == [0.0] * 192 + [1.0] * 128
-    np.testing.assert_allclose(x[:3], [1.7, 1.9, 2.0], atol=1e-6)
-    np.testing.assert_allclose(x[191:194], [2.0, 2.2, 2.4], atol=1e-5)  # step 192 is the first
-
-
-def test_two_rooms_door_needs_two_hundred_and_twenty_steps_from_cue_to_goal() -> None:
-    assert TwoRoomsDoor.opens + (9.0 - 2.0) / 0.2 - TwoRoomsDoor.cue_steps >= 219
 
 
 @pytest.mark.parametrize("name", PURE)
