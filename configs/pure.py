@@ -4,7 +4,8 @@ Command:   python train_agent.py --env pure:cartpole_swingup
            python -m benchmarks.learning --tasks pure:cartpole_swingup
 Cost:      like Pendulum's; the suite's own settings (size xs, 8 sequences of 32 steps) are a
            fraction of it
-Expected:  with the suite's settings see benchmarks/results/learning.md; with these not measured
+Expected:  with the suite's settings see benchmarks/results/learning_pendulum.md; with these not
+           measured
 """
 
 from dataclasses import replace
