@@ -6,10 +6,6 @@ from configs.schema import TrainConfig
 
 
 def control(base: TrainConfig) -> TrainConfig:
-    """A short horizon, an undecided policy, steps small enough not to lose what is solved."""
+    """A short horizon and an undecided policy."""
     behaviour = replace(base.agent.behaviour, horizon=10, entropy_target=0.6)
-    return replace(
-        base,
-        agent=replace(base.agent, behaviour=behaviour),
-        optimizer=replace(base.optimizer, lr=5e-4),
-    )
+    return replace(base, agent=replace(base.agent, behaviour=behaviour))

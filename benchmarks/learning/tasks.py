@@ -32,7 +32,6 @@ def _dmc(name: str, score: int, *more: str) -> Task:
 MEMORY = (
     *("--env.num-envs", "20", "--updates-per-step", "0.1", "--episode-starts", "1"),
     *("--agent.model.keep-bias", "2", "--agent.model.vector-std", "0.3"),
-    *("--optimizer.lr", "0.001"),
 )
 TASKS = {
     "pure:pendulum": _pure("pendulum", 12_000, 32),
