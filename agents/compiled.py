@@ -137,7 +137,7 @@ class CompiledRun:
         params_key, env_key = jax.random.split(key)
         params = split(self.make(params_key))[1]
         aux = initial_aux(params, self.agent)
-        train = initial_state(params, aux, self.optimizer, averaged=True)
+        train = initial_state(params, aux, self.optimizer, keep_average=True)
         state = jax.vmap(env.reset)(jax.random.split(env_key, s.num_envs))
         rows = s.num_envs * (-(-s.steps // (s.num_envs * env.length)) + 1)
         empty = Episodes(

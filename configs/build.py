@@ -79,7 +79,7 @@ class Built:
     def initial(self) -> TrainState:
         """State before the first update."""
         aux = initial_aux(self.params, self.agent)
-        return initial_state(self.params, aux, self.optimizer, averaged=True)
+        return initial_state(self.params, aux, self.optimizer, keep_average=True)
 
     def fields(self) -> dict[str, Field]:
         """Fields of a replayed record."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -252,7 +253,8 @@ def start_from(state: TrainState, run: Path) -> TrainState:
             "of this environment, and the same strides and size"
         )
     print(f"world model of {run}, {loaded.step:,} updates on {loaded.config.data.name}")
-    return state._replace(params={**state.params, "model": loaded.params})
+    average = {**state.average, "model": jax.tree.map(jnp.array, loaded.params)}  # both are donated
+    return state._replace(params={**state.params, "model": loaded.params}, average=average)
 
 
 def _leaves(params: Params) -> list[tuple[Any, Any]]:

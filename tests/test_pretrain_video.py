@@ -134,7 +134,8 @@ def test_the_agents_first_model_is_the_pretrained_one(pretrained):
     built = Built(parse_train(args, False, "float32"))
     state = start_from(built.initial(), pretrained / "video")
     loaded = load_video_run(pretrained / "video")
-    jax.tree.map(np.testing.assert_array_equal, state.params["model"], loaded.params)
+    for model in (state.params["model"], state.average["model"]):
+        jax.tree.map(np.testing.assert_array_equal, model, loaded.params)
     other = Built(parse_train([*args, "--strides", "1", "2"], False, "float32"))
     with pytest.raises(ValueError, match="init_from: expected the agent's world model"):
         start_from(other.initial(), pretrained / "video")

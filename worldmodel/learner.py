@@ -83,10 +83,10 @@ def join(graph: nnx.GraphDef, params: Params) -> Any:
 
 
 def initial_state(
-    params: Params, aux: Aux, optimizer: optax.GradientTransformation, averaged: bool = False
+    params: Params, aux: Aux, optimizer: optax.GradientTransformation, keep_average: bool = False
 ) -> TrainState:
-    """State before the first update; ``averaged`` where the update is to keep an average."""
-    average = jax.tree.map(jnp.array, params) if averaged else ()  # copies: both are donated
+    """State before the first update; ``keep_average`` as the update does."""
+    average = jax.tree.map(jnp.array, params) if keep_average else ()  # copies: both are donated
     return TrainState(params, optimizer.init(params), aux, jnp.zeros((), jnp.int32), average)
 
 

@@ -216,6 +216,17 @@ def test_settings_that_cannot_train(settings: dict[str, Any], message: str) -> N
         Agent(config, {"x": (4,)}, ActionCodec(BOX, ActionDistribution()), nnx.Rngs(0))
 
 
+@pytest.mark.parametrize("rate", [0.0, 1.5])
+def test_an_average_must_move(rate: float) -> None:
+    with pytest.raises(ValueError, match="average_rate: expected above 0 and at most 1"):
+        Agent(
+            AgentConfig(average_rate=rate),
+            {"x": (4,)},
+            ActionCodec(BOX, ActionDistribution()),
+            nnx.Rngs(0),
+        )
+
+
 def test_an_agent_cannot_look_ahead() -> None:
     config = AgentConfig(model=ClockworkConfig(window="lookahead", all_phases=False))
     with pytest.raises(ValueError, match="window: expected 'causal'"):

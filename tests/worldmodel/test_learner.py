@@ -55,7 +55,7 @@ def test_averaged_by_hand_and_in_the_update() -> None:
     np.testing.assert_allclose(seen, [1, 10 / 11, 10 / 12, 0.25], rtol=1e-6)
 
     optimizer = make_optimizer(PLAIN)
-    state = initial_state({"x": jnp.array([3.0])}, jnp.zeros(()), optimizer, averaged=True)
+    state = initial_state({"x": jnp.array([3.0])}, jnp.zeros(()), optimizer, keep_average=True)
     update, by_hand = make_update(quadratic, optimizer, 0.9), 3.0
     for n in range(4):
         state, _ = update(state, jnp.zeros(1), jax.random.key(0))
