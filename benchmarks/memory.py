@@ -114,7 +114,7 @@ def learn(strides: str, flags: Sequence[str], updates: int, seed: int) -> list[s
     flags = [*TASKS["pure:two_rooms"].flags, *flags, "--strides", *strides.split(",")]
     config = parse_train(flags, False, "float32")
     run = program(config)
-    train = jax.jit(run.initial)(jax.random.key(seed)).train
+    train = jax.jit(run.initial)(jax.random.key(seed)).train._replace(average=())
     update = make_update(make_loss(run.graph), run.optimizer)
     seen, unseen = (recorded_episodes(n, s, 20) for n, s in ((TRAIN, 5), (TEST + 4, 6)))
 

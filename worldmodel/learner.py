@@ -113,7 +113,9 @@ def make_update(
     Args:
       loss: of (params, aux, batch, key) to (scalar, (aux, metrics)).
       optimizer: as ``make_optimizer`` or any other over the same params.
-      average_rate: of ``averaged``; None keeps no average.
+      average_rate: of ``averaged``, for a state that keeps an average; None for one that does not.
+    Raises:
+      ValueError: from the update, when one of the two does and the other does not.
     """
 
     def update(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
@@ -121,7 +123,12 @@ def make_update(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
-        average = state.average
+        average, kept = state.average, bool(jax.tree.leaves(state.average))
+        if kept != (average_rate is not None):
+            raise ValueError(
+                f"average_rate: expected a rate for a state that keeps an average and None for one "
+                f"that does not, received {average_rate}; see initial_state's keep_average"
+            )
         if average_rate is not None:
             average = averaged(average, params, state.step, average_rate)
         return TrainState(params, opt_state, aux, state.step + 1, average), metrics

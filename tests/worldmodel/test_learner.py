@@ -71,6 +71,14 @@ def test_no_average_where_none_is_asked_for() -> None:
     assert state.average == ()
 
 
+@pytest.mark.parametrize(("kept", "rate"), [(True, None), (False, 0.5)])
+def test_a_kept_average_is_never_left_standing(kept: bool, rate: float | None) -> None:
+    optimizer = make_optimizer(PLAIN)
+    state = initial_state({"x": jnp.array([3.0])}, jnp.zeros(()), optimizer, kept)
+    with pytest.raises(ValueError, match="average_rate: expected a rate for a state that keeps"):
+        make_update(quadratic, optimizer, rate)(state, jnp.zeros(1), jax.random.key(0))
+
+
 def test_clip_is_of_the_global_norm() -> None:
     """Not element by element: directions stay."""
     optimizer = make_optimizer(OptimizerConfig(lr=1.0, eps=1e8, clip=1.0, warmup=0))
