@@ -5,13 +5,16 @@ import signal
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from processes import finish, last_update, start, wait_for_update
 
 import imagine
 import train_agent
-from worldmodel.runs import read_metrics
+from agents.statistics import summary
+from configs.build import load_run
+from worldmodel.runs import CheckpointStore, read_metrics
 
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "200", "--log-every", "100"]
 SMALL += ["--updates-per-step", "0.03", "--batch", "4", "--length", "16", "--eval-episodes", "2"]
@@ -117,6 +120,21 @@ def test_eval_prints_sampled_and_greedy(run, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "sampled  return -" in out and "greedy   return -" in out and "± " in out
     assert output.stat().st_size > 0
+
+
+def test_what_is_evaluated_is_the_average(run):
+    built, params, _ = load_run(run[0])
+    store = CheckpointStore(run[0] / "checkpoints", built.config.keep)
+    state = store.restore(jax.eval_shape(built.initial)).state
+    store.close()
+    jax.tree.map(np.testing.assert_array_equal, params, state.average)
+    written = json.loads((run[0] / "evaluation.json").read_text())["return"]
+    average, newest = (
+        summary(built.evaluate(p, 2, greedy=True).episodes)["return"]
+        for p in (state.average, state.params)
+    )
+    assert average == pytest.approx(written, rel=1e-5)
+    assert newest != pytest.approx(written, rel=1e-5)
 
 
 def test_another_config_is_refused_and_nothing_is_touched(run, capsys, monkeypatch):
