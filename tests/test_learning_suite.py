@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.learning import compiled_runs, report
+from benchmarks.learning import compiled_runs, report, script_runs
 from benchmarks.learning.__main__ import run, settings, without_places
 from benchmarks.learning.curves import Curve, half_interval
-from benchmarks.learning.script_runs import cost
 from benchmarks.learning.tasks import TASKS
 from configs import parse_train
 
@@ -73,10 +72,18 @@ def test_cost_leaves_pauses_out() -> None:
         {"step": 15, "eval/return": 1.0},
         {"step": 30, "speed/env_steps_per_s": 10.0, "speed/updates_per_s": 2.0},
     ]
-    steps, updates, seconds = cost(rows)
+    steps, updates, seconds = script_runs.cost(rows)
     np.testing.assert_allclose(steps, [10, 30])
     np.testing.assert_allclose(updates, [0, 4])
     np.testing.assert_allclose(seconds, [2, 4])
+
+
+def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
+    flags = ["--env", "gym:NoSuchTask-v0"]
+    new = Curve("gym:NoSuchTask-v0", "(1)", "python train_agent.py", "a machine", [0])
+    with pytest.raises(SystemExit, match="seed 0 failed.*NoSuchTask.*seed0.log"):
+        script_runs.run_seeds(flags, new, tmp_path / "curve.json", 1)
+    assert not (tmp_path / "curve.json").exists()
 
 
 def asked(tmp_path: Path, flags: str = "") -> argparse.Namespace:

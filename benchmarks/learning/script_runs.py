@@ -21,7 +21,7 @@ def run_seeds(flags: list[str], curve: Curve, path: Path, jobs: int) -> Curve:
     Args:
       path: of the curve; the runs lie beside it.
     Raises:
-      subprocess.CalledProcessError: when one fails; the others have ended by then.
+      SystemExit: when one fails, naming its log; the others have ended by then.
     """
     folder = path.with_suffix("")
 
@@ -31,8 +31,12 @@ def run_seeds(flags: list[str], curve: Curve, path: Path, jobs: int) -> Curve:
             command = [sys.executable, str(ROOT / "train_agent.py"), *flags, "--video-every", "0"]
             command += ["--report", "False", "--seed", str(seed), "--logdir", str(logdir)]
             logdir.parent.mkdir(parents=True, exist_ok=True)
-            with (folder / f"seed{seed}.log").open("ab") as log:
-                subprocess.run(command, check=True, cwd=ROOT, stdout=log, stderr=log)
+            told = folder / f"seed{seed}.log"
+            with told.open("ab") as log:
+                code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log).returncode
+            if code:
+                last = told.read_text(errors="replace").strip().splitlines()[-1:]
+                raise SystemExit(f"error: seed {seed} failed ({code}): {last}; {told}")
         return logdir
 
     with ThreadPoolExecutor(jobs) as pool:
