@@ -4,9 +4,16 @@ Each of these is shown to bite in `tests/test_strictness.py`.
 """
 
 import gc
+import os
 
-import jax
-from jaxtyping import install_import_hook
+# Compiling is most of the tests' time, so LLVM does not optimise (adr 11): here and in the commands
+# that tests start. `XLA_FLAGS=--xla_backend_optimization_level=3 pytest` compiles as users do.
+LEVEL = "--xla_backend_optimization_level"
+if LEVEL not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {LEVEL}=0".strip()
+
+import jax  # noqa: E402  (reads XLA_FLAGS)
+from jaxtyping import install_import_hook  # noqa: E402
 
 # Shapes and types are checked at the boundaries of these packages, in tests only. `envs` is left
 # out: its kernels are numba's, which compiles plain functions and not checked wrappers.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ from worldmodel.learner import initial_state, split
 ENVS, PREFILL, RATIO, BATCH, LENGTH = 8, 2_000, 4, 32, 8  # RATIO: environment steps per update
 EVERY, MOST = 100, 1_500  # updates between evaluations, and at the most
 SEEN = 999  # seed of the environments of evaluations
+AS_USERS = {"xla_backend_optimization_level": 3}
+"""These programs run longer than they compile, and one probe hangs on their rounding (adr 11)."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,10 @@ def make_kit(strides: tuple[int, ...], codec: Literal["chunk", "latent"] = "chun
     graph, _ = split(agent)
     apart = ("actor", "critic") if codec == "latent" else ()
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=20), apart)
-    greedy = {replan: make_policy(graph, replan, greedy=True) for replan in {1, stride}}
-    sampled = make_policy(graph, 1, greedy=False)
-    update = make_update(make_loss(graph), optimizer)
+    compiled = partial(jax.jit, compiler_options=AS_USERS)
+    greedy = {replan: compiled(make_policy(graph, replan, greedy=True)) for replan in {1, stride}}
+    sampled = compiled(make_policy(graph, 1, greedy=False))
+    update = compiled(make_update(make_loss(graph), optimizer), donate_argnums=0)
     return Kit(agent, actions, optimizer, update, sampled, greedy)
 
 
