@@ -112,6 +112,21 @@ class ActionCodec:
             entropy.append(ent)
         return ActionSample(jnp.concatenate(flat, -1), log_prob, jnp.stack(entropy, -1))
 
+    def act(
+        self, outputs: Float[Array, "*N P"], normal: Float[Array, "*N A"]
+    ) -> Float[Array, "*N A"]:
+        """As ``sample`` by given standard normal numbers n, without gradients.
+
+        Choices take as Gumbel's noise -log(-log Φ(n)), which is so distributed.
+        """
+        flat, noises = [], self.parts(normal, outputs=False)
+        for (factor, x), (_, n) in zip(self.parts(outputs, outputs=True), noises, strict=True):
+            if factor.discrete:
+                flat.append(self._choice(x, -jnp.log(-jax.scipy.special.log_ndtr(n)))[0])
+            else:
+                flat.append(self._normal(x, n)[0])
+        return jnp.concatenate(flat, -1)
+
     def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N A"]:
         """The likeliest action: means and largest classes."""
         flat = []

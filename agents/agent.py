@@ -46,6 +46,8 @@ class AgentConfig:
     """Weight of the auxiliary decoder of the newest observation from the top state; 0: none."""
     replan: int = 1
     """r: environment steps between plans, in collection and evaluation; divides K. DESIGN §4."""
+    noise_correlation: float = 0.0
+    """ρ from one step to the next of the noise by which actions are sampled. docs/adr/0012."""
     average_rate: float = 0.005
     """Evaluation acts by an average of the parameters over about the last tenth of the updates, at
     most 1/average_rate of them; collection by the newest. 1: the newest in both. docs/adr/0008."""
@@ -127,6 +129,11 @@ def check_agent(config: AgentConfig) -> None:
     for name in ("starts", "layers", "hidden"):
         if getattr(b, name) < 1:
             raise ValueError(f"{name}: expected 1 or more, received {getattr(b, name)}; raise it")
+    if not 0.0 <= config.noise_correlation < 1.0:
+        raise ValueError(
+            "noise_correlation: expected from 0 to below 1, received "
+            f"{config.noise_correlation}; 0 draws every step's noise anew"
+        )
     if not 0.0 < config.average_rate <= 1.0:
         raise ValueError(
             f"average_rate: expected above 0 and at most 1, received {config.average_rate}"

@@ -108,13 +108,11 @@ class LatentCodec(nnx.Module):
         features: Float[Array, "N F"],
         code: Float[Array, "N U"],
         phase: Int[Array, " N"],
-        key: PRNGKeyArray | None,
+        normal: Float[Array, "N A"] | None,
     ) -> Float[Array, "N A"]:
-        """The decoder's action, as ``decode``; its mode without a key."""
+        """The decoder's action by ``ActionCodec.act``; without numbers to draw by, its mode."""
         outputs = self.decode(features, code, phase)
-        if key is None:
-            return self.codec.mode(outputs)
-        return self.codec.sample(outputs, key, "reinforce").flat
+        return self.codec.mode(outputs) if normal is None else self.codec.act(outputs, normal)
 
 
 class Codes(NamedTuple):

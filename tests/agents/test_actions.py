@@ -306,3 +306,17 @@ def test_slots_are_in_the_order_of_the_models_window() -> None:
     arrivals = jnp.concatenate([jnp.zeros((1, 2)), executed])  # a_0 = 0, then a_1 … a_K
     window = jax.jit(clock.window_stack, static_argnums=2)(arrivals, jnp.zeros(k + 1, int), k)[k]
     np.testing.assert_array_equal(window, chunk)
+
+
+def test_act_by_normal_numbers() -> None:
+    """A Box takes mean + std n, clipped; a choice is drawn with its probabilities."""
+    codec = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(3))), SETTINGS)
+    outputs, n = jnp.array([0.3, -1.0, 0.5, -0.4, 1.2]), 100_000
+    normal = jax.random.normal(jax.random.key(0), (n, 4))
+    flat = np.asarray(jax.jit(codec.act)(jnp.broadcast_to(outputs, (n, 5)), normal))
+    by_hand = np.tanh(0.3) + (0.1 + 0.9 / (1 + np.e)) * np.asarray(normal[:, 0])
+    np.testing.assert_allclose(flat[:, 0], np.clip(by_hand, -1, 1), atol=1e-6)
+    logits = np.exp([0.5, -0.4, 1.2])
+    expected = 0.99 * logits / logits.sum() + 0.01 / 3
+    np.testing.assert_allclose(flat[:, 1:].mean(0), expected, atol=0.005)
+    assert np.isfinite(codec.act(outputs, jnp.full(4, -9.0))).all()

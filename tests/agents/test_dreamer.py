@@ -227,6 +227,17 @@ def test_an_average_must_move(rate: float) -> None:
         )
 
 
+@pytest.mark.parametrize("rho", [-0.1, 1.0])
+def test_noise_must_not_stand_still(rho: float) -> None:
+    with pytest.raises(ValueError, match="noise_correlation: expected from 0 to below 1"):
+        Agent(
+            AgentConfig(noise_correlation=rho),
+            {"x": (4,)},
+            ActionCodec(BOX, ActionDistribution()),
+            nnx.Rngs(0),
+        )
+
+
 def test_an_agent_cannot_look_ahead() -> None:
     config = AgentConfig(model=ClockworkConfig(window="lookahead", all_phases=False))
     with pytest.raises(ValueError, match="window: expected 'causal'"):

@@ -4,6 +4,7 @@ Environments with episodes of different lengths are stepped by `make_policy`; wh
 hold of them is then given to `observe`, with the noise that the policy drew. DESIGN §4, "Acting".
 """
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents.policy import initial_policy, make_policy
+from agents.policy import correlated, initial_policy, make_policy
 from worldmodel.learner import split
 from worldmodel.level import State
 from worldmodel.records import Records
@@ -105,3 +106,48 @@ def test_each_plan_is_executed_for_replan_steps(make_agent: Any) -> None:
         steps = np.concatenate([np.arange(n) for n in lengths])
         expected = np.asarray(plans)[np.arange(STEPS), env, steps % 2]
         np.testing.assert_allclose(actions[:, env], expected, atol=1e-5)
+
+
+def test_correlated_noise_as_a_plain_loop() -> None:
+    """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t, anew at an episode's first step; of variance 1 throughout."""
+    fresh = np.asarray(jax.random.normal(jax.random.key(0), (STEPS, len(EPISODES), 2000)))
+    found, last = [], jnp.full(fresh.shape[1:], np.nan)
+    for step, first in enumerate(starts()):
+        last = correlated(last, jnp.asarray(fresh[step]), jnp.asarray(first), 0.6)
+        found.append(np.asarray(last))
+    for env, lengths in enumerate(EPISODES):
+        for start, steps in zip(np.cumsum((0, *lengths[:-1])), lengths, strict=True):
+            by_hand = fresh[start, env]
+            for step in range(start, start + steps):
+                if step > start:
+                    by_hand = 0.6 * by_hand + 0.8 * fresh[step, env]
+                np.testing.assert_allclose(found[step][env], by_hand, rtol=1e-4, atol=1e-5)
+            if start:
+                assert abs(np.corrcoef(found[start][env], found[start - 1][env])[0, 1]) < 0.1
+    np.testing.assert_allclose(np.std(found, axis=-1), 1.0, atol=0.08)
+    assert np.corrcoef(found[5][1], found[6][1])[0, 1] == pytest.approx(0.6, abs=0.06)
+
+
+@pytest.mark.parametrize(("codec", "replan"), [("chunk", 1), ("chunk", 4), ("latent", 2)])
+def test_a_step_acts_by_its_correlated_noise(make_agent: Any, codec: str, replan: int) -> None:
+    """Whatever is planned in between: the same fresh numbers, with and without correlation."""
+    normals = {}
+    for rho in (0.0, 0.6):
+        agent = make_agent(SPACE, (1, 4), codec)
+        agent.config = replace(agent.config, noise_correlation=rho)
+        graph, params = split(agent)
+        policy, carry = make_policy(graph, replan, False), initial_policy(agent, 3, replan)
+        normals[rho] = []
+        for step, first in enumerate(starts()):
+            obs = {"x": jax.random.normal(jax.random.key(step), (3, 4))}
+            key = jax.random.key(100 + step)
+            carry, action = policy(params, carry, obs, jnp.asarray(first), key)
+            normals[rho].append(carry.normal)
+            if codec == "chunk":
+                slots = agent.codec.slots(carry.plan)[jnp.arange(3), carry.step - 1]
+                expected = agent.codec.codec.act(slots, carry.normal)
+                np.testing.assert_allclose(action, expected, atol=1e-6)
+    last = normals[0.6][0]
+    for step, first in enumerate(starts()):
+        last = correlated(last, normals[0.0][step], jnp.asarray(first), 0.6)
+        np.testing.assert_allclose(normals[0.6][step], last, atol=1e-6)
