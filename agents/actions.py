@@ -236,6 +236,12 @@ class ChunkCodec:
         flat, entropy = (x.reshape(*outputs.shape[:-1], -1) for x in (sample.flat, sample.entropy))
         return ActionSample(flat, sample.log_prob.sum(-1), entropy)
 
+    def act(
+        self, outputs: Float[Array, "*N P"], normal: Float[Array, "*N K A"]
+    ) -> Float[Array, "*N W"]:
+        """As ``ActionCodec.act``, a chunk [..., K·A]."""
+        return self.codec.act(self.slots(outputs), normal).reshape(*outputs.shape[:-1], self.width)
+
     def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N W"]:
         """The likeliest chunk, [..., K·A]."""
         return self.codec.mode(self.slots(outputs)).reshape(*outputs.shape[:-1], self.width)

@@ -24,10 +24,10 @@ class PolicyCarry(NamedTuple):
     """Memory of the acting agent, per environment."""
 
     filter: FilterCarry
-    plan: Array  # [N, K·P] numbers of the chunk's distribution, or [N, W] the learned code
+    plan: Array  # [N, W] the abstract action being executed
     step: Array  # [N] steps of it done
     action: Array  # [N, A] last action
-    normal: Array  # [N, A] the standard normal numbers by which it was sampled
+    normal: Array  # [N, A] standard normal numbers of the last step of the plan, where correlated
     lower: LowerCarry | None = None  # levels below the top, where a decoder reads level 1
 
 
@@ -55,47 +55,52 @@ def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
     ) -> tuple[PolicyCarry, Array]:
         agent: Agent = join(graph, params)
         noise_key, act_key = jax.random.split(key)
-        plan_key, lower_key, act_key = jax.random.split(act_key, 3)
         noise = agent.model.latent.noise(noise_key, is_first.shape)
         filtered, due = filter_step(
             agent.model, carry.filter, obs, carry.action, is_first, noise, replan
         )
-        fresh = jax.random.normal(act_key, carry.normal.shape)
-        normal = correlated(carry.normal, fresh, is_first, agent.config.noise_correlation)
-        features = filtered.belief.features
+        plan_key, *keys = (act_key,) if carry.lower is None else jax.random.split(act_key, 3)
+        features, normal = filtered.belief.features, carry.normal
+        rho, shape = agent.config.noise_correlation, normal.shape
+        if greedy:
+            new = agent.codec.mode(agent.actor(features))
+        elif isinstance(agent.codec, ChunkCodec) and rho > 0:
+            fresh = jax.random.normal(plan_key, (shape[0], agent.model.stride, shape[1]))
+            normals = correlated(normal, fresh, is_first, rho)
+            new = agent.codec.act(agent.actor(features), normals)
+            normal = jnp.where(due[:, None], normals[:, replan - 1], normal)
+        else:
+            new = agent.act(features, plan_key).flat
+        plan, step = jnp.where(due[:, None], new, carry.plan), jnp.where(due, 0, carry.step)
         if isinstance(agent.codec, ChunkCodec):
-            plan, step = executed(agent.actor(features), due, carry)
-            slot = agent.codec.slots(plan)[jnp.arange(step.shape[0]), step]
-            codec = agent.codec.codec
-            action = codec.mode(slot) if greedy else codec.act(slot, normal)
+            action = agent.codec.slots(plan)[jnp.arange(step.shape[0]), step]
             return PolicyCarry(filtered, plan, step + 1, action, normal), action
         assert carry.lower is not None
-        outputs = agent.actor(features)
-        code = agent.codec.mode(outputs) if greedy else agent.act(features, plan_key).flat
-        plan, step = executed(code, due, carry)
-        noise = agent.model.latent.noise(lower_key, (is_first.shape[0], agent.model.upper))
+        noise = agent.model.latent.noise(keys[0], (is_first.shape[0], agent.model.upper))
         lower = lower_step(agent.model, carry.lower, filtered, obs, is_first, noise)
         seen = level1(lower, filtered).features
-        action = agent.codec.react(seen, plan, step, None if greedy else normal)
-        return PolicyCarry(filtered, plan, step + 1, action, normal, lower), action
+        fresh = jax.random.normal(keys[1], (shape[0], 1, shape[1]))
+        normal = correlated(normal, fresh, is_first, rho)
+        action = agent.codec.react(seen, plan, step, None if greedy else normal[:, 0])
+        return PolicyCarry(filtered, plan, step + 1, action, normal[:, 0], lower), action
 
     return policy
 
 
 def correlated(
-    last: Float[Array, "N A"], fresh: Float[Array, "N A"], is_first: Bool[Array, " N"], rho: float
-) -> Float[Array, "N A"]:
-    """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t, at an episode's first step ξ_t: standard normal, any ρ.
+    last: Float[Array, "N A"], fresh: Float[Array, "N K A"], is_first: Bool[Array, " N"], rho: float
+) -> Float[Array, "N K A"]:
+    """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t over K steps, at an episode's first step ξ_t.
 
-    Exploration that goes on in one direction, whatever is planned in between; each action by itself
-    is distributed as with ρ = 0. Source: docs/adr/0012.
+    Exploration that goes on in one direction, whatever is planned in between: ``last`` are the
+    numbers of the last step before these. Standard normal for any ρ, so each action by itself is
+    distributed as with ρ = 0. Source: docs/adr/0012.
     """
-    return jnp.where(is_first[:, None], fresh, rho * last + (1 - rho**2) ** 0.5 * fresh)
-
-
-def executed(new: Array, due: Array, carry: PolicyCarry) -> tuple[Array, Array]:
-    """What is executed from here on, and how many steps of it are done."""
-    return jnp.where(due[:, None], new, carry.plan), jnp.where(due, 0, carry.step)
+    drive = (1 - rho**2) ** 0.5 * fresh
+    found = [jnp.where(is_first[:, None], fresh[:, 0], rho * last + drive[:, 0])]
+    for slot in range(1, fresh.shape[1]):
+        found.append(rho * found[-1] + drive[:, slot])
+    return jnp.stack(found, axis=1)
 
 
 def initial_policy(agent: Agent, batch: int, replan: int) -> PolicyCarry:
@@ -103,7 +108,6 @@ def initial_policy(agent: Agent, batch: int, replan: int) -> PolicyCarry:
     width = agent.codec.codec.width
     carry = initial_carry(agent.model, batch, replan)
     lower = None if isinstance(agent.codec, ChunkCodec) else initial_lower(agent.model, batch)
-    chunk = isinstance(agent.codec, ChunkCodec)
-    plan = jnp.zeros((batch, agent.codec.outputs if chunk else agent.codec.width))
+    plan = jnp.zeros((batch, agent.codec.width))
     action, normal = jnp.zeros((batch, width)), jnp.zeros((batch, width))
     return PolicyCarry(carry, plan, jnp.zeros(batch, jnp.int32), action, normal, lower)

@@ -108,46 +108,52 @@ def test_each_plan_is_executed_for_replan_steps(make_agent: Any) -> None:
         np.testing.assert_allclose(actions[:, env], expected, atol=1e-5)
 
 
-def test_correlated_noise_as_a_plain_loop() -> None:
+@pytest.mark.parametrize("replan", [1, 4])
+def test_correlated_noise_as_a_plain_loop(replan: int) -> None:
     """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t, anew at an episode's first step; of variance 1 throughout."""
-    fresh = np.asarray(jax.random.normal(jax.random.key(0), (STEPS, len(EPISODES), 2000)))
-    found, last = [], jnp.full(fresh.shape[1:], np.nan)
-    for step, first in enumerate(starts()):
-        last = correlated(last, jnp.asarray(fresh[step]), jnp.asarray(first), 0.6)
-        found.append(np.asarray(last))
-    for env, lengths in enumerate(EPISODES):
-        for start, steps in zip(np.cumsum((0, *lengths[:-1])), lengths, strict=True):
-            by_hand = fresh[start, env]
-            for step in range(start, start + steps):
-                if step > start:
-                    by_hand = 0.6 * by_hand + 0.8 * fresh[step, env]
-                np.testing.assert_allclose(found[step][env], by_hand, rtol=1e-4, atol=1e-5)
-            if start:
-                assert abs(np.corrcoef(found[start][env], found[start - 1][env])[0, 1]) < 0.1
+    fresh = np.asarray(jax.random.normal(jax.random.key(0), (STEPS, 1, 4, 2000)))
+    found, by_hand, last = [], [], jnp.full((1, 2000), np.nan)
+    for step in range(STEPS):
+        time = step % 8  # episodes of 8 steps
+        if time % replan == 0:
+            first = jnp.asarray([time == 0])
+            plan = correlated(last, jnp.asarray(fresh[step]), first, 0.6)
+            last = plan[:, replan - 1]
+        xi = fresh[step - time % replan, 0, time % replan]
+        by_hand.append(0.6 * by_hand[-1] + 0.8 * xi if time else xi)
+        found.append(np.asarray(plan)[0, time % replan])
+    np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(np.std(found, axis=-1), 1.0, atol=0.08)
-    assert np.corrcoef(found[5][1], found[6][1])[0, 1] == pytest.approx(0.6, abs=0.06)
+    lag = [np.corrcoef(a, b)[0, 1] for a, b in zip(found[:-1], found[1:], strict=True)]
+    expected = [0.0 if (step + 1) % 8 == 0 else 0.6 for step in range(STEPS - 1)]
+    np.testing.assert_allclose(lag, expected, atol=0.08)
 
 
 @pytest.mark.parametrize(("codec", "replan"), [("chunk", 1), ("chunk", 4), ("latent", 2)])
-def test_a_step_acts_by_its_correlated_noise(make_agent: Any, codec: str, replan: int) -> None:
-    """Whatever is planned in between: the same fresh numbers, with and without correlation."""
-    normals = {}
-    for rho in (0.0, 0.6):
-        agent = make_agent(SPACE, (1, 4), codec)
-        agent.config = replace(agent.config, noise_correlation=rho)
-        graph, params = split(agent)
-        policy, carry = make_policy(graph, replan, False), initial_policy(agent, 3, replan)
-        normals[rho] = []
-        for step, first in enumerate(starts()):
-            obs = {"x": jax.random.normal(jax.random.key(step), (3, 4))}
-            key = jax.random.key(100 + step)
-            carry, action = policy(params, carry, obs, jnp.asarray(first), key)
-            normals[rho].append(carry.normal)
-            if codec == "chunk":
-                slots = agent.codec.slots(carry.plan)[jnp.arange(3), carry.step - 1]
-                expected = agent.codec.codec.act(slots, carry.normal)
-                np.testing.assert_allclose(action, expected, atol=1e-6)
-    last = normals[0.6][0]
-    for step, first in enumerate(starts()):
-        last = correlated(last, normals[0.0][step], jnp.asarray(first), 0.6)
-        np.testing.assert_allclose(normals[0.6][step], last, atol=1e-6)
+def test_the_noise_of_executed_actions_is_correlated(
+    make_agent: Any, codec: str, replan: int
+) -> None:
+    """An actor of mean 0 and one deviation shows its noise; so many environments, so many draws."""
+    agent = make_agent(gymnasium.spaces.Box(-1, 1, (1,)), (1, 4), codec)
+    actions = replace(agent.config.actions, min_std=0.1, max_std=0.1001)
+    agent.config = replace(agent.config, noise_correlation=0.6)
+    agent.codec.codec.settings = actions
+    graph, params = split(agent)
+    part = params["actor"] if codec == "chunk" else params["codec"]["decoder"]
+    zero = jax.tree.map(jnp.zeros_like, part)
+    params = {**params, "actor": zero} if codec == "chunk" else with_decoder(params, zero)
+    policy, carry = make_policy(graph, replan, False), initial_policy(agent, 2000, replan)
+    acted = []
+    for step in range(6):
+        first = jnp.full(2000, step in (0, 4))
+        obs = {"x": jnp.zeros((2000, 4))}
+        carry, action = policy(params, carry, obs, first, jax.random.key(step))
+        acted.append(np.asarray(action[:, 0]))
+    np.testing.assert_allclose(np.std(acted, axis=-1), 0.1, atol=0.01)
+    lag = [np.corrcoef(a, b)[0, 1] for a, b in zip(acted[:-1], acted[1:], strict=True)]
+    np.testing.assert_allclose(lag, [0.6, 0.6, 0.6, 0.0, 0.6], atol=0.08)
+
+
+def with_decoder(params: Any, decoder: Any) -> Any:
+    """The parameters with another decoder of codes."""
+    return {**params, "codec": {**params["codec"], "decoder": decoder}}
