@@ -35,6 +35,7 @@ from worldmodel.records import Records
 MakeAgent = Callable[..., Agent]
 MakeRecords = Callable[[int, int, int], Records]
 BOX = spaces.Box(-1, 1, (2,))
+LOOKAHEAD = ClockworkConfig(window="lookahead", all_phases=False)
 
 
 def ends(records: Records, row: int, at: int, until: int, terminal: bool) -> Records:
@@ -205,44 +206,18 @@ def test_realised_returns_beside_foreseen_ones(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"horizon": 0}, "horizon: expected 1 or more"),
-        ({"discount": 1.5}, "discount: expected between 0 and 1"),
-        ({"starts": 0}, "starts: expected 1 or more"),
+        ({"behaviour": ActorCriticConfig(horizon=0)}, "horizon: expected 1 or more"),
+        ({"behaviour": ActorCriticConfig(discount=1.5)}, "discount: expected between 0 and 1"),
+        ({"behaviour": ActorCriticConfig(starts=0)}, "starts: expected 1 or more"),
+        ({"average_rate": 0.0}, "average_rate: expected above 0 and at most 1"),
+        ({"average_rate": 1.5}, "average_rate: expected above 0 and at most 1"),
+        ({"noise_correlation": -0.1}, "noise_correlation: expected from 0 to below 1"),
+        ({"noise_correlation": 1.0}, "noise_correlation: expected from 0 to below 1"),
+        ({"replan": 3}, "replan"),
+        ({"model": LOOKAHEAD}, "window: expected 'causal'"),
     ],
 )
 def test_settings_that_cannot_train(settings: dict[str, Any], message: str) -> None:
-    config = AgentConfig(behaviour=ActorCriticConfig(**settings))
+    codec = ActionCodec(BOX, ActionDistribution())
     with pytest.raises(ValueError, match=message):
-        Agent(config, {"x": (4,)}, ActionCodec(BOX, ActionDistribution()), nnx.Rngs(0))
-
-
-@pytest.mark.parametrize("rate", [0.0, 1.5])
-def test_an_average_must_move(rate: float) -> None:
-    with pytest.raises(ValueError, match="average_rate: expected above 0 and at most 1"):
-        Agent(
-            AgentConfig(average_rate=rate),
-            {"x": (4,)},
-            ActionCodec(BOX, ActionDistribution()),
-            nnx.Rngs(0),
-        )
-
-
-@pytest.mark.parametrize("rho", [-0.1, 1.0])
-def test_noise_must_not_stand_still(rho: float) -> None:
-    with pytest.raises(ValueError, match="noise_correlation: expected from 0 to below 1"):
-        Agent(
-            AgentConfig(noise_correlation=rho),
-            {"x": (4,)},
-            ActionCodec(BOX, ActionDistribution()),
-            nnx.Rngs(0),
-        )
-
-
-def test_an_agent_cannot_look_ahead() -> None:
-    config = AgentConfig(model=ClockworkConfig(window="lookahead", all_phases=False))
-    with pytest.raises(ValueError, match="window: expected 'causal'"):
-        Agent(config, {"x": (4,)}, ActionCodec(BOX, ActionDistribution()), nnx.Rngs(0))
-    with pytest.raises(ValueError, match="replan"):
-        Agent(
-            AgentConfig(replan=3), {"x": (4,)}, ActionCodec(BOX, ActionDistribution()), nnx.Rngs(0)
-        )
+        Agent(AgentConfig(**settings), {"x": (4,)}, codec, nnx.Rngs(0))
