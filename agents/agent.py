@@ -48,6 +48,9 @@ class AgentConfig:
     """r: environment steps between plans, in collection and evaluation; divides K. DESIGN §4."""
     noise_correlation: float = 0.0
     """ρ from one step to the next of the noise by which actions are sampled. docs/adr/0012."""
+    keep_plan: float = 0.0
+    """Probability by which collection goes on with its plan where it could plan anew, so that
+    replay holds what comes of plans; evaluation by modes plans every r steps. docs/adr/0013."""
     average_rate: float = 0.005
     """Evaluation acts by an average of the parameters over about the last tenth of the updates, at
     most 1/average_rate of them; collection by the newest. 1: the newest in both. docs/adr/0008."""
@@ -129,18 +132,15 @@ def check_agent(config: AgentConfig) -> None:
     for name in ("starts", "layers", "hidden"):
         if getattr(b, name) < 1:
             raise ValueError(f"{name}: expected 1 or more, received {getattr(b, name)}; raise it")
-    if not 0.0 <= config.noise_correlation < 1.0:
-        raise ValueError(
-            "noise_correlation: expected from 0 to below 1, received "
-            f"{config.noise_correlation}; 0 draws every step's noise anew"
-        )
     if not 0.0 < config.average_rate <= 1.0:
         raise ValueError(
             f"average_rate: expected above 0 and at most 1, received {config.average_rate}"
         )
-    for name in ("discount", "lam", "entropy_target", "slow_rate", "scale_rate"):
-        if not 0.0 <= getattr(b, name) <= 1.0:
-            raise ValueError(f"{name}: expected between 0 and 1, received {getattr(b, name)}")
+    shares = [(name, getattr(config, name)) for name in ("noise_correlation", "keep_plan")]
+    rates = ("discount", "lam", "entropy_target", "slow_rate", "scale_rate")
+    for name, value in shares + [(name, getattr(b, name)) for name in rates]:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"{name}: expected between 0 and 1, received {value}")
 
 
 def check_latent(config: LatentConfig, behaviour: ActorCriticConfig) -> None:

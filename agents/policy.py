@@ -1,8 +1,9 @@
 """Acting: one jitted function over a batch of environments, each with its own clock. DESIGN §4.
 
 Every step filters one observation; every r-th step of an episode plans anew. Of a chunk of K
-actions the first r are executed: r = K is the plain open-loop semi-MDP. A learned code is decoded
-step by step from level 1's belief, so the levels below the top are filtered as well.
+actions the first r are executed: r = K is the plain open-loop semi-MDP. Collection goes on with
+some plans for longer. A learned code is decoded step by step from level 1's belief, so the levels
+below the top are filtered as well.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ class PolicyCarry(NamedTuple):
     plan: Array  # [N, W] the abstract action being executed
     step: Array  # [N] steps of it done
     action: Array  # [N, A] last action
-    normal: Array  # [N, A] standard normal numbers of the last step of the plan, where correlated
+    normal: Array  # [N, K, A] standard normal numbers of the plan's steps, where correlated
     lower: LowerCarry | None = None  # levels below the top, where a decoder reads level 1
 
 
@@ -42,7 +43,8 @@ def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
     Args:
       graph: of ``learner.split(agent)``.
       replan: r, environment steps of each plan that are executed; divides K.
-      greedy: act by modes instead of samples. Beliefs are samples either way.
+      greedy: act by modes instead of samples, and never for longer than r steps by one plan.
+        Beliefs are samples either way.
     """
 
     @jax.jit
@@ -61,14 +63,19 @@ def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
         )
         plan_key, *keys = (act_key,) if carry.lower is None else jax.random.split(act_key, 3)
         features, normal = filtered.belief.features, carry.normal
-        rho, shape = agent.config.noise_correlation, normal.shape
+        rho, keep = agent.config.noise_correlation, agent.config.keep_plan
+        if keep > 0 and not greedy and agent.model.stride > replan:
+            keep_key, plan_key = jax.random.split(plan_key)
+            kept = jax.random.bernoulli(keep_key, keep, due.shape)
+            due &= is_first | ~kept | (carry.step + replan > agent.model.stride)
         if greedy:
             new = agent.codec.mode(agent.actor(features))
         elif isinstance(agent.codec, ChunkCodec) and rho > 0:
-            fresh = jax.random.normal(plan_key, (shape[0], agent.model.stride, shape[1]))
-            normals = correlated(normal, fresh, is_first, rho)
+            last = normal[jnp.arange(due.shape[0]), carry.step - 1]
+            fresh = jax.random.normal(plan_key, normal.shape)
+            normals = correlated(last, fresh, is_first, rho)
             new = agent.codec.act(agent.actor(features), normals)
-            normal = jnp.where(due[:, None], normals[:, replan - 1], normal)
+            normal = jnp.where(due[:, None, None], normals, normal)
         else:
             new = agent.act(features, plan_key).flat
         plan, step = jnp.where(due[:, None], new, carry.plan), jnp.where(due, 0, carry.step)
@@ -79,10 +86,9 @@ def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
         noise = agent.model.latent.noise(keys[0], (is_first.shape[0], agent.model.upper))
         lower = lower_step(agent.model, carry.lower, filtered, obs, is_first, noise)
         seen = level1(lower, filtered).features
-        fresh = jax.random.normal(keys[1], (shape[0], 1, shape[1]))
-        normal = correlated(normal, fresh, is_first, rho)
+        normal = correlated(normal[:, 0], jax.random.normal(keys[1], normal.shape), is_first, rho)
         action = agent.codec.react(seen, plan, step, None if greedy else normal[:, 0])
-        return PolicyCarry(filtered, plan, step + 1, action, normal[:, 0], lower), action
+        return PolicyCarry(filtered, plan, step + 1, action, normal, lower), action
 
     return policy
 
@@ -107,7 +113,8 @@ def initial_policy(agent: Agent, batch: int, replan: int) -> PolicyCarry:
     """Carry of ``batch`` environments before their first observation."""
     width = agent.codec.codec.width
     carry = initial_carry(agent.model, batch, replan)
-    lower = None if isinstance(agent.codec, ChunkCodec) else initial_lower(agent.model, batch)
-    plan = jnp.zeros((batch, agent.codec.width))
-    action, normal = jnp.zeros((batch, width)), jnp.zeros((batch, width))
+    chunk = isinstance(agent.codec, ChunkCodec)
+    lower = None if chunk else initial_lower(agent.model, batch)
+    plan, action = jnp.zeros((batch, agent.codec.width)), jnp.zeros((batch, width))
+    normal = jnp.zeros((batch, agent.model.stride if chunk else 1, width))
     return PolicyCarry(carry, plan, jnp.zeros(batch, jnp.int32), action, normal, lower)

@@ -1,4 +1,4 @@
-"""What measured best on control from state, shared by its presets. docs/adr/0008 and 0012."""
+"""What measured best on control from state, shared by its presets. docs/adr/0008, 0012, 0013."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ from configs.schema import TrainConfig
 
 
 def control(base: TrainConfig) -> TrainConfig:
-    """A short horizon, an undecided policy, and noise that holds on for some steps."""
+    """A short horizon, an undecided policy, and noise and plans that hold on for some steps."""
     behaviour = replace(base.agent.behaviour, horizon=10, entropy_target=0.6)
-    return replace(base, agent=replace(base.agent, behaviour=behaviour, noise_correlation=0.75))
+    exploring = replace(base.agent, noise_correlation=0.75, keep_plan=0.5)
+    return replace(base, agent=replace(exploring, behaviour=behaviour))

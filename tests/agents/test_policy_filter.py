@@ -108,6 +108,34 @@ def test_each_plan_is_executed_for_replan_steps(make_agent: Any) -> None:
         np.testing.assert_allclose(actions[:, env], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("codec", ["chunk", "latent"])
+def test_collection_goes_on_with_some_plans(make_agent: Any, codec: str) -> None:
+    """Kept with probability ½ for up to K = 4 steps, of 15 steps 8, 4, 2 and 1 are a plan's first,
+    second, third and fourth in the long run; acting by modes, all are the first."""
+    agent = make_agent(SPACE, (1, 4), codec)
+    agent.config = replace(agent.config, keep_plan=0.5, noise_correlation=0.5)
+    graph, params = split(agent)
+    many, counts = 1000, {}
+    for greedy in (False, True):
+        policy, carry = make_policy(graph, 1, greedy), initial_policy(agent, many, 1)
+        counts[greedy] = np.zeros(5, int)
+        for time in range(40):
+            first, plan, done = jnp.full(many, time in (0, 9)), carry.plan, np.asarray(carry.step)
+            obs = {"x": jnp.zeros((many, 4))}
+            carry, action = policy(params, carry, obs, first, jax.random.key(time))
+            step = np.asarray(carry.step)
+            assert time not in (0, 9) or (step == 1).all()
+            same = step == done + 1 if time else step > 1
+            assert ((step == 1) | same).all()
+            np.testing.assert_array_equal(carry.plan[same], plan[same])
+            if codec == "chunk":
+                chosen = agent.codec.slots(carry.plan)[np.arange(many), step - 1]
+                np.testing.assert_array_equal(action, chosen)
+            counts[greedy] += np.bincount(step, minlength=5) * (time >= 20)
+    np.testing.assert_allclose(counts[False] / many / 20, np.array([0, 8, 4, 2, 1]) / 15, atol=0.02)
+    np.testing.assert_array_equal(counts[True], [0, 20 * many, 0, 0, 0])
+
+
 @pytest.mark.parametrize("replan", [1, 4])
 def test_correlated_noise_as_a_plain_loop(replan: int) -> None:
     """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t, anew at an episode's first step; of variance 1 throughout."""
@@ -129,14 +157,23 @@ def test_correlated_noise_as_a_plain_loop(replan: int) -> None:
     np.testing.assert_allclose(lag, expected, atol=0.08)
 
 
-@pytest.mark.parametrize(("codec", "replan"), [("chunk", 1), ("chunk", 4), ("latent", 2)])
+@pytest.mark.parametrize(
+    ("codec", "replan", "keep"),
+    [
+        ("chunk", 1, 0.0),
+        ("chunk", 1, 0.5),
+        ("chunk", 2, 0.5),
+        ("chunk", 4, 0.0),
+        ("latent", 2, 0.0),
+    ],
+)
 def test_the_noise_of_executed_actions_is_correlated(
-    make_agent: Any, codec: str, replan: int
+    make_agent: Any, codec: str, replan: int, keep: float
 ) -> None:
     """An actor of mean 0 and one deviation shows its noise; so many environments, so many draws."""
     agent = make_agent(gymnasium.spaces.Box(-1, 1, (1,)), (1, 4), codec)
     actions = replace(agent.config.actions, min_std=0.1, max_std=0.1001)
-    agent.config = replace(agent.config, noise_correlation=0.6)
+    agent.config = replace(agent.config, noise_correlation=0.6, keep_plan=keep)
     agent.codec.codec.settings = actions
     graph, params = split(agent)
     part = params["actor"] if codec == "chunk" else params["codec"]["decoder"]
