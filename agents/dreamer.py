@@ -162,7 +162,10 @@ def known_windows(agent: Agent, records: Records) -> WindowTargets:
 
 
 def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics:
-    """Mean realised λ-return of the replayed windows, and the critic's value of the same states."""
+    """Mean realised λ-return of the replayed windows, and the critic's value of the same states.
+
+    The returns end in the critic's own value, so what is wrong at both ends cancels (adr 13).
+    """
     config, stride = frozen.config.behaviour, frozen.model.stride
     value = frozen.predict_value(belief.state.features)
     chains = stride if frozen.config.model.all_phases else 1
