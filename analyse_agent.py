@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from agents.driver import Arrival, agent_act
+from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
 from configs.agent_analysis import Looked, Settings, look, padded
 from configs.agent_figures import draw_episode, draw_promises, draw_what_if
@@ -129,7 +129,7 @@ def play_episode(
     """Arrivals of one greedy episode, cut after ``steps``."""
     stepper = built.stepper(1, EVAL_SEED + config.seed + index)
     carry = initial_policy(built.agent, 1, built.config.agent.replan)
-    act = agent_act(built.policy(greedy=True), params, carry, jax.random.key(config.seed))
+    act = AgentAct(built.policy(greedy=True), params, carry, jax.random.key(config.seed))
     try:
         arrivals = [stepper.reset()]
         while len(arrivals) <= config.steps and not arrivals[-1].last[0]:

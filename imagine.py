@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import Agent
-from agents.driver import Arrival, agent_act
+from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
 from agents.returns import window_targets
 from configs.build import EVAL_SEED, Built, load_run
@@ -159,7 +159,7 @@ def play_arrivals(built: Built, params: Any, steps: int, config: ImagineConfig) 
     """Plays the sampled policy for ``steps``, or until the first episode ends."""
     stepper = built.stepper(config.worlds, EVAL_SEED + config.seed)
     carry = initial_policy(built.agent, config.worlds, built.config.agent.replan)
-    act = agent_act(built.policy(greedy=False), params, carry, jax.random.key(config.seed))
+    act = AgentAct(built.policy(greedy=False), params, carry, jax.random.key(config.seed))
     arrivals = [stepper.reset()]
     while len(arrivals) <= steps and not arrivals[-1].last.any():
         before = arrivals[-1]

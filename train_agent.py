@@ -299,7 +299,8 @@ def shown(values: dict[str, float]) -> str:
     text = f"return {values['return']:.2f} ± {values['return_95']:.2f} (95%)"
     if "success" in values:
         text += f", success {values['success']:.0%}"
-    return f"{text}, length {values['length']:.1f} steps"
+    text += f", length {values['length']:.1f} steps"
+    return f"{text}; discounted {values['discounted']:.2f}, foreseen {values['foreseen']:.2f}"
 
 
 def main() -> None:

@@ -27,6 +27,8 @@ class Episode(NamedTuple):
     score: float  # sum of rewards
     length: int  # environment steps
     success: bool | None  # None where the environment does not say
+    discounted: float | None = None  # Σ_t γ^(t-1) r_t, where γ was given
+    foreseen: float | None = None  # the critic's value at its first observation, where there is one
 
 
 @runtime_checkable
@@ -85,21 +87,30 @@ class Stepper:
 
 
 class Tally:
-    """Running sums of episodes, [N]."""
+    """Running sums of episodes, [N].
 
-    def __init__(self, size: int):
+    Args:
+      discount: γ per step; None leaves out discounted sums.
+    """
+
+    def __init__(self, size: int, discount: float | None = None):
+        self.discount = discount
         self.score, self.length = np.zeros(size), np.zeros(size, int)
+        self.discounted = np.zeros(size)
 
     def add(self, arrival: Arrival) -> dict[int, Episode]:
         """Counts an arrival; returns the episodes that it ended, by environment."""
-        self.score[arrival.is_first] = 0
-        self.length[arrival.is_first] = 0
+        for total in (self.score, self.length, self.discounted):
+            total[arrival.is_first] = 0
         self.score += arrival.reward
+        self.discounted += (self.discount or 0.0) ** self.length * arrival.reward
         self.length += ~arrival.is_first
-        return {
-            int(i): Episode(float(self.score[i]), int(self.length[i]), arrival.success[i])
-            for i in np.nonzero(arrival.last)[0]
-        }
+        ended = np.nonzero(arrival.last)[0].tolist()
+        return {i: self._episode(i, arrival.success[i]) for i in ended}
+
+    def _episode(self, i: int, success: bool | None) -> Episode:
+        discounted = None if self.discount is None else float(self.discounted[i])
+        return Episode(float(self.score[i]), int(self.length[i]), success, discounted)
 
 
 class Collector:
@@ -146,15 +157,19 @@ class Played(NamedTuple):
 
 
 def play(
-    stepper: Stepper, act: Callable[[Obs, np.ndarray, int], np.ndarray], watch: bool = False
+    stepper: Stepper,
+    act: Callable[[Obs, np.ndarray, int], np.ndarray],
+    watch: bool = False,
+    discount: float | None = None,
 ) -> Played:
     """Plays one episode to its end in every environment.
 
     Args:
       act: of (observations, is_first, step) to flat actions [N, A].
       watch: keep the observations of environment 0.
+      discount: as ``Tally``.
     """
-    arrival, tally = stepper.reset(), Tally(stepper.size)
+    arrival, tally = stepper.reset(), Tally(stepper.size, discount)
     done: dict[int, Episode] = {}
     seen: list[Obs] = []
     step = 0
@@ -170,17 +185,17 @@ def play(
     return Played(episodes, stacked)
 
 
-def agent_act(
-    policy: Act, params: Params, carry: PolicyCarry, key: PRNGKeyArray
-) -> Callable[[Obs, np.ndarray, int], np.ndarray]:
-    """The agent as ``play`` takes it."""
-    memory = [carry]
+class AgentAct:
+    """The agent as ``play`` takes it; ``carry`` is its memory after the last step."""
 
-    def act(obs: Obs, is_first: np.ndarray, step: int) -> np.ndarray:
-        memory[0], action = policy(params, memory[0], obs, is_first, jax.random.fold_in(key, step))
+    def __init__(self, policy: Act, params: Params, carry: PolicyCarry, key: PRNGKeyArray):
+        self.policy, self.params, self.carry, self.key = policy, params, carry, key
+
+    def __call__(self, obs: Obs, is_first: np.ndarray, step: int) -> np.ndarray:
+        """Flat actions [N, A]."""
+        key = jax.random.fold_in(self.key, step)
+        self.carry, action = self.policy(self.params, self.carry, obs, is_first, key)
         return np.asarray(action)
-
-    return act
 
 
 def random_act(envs: VectorEnv[Any, Any, Any], codec: ActionCodec, seed: int) -> Any:

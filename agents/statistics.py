@@ -13,7 +13,9 @@ def summary(episodes: Sequence[Episode]) -> dict[str, float]:
     Returns:
       return: mean sum of rewards; return_95: half-width of its normal 95% interval, 1.96 s/√n over
       episodes (0 for a single one); success: share of successes, where the environment tells;
-      length: mean environment steps.
+      length: mean environment steps; discounted: mean discounted sum of rewards, and foreseen: mean
+      of what the critic expected of it at the first observation, where it was asked. Far above what
+      came, the agent exploits its model (docs/adr/0013); a truncated episode holds only part.
     Raises:
       ValueError: without episodes.
     """
@@ -26,4 +28,8 @@ def summary(episodes: Sequence[Episode]) -> dict[str, float]:
     if known:
         values["success"] = float(np.mean(known))
     values["length"] = float(np.mean([e.length for e in episodes]))
+    for name in ("discounted", "foreseen"):
+        told = [getattr(e, name) for e in episodes if getattr(e, name) is not None]
+        if told:
+            values[name] = float(np.mean(told))
     return values

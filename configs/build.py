@@ -7,11 +7,12 @@ from typing import Any
 
 import gymnasium
 import jax
+import numpy as np
 from flax import nnx
 
 from agents import ActionCodec, Agent
 from agents.dreamer import initial_aux, initial_policy, make_loss, make_policy
-from agents.driver import Played, Stepper, agent_act, play, random_act
+from agents.driver import AgentAct, Obs, Played, Stepper, play, random_act
 from configs.schema import TrainConfig
 from envs import make_agent_env, make_vector
 from replay import Field, standard_fields
@@ -105,15 +106,29 @@ class Built:
     def _sampled(self) -> Any:
         return make_policy(self.graph, self.config.agent.replan, greedy=False)
 
+    @cached_property
+    def _value(self) -> Any:
+        return jax.jit(lambda params, top: self.join(params).predict_value(top.features))
+
     def evaluate(self, params: Params, episodes: int, greedy: bool, watch: bool = False) -> Played:
         """Plays ``episodes`` episodes, each in its own environment with seeds of their own."""
         stepper = self.stepper(episodes, EVAL_SEED)
         carry = initial_policy(self.agent, episodes, self.config.agent.replan)
-        act = agent_act(self.policy(greedy), params, carry, jax.random.key(EVAL_SEED))
+        agent = AgentAct(self.policy(greedy), params, carry, jax.random.key(EVAL_SEED))
+        foreseen: list[float] = []
+
+        def act(obs: Obs, is_first: np.ndarray, step: int) -> np.ndarray:
+            action = agent(obs, is_first, step)
+            if step == 0:
+                foreseen.extend(self._value(params, agent.carry.filter.belief).tolist())
+            return action
+
         try:
-            return play(stepper, act, watch)
+            played = play(stepper, act, watch, self.config.agent.behaviour.discount)
         finally:
             stepper.envs.close()
+        pairs = zip(played.episodes, foreseen, strict=True)
+        return played._replace(episodes=[e._replace(foreseen=v) for e, v in pairs])
 
     def evaluate_random(self, episodes: int) -> Played:
         """The same episodes under uniformly random actions."""

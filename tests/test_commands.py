@@ -12,8 +12,9 @@ from processes import finish, last_update, start, wait_for_update
 
 import imagine
 import train_agent
+from agents.policy import initial_policy
 from agents.statistics import summary
-from configs.build import load_run
+from configs.build import EVAL_SEED, load_run
 from worldmodel.runs import CheckpointStore, read_metrics
 
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "200", "--log-every", "100"]
@@ -135,6 +136,20 @@ def test_what_is_evaluated_is_the_average(run):
     )
     assert average == pytest.approx(written, rel=1e-5)
     assert newest != pytest.approx(written, rel=1e-5)
+
+
+def test_what_the_critic_foresaw_of_an_evaluation(run):
+    """Its value of the top belief at each episode's first observation, under the average."""
+    built, params, _ = load_run(run[0])
+    written = json.loads((run[0] / "evaluation.json").read_text())
+    stepper, carry = built.stepper(2, EVAL_SEED), initial_policy(built.agent, 2, 1)
+    obs = stepper.reset().obs
+    stepper.envs.close()
+    key = jax.random.fold_in(jax.random.key(EVAL_SEED), 0)
+    carry, _ = built.policy(greedy=True)(params, carry, obs, np.ones(2, bool), key)
+    value = built.join(params).predict_value(carry.filter.belief.features)
+    assert written["foreseen"] == pytest.approx(float(value.mean()), rel=1e-4)
+    assert written["return"] < written["discounted"] < 0
 
 
 def test_another_config_is_refused_and_nothing_is_touched(run, capsys, monkeypatch):

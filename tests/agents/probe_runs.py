@@ -12,7 +12,7 @@ from flax import nnx
 
 from agents import ActionCodec, ActionDistribution, ActorCriticConfig, Agent, AgentConfig
 from agents.dreamer import initial_aux, make_loss
-from agents.driver import Collector, Stepper, agent_act, play
+from agents.driver import AgentAct, Collector, Stepper, play
 from agents.policy import initial_policy, make_policy
 from envs import EnvConfig, make_vector
 from replay import Field, ReplayConfig, ReplayStore, SequenceSampler, standard_fields
@@ -49,7 +49,7 @@ class Kit:
         """Greedy returns, planned anew every so many steps."""
         stepper = self.stepper(env, episodes, SEEN)
         carry = initial_policy(self.agent, episodes, replan)
-        act = agent_act(self.greedy[replan], params, carry, jax.random.key(5))
+        act = AgentAct(self.greedy[replan], params, carry, jax.random.key(5))
         found = [episode.score for episode in play(stepper, act).episodes]
         stepper.envs.close()
         return found

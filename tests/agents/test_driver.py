@@ -95,11 +95,14 @@ def test_play_takes_the_first_episode_of_every_environment(stepper):
 
 
 def test_tally_starts_anew_at_every_first_record(stepper):
-    tally, arrival = Tally(2), stepper.reset()
+    """Rewards 11, 12, 13 in one; 11, 12 in the other, then its next episode's first record."""
+    tally, arrival, ended = Tally(2, discount=0.5), stepper.reset(), {}
     for _ in range(3):
         arrival = stepper.step(arrival, np.zeros((2, 1), np.float32))
-        tally.add(arrival)
+        ended |= tally.add(arrival)
     assert tally.score.tolist() == [36, 0] and tally.length.tolist() == [3, 0]
+    assert tally.discounted.tolist() == [11 + 6 + 3.25, 0]
+    assert ended[0].discounted == 20.25 and ended[1].discounted == 17
 
 
 def test_another_autoreset_is_refused():
@@ -113,5 +116,7 @@ def test_summary_by_hand():
     values = summary([Episode(1.0, 4, True), Episode(3.0, 6, False)])
     assert values == pytest.approx({"return": 2, "return_95": 1.96, "success": 0.5, "length": 5})
     assert "success" not in summary([Episode(1.0, 4, None)])
+    values = summary([Episode(1.0, 4, None, 0.5, 2.0), Episode(3.0, 6, None, 1.5, 4.0)])
+    assert values["discounted"] == 1 and values["foreseen"] == 3
     with pytest.raises(ValueError, match="at least one episode"):
         summary([])
