@@ -213,7 +213,7 @@ def test_realised_returns_beside_foreseen_ones(
         ({"average_rate": 1.5}, "average_rate: expected above 0 and at most 1"),
         ({"noise_correlation": -0.1}, "noise_correlation: expected between 0 and 1"),
         ({"keep_plan": 1.1}, "keep_plan: expected between 0 and 1"),
-        ({"replan": 3}, "replan"),
+        ({"replan": 3}, "replan: expected a divisor of the top stride"),
         ({"model": LOOKAHEAD}, "window: expected 'causal'"),
     ],
 )
