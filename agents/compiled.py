@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from agents.agent import Agent
-from agents.dreamer import initial_aux, make_loss
+from agents.dreamer import estimate, initial_aux, make_loss
 from agents.policy import PolicyCarry, initial_policy, make_policy
 from worldmodel.learner import Metrics, Params, TrainState, initial_state, make_update, split
 from worldmodel.records import Records
@@ -170,7 +170,8 @@ class CompiledRun:
           The run, and the mean of every metric over the updates.
         """
         average_rate = self.agent.config.average_rate
-        update = make_update(make_loss(self.graph, behaviour), self.optimizer, average_rate)
+        loss = make_loss(self.graph, behaviour)
+        update = make_update(loss, self.optimizer, average_rate, estimate)
 
         def one(run: RunState, key: PRNGKeyArray) -> tuple[RunState, Metrics]:
             act_key, *update_keys = jax.random.split(key, 1 + self.schedule.updates)

@@ -36,6 +36,7 @@ from worldmodel import clock
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
 from worldmodel.level import Belief, State
 from worldmodel.objective import masked_mean, model_loss
+from worldmodel.observations import estimate_scale
 from worldmodel.records import Records
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "PolicyCarry",
     "behaviour_loss",
     "draw_starts",
+    "estimate",
     "fill_absorbing",
     "head_loss",
     "initial_aux",
@@ -112,6 +114,12 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         return total, (aux, {**metrics, "window_reward/gap": imagined - realised})
 
     return loss
+
+
+def estimate(params: Params, records: Records) -> Params:
+    """The parameters that are estimated from a batch, as ``learner.make_update`` takes it."""
+    model = estimate_scale(params["model"], records.obs, records.mask)
+    return {**params, "model": model}
 
 
 def stand_in(config: AgentConfig, numbers: Mapping[str, Array]) -> AgentConfig:
@@ -201,8 +209,9 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
     total = reward + cont
     if config.newest > 0:
         cutout = jax.tree.map(lambda x: x[:, model.lead :: cut], (records.obs, records.mask))
+        seen = model.units(cutout[0])
         nll = newest_nll(
-            agent.newest(features), cutout[0], config.model.image_std, config.model.vector_std
+            agent.newest(features), seen, config.model.image_std, config.model.vector_std
         )
         metrics["nll/newest"] = masked_mean(nll, cutout[1])
         total = total + config.newest * metrics["nll/newest"]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from worldmodel.networks import MLP, symlog
+from worldmodel.networks import MLP
 from worldmodel.objective import normal_log_prob
 from worldmodel.observations import ObsShapes, pixels
 
@@ -33,10 +33,10 @@ class Newest(nnx.Module):
 
 
 def coarse(obs: dict[str, Array]) -> tuple[Float[Array, "B T O"], Float[Array, " O"]]:
-    """Targets, and 1 for each that is of an image: vectors in symlog units, images by blocks.
+    """Targets, and 1 for each that is of an image: vectors as they are, images by blocks.
 
     Args:
-      obs: [B, T, ...], images of 64×64 pixels.
+      obs: [B, T, ...] of ``ClockworkVAE.units``, images of 64×64 pixels.
     """
     targets, kinds = [], []
     for name in sorted(obs):
@@ -46,7 +46,6 @@ def coarse(obs: dict[str, Array]) -> tuple[Float[Array, "B T O"], Float[Array, "
             x = blocks.mean((3, 5)).reshape(*x.shape[:2], -1)
             kinds.append(jnp.ones(x.shape[-1]))
         else:
-            x = symlog(x)
             kinds.append(jnp.zeros(x.shape[-1]))
         targets.append(x)
     return jnp.concatenate(targets, axis=-1), jnp.concatenate(kinds)

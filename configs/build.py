@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from agents import ActionCodec, Agent
-from agents.dreamer import initial_aux, initial_policy, make_loss, make_policy
+from agents.dreamer import estimate, initial_aux, initial_policy, make_loss, make_policy
 from agents.driver import AgentAct, Obs, Played, Stepper, play, random_act
 from configs.schema import TrainConfig
 from envs import make_agent_env, make_vector
@@ -70,7 +70,9 @@ class Built:
     @cached_property
     def update(self) -> Any:
         """The jitted update."""
-        return make_update(make_loss(self.graph), self.optimizer, self.config.agent.average_rate)
+        return make_update(
+            make_loss(self.graph), self.optimizer, self.config.agent.average_rate, estimate
+        )
 
     def join(self, params: Params) -> Agent:
         """The agent with these parameters."""

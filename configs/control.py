@@ -8,5 +8,6 @@ from configs.schema import TrainConfig
 def control(base: TrainConfig) -> TrainConfig:
     """A short horizon, an undecided policy, and noise and plans that hold on for some steps."""
     behaviour = replace(base.agent.behaviour, horizon=10, entropy_target=0.6)
-    exploring = replace(base.agent, noise_correlation=0.75, keep_plan=0.5)
+    model = replace(base.agent.model, scale_vectors=True)
+    exploring = replace(base.agent, model=model, noise_correlation=0.75, keep_plan=0.5)
     return replace(base, agent=replace(exploring, behaviour=behaviour))

@@ -30,7 +30,7 @@ from worldmodel.learner import (
     make_update,
     split,
 )
-from worldmodel.pretraining import Clips, initial_aux, make_loss
+from worldmodel.pretraining import Clips, estimate, initial_aux, make_loss
 from worldmodel.records import Records
 from worldmodel.runs.checkpoint import CheckpointStore
 from worldmodel.runs.config_io import CONFIG, holds_run, load_config
@@ -135,7 +135,8 @@ class BuiltVideo:
     def update(self) -> Any:
         """The jitted update."""
         config = self.config
-        return make_update(make_loss(self.graph, config.objective, config.streams), self.optimizer)
+        loss = make_loss(self.graph, config.objective, config.streams)
+        return make_update(loss, self.optimizer, estimate=estimate)
 
     def join(self, params: Params) -> ClockworkVAE:
         """The model with these parameters."""

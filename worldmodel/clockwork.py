@@ -25,7 +25,8 @@ from worldmodel import clock
 from worldmodel.codes import ActionCode
 from worldmodel.config import ClockworkConfig, ObsShapes, check_config, make_latent
 from worldmodel.level import Belief, CellConfig, Level, State
-from worldmodel.observations import Decoder, Encoder, make_mlp
+from worldmodel.networks import symlog
+from worldmodel.observations import Decoder, Encoder, Scale, make_mlp
 from worldmodel.records import Records
 
 
@@ -56,6 +57,7 @@ class ClockworkVAE(nnx.Module):
                 f"code: expected one of chunks of {self.stride} actions of {action_width} floats, "
                 f"received one of chunks of {code.chunk} floats; make it of their product"
             )
+        self.vectors = tuple(name for name, shape in obs_shapes.items() if len(shape) == 1)
         self.lead = clock.lead_in(self.strides, config.window)
         self.latent = make_latent(config)
         self.encoder = Encoder(config, obs_shapes, rngs)
@@ -78,6 +80,7 @@ class ClockworkVAE(nnx.Module):
             [Level(self._cell(index, embed), rngs) for index, embed in enumerate(embeds)]
         )
         self.decoder = Decoder(config, obs_shapes, rngs)
+        self.scale = Scale(obs_shapes) if config.scale_vectors and self.vectors else None
 
     def _cell(self, index: int, embed: int) -> CellConfig:
         c, stride = self.config, self.strides[index]
@@ -134,9 +137,26 @@ class ClockworkVAE(nnx.Module):
         counts = [-(-length // self.alignment(n).every) for n in range(len(self.strides))]
         return tuple(self.latent.noise(k, (batch, n)) for k, n in zip(keys, counts, strict=True))
 
+    def units(self, obs: dict[str, Array]) -> dict[str, Array]:
+        """Observations as the model reads and predicts them: images as they are, vectors x [..., n]
+        by symlog, and with ``scale_vectors`` as (symlog x - μ) / σ of every dimension."""
+        result = dict(obs)
+        for name in set(self.vectors) & obs.keys():
+            result[name] = symlog(obs[name])
+            if self.scale is not None:
+                mean, std = self.scale.moments(name, result[name].ndim)
+                result[name] = (result[name] - mean) / std
+        return result
+
+    def vector_std(self, name: str, ndim: int) -> float | Array:
+        """Deviation of a vector's likelihood in symlog units: `vector_std`, or that many σ of every
+        dimension, with ``ndim`` axes."""
+        base = self.config.vector_std
+        return base if self.scale is None else base * self.scale.moments(name, ndim)[1]
+
     def frame_embeddings(self, obs: dict[str, Array]) -> tuple[Array, ...]:
         """Embedding of single frames for every level, [..., E_l]; no windows yet."""
-        embeds = [self.encoder(obs)]
+        embeds = [self.encoder(self.units(obs))]
         for mlp in self.level_embeds:
             embeds.append(mlp(embeds[-1] if self.config.cumulative else embeds[0]))
         return tuple(embeds)
@@ -363,4 +383,8 @@ class ClockworkVAE(nnx.Module):
                 f"decode: expected [h, z] of {self.features} floats, received "
                 f"{features.shape[-1]}; give the features of level 1"
             )
-        return self.decoder(features)
+        means = self.decoder(features)
+        if self.scale is None:
+            return means
+        scaled = {name: self.scale.moments(name, features.ndim) for name in self.vectors}
+        return means | {name: mean + std * means[name] for name, (mean, std) in scaled.items()}

@@ -17,6 +17,7 @@ from jaxtyping import Array, PRNGKeyArray
 Params = Any  # pytree of arrays, the module's parameters by name
 Aux = Any  # pytree of arrays that the loss carries from update to update without descending it
 Metrics = dict[str, Array]
+Estimate = Callable[[Params, Any], Params]  # of (params, batch)
 Loss = Callable[[Params, Aux, Any, PRNGKeyArray], tuple[Array, tuple[Aux, Metrics]]]
 
 
@@ -106,7 +107,10 @@ def averaged(average: Params, params: Params, updates: Array, rate: float) -> Pa
 
 
 def make_update(
-    loss: Loss, optimizer: optax.GradientTransformation, average_rate: float | None = None
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    average_rate: float | None = None,
+    estimate: Estimate | None = None,
 ) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
     """The update, jitted; it consumes (donates) the state that it is given.
 
@@ -114,14 +118,16 @@ def make_update(
       loss: of (params, aux, batch, key) to (scalar, (aux, metrics)).
       optimizer: as ``make_optimizer`` or any other over the same params.
       average_rate: of ``averaged``, for a state that keeps an average; None for one that does not.
+      estimate: sets the parameters that are estimated from the batch rather than descended.
     Raises:
       ValueError: from the update, when one of the two does and the other does not.
     """
 
     def update(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
-        grads, (aux, metrics) = jax.grad(loss, has_aux=True)(state.params, state.aux, batch, key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = state.params if estimate is None else estimate(state.params, batch)
+        grads, (aux, metrics) = jax.grad(loss, has_aux=True)(params, state.aux, batch, key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, params)
+        params = optax.apply_updates(params, updates)
         metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
         average, kept = state.average, bool(jax.tree.leaves(state.average))
         if kept != (average_rate is not None):

@@ -40,7 +40,7 @@ class ObjectiveConfig:
     """Nats per tick below which KL costs nothing; balanced only."""
 
 
-def normal_log_prob(x: Array, mean: Array, std: float) -> Array:
+def normal_log_prob(x: Array, mean: Array, std: float | Array) -> Array:
     """log N(x; mean, std²), elementwise, constants included."""
     return -0.5 * ((x - mean) / std) ** 2 - jnp.log(std) - 0.5 * jnp.log(2 * jnp.pi)
 
@@ -53,7 +53,7 @@ def log_likelihood(
     for name, mean in means.items():
         image = mean.ndim == 5
         target = pixels(obs[name]) if image else symlog(obs[name])
-        std = model.config.image_std if image else model.config.vector_std
+        std = model.config.image_std if image else model.vector_std(name, mean.ndim)
         result[name] = jnp.sum(normal_log_prob(target, mean, std), axis=tuple(range(2, mean.ndim)))
     return result
 

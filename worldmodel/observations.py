@@ -4,18 +4,76 @@ Any dict of images [64, 64, C] and vectors [n]; there are no skip connections ro
 DESIGN §3.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from worldmodel.config import ClockworkConfig, ObsShapes, make_latent
 from worldmodel.networks import MLP, ConvDecoder, ConvEncoder, symlog
+
+SMALLEST_SCALE = 0.1  # symlog units: what has hardly moved yet is not blown up when it does
+SCALE_MEMORY = 1000  # batches over which the scale is estimated
+
+
+class Scale(nnx.Module):
+    """Mean and deviation of every vector observation, per dimension, in symlog units.
+
+    Parameters that no gradient reaches: ``estimate_scale`` moves them at every update.
+    docs/adr/0014.
+    """
+
+    def __init__(self, obs_shapes: ObsShapes):
+        sizes = {name: shape for name, shape in obs_shapes.items() if len(shape) == 1}
+        self.batches = nnx.Param(jnp.zeros(()))
+        self.mean = nnx.Dict({name: nnx.Param(jnp.zeros(n)) for name, n in sizes.items()})
+        self.square = nnx.Dict({name: nnx.Param(jnp.ones(n)) for name, n in sizes.items()})
+
+    def moments(self, name: str, ndim: int = 1) -> tuple[Float[Array, "... n"], ...]:
+        """Mean μ and deviation σ = max(√(E[x²] - μ²), 0.1), without gradient.
+
+        Args:
+          ndim: axes that they shall have, the last of n; those before are of 1.
+        """
+        shape = (*[1] * (ndim - 1), -1)
+        parts = (self.mean[name][...], self.square[name][...])
+        mean, square = (jax.lax.stop_gradient(x).reshape(shape) for x in parts)
+        return mean, jnp.sqrt(jnp.maximum(square - mean**2, SMALLEST_SCALE**2))
+
+
+def estimate_scale(model: Any, obs: dict[str, Array], mask: Float[Array, "B T"]) -> Any:
+    """A model's parameters with those of its ``Scale``, if it has one, moved towards a batch's.
+
+    m' = m + max(1/(n+1), 1/1000) (m_batch - m),   n batches before: at first their plain mean.
+
+    Args:
+      model: parameters of a ``ClockworkVAE``, a nested dict.
+      obs: [B, T, ...].
+      mask: 1 real, 0 padding, which does not count.
+    """
+    if "scale" not in model:
+        return model
+    scale = model["scale"]
+    real, total = mask[..., None] > 0, jnp.maximum(jnp.sum(mask), 1.0)
+    weight = jnp.maximum(1.0 / (scale["batches"] + 1.0), 1.0 / SCALE_MEMORY)
+    weight = jnp.where(jnp.sum(mask) > 0, weight, 0.0)
+
+    def moved(kept: dict[str, Array], power: int) -> dict[str, Array]:
+        powers = {name: symlog(obs[name]) ** power for name in kept}
+        means = {k: jnp.sum(jnp.where(real, x, 0.0), (0, 1)) / total for k, x in powers.items()}
+        return {name: m + weight * (means[name] - m) for name, m in kept.items()}
+
+    mean, square = moved(scale["mean"], 1), moved(scale["square"], 2)
+    batches = scale["batches"] + (weight > 0)
+    return {**model, "scale": {"batches": batches, "mean": mean, "square": square}}
 
 
 class Encoder(nnx.Module):
     """Frame embedding: every observation's features side by side, in the order of their names.
 
-    Images are uint8, or floats in [0, 1]; vectors enter by symlog.
+    Images are uint8, or floats in [0, 1]; vectors as ``ClockworkVAE.units`` gives them.
     """
 
     def __init__(self, config: ClockworkConfig, obs_shapes: ObsShapes, rngs: nnx.Rngs):
@@ -47,7 +105,7 @@ class Encoder(nnx.Module):
         part = self.parts[name]
         if isinstance(part, ConvEncoder):
             return part(pixels(x).reshape(-1, *x.shape[-3:])).reshape(*x.shape[:-3], -1)
-        return part(symlog(x))
+        return part(x)
 
 
 class Decoder(nnx.Module):
@@ -67,7 +125,7 @@ class Decoder(nnx.Module):
         self.parts = nnx.Dict(parts)
 
     def __call__(self, features: Array) -> dict[str, Array]:
-        """[..., D+S] to images [..., 64, 64, C] and vectors [..., n] in symlog units."""
+        """[..., D+S] to images [..., 64, 64, C] and vectors [..., n], in ``ClockworkVAE.units``."""
         return {name: self._part(name, features) for name in sorted(self.parts)}
 
     def _part(self, name: str, features: Array) -> Array:

@@ -16,6 +16,7 @@ from worldmodel.clockwork import ClockworkVAE
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
 from worldmodel.level import State
 from worldmodel.objective import ObjectiveConfig, model_loss
+from worldmodel.observations import estimate_scale
 from worldmodel.records import Records
 
 
@@ -56,6 +57,11 @@ def make_loss(graph: nnx.GraphDef, config: ObjectiveConfig, streams: bool) -> Lo
         return total, (aux, {**metrics, "loss/total": total})
 
     return loss
+
+
+def estimate(params: Params, clips: Clips) -> Params:
+    """The parameters that are estimated from a batch, as ``learner.make_update`` takes it."""
+    return estimate_scale(params, clips.records.obs, clips.records.mask)
 
 
 def carried(carry: tuple[State, ...], continues: Bool[Array, " B"]) -> tuple[State, ...]:
