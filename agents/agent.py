@@ -49,8 +49,8 @@ class AgentConfig:
     noise_correlation: float = 0.0
     """ρ from one step to the next of the noise by which actions are sampled. docs/adr/0012."""
     keep_plan: float = 0.0
-    """Probability by which collection goes on with its plan where it could plan anew, so that
-    replay holds what comes of plans; evaluation by modes plans every r steps. docs/adr/0013."""
+    """Probability by which the agent goes on with its plan where it could plan anew: replay holds
+    what comes of plans, and no plan is put off for ever. docs/adr/0013."""
     average_rate: float = 0.005
     """Evaluation acts by an average of the parameters over about the last tenth of the updates, at
     most 1/average_rate of them; collection by the newest. 1: the newest in both. docs/adr/0008."""

@@ -1,9 +1,9 @@
 """Acting: one jitted function over a batch of environments, each with its own clock. DESIGN §4.
 
 Every step filters one observation; every r-th step of an episode plans anew. Of a chunk of K
-actions the first r are executed: r = K is the plain open-loop semi-MDP. Collection goes on with
-some plans for longer. A learned code is decoded step by step from level 1's belief, so the levels
-below the top are filtered as well.
+actions the first r are executed: r = K is the plain open-loop semi-MDP. With `keep_plan` the agent
+goes on with some plans for longer. A learned code is decoded step by step from level 1's belief, so
+the levels below the top are filtered as well.
 """
 
 from collections.abc import Callable
@@ -43,8 +43,8 @@ def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
     Args:
       graph: of ``learner.split(agent)``.
       replan: r, environment steps of each plan that are executed; divides K.
-      greedy: act by modes instead of samples, and never for longer than r steps by one plan.
-        Beliefs are samples either way.
+      greedy: act by modes instead of samples. Beliefs, and which plans are kept, are drawn either
+        way.
     """
 
     @jax.jit
@@ -64,7 +64,7 @@ def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
         plan_key, *keys = (act_key,) if carry.lower is None else jax.random.split(act_key, 3)
         features, normal = filtered.belief.features, carry.normal
         rho, keep = agent.config.noise_correlation, agent.config.keep_plan
-        if keep > 0 and not greedy and agent.model.stride > replan:
+        if keep > 0 and agent.model.stride > replan:
             keep_key, plan_key = jax.random.split(plan_key)
             kept = jax.random.bernoulli(keep_key, keep, due.shape)
             due &= is_first | ~kept | (carry.step + replan > agent.model.stride)

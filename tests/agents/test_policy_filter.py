@@ -109,40 +109,38 @@ def test_each_plan_is_executed_for_replan_steps(make_agent: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("codec", "replan", "sampled", "greedy"),
+    ("codec", "replan", "shares"),
     [
-        ("chunk", 1, np.array([8, 4, 2, 1]) / 15, [1, 0, 0, 0]),
-        ("latent", 1, np.array([8, 4, 2, 1]) / 15, [1, 0, 0, 0]),
-        ("chunk", 2, np.array([2, 2, 1, 1]) / 6, [0.5, 0.5, 0, 0]),
+        ("chunk", 1, np.array([8, 4, 2, 1]) / 15),
+        ("latent", 1, np.array([8, 4, 2, 1]) / 15),
+        ("chunk", 2, np.array([2, 2, 1, 1]) / 6),
     ],
 )
-def test_collection_goes_on_with_some_plans(
-    make_agent: Any, codec: str, replan: int, sampled: Any, greedy: Any
+@pytest.mark.parametrize("greedy", [False, True])
+def test_some_plans_are_gone_on_with(
+    make_agent: Any, codec: str, replan: int, shares: Any, greedy: bool
 ) -> None:
     """Kept with probability ½ for r more steps, K = 4 at most: in the long run these shares of the
-    steps are a plan's first, second, third and fourth. Acting by modes, plans last r steps."""
+    steps are a plan's first, second, third and fourth, sampled or by modes."""
     agent = make_agent(SPACE, (1, 4), codec)
     agent.config = replace(agent.config, keep_plan=0.5, noise_correlation=0.5)
     graph, params = split(agent)
-    many, counts = 1000, {}
-    for modes in (False, True):
-        policy = make_policy(graph, replan, modes)
-        carry, counts[modes] = initial_policy(agent, many, replan), np.zeros(5, int)
-        for time in range(40):
-            first, plan, done = jnp.full(many, time in (0, 9)), carry.plan, np.asarray(carry.step)
-            obs = {"x": jnp.zeros((many, 4))}
-            carry, action = policy(params, carry, obs, first, jax.random.key(time))
-            step = np.asarray(carry.step)
-            assert time not in (0, 9) or (step == 1).all()
-            same = step == done + 1 if time else step > 1
-            assert ((step == 1) | same).all()
-            np.testing.assert_array_equal(carry.plan[same], plan[same])
-            if codec == "chunk":
-                chosen = agent.codec.slots(carry.plan)[np.arange(many), step - 1]
-                np.testing.assert_array_equal(action, chosen)
-            counts[modes] += np.bincount(step, minlength=5) * (time >= 20)
-    np.testing.assert_allclose(counts[False][1:] / many / 20, sampled, atol=0.02)
-    np.testing.assert_allclose(counts[True][1:] / many / 20, greedy)
+    many, counts = 1000, np.zeros(5, int)
+    policy, carry = make_policy(graph, replan, greedy), initial_policy(agent, many, replan)
+    for time in range(40):
+        first, plan, done = jnp.full(many, time in (0, 9)), carry.plan, np.asarray(carry.step)
+        obs = {"x": jnp.zeros((many, 4))}
+        carry, action = policy(params, carry, obs, first, jax.random.key(time))
+        step = np.asarray(carry.step)
+        assert time not in (0, 9) or (step == 1).all()
+        same = step == done + 1 if time else step > 1
+        assert ((step == 1) | same).all()
+        np.testing.assert_array_equal(carry.plan[same], plan[same])
+        if codec == "chunk":
+            chosen = agent.codec.slots(carry.plan)[np.arange(many), step - 1]
+            np.testing.assert_array_equal(action, chosen)
+        counts += np.bincount(step, minlength=5) * (time >= 20)
+    np.testing.assert_allclose(counts[1:] / many / 20, shares, atol=0.02)
 
 
 @pytest.mark.parametrize("replan", [1, 4])
