@@ -15,6 +15,7 @@ from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, AgentConfig
 from agents.dreamer import (
     draw_starts,
+    estimate,
     fill_absorbing,
     foreseen_returns,
     head_loss,
@@ -221,3 +222,23 @@ def test_settings_that_cannot_train(settings: dict[str, Any], message: str) -> N
     codec = ActionCodec(BOX, ActionDistribution())
     with pytest.raises(ValueError, match=message):
         Agent(AgentConfig(**settings), {"x": (4,)}, codec, nnx.Rngs(0))
+
+
+def test_estimate_moves_the_scale_of_the_model_alone() -> None:
+    """A batch of 1 and 3 in symlog units: mean 2, mean square 5; all else stays the same array."""
+    config = AgentConfig(model=ClockworkConfig(deter=4, hidden=4, stoch=2, scale_vectors=True))
+    codec = ActionCodec(BOX, ActionDistribution())
+    params = split(Agent(config, {"x": (1,)}, codec, nnx.Rngs(0)))[1]
+    x = jnp.exp(jnp.array([[[1.0], [3.0]]])) - 1.0
+    zeros = jnp.zeros((1, 2))
+    records = Records({"x": x}, zeros[..., None], zeros, zeros, zeros > 0, zeros > 0, zeros + 1.0)
+    moved = estimate(params, records)
+    scale = moved["model"]["scale"]
+    np.testing.assert_allclose([scale["mean"]["x"][0], scale["square"]["x"][0]], [2, 5], rtol=1e-5)
+    assert scale["batches"] == 1
+
+    def rest(tree: Any) -> list[Any]:
+        model = {k: v for k, v in tree["model"].items() if k != "scale"}
+        return jax.tree.leaves({**tree, "model": model})
+
+    assert all(a is b for a, b in zip(rest(moved), rest(params), strict=True))
