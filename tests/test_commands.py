@@ -123,11 +123,23 @@ def test_eval_prints_sampled_and_greedy(run, tmp_path, capsys):
     assert output.stat().st_size > 0
 
 
-def test_what_is_evaluated_is_the_average(run):
+def last_state(run):
+    """The run as it is built, the parameters that act, and the last checkpoint's state."""
     built, params, _ = load_run(run[0])
     store = CheckpointStore(run[0] / "checkpoints", built.config.keep)
     state = store.restore(jax.eval_shape(built.initial)).state
     store.close()
+    return built, params, state
+
+
+def test_each_update_moves_the_scale_of_vectors(run):
+    built, _, state = last_state(run)
+    assert built.config.agent.model.scale_vectors
+    assert int(state.params["model"]["scale"]["batches"]) == int(state.step) > 0
+
+
+def test_what_is_evaluated_is_the_average(run):
+    built, params, state = last_state(run)
     jax.tree.map(np.testing.assert_array_equal, params, state.average)
     written = json.loads((run[0] / "evaluation.json").read_text())["return"]
     average, newest = (

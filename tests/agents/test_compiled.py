@@ -45,7 +45,9 @@ class Count:
 @pytest.fixture(scope="module")
 def run() -> CompiledRun:
     config = AgentConfig(
-        model=ClockworkConfig(strides=(1, STRIDE), stoch=3, deter=8, hidden=8, embed=6),
+        model=ClockworkConfig(
+            strides=(1, STRIDE), stoch=3, deter=8, hidden=8, embed=6, scale_vectors=True
+        ),
         behaviour=ActorCriticConfig(horizon=3, hidden=8, layers=1),
     )
     codec = ActionCodec(BOX, config.actions)
@@ -161,20 +163,32 @@ def test_vmapped_runs_are_single_runs(run: CompiledRun) -> None:
     np.testing.assert_array_equal(together[1], sum(range(TIME + 1)))  # rewards of an episode
 
 
-def test_behaviour_settings_can_differ_between_vmapped_runs(
-    run: CompiledRun, collected: RunState
-) -> None:
-    """A factor's bonus rises by entropy_rate per update and unit of its target."""
+@pytest.fixture(scope="module")
+def learned(run: CompiledRun, collected: RunState) -> Any:
+    """The state of learning after one more round, with entropy targets 0 and 1."""
 
-    def moved(target: Array) -> Array:
+    def moved(target: Array) -> Any:
         state, _ = run.advance(
             collected, jax.random.key(0), rounds=1, learn=True, behaviour={"entropy_target": target}
         )
-        return state.train.aux.log_entropy_scale - collected.train.aux.log_entropy_scale
+        return state.train
 
     with jax.debug_key_reuse(False):
-        low, high = jax.jit(jax.vmap(moved))(jnp.array([0.0, 1.0]))
+        return jax.jit(jax.vmap(moved))(jnp.array([0.0, 1.0]))
+
+
+def test_behaviour_settings_can_differ_between_vmapped_runs(learned: Any) -> None:
+    """A factor's bonus rises by entropy_rate per update and unit of its target."""
+    low, high = learned.aux.log_entropy_scale
     np.testing.assert_allclose(high - low, 0.05, rtol=1e-3)  # entropy_rate
+
+
+def test_each_update_moves_the_scale_of_vectors(learned: Any, collected: RunState) -> None:
+    before = collected.train.params["model"]["scale"]
+    after = learned.params["model"]["scale"]
+    assert float(before["batches"]) == 0
+    np.testing.assert_array_equal(after["batches"], [1, 1])
+    assert np.abs(after["mean"]["observation"]).min() > 0
 
 
 def test_a_schedule_that_cannot_run_says_so(run: CompiledRun) -> None:
