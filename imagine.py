@@ -253,11 +253,13 @@ def predictions(
     )(records.reward, records.terminal, records.is_first, records.mask)
     ticks = imagined.reward.shape[1]
     at = model.lead + context + model.stride * (1 + np.arange(ticks))
+    slots = imagined.action.reshape(*imagined.action.shape[:-1], model.stride, -1)
+    actions = slots[..., : built.codec.width]  # a plan's marks left out
     arrays = {
         "reward": imagined.reward,
         "cont": imagined.cont,
         "value": imagined.value,
-        "action": imagined.action,
+        "action": actions.reshape(*imagined.action.shape[:-1], -1),
         "realised_reward": targets.reward[:, at],
         "realised_cont": targets.cont[:, at],
         "realised_valid": targets.valid[:, at],

@@ -216,11 +216,16 @@ class ChunkCodec:
 
     Slot 0 is executed first. Equal to the primitive action at K = 1. Nothing is learned, nothing
     drifts between what is imagined and what is done. DESIGN §4.
+
+    With ``marked`` every action carries a float more, for the model alone: 1 if it begins a plan,
+    0 if it goes on with one. So a plan is marked 1, 0, …, 0, actions that were each planned anew
+    1, 1, …, 1, and the model need not take what reactions led to for what plans lead to. Below,
+    A counts it. docs/adr/0016.
     """
 
-    def __init__(self, codec: ActionCodec, stride: int) -> None:
-        self.codec, self.stride = codec, stride
-        self.width, self.outputs = stride * codec.width, stride * codec.outputs
+    def __init__(self, codec: ActionCodec, stride: int, marked: bool = False) -> None:
+        self.codec, self.stride, self.marked = codec, stride, marked
+        self.width, self.outputs = stride * (codec.width + marked), stride * codec.outputs
         self.sizes = stride * codec.sizes  # primitives of each factor of each slot, [K·F]
         self.primitives = stride * codec.primitives
 
@@ -228,23 +233,31 @@ class ChunkCodec:
         """[..., K·P] to [..., K, P]."""
         return x.reshape(*x.shape[:-1], self.stride, -1)
 
+    def join(self, actions: Float[Array, "*N K A"]) -> Float[Array, "*N W"]:
+        """Primitive actions of the codec, one per slot, as one plan: marked, if they are to be."""
+        if self.marked:
+            begins = (jnp.arange(self.stride) == 0).astype(actions.dtype)[:, None]
+            marks = jnp.broadcast_to(begins, (*actions.shape[:-1], 1))
+            actions = jnp.concatenate([actions, marks], axis=-1)
+        return actions.reshape(*actions.shape[:-2], self.width)
+
     def sample(
         self, outputs: Float[Array, "*N P"], key: PRNGKeyArray, gradient: ActorGradient
     ) -> ActionSample:
         """As ``ActionCodec.sample``; log_prob summed over the K slots, entropy [..., K·F]."""
         sample = self.codec.sample(self.slots(outputs), key, gradient)
-        flat, entropy = (x.reshape(*outputs.shape[:-1], -1) for x in (sample.flat, sample.entropy))
-        return ActionSample(flat, sample.log_prob.sum(-1), entropy)
+        entropy = sample.entropy.reshape(*outputs.shape[:-1], -1)
+        return ActionSample(self.join(sample.flat), sample.log_prob.sum(-1), entropy)
 
     def act(
         self, outputs: Float[Array, "*N P"], normal: Float[Array, "*N K A"]
     ) -> Float[Array, "*N W"]:
         """As ``ActionCodec.act``, a chunk [..., K·A]."""
-        return self.codec.act(self.slots(outputs), normal).reshape(*outputs.shape[:-1], self.width)
+        return self.join(self.codec.act(self.slots(outputs), normal))
 
     def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N W"]:
         """The likeliest chunk, [..., K·A]."""
-        return self.codec.mode(self.slots(outputs)).reshape(*outputs.shape[:-1], self.width)
+        return self.join(self.codec.mode(self.slots(outputs)))
 
     def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N F"]:
         """``ActionCodec.spread`` of every slot, [..., K·F]."""

@@ -51,6 +51,9 @@ class AgentConfig:
     keep_plan: float = 0.0
     """Probability by which the agent goes on with its plan where it could plan anew: replay holds
     what comes of plans, and no plan is put off for ever. docs/adr/0013."""
+    mark_plans: bool = False
+    """Replayed actions say whether they begin a plan or go on with one, and the model reads it:
+    what comes of plans is told from what comes of reactions. Chunks of K > 1. docs/adr/0016."""
     average_rate: float = 0.005
     """Evaluation acts by an average of the parameters over about the last tenth of the updates, at
     most 1/average_rate of them; collection by the newest. 1: the newest in both. docs/adr/0008."""
@@ -74,11 +77,12 @@ class Agent(nnx.Module):
         if config.codec == "latent":
             latent = Gaussian(config.latent.size, config.latent.min_std)
             code = ActionCode(stride * codec.width, latent, b.hidden, dtype=m.dtype, **kind)
-        self.model = ClockworkVAE(config.model, obs_shapes, codec.width, rngs, code)
+        width = action_width(config, codec)
+        self.model = ClockworkVAE(config.model, obs_shapes, width, rngs, code)
         features = self.model.features
         self.codec: ChunkCodec | LatentCodec
         if code is None:
-            self.codec = ChunkCodec(codec, stride)
+            self.codec = ChunkCodec(codec, stride, marked=width > codec.width)
         else:
             learned: dict[str, Any] = {"hidden": b.hidden, "dtype": dtype, **kind}
             self.codec = LatentCodec(codec, stride, features, code.latent, **learned)
@@ -107,6 +111,13 @@ class Agent(nnx.Module):
         if isinstance(self.codec, LatentCodec):
             return self.codec.sample(outputs, features, key)
         return self.codec.sample(outputs, key, self.config.behaviour.gradient)
+
+
+def action_width(config: AgentConfig, codec: ActionCodec) -> int:
+    """Floats of a replayed action, which the world model reads: the codec's, and the mark of plans
+    where there is one (``ChunkCodec``)."""
+    marked = config.mark_plans and config.codec == "chunk" and config.model.strides[-1] > 1
+    return codec.width + marked
 
 
 def check_agent(config: AgentConfig) -> None:

@@ -85,7 +85,7 @@ class Episodes(NamedTuple):
     """
 
     obs: Array  # [E, T+1, n]
-    action: Array  # [E, T+1, A]
+    action: Array  # [E, T+1, A] as the model reads it
     reward: Array  # [E, T+1]
     begun: Array  # [] episodes of each environment, the present one counted
     time: Array  # [] of the newest record
@@ -142,13 +142,13 @@ class CompiledRun:
         rows = s.num_envs * (-(-s.steps // (s.num_envs * env.length)) + 1)
         empty = Episodes(
             obs=jnp.zeros((rows, env.length + 1, env.observation_size)),
-            action=jnp.zeros((rows, env.length + 1, env.action_size)),
+            action=jnp.zeros((rows, env.length + 1, self.agent.model.action_width)),
             reward=jnp.zeros((rows, env.length + 1)),
             begun=jnp.ones((), jnp.int32),
             time=jnp.zeros((), jnp.int32),
         )
         policy = initial_policy(self.agent, s.num_envs, self.agent.config.replan)
-        zeros = jnp.zeros((s.num_envs, env.action_size))
+        zeros = jnp.zeros((s.num_envs, self.agent.model.action_width))
         episodes = self._write(empty, state, zeros, jnp.zeros(s.num_envs))
         return RunState(train, policy, state, episodes)
 
@@ -193,7 +193,7 @@ class CompiledRun:
         obs = {OBSERVATION: jax.vmap(self.env.observe)(run.env)}
         first = jnp.full(self.schedule.num_envs, time == 0)
         policy, action = self.sampled(run.train.params, run.policy, obs, first, act_key)
-        state, reward = jax.vmap(self.env.step)(run.env, action)
+        state, reward = self._step(run.env, action)
         episodes = self._write(run.episodes._replace(time=time + 1), state, action, reward)
 
         def renew(_: Any) -> tuple[Any, Episodes]:
@@ -205,6 +205,10 @@ class CompiledRun:
         ended = episodes.time == self.env.length
         state, episodes = jax.lax.cond(ended, renew, lambda _: (state, episodes), None)
         return RunState(run.train, policy, state, episodes)
+
+    def _step(self, state: Any, action: Array) -> tuple[Any, Array]:
+        """Every environment by its action, of which it gets what is its own."""
+        return jax.vmap(self.env.step)(state, action[:, : self.env.action_size])
 
     def _write(self, episodes: Episodes, state: Any, action: Array, reward: Array) -> Episodes:
         """The newest record of every environment, at ``episodes.time`` of the present episodes."""
@@ -252,7 +256,7 @@ class CompiledRun:
             (state, carry), (time, key) = now, at
             obs = {OBSERVATION: jax.vmap(self.env.observe)(state)}
             carry, action = self.greedy(params, carry, obs, jnp.full(count, time == 0), key)
-            state, reward = jax.vmap(self.env.step)(state, action)
+            state, reward = self._step(state, action)
             return (state, carry), reward
 
         times = jnp.arange(self.env.length)

@@ -54,27 +54,33 @@ class Arrival(NamedTuple):
 class Stepper:
     """A vector of environments in the arrival convention.
 
+    Args:
+      width: A, floats of an action as it is recorded: the codec's, which the environment gets, and
+        any for the model alone after them (``agent.action_width``); None: the codec's.
     Raises:
       ValueError: unless the vector resets on the next step.
     """
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any], codec: ActionCodec):
+    def __init__(
+        self, envs: VectorEnv[Any, Any, Any], codec: ActionCodec, width: int | None = None
+    ):
         mode = envs.metadata.get("autoreset_mode")
         if mode != AutoresetMode.NEXT_STEP:
             raise ValueError(f"environments: expected autoreset NEXT_STEP, received {mode}")
         self.envs, self.codec, self.size = envs, codec, envs.num_envs
+        self.width = codec.width if width is None else width
 
     def reset(self) -> Arrival:
         """First records of all environments."""
         obs, _ = self.envs.reset()
         no, zeros = np.zeros(self.size, bool), np.zeros(self.size, np.float32)
-        action = np.zeros((self.size, self.codec.width), np.float32)
+        action = np.zeros((self.size, self.width), np.float32)
         return Arrival(obs, action, zeros, no, ~no, no, [None] * self.size)
 
     def step(self, before: Arrival, flat: np.ndarray) -> Arrival:
         """Applies flat actions [N, A]; one whose environment's episode has ended is ignored."""
         space = self.envs.single_action_space
-        actions = [self.codec.decode(row) for row in flat]
+        actions = [self.codec.decode(row) for row in flat[:, : self.codec.width]]
         empty: Any = create_empty_array(space, self.size)
         batched = concatenate(space, actions, empty)
         obs, reward, terminal, truncated, infos = self.envs.step(batched)

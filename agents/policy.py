@@ -27,7 +27,7 @@ class PolicyCarry(NamedTuple):
     filter: FilterCarry
     plan: Array  # [N, W] the abstract action being executed
     step: Array  # [N] steps of it done
-    action: Array  # [N, A] last action
+    action: Array  # [N, A] last action, as the model reads it (``ChunkCodec``)
     normal: Array  # [N, K, A] standard normal numbers of the plan's steps, where correlated
     lower: LowerCarry | None = None  # levels below the top, where a decoder reads level 1
 
@@ -36,7 +36,8 @@ Act = Callable[[Params, PolicyCarry, Any, Any, PRNGKeyArray], tuple[PolicyCarry,
 
 
 def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
-    """Jitted ``policy(params, carry, obs, is_first, key) -> (carry, action)``; actions [N, A] flat.
+    """Jitted ``policy(params, carry, obs, is_first, key) -> (carry, action)``; actions [N, A] flat,
+    with their mark where plans are marked (``ChunkCodec``).
 
     An action given for an observation with ``is_first`` leads to the record after it, as any other.
 
@@ -111,10 +112,10 @@ def correlated(
 
 def initial_policy(agent: Agent, batch: int, replan: int) -> PolicyCarry:
     """Carry of ``batch`` environments before their first observation."""
-    width = agent.codec.codec.width
     carry = initial_carry(agent.model, batch, replan)
     chunk = isinstance(agent.codec, ChunkCodec)
     lower = None if chunk else initial_lower(agent.model, batch)
-    plan, action = jnp.zeros((batch, agent.codec.width)), jnp.zeros((batch, width))
-    normal = jnp.zeros((batch, agent.model.stride if chunk else 1, width))
+    plan = jnp.zeros((batch, agent.codec.width))
+    action = jnp.zeros((batch, agent.model.action_width))
+    normal = jnp.zeros((batch, agent.model.stride if chunk else 1, agent.codec.codec.width))
     return PolicyCarry(carry, plan, jnp.zeros(batch, jnp.int32), action, normal, lower)

@@ -40,7 +40,8 @@ def held_chunks(codec: Any, actions: Float[np.ndarray, "C A"]) -> Array:
             f"what if: expected abstract actions that are chunks of primitive ones, received "
             f"{type(codec).__name__}; no held action is known for it, leave these futures out"
         )
-    return jnp.asarray(np.tile(actions, (1, codec.stride)), jnp.float32)
+    held = jnp.asarray(actions, jnp.float32)[:, None]
+    return codec.join(jnp.broadcast_to(held, (len(actions), codec.stride, actions.shape[1])))
 
 
 def imagine_futures(

@@ -90,11 +90,12 @@ class Built:
             name: Field(tuple(space.shape or ()), str(space.dtype))
             for name, space in self.spaces.obs.spaces.items()
         }
-        return standard_fields(obs, self.codec.width)
+        return standard_fields(obs, self.agent.model.action_width)
 
     def stepper(self, num_envs: int, seed: int) -> Stepper:
         """New environments."""
-        return Stepper(make_vector(self.config.env, num_envs, seed), self.codec)
+        envs = make_vector(self.config.env, num_envs, seed)
+        return Stepper(envs, self.codec, self.agent.model.action_width)
 
     def policy(self, greedy: bool) -> Any:
         """The jitted policy; compiled once each."""

@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 
 from agents import ActionCodec
+from agents.agent import action_width as agent_width
 from configs.build import Spaces
 from configs.data import DataConfig, data_fields
 from configs.presets import resolve
@@ -168,19 +169,25 @@ def action_width(config: PretrainConfig, fields: Mapping[str, Field]) -> int:
     """Floats of an action: the data's, or for an agent's model those of its environment."""
     if config.preset == "agent":
         agent = resolve("auto", config.data.env, "auto", False, "float32")
-        return ActionCodec(Spaces.of(agent).action, agent.agent.actions).width
+        return agent_width(agent.agent, ActionCodec(Spaces.of(agent).action, agent.agent.actions))
     return fields["action"].shape[0] if "action" in fields else 0
 
 
 def to_records(batch: dict[str, Any], action_width: int) -> Records:
     """A sampled batch as records; actions that the store lacks are unknown.
 
+    Where the model's actions are wider by one float, that is the mark of plans (``ChunkCodec``):
+    nothing is known of plans in recordings, so each action counts as planned anew.
+
     Raises:
       ValueError: if the store's actions are of another width than the model's.
     """
     known = {name: batch[name] for name in Records._fields}
     width = batch["action"].shape[-1]
-    if width != action_width:
+    if 0 < width == action_width - 1:
+        marks = (batch["action_mask"] * ~batch["is_first"])[..., None]
+        known["action"] = np.concatenate([batch["action"], marks], axis=-1, dtype=np.float32)
+    elif width != action_width:
         if width and action_width:
             raise ValueError(
                 f"data: expected actions of {action_width} floats, received {width}; give data of "

@@ -28,19 +28,21 @@ MakeAgent = Callable[..., Agent]
 
 @pytest.fixture
 def make_agent() -> MakeAgent:
-    """Factory of agents: (action space, strides, codec, phases, **behaviour settings); no layer
-    starts at 0."""
+    """Factory of agents: (action space, strides, codec, phases, marks, **behaviour settings); no
+    layer starts at 0."""
 
     def make(
         space: gymnasium.Space[Any],
         strides: tuple[int, ...] = (1, 2),
         codec: Any = "chunk",
         all_phases: bool = True,
+        mark_plans: bool = False,
         **behaviour: Any,
     ) -> Agent:
         config = replace(
             TINY,
             codec=codec,
+            mark_plans=mark_plans,
             latent=LatentConfig(size=3),
             model=replace(TINY.model, strides=strides, all_phases=all_phases),
             behaviour=replace(TINY.behaviour, **behaviour),

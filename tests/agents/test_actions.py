@@ -1,6 +1,7 @@
 """The chunk codec: every kind of action space, there and back; densities, entropies, gradients."""
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -306,6 +307,26 @@ def test_slots_are_in_the_order_of_the_models_window() -> None:
     arrivals = jnp.concatenate([jnp.zeros((1, 2)), executed])  # a_0 = 0, then a_1 … a_K
     window = jax.jit(clock.window_stack, static_argnums=2)(arrivals, jnp.zeros(k + 1, int), k)[k]
     np.testing.assert_array_equal(window, chunk)
+
+
+def test_a_marked_plan_begins_once() -> None:
+    """Two floats of the codec and 1, 0, 0, 0 after them, whichever way the plan is made."""
+    c, k = ActionCodec(spaces.Box(-1, 1, (2,)), SETTINGS), 4
+    plain, marked = ChunkCodec(c, k), ChunkCodec(c, k, marked=True)
+    assert (marked.width, marked.outputs) == (12, plain.outputs)
+    outputs = jax.random.normal(jax.random.key(1), (5, plain.outputs))
+    normal = jax.random.normal(jax.random.key(2), (5, k, 2))
+
+    @partial(jax.jit, static_argnums=0)
+    def plans(chunk: ChunkCodec) -> list[jax.Array]:
+        drawn = chunk.sample(outputs, jax.random.key(0), "dynamics").flat
+        return [chunk.slots(x) for x in (drawn, chunk.act(outputs, normal), chunk.mode(outputs))]
+
+    for got, expected in zip(plans(marked), plans(plain), strict=True):
+        np.testing.assert_array_equal(got[..., :2], expected)
+        np.testing.assert_array_equal(got[..., 2], np.broadcast_to([1, 0, 0, 0], (5, 4)))
+    held = jax.jit(marked.join)(jnp.full((1, k, 2), 0.5))
+    assert held[0].tolist() == [0.5, 0.5, 1, 0.5, 0.5, 0, 0.5, 0.5, 0, 0.5, 0.5, 0]
 
 
 def test_act_by_normal_numbers() -> None:

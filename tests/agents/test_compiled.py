@@ -49,6 +49,8 @@ def run() -> CompiledRun:
             strides=(1, STRIDE), stoch=3, deter=8, hidden=8, embed=6, scale_vectors=True
         ),
         behaviour=ActorCriticConfig(horizon=3, hidden=8, layers=1),
+        keep_plan=0.5,
+        mark_plans=True,
     )
     codec = ActionCodec(BOX, config.actions)
 
@@ -82,7 +84,10 @@ def test_memory_is_in_the_arrival_convention(collected: RunState) -> None:
         np.testing.assert_array_equal(memory.reward[row, : last + 1], np.arange(last + 1))
         np.testing.assert_array_equal(memory.obs[row, :, 1], memory.action[row, :, 0])
         assert float(memory.action[row, 0, 0]) == 0
-        assert np.abs(memory.action[row, 1 : last + 1]).min() > 0
+        marks = memory.action[row, :, 1]
+        assert np.abs(memory.action[row, 1 : last + 1, 0]).min() > 0
+        assert set(marks.tolist()) <= {0, 1} and float(marks[1]) == 1 and float(marks[0]) == 0
+        assert not np.any((marks[1:last] == 0) & (marks[2 : last + 1] == 0))  # K = 2
         assert not np.any(memory.obs[row, last + 1 :])
 
 

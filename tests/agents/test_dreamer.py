@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from agents.actions import ActionCodec, ActionDistribution
 from agents.actor_critic import ActorCriticConfig
-from agents.agent import Agent, AgentConfig
+from agents.agent import Agent, AgentConfig, action_width
 from agents.dreamer import (
     draw_starts,
     estimate,
@@ -202,6 +202,24 @@ def test_realised_returns_beside_foreseen_ones(
             by_hand.append(steps + gamma ** (last - t) * value[row, last])
     np.testing.assert_allclose(metrics["return/realised"], np.mean(by_hand), rtol=1e-4)
     np.testing.assert_allclose(metrics["return/foreseen"], np.mean(value[:, :4]), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "width"),
+    [
+        ({"mark_plans": True}, 3),
+        ({}, 2),
+        ({"mark_plans": True, "model": ClockworkConfig(strides=(1,))}, 2),
+        ({"mark_plans": True, "codec": "latent"}, 2),
+    ],
+)
+def test_plans_of_several_actions_can_be_marked(settings: dict[str, Any], width: int) -> None:
+    """Two floats of the environment, and the mark where there are plans to go on with."""
+    config = AgentConfig(**settings)
+    codec = ActionCodec(BOX, ActionDistribution())
+    assert action_width(config, codec) == width
+    agent = nnx.eval_shape(lambda: Agent(config, {"x": (4,)}, codec, nnx.Rngs(0)))
+    assert agent.model.action_width == width
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,21 @@ def test_records_hold_what_led_to_them_and_what_arrived(stepper):
     assert [round(a / 2, 1) for _, _, a in applied] == [0.1, 0.2, 0.3, 0.5, 0.6]  # scaled to ±2
 
 
+def test_what_is_for_the_model_alone_is_recorded_and_not_done(stepper):
+    """An action of the codec's one float and one more; the environment has actions to ±2."""
+    store = Store()
+    marked = Stepper(stepper.envs, stepper.codec, width=2)
+
+    def policy(params, carry, obs, is_first, key):
+        return carry, np.array([[0.5, 1], [-0.5, 0]], np.float32)
+
+    collector = Collector(marked, policy, None, store)
+    collector.step(None, jax.random.key(0))
+    assert [r["action"].tolist() for r in store.records[0]] == [[0, 0], [0.5, 1]]
+    assert [r["action"].tolist() for r in store.records[1]] == [[0, 0], [-0.5, 0]]
+    assert [env.seen for env in stepper.envs.envs] == [[(1, 0, 1.0)], [(1, 0, -1.0)]]
+
+
 def test_play_takes_the_first_episode_of_every_environment(stepper):
     played = play(stepper, lambda obs, first, step: np.zeros((2, 1), np.float32), watch=True)
     assert played.episodes == [Episode(36.0, 3, False), Episode(23.0, 2, False)]

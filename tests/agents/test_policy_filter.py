@@ -69,19 +69,20 @@ def recorded(model: Any, obs: jax.Array, actions: np.ndarray, noise: jax.Array) 
 
 
 @pytest.mark.parametrize(
-    ("strides", "replan", "greedy"),
+    ("strides", "replan", "greedy", "marked"),
     [
-        ((1,), 1, False),
-        ((1, 4), 1, False),
-        ((1, 4), 2, True),
-        ((1, 4), 4, False),
-        ((1, 2, 8), 2, False),
+        ((1,), 1, False, False),
+        ((1, 4), 1, False, True),
+        ((1, 4), 2, True, False),
+        ((1, 4), 4, False, False),
+        ((1, 2, 8), 2, False, True),
     ],
 )
 def test_the_policy_filters_as_training_does(
-    make_agent: Any, strides: tuple[int, ...], replan: int, greedy: bool
+    make_agent: Any, strides: tuple[int, ...], replan: int, greedy: bool, marked: bool
 ) -> None:
-    agent = make_agent(SPACE, strides)
+    agent = make_agent(SPACE, strides, mark_plans=marked)
+    agent.config = replace(agent.config, keep_plan=0.5 if marked else 0.0)
     model = agent.model
     obs = jax.random.normal(jax.random.key(0), (STEPS, len(EPISODES), 4))
     belief, actions, noise = act(agent, obs, replan, greedy)
@@ -122,7 +123,7 @@ def test_some_plans_are_gone_on_with(
 ) -> None:
     """Kept with probability ½ for r more steps, K = 4 at most: in the long run these shares of the
     steps are a plan's first, second, third and fourth, sampled or by modes."""
-    agent = make_agent(SPACE, (1, 4), codec)
+    agent = make_agent(SPACE, (1, 4), codec, mark_plans=True)
     agent.config = replace(agent.config, keep_plan=0.5, noise_correlation=0.5)
     graph, params = split(agent)
     many, counts = 1000, np.zeros(5, int)
@@ -139,6 +140,7 @@ def test_some_plans_are_gone_on_with(
         if codec == "chunk":
             chosen = agent.codec.slots(carry.plan)[np.arange(many), step - 1]
             np.testing.assert_array_equal(action, chosen)
+            np.testing.assert_array_equal(action[:, -1], step == 1)  # the mark
         counts += np.bincount(step, minlength=5) * (time >= 20)
     np.testing.assert_allclose(counts[1:] / many / 20, shares, atol=0.02)
 

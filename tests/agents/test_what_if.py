@@ -103,6 +103,12 @@ def test_decoded_futures_share_the_noise_of_all_levels(make_agent, strides):
     assert np.abs(obs[1] - obs[3]).max() > 1e-4
 
 
+def test_a_held_action_is_one_plan(make_agent):
+    codec = make_agent(BOX, (1, 4), mark_plans=True).codec
+    plan = held_chunks(codec, np.array([[0.5, -1.0]]))
+    assert plan.tolist() == [[0.5, -1, 1, 0.5, -1, 0, 0.5, -1, 0, 0.5, -1, 0]]
+
+
 def test_actions_of_another_kind_are_refused():
     with pytest.raises(ValueError, match="chunks of primitive ones, received dict"):
         held_chunks({}, np.zeros((1, 2)))

@@ -1,0 +1,40 @@
+"""Batches of a store as the model's records: actions of its width, unknown ones, marks."""
+
+import numpy as np
+import pytest
+
+from configs.video import to_records
+
+
+def batch(width):
+    """Two sequences of three: the second starts an episode at its middle; one action unknown."""
+    no = np.zeros((2, 3), bool)
+    return {
+        "obs": {"x": np.ones((2, 3, 1), np.float32)},
+        "action": np.full((2, 3, width), 0.5, np.float32),
+        "action_mask": np.array([[1, 1, 0], [1, 1, 1]], np.float32),
+        "reward": np.zeros((2, 3), np.float32),
+        "terminal": no,
+        "is_first": np.array([[0, 0, 0], [0, 1, 0]], bool),
+        "mask": np.ones((2, 3), np.float32),
+    }
+
+
+def test_known_actions_stay_and_missing_ones_are_unknown():
+    assert to_records(batch(2), 2).action.tolist() == batch(2)["action"].tolist()
+    records = to_records(batch(0), 2)
+    assert records.action.shape == (2, 3, 2) and not records.action_mask.any()
+
+
+def test_recorded_actions_count_as_planned_anew():
+    """For a model that reads marks of plans: 1 where an action is known and led somewhere."""
+    records = to_records(batch(2), 3)
+    assert records.action[..., :2].tolist() == batch(2)["action"].tolist()
+    assert records.action[..., 2].tolist() == [[1, 1, 0], [1, 0, 1]]
+    assert records.action.dtype == np.float32
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_actions_of_another_environment_are_refused(width):
+    with pytest.raises(ValueError, match=f"expected actions of 3 floats, received {width}"):
+        to_records(batch(width), 3)
