@@ -26,13 +26,9 @@ from configs.schema import TrainConfig
 
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
-    """From state: 50 000 steps of 2 ticks; 1 update per step on an accelerator, else 0.2; half of
-    control's horizon, which measured best on walker and reacher (docs/adr/0016)."""
-    config = control(base)
-    behaviour = replace(config.agent.behaviour, horizon=5)
+    """From state: 50 000 steps of 2 ticks; 1 update per step on an accelerator, else 0.2."""
     return replace(
-        config,
-        agent=replace(config.agent, behaviour=behaviour),
+        control(base),
         env=replace(base.env, action_repeat=2, num_envs=8 if accelerator else 4),
         steps=50_000,
         prefill=1_000,
