@@ -5,11 +5,9 @@ Command:   python train_agent.py --env dmc:walker_walk
 Cost:      on 2 CPU cores about 10 000 updates, by Pendulum's cost under an hour; at size xs with 8
            sequences of 32 steps 8 to 9 minutes on one core; from pixels 0.5 s per
            update of that size
-Expected:  at size xs and one seed (benchmarks/results/learning_dmc_scaled.md): reacher_easy 769,
-           walker_walk 114; before model.scale_vectors (learning_dmc_presets.md, _plans.md)
-           cartpole_swingup 872, reacher_easy 943, cheetah_run 291, ball_in_cup_catch 239 (950
-           and more with --agent.keep-plan 0), walker_walk 47 (335 with
-           --agent.behaviour.horizon 4), finger_spin 2
+Expected:  at size xs, seed 0 (benchmarks/results/learning_dmc_marked.md): ball_in_cup_catch 948,
+           reacher_easy 964, walker_walk 504, cheetah_run 376, finger_spin 216; cartpole_swingup 872
+           by earlier settings (learning_dmc_presets.md)
            DreamerV3's published means at 100 000 ticks from
            state: walker_walk 475, cheetah_run 283, cartpole_swingup 528, ball_in_cup_catch 730,
            reacher_easy 693, finger_spin 766
