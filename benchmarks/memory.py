@@ -36,6 +36,8 @@ from worldmodel.runs.device import choose_device, enable_compilation_cache, keep
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TRAIN, TEST, PORTION = 320, 256, 250
+# A script has no plans to mark, and nothing here estimates a scale.
+SCRIPTED = ["--agent.mark-plans", "False", "--agent.model.scale-vectors", "False"]
 ENV = make_pure("two_rooms")
 
 
@@ -111,7 +113,7 @@ def readable(features: np.ndarray, cue: np.ndarray) -> float:
 
 def learn(strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
     """Lines of the table: one per portion of updates."""
-    flags = [*TASKS["pure:two_rooms"].flags, *flags, "--strides", *strides.split(",")]
+    flags = [*TASKS["pure:two_rooms"].flags, *SCRIPTED, *flags, "--strides", *strides.split(",")]
     config = parse_train(flags, False, "float32")
     run = program(config)
     train = jax.jit(run.initial)(jax.random.key(seed)).train._replace(average=())

@@ -55,7 +55,7 @@ def child(flags: str, keep: bool) -> None:
 
     records = Records(
         obs={name: observed(size) for name, size in built.spaces.shapes.items()},
-        action=observed((built.codec.width,)),
+        action=observed((agent.model.action_width,)),
         action_mask=~no,
         reward=observed(()),
         terminal=no,
