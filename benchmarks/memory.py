@@ -1,7 +1,7 @@
 """Does a world model keep a cue? Two rooms, scripted visits to either goal, no policy.
 
-  python benchmarks/memory.py --strides 1,8 1
-  python benchmarks/memory.py --strides 1,8 --flags "--episode-starts 0 --agent.model.keep-bias 0"
+  python -m benchmarks.memory --strides 1,8 1
+  python -m benchmarks.memory --strides 1,8 --flags "--episode-starts 0 --agent.model.keep-bias 0"
 
 The agent's whole update trains on 320 episodes in which a script walks to one of both goals, drawn
 by chance; whether the goal pays or costs hangs on the cue of the first 4 steps, and it is entered
@@ -157,7 +157,7 @@ def main() -> None:
     lines = [
         "# Keeping a cue",
         "",
-        f"    {shlex.join(['python', 'benchmarks/memory.py', *sys.argv[1:]])}",
+        f"    {shlex.join(['python', '-m', 'benchmarks.memory', *sys.argv[1:]])}",
         "",
         f"{choose_device().name}; size xs, seed {args.seed}. Share of {TEST} held-out episodes in "
         "which the sign of the first window in the goal is right; share in which ridge regression "
