@@ -53,7 +53,8 @@ class AgentConfig:
     what comes of plans, and no plan is put off for ever. docs/adr/0013."""
     mark_plans: bool = False
     """Replayed actions say whether they begin a plan or go on with one, and the model reads it:
-    what comes of plans is told from what comes of reactions. Chunks of K > 1. docs/adr/0016."""
+    what comes of plans is told from what comes of reactions. Chunks of K > 1. Leave it off where
+    `keep_plan` is 0 and r < K: then replay holds no plan for imagination. docs/adr/0016."""
     average_rate: float = 0.005
     """Evaluation acts by an average of the parameters over about the last tenth of the updates, at
     most 1/average_rate of them; collection by the newest. 1: the newest in both. docs/adr/0008."""
