@@ -53,8 +53,8 @@ class AgentConfig:
     what comes of plans, and no plan is put off for ever. docs/adr/0013."""
     mark_plans: bool = False
     """Replayed actions say whether they begin a plan or go on with one, and the model reads it:
-    what comes of plans is told from what comes of reactions. Chunks of K > 1. Leave it off where
-    `keep_plan` is 0 and r < K: then replay holds no plan for imagination. docs/adr/0016."""
+    what comes of plans is told from what comes of reactions. Chunks of K > 1, where
+    some plans are kept or all are executed whole (r = K). docs/adr/0016."""
     average_rate: float = 0.005
     """Evaluation acts by an average of the parameters over about the last tenth of the updates, at
     most 1/average_rate of them; collection by the newest. 1: the newest in both. docs/adr/0008."""
@@ -133,6 +133,11 @@ def check_agent(config: AgentConfig) -> None:
         raise ValueError(
             f"window: expected 'causal' for an agent, received {config.model.window!r}; "
             "acting cannot see frames to come"
+        )
+    if config.mark_plans and config.keep_plan == 0 and config.replan < strides[-1]:
+        raise ValueError(
+            "mark_plans: expected keep_plan above 0, received 0: replay would never hold a plan "
+            "marked as imagination's are; raise --agent.keep-plan, or set --agent.mark-plans False"
         )
     b = config.behaviour
     if config.codec == "latent":

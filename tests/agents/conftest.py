@@ -43,6 +43,7 @@ def make_agent() -> MakeAgent:
             TINY,
             codec=codec,
             mark_plans=mark_plans,
+            keep_plan=0.5 * mark_plans,
             latent=LatentConfig(size=3),
             model=replace(TINY.model, strides=strides, all_phases=all_phases),
             behaviour=replace(TINY.behaviour, **behaviour),

@@ -207,10 +207,11 @@ def test_realised_returns_beside_foreseen_ones(
 @pytest.mark.parametrize(
     ("settings", "width"),
     [
-        ({"mark_plans": True}, 3),
+        ({"mark_plans": True, "keep_plan": 0.5}, 3),
+        ({"mark_plans": True, "replan": 4}, 3),
         ({}, 2),
         ({"mark_plans": True, "model": ClockworkConfig(strides=(1,))}, 2),
-        ({"mark_plans": True, "codec": "latent"}, 2),
+        ({"mark_plans": True, "keep_plan": 0.5, "codec": "latent"}, 2),
     ],
 )
 def test_plans_of_several_actions_can_be_marked(settings: dict[str, Any], width: int) -> None:
@@ -232,6 +233,7 @@ def test_plans_of_several_actions_can_be_marked(settings: dict[str, Any], width:
         ({"average_rate": 1.5}, "average_rate: expected above 0 and at most 1"),
         ({"noise_correlation": -0.1}, "noise_correlation: expected between 0 and 1"),
         ({"keep_plan": 1.1}, "keep_plan: expected between 0 and 1"),
+        ({"mark_plans": True}, "mark_plans: expected keep_plan above 0, received 0"),
         ({"replan": 3}, "replan: expected a divisor of the top stride"),
         ({"model": LOOKAHEAD}, "window: expected 'causal'"),
     ],
