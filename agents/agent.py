@@ -83,7 +83,7 @@ class Agent(nnx.Module):
         features = self.model.features
         self.codec: ChunkCodec | LatentCodec
         if code is None:
-            self.codec = ChunkCodec(codec, stride, marked=width > codec.width)
+            self.codec = ChunkCodec(codec, stride, marked=plans_marked(config))
         else:
             learned: dict[str, Any] = {"hidden": b.hidden, "dtype": dtype, **kind}
             self.codec = LatentCodec(codec, stride, features, code.latent, **learned)
@@ -114,11 +114,15 @@ class Agent(nnx.Module):
         return self.codec.sample(outputs, key, self.config.behaviour.gradient)
 
 
+def plans_marked(config: AgentConfig) -> bool:
+    """Whether there are plans of several actions and they are to be marked."""
+    return config.mark_plans and config.codec == "chunk" and config.model.strides[-1] > 1
+
+
 def action_width(config: AgentConfig, codec: ActionCodec) -> int:
     """Floats of a replayed action, which the world model reads: the codec's, and the mark of plans
     where there is one (``ChunkCodec``)."""
-    marked = config.mark_plans and config.codec == "chunk" and config.model.strides[-1] > 1
-    return codec.width + marked
+    return codec.width + plans_marked(config)
 
 
 def check_agent(config: AgentConfig) -> None:
@@ -134,7 +138,7 @@ def check_agent(config: AgentConfig) -> None:
             f"window: expected 'causal' for an agent, received {config.model.window!r}; "
             "acting cannot see frames to come"
         )
-    if config.mark_plans and config.keep_plan == 0 and config.replan < strides[-1]:
+    if plans_marked(config) and config.keep_plan == 0 and config.replan < strides[-1]:
         raise ValueError(
             "mark_plans: expected keep_plan above 0, received 0: replay would never hold a plan "
             "marked as imagination's are; raise --agent.keep-plan, or set --agent.mark-plans False"

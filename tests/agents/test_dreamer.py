@@ -211,7 +211,7 @@ def test_realised_returns_beside_foreseen_ones(
         ({"mark_plans": True, "replan": 4}, 3),
         ({}, 2),
         ({"mark_plans": True, "model": ClockworkConfig(strides=(1,))}, 2),
-        ({"mark_plans": True, "keep_plan": 0.5, "codec": "latent"}, 2),
+        ({"mark_plans": True, "codec": "latent"}, 2),
     ],
 )
 def test_plans_of_several_actions_can_be_marked(settings: dict[str, Any], width: int) -> None:
