@@ -2,7 +2,7 @@
 
 | name | environment | options |
 |---|---|---|
-| `minerl_navigate` | Navigate, builtin or MineRL (`backend`) | `dense`, `time_limit`, ... |
+| `minerl_navigate` | Navigate, builtin or MineRL (`backend`) | builtin: `goal_distance`, ... |
 | `gym:ID` | `gymnasium.make(ID)`, such as `gym:CartPole-v1` | those of `gymnasium.make` |
 | `dmc:DOMAIN_TASK` | DeepMind Control, such as `dmc:walker_walk` | `size`, `camera` |
 | `pure:NAME` | a task in pure JAX, such as `pure:cartpole_swingup` | none |
@@ -68,8 +68,8 @@ class EnvConfig:
     time_limit: int | None = None
     """Ticks until an episode is truncated; None: the environment's own limit."""
     options: dict[str, str] = field(default_factory=dict)
-    """Keyword options of gym:ID, dmc:DOMAIN_TASK and package.module:Class; 3, 0.5, True, None are
-    read as such."""
+    """Keyword options of the environment, such as `goal_distance 16` (blocks) of the builtin
+    Navigate; 3, 0.5, True, None are read as such."""
 
 
 class SeededVectorEnv(SyncVectorEnv):

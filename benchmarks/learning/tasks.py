@@ -33,6 +33,7 @@ MEMORY = (
     *("--env.num-envs", "20", "--updates-per-step", "0.1", "--episode-starts", "1"),
     *("--agent.model.keep-bias", "2", "--agent.model.vector-std", "0.3"),
 )
+SPARSE = ("--env", "minerl_navigate", "--env.backend", "builtin", "--env.dense", "False")
 TASKS = {
     "pure:pendulum": _pure("pendulum", 12_000, 32),
     "pure:cartpole_swingup": _pure(
@@ -49,8 +50,9 @@ TASKS = {
     "dmc:walker_walk:pixels": _dmc("walker_walk", 0, "--preset", "dmc_pixels"),
     "dmc:cartpole_swingup:pixels": _dmc("cartpole_swingup", 0, "--preset", "dmc_pixels"),
     "navigate:dense": Task(("--env", "minerl_navigate", "--env.backend", "builtin")),
-    "navigate:sparse": Task(
-        ("--env", "minerl_navigate", "--env.backend", "builtin", "--env.dense", "False"),
+    "navigate:sparse": Task(SPARSE),
+    "navigate:sparse:near": Task(  # random walks meet a goal 16 blocks off now and then
+        (*SPARSE, "--env.options", "goal_distance", "16", "--env.time-limit", "1500")
     ),
 }
 """By the name given to `--tasks`."""

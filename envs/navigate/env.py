@@ -19,7 +19,7 @@ from envs.navigate import blocks as B
 from envs.navigate import physics as P
 from envs.navigate.grid import HEIGHT, SIZE
 from envs.navigate.render import render
-from envs.navigate.task import TICKS, Task, place_player
+from envs.navigate.task import GOAL_DISTANCE, TICKS, Task, place_player
 from envs.navigate.world import generate, set_block
 
 KEYS = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint")
@@ -68,6 +68,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         time_limit: int = TICKS,
         render_mode: str | None = None,
         render_size: int = 256,
+        goal_distance: float = GOAL_DISTANCE,
     ) -> None:
         """See the class.
 
@@ -76,8 +77,11 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
           time_limit: ticks of 50 ms.
           render_mode: None, or "rgb_array" for `render()`.
           render_size: pixels along one edge of what `render()` returns.
+          goal_distance: blocks from the start to the goal, horizontally; MineRL's are 64, nearer
+            ones are easier to meet by chance (the compass points 8 to 11 blocks beside all goals).
         Raises:
-          ValueError: for a time limit or size below 1, or an unknown render mode.
+          ValueError: for a time limit or size below 1, an unknown render mode, or a goal that is no
+            block away or lies further than half of the world, which goes round.
         """
         if time_limit < 1 or render_size < 1:
             raise ValueError(
@@ -89,6 +93,11 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
                 f"expected render_mode None or 'rgb_array', received {render_mode!r}; "
                 "there is no window to draw into"
             )
+        if not 1 <= goal_distance <= SIZE / 2:
+            raise ValueError(
+                f"expected a goal_distance of 1 to {SIZE // 2} blocks, received {goal_distance}; "
+                f"MineRL's is {GOAL_DISTANCE:.0f}"
+            )
         self.observation_space = observation_space()
         self.action_space = action_space()
         self.dense = dense
@@ -96,6 +105,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.reward_threshold = 160.0 if dense else 100.0
         self.render_mode = render_mode
         self.render_size = render_size
+        self.goal_distance = goal_distance
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -104,7 +114,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         super().reset(seed=seed)
         self.world = generate(int(self.np_random.integers(2**31)))
         self.body = place_player(self.world, self.np_random)
-        self.task = Task(self.world, self.np_random, self.body)
+        self.task = Task(self.world, self.np_random, self.body, self.goal_distance)
         self.ticks, self.dirt = 0, 0
         self._sneaking = False
         self._digging: tuple[int, int, int] | None = None

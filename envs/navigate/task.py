@@ -43,17 +43,24 @@ class Needle:
 class Task:
     """Goal, compass and reward of one episode."""
 
-    def __init__(self, world: World, rng: np.random.Generator, body: np.ndarray) -> None:
+    def __init__(
+        self,
+        world: World,
+        rng: np.random.Generator,
+        body: np.ndarray,
+        goal_distance: float = GOAL_DISTANCE,
+    ) -> None:
         """Choose and place the goal block and the compass target.
 
         Args:
           world: changed in place: one block becomes GOAL.
           rng: source of the goal's direction and the compass offset.
           body: float64 [11] of the player at the start.
+          goal_distance: blocks from there to the goal, horizontally.
         """
         start_x, start_z = float(body[P.X]), float(body[P.Z])
-        east = rng.uniform(-GOAL_DISTANCE, GOAL_DISTANCE)
-        south = rng.choice((-1.0, 1.0)) * math.sqrt(GOAL_DISTANCE**2 - east**2)
+        east = rng.uniform(-goal_distance, goal_distance)
+        south = rng.choice((-1.0, 1.0)) * math.sqrt(goal_distance**2 - east**2)
         x, z = math.floor(start_x + east), math.floor(start_z + south)
         y = max(int(world.ground[x % SIZE, z % SIZE]), SEA) + 1
         set_block(world, x, y, z, B.GOAL)

@@ -22,7 +22,7 @@ from envs.navigate import physics as P
 from envs.navigate.env import PIXELS, NavigateEnv
 from envs.navigate.follower import CompassFollower
 from envs.navigate.grid import SIZE
-from envs.navigate.task import TICKS, Task
+from envs.navigate.task import GOAL_DISTANCE, TICKS, Task
 from envs.navigate.world import set_block
 from envs.registry import NAVIGATE, EnvConfig, make_agent_env
 
@@ -54,10 +54,10 @@ class _Player(NavigateEnv):
         return {**self._observe(), "pov": super()._view(PIXELS)}
 
     def set_next_goal(self) -> None:
-        """Take the goal away and set a new one 64 blocks from here; the needle swings to it."""
+        """Replace the goal by one `goal_distance` blocks from here; the needle swings to it."""
         needle, (x, y, z) = self.task.needle, np.floor(self.task.goal).astype(int).tolist()
         set_block(self.world, x, y, z, B.AIR)
-        self.task = Task(self.world, self.np_random, self.body)
+        self.task = Task(self.world, self.np_random, self.body, self.goal_distance)
         self.task.needle = needle
 
     def truth(self) -> dict[str, Any]:
@@ -129,7 +129,9 @@ class NavigateVideos:
 
     def _player(self) -> _Player:
         limit = TICKS if self.env.time_limit is None else self.env.time_limit
-        return _Player(self.env.dense, _NO_LIMIT if self.endless else limit)
+        limit = _NO_LIMIT if self.endless else limit
+        distance = float(self.env.options.get("goal_distance", GOAL_DISTANCE))
+        return _Player(self.env.dense, limit, goal_distance=distance)
 
     def _wish(
         self, follower: CompassFollower, raw: dict[str, Any], keys: dict[str, spaces.Space[Any]]

@@ -161,10 +161,19 @@ def test_image_size_reaches_the_agent():
     assert env.reset(seed=0)[0]["pov"].shape == (32, 32, 3)
 
 
+def test_options_of_navigate_reach_it():
+    env = make_agent_env(navigate(options={"goal_distance": "16"}))
+    env.reset(seed=0)
+    task, body = env.unwrapped.task, env.unwrapped.body
+    assert task.goal_distance(body) == pytest.approx(16.0, abs=0.75)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"camera_limit": 200.0}, "camera_limit"),
+        ({"options": {"goal_distance": "0"}}, "goal_distance"),
+        ({"options": {"gaol_distance": "16"}}, "minerl_navigate"),
         ({"action_repeat": 0}, "action_repeat"),
         ({"image_size": 0}, "image_size"),
         ({"time_limit": 0}, "time_limit"),

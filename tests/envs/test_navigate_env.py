@@ -192,6 +192,12 @@ def test_rejects_limits_below_one(options):
         NavigateEnv(**options)
 
 
+@pytest.mark.parametrize("distance", [0.0, 257.0, float("nan")])
+def test_rejects_a_goal_outside_the_world(distance):
+    with pytest.raises(ValueError, match="goal_distance of 1 to 256 blocks"):
+        NavigateEnv(goal_distance=distance)
+
+
 def test_rejects_an_unknown_render_mode():
     with pytest.raises(ValueError, match="rgb_array"):
         NavigateEnv(render_mode="human")

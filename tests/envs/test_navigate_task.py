@@ -34,17 +34,21 @@ def test_the_needle_takes_the_short_way_round():
     assert angle == pytest.approx(-170.0, abs=0.1)
 
 
-def test_the_goal_is_64_blocks_off_and_the_target_8_to_11_from_it(flat_world, body):
+@pytest.mark.parametrize("blocks", [64, 16])
+def test_the_goal_is_64_blocks_off_or_as_asked_and_the_target_8_to_11_from_it(
+    flat_world, body, blocks
+):
     east = []
     for seed in range(40):
-        task = Task(flat_world, np.random.default_rng(seed), body)
-        assert task.goal_distance(body) == pytest.approx(64.0, abs=0.75)  # the middle of its block
+        distance = {} if blocks == 64 else {"goal_distance": blocks}
+        task = Task(flat_world, np.random.default_rng(seed), body, **distance)
+        assert task.goal_distance(body) == pytest.approx(blocks, abs=0.75)  # its block's middle
         offset = task.target - task.goal
         assert 8 <= np.hypot(offset[0], offset[2]) <= 11 and offset[1] == 0
         assert flat_world.blocks[tuple(int(v) for v in task.goal[[0, 2, 1]])] == B.GOAL
         east.append(task.goal[0] - body[P.X])
-    assert min(east) < -48 and max(east) > 48  # uniform in ±64
-    assert abs(np.mean(east)) < 25
+    assert min(east) < -0.75 * blocks and max(east) > 0.75 * blocks  # uniform between ±blocks
+    assert abs(np.mean(east)) < 0.4 * blocks
 
 
 def test_the_compass_counts_degrees_to_the_right(task, body):

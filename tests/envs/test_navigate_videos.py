@@ -124,15 +124,17 @@ def test_an_episode_depends_on_options_seed_and_number_alone() -> None:
     assert (source.episode(2, seed=5).obs["pov"] != again.obs["pov"]).any()
 
 
-def test_the_old_goal_is_gone_and_the_new_one_is_64_blocks_off() -> None:
-    source = NavigateVideos(RAW)
+@pytest.mark.parametrize("blocks", [64, 16])
+def test_the_old_goal_is_gone_and_the_new_one_is_64_blocks_off_or_as_asked(blocks) -> None:
+    options = {} if blocks == 64 else {"goal_distance": str(blocks)}
+    source = NavigateVideos(replace(RAW, options=options))
     player = source._player()
     player.reset(seed=1)
     old = tuple(np.floor(player.task.goal).astype(int))
     player.body[:3] = player.task.goal
     player.set_next_goal()
     assert player.world.blocks[old[0] % SIZE, old[2] % SIZE, old[1]] == 0
-    assert player.task.goal_distance(player.body) == pytest.approx(64, abs=1)
+    assert player.task.goal_distance(player.body) == pytest.approx(blocks, abs=1)
 
 
 def test_bad_options_are_refused() -> None:
