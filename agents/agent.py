@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from agents.actions import ActionCodec, ActionDistribution, ActionSample, ChunkCodec
 from agents.actor_critic import ActorCriticConfig
+from agents.coarse import CoarseDecoder
 from agents.heads import Bernoulli, TwoHot, two_hot_mean
 from agents.latent import LatentCodec, LatentConfig
-from agents.newest import Newest
 from worldmodel import clock
 from worldmodel.clockwork import ClockworkConfig, ClockworkVAE, ObsShapes
 from worldmodel.codes import ActionCode
@@ -44,6 +44,9 @@ class AgentConfig:
     """The `latent` codec; unused by `chunk`."""
     newest: float = 1.0
     """Weight of the auxiliary decoder of the newest observation from the top state; 0: none."""
+    window_decoder: float = 0.0
+    """Weight of the one of the sum over the window's observations, where K > 1; 0: none. For what
+    is seen shortly and matters much later. docs/adr/0018."""
     replan: int = 1
     """r: environment steps between plans, in collection and evaluation; divides K. DESIGN §4."""
     noise_correlation: float = 0.0
@@ -91,8 +94,10 @@ class Agent(nnx.Module):
         self.cont = Bernoulli(features, b.hidden, dtype=m.dtype, **kind)
         self.critic = TwoHot(features, b.hidden, dtype=m.dtype, **kind)
         if config.newest > 0:
-            self.newest = Newest(features, b.hidden, obs_shapes, dtype=m.dtype, **kind)
+            self.newest = CoarseDecoder(features, b.hidden, obs_shapes, dtype=m.dtype, **kind)
         self.actor = MLP(features, b.hidden, self.codec.outputs, zero=True, dtype=dtype, **kind)
+        if config.window_decoder > 0 and stride > 1:  # at K = 1 the window is the newest frame
+            self.window = CoarseDecoder(features, b.hidden, obs_shapes, dtype=m.dtype, **kind)
 
     def predict_reward(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
         """Window reward, environment units."""
@@ -157,11 +162,21 @@ def check_agent(config: AgentConfig) -> None:
         raise ValueError(
             f"average_rate: expected above 0 and at most 1, received {config.average_rate}"
         )
+    check_weights(config)
     shares = [(name, getattr(config, name)) for name in ("noise_correlation", "keep_plan")]
     rates = ("discount", "lam", "entropy_target", "slow_rate", "scale_rate")
     for name, value in shares + [(name, getattr(b, name)) for name in rates]:
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"{name}: expected between 0 and 1, received {value}")
+
+
+def check_weights(config: AgentConfig) -> None:
+    """As ``check_agent``, of the auxiliary decoders."""
+    for name in ("newest", "window_decoder"):
+        if not getattr(config, name) >= 0:
+            raise ValueError(
+                f"{name}: expected 0 or more, received {getattr(config, name)}; 0 leaves it out"
+            )
 
 
 def check_latent(config: LatentConfig, behaviour: ActorCriticConfig) -> None:

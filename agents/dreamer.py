@@ -26,10 +26,10 @@ from agents.actor_critic import (
     update_range,
 )
 from agents.agent import Agent, AgentConfig
+from agents.coarse import coarse, coarse_nll, seen_in_window
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
 from agents.latent import LatentCodec, codec_loss, draw_codes
-from agents.newest import newest_nll
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import WindowTargets, realised_returns, window_targets
 from worldmodel import clock
@@ -188,10 +188,8 @@ def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics
 
 def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tuple[Array, Metrics]:
     """Window reward and continuation heads on the top's beliefs, where the window is known; and the
-    auxiliary decoder of the newest observation at every real tick."""
-    model, config = agent.model, agent.config
+    auxiliary decoders (``decoder_loss``)."""
     targets = known_windows(agent, records)
-    cut = 1 if config.model.all_phases else model.stride
     features = beliefs[-1].state.features
     logits = agent.reward(features)
     reward = masked_mean(two_hot_loss(logits, targets.reward), targets.valid)
@@ -206,15 +204,29 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
         "window_reward/foreseen_error": masked_mean(jnp.abs(foreseen), targets.valid),
         "window_reward/foreseen_bias": masked_mean(foreseen, targets.valid),
     }
-    total = reward + cont
+    decoded, nll = decoder_loss(agent, records, features)
+    return reward + cont + decoded, metrics | nll
+
+
+def decoder_loss(
+    agent: Agent, records: Records, features: Float[Array, "B n F"]
+) -> tuple[Array, Metrics]:
+    """The auxiliary decoders of the newest observation and of the window's sum, each by its weight,
+    at every real tick."""
+    model, config = agent.model, agent.config
+    ticks = slice(model.lead, None, 1 if config.model.all_phases else model.stride)
+    frame, image = coarse(model.units(records.obs))
+    deviations = image, config.model.image_std, config.model.vector_std
+    total, metrics = jnp.zeros(()), {}
     if config.newest > 0:
-        cutout = jax.tree.map(lambda x: x[:, model.lead :: cut], (records.obs, records.mask))
-        seen = model.units(cutout[0])
-        nll = newest_nll(
-            agent.newest(features), seen, config.model.image_std, config.model.vector_std
-        )
-        metrics["nll/newest"] = masked_mean(nll, cutout[1])
+        nll = coarse_nll(agent.newest(features), frame[:, ticks], *deviations)
+        metrics["nll/newest"] = masked_mean(nll, records.mask[:, ticks])
         total = total + config.newest * metrics["nll/newest"]
+    if config.window_decoder > 0 and model.stride > 1:
+        window = seen_in_window(frame, records, model.stride)
+        nll = coarse_nll(agent.window(features), window[:, ticks], *deviations)
+        metrics["nll/window"] = masked_mean(nll, records.mask[:, ticks])
+        total = total + config.window_decoder * metrics["nll/window"]
     return total, metrics
 
 

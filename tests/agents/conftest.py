@@ -28,8 +28,8 @@ MakeAgent = Callable[..., Agent]
 
 @pytest.fixture
 def make_agent() -> MakeAgent:
-    """Factory of agents: (action space, strides, codec, phases, marks, **behaviour settings); no
-    layer starts at 0."""
+    """Factory of agents: (action space, strides, codec, phases, marks, weight of the window's
+    decoder, **behaviour settings); no layer starts at 0."""
 
     def make(
         space: gymnasium.Space[Any],
@@ -37,6 +37,7 @@ def make_agent() -> MakeAgent:
         codec: Any = "chunk",
         all_phases: bool = True,
         mark_plans: bool = False,
+        window_decoder: float = 0.0,
         **behaviour: Any,
     ) -> Agent:
         config = replace(
@@ -44,6 +45,7 @@ def make_agent() -> MakeAgent:
             codec=codec,
             mark_plans=mark_plans,
             keep_plan=0.5 * mark_plans,
+            window_decoder=window_decoder,
             latent=LatentConfig(size=3),
             model=replace(TINY.model, strides=strides, all_phases=all_phases),
             behaviour=replace(TINY.behaviour, **behaviour),

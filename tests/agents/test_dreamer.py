@@ -14,6 +14,7 @@ from agents.actions import ActionCodec, ActionDistribution
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, AgentConfig, action_width
 from agents.dreamer import (
+    decoder_loss,
     draw_starts,
     estimate,
     fill_absorbing,
@@ -31,6 +32,8 @@ from worldmodel.learner import (
     split,
 )
 from worldmodel.level import Belief, State
+from worldmodel.networks import symlog
+from worldmodel.objective import normal_log_prob
 from worldmodel.records import Records
 
 MakeAgent = Callable[..., Agent]
@@ -179,6 +182,33 @@ def test_unlabelled_video_teaches_no_reward(
     assert abs(float(known["loss/reward"] - mixed["loss/reward"])) > 1e-4
 
 
+@pytest.mark.parametrize("all_phases", [True, False])
+def test_the_top_decodes_its_newest_frame_and_its_windows_sum(
+    make_agent: MakeAgent, make_records: MakeRecords, all_phases: bool
+) -> None:
+    """At every real tick, by a plain loop over ticks and frames; strides (1, 4), two episodes."""
+    agent = make_agent(BOX, (1, 4), all_phases=all_phases, window_decoder=0.5)
+    lead, every = 3, 1 if all_phases else 4
+    records = ends(make_records(1, lead + 12, 2), 0, lead + 5, lead + 8, terminal=True)
+    features = jax.random.normal(jax.random.key(7), (1, 12 // every, agent.model.features))
+    total, metrics = decoder_loss(agent, records, features)
+    x, mask = symlog(records.obs["x"])[0], np.asarray(records.mask)[0]
+    newest, window = agent.newest(features)[0], agent.window(features)[0]
+    begins, nlls = (0, lead + 8), []
+    for n, t in enumerate(range(lead, lead + 12, every)):
+        if not mask[t]:
+            continue
+        start = max(b for b in begins if b <= t)
+        seen = [x[s] for s in range(max(start, t - 3), t + 1) if mask[s]]
+        targets = ((newest[n], x[t]), (window[n], sum(seen) / 2))
+        nlls.append([-normal_log_prob(y, mean, 1.0).sum() for mean, y in targets])
+    expected = np.mean(nlls, axis=0)
+    assert len(nlls) == (10 if all_phases else 3)
+    found = [metrics["nll/newest"], metrics["nll/window"]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(total, expected[0] + 0.5 * expected[1], rtol=1e-5)
+
+
 def test_realised_returns_beside_foreseen_ones(
     make_agent: MakeAgent, make_records: MakeRecords
 ) -> None:
@@ -232,6 +262,8 @@ def test_plans_of_several_actions_can_be_marked(settings: dict[str, Any], width:
         ({"average_rate": 0.0}, "average_rate: expected above 0 and at most 1"),
         ({"average_rate": 1.5}, "average_rate: expected above 0 and at most 1"),
         ({"noise_correlation": -0.1}, "noise_correlation: expected between 0 and 1"),
+        ({"newest": -1.0}, "newest: expected 0 or more"),
+        ({"window_decoder": float("nan")}, "window_decoder: expected 0 or more"),
         ({"keep_plan": 1.1}, "keep_plan: expected between 0 and 1"),
         ({"mark_plans": True}, "mark_plans: expected keep_plan above 0, received 0"),
         ({"replan": 3}, "replan: expected a divisor of the top stride"),

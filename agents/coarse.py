@@ -1,25 +1,29 @@
-"""Auxiliary decoder at the top: the newest observation, coarsely, from the top state alone.
+"""Auxiliary decoders at the top: what a tick has seen, coarsely, from the top state alone.
 
 The paper decodes from level 1 only, so what an agent must know of the present reaches the top level
-only through rewards that depend on it. On Navigate that was not enough: see docs/adr/0005. It
-trains the top's beliefs and is used for nothing else; weight 0 leaves it out.
+only through rewards that depend on it. On Navigate that was not enough: see docs/adr/0005. What a
+window held before its newest frame reaches it even less, and a cue there is forgotten: see
+docs/adr/0018. They train the top's beliefs and are used for nothing else; weight 0 leaves one out.
 """
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from worldmodel import clock
 from worldmodel.networks import MLP
 from worldmodel.objective import normal_log_prob
 from worldmodel.observations import ObsShapes, pixels
+from worldmodel.records import Records
 
 GRID = 16  # an image's target is its means over a grid of GRID by GRID
 
 
-class Newest(nnx.Module):
-    """Means of the coarse observation from the top's [h, z]."""
+class CoarseDecoder(nnx.Module):
+    """Means of coarse observations from the top's [h, z]."""
 
     def __init__(
         self, inputs: int, hidden: int, obs_shapes: ObsShapes, *, dtype: str, **kind: Any
@@ -51,11 +55,28 @@ def coarse(obs: dict[str, Array]) -> tuple[Float[Array, "B T O"], Float[Array, "
     return jnp.concatenate(targets, axis=-1), jnp.concatenate(kinds)
 
 
-def newest_nll(
-    means: Float[Array, "B T O"], obs: dict[str, Array], image_std: float, vector_std: float
+def seen_in_window(
+    target: Float[Array, "B T O"], records: Records, stride: int
+) -> Float[Array, "B T O"]:
+    """What the window of a tick at every time held, each frame alike.
+
+    y_t = Σ_{i=0..K-1} [t-i real, of t's episode] x_{t-i} / √K
+
+    By √K, frames that vary independently give y their own deviation, whatever the clock.
+    """
+    real = jnp.where(records.mask[..., None] > 0, target, 0.0)
+    segment = jax.vmap(clock.segments)(records.is_first)
+    return jax.vmap(clock.window_sum, (0, 0, None))(real, segment, stride) / stride**0.5
+
+
+def coarse_nll(
+    means: Float[Array, "B T O"],
+    target: Float[Array, "B T O"],
+    image: Float[Array, " O"],
+    image_std: float,
+    vector_std: float,
 ) -> Float[Array, "B T"]:
-    """-log p(coarse x_t | top state at t), nats, summed over O."""
-    target, image = coarse(obs)
+    """-log p(target | top state at t), nats, summed over O."""
     std = jnp.where(image > 0, image_std, vector_std).reshape(1, 1, -1)
     nll = jnp.log(std) - normal_log_prob(target / std, means / std, 1.0)
     return jnp.sum(nll, axis=-1)
