@@ -2,12 +2,13 @@
 
   python -m benchmarks.memory --strides 1,8 1
   python -m benchmarks.memory --strides 1,8 --flags "--episode-starts 0 --agent.model.keep-bias 0"
+  python -m benchmarks.memory --task pure:two_rooms_door --strides 1,16 1
 
 The agent's whole update trains on 320 episodes in which a script walks to one of both goals, drawn
 by chance; whether the goal pays or costs hangs on the cue of the first 4 steps, and it is entered
-60 steps later. On 256 others: how often the sign of the first window's reward in the goal is
-right (1/2 without memory), and from how much of the episode the cue can be read off the top state
-by ridge regression. Writes benchmarks/results/memory.md.
+60 steps later, or some 180 where a door opens late. On 256 others: how often the sign of the first
+window's reward in the goal is right (1/2 without memory), and from how much of the episode the cue
+can be read off the top state by ridge regression. Writes benchmarks/results/memory.md.
 """
 
 import argparse
@@ -30,15 +31,16 @@ from benchmarks.learning.compiled_runs import program
 from benchmarks.learning.tasks import TASKS
 from configs import parse_train
 from envs import make_pure
+from envs.pure import PureEnv
 from worldmodel.learner import Params, TrainState, join, make_update
 from worldmodel.records import Records
 from worldmodel.runs.device import choose_device, enable_compilation_cache, keep_freed_memory
 
 RESULTS = Path(__file__).resolve().parent / "results"
+ROOMS = ("pure:two_rooms", "pure:two_rooms_door")
 TRAIN, TEST, PORTION = 320, 256, 250
 # A script has no plans to mark, and nothing here estimates a scale.
 SCRIPTED = ["--agent.mark-plans", "False", "--agent.model.scale-vectors", "False"]
-ENV = make_pure("two_rooms")
 
 
 def walk(position: Array, goal: Array, noise: Array, waiting: Array) -> Array:
@@ -51,7 +53,7 @@ def walk(position: Array, goal: Array, noise: Array, waiting: Array) -> Array:
     return jnp.clip(jnp.where(waiting, 0.6 * noise, jnp.clip(way, -1, 1) + 0.2 * noise), -1.0, 1.0)
 
 
-def episode(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+def episode(env: PureEnv, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
     """(observations, actions, rewards) of one, [T+1, ...], in the arrival convention."""
     reset_key, goal_key, wait_key, noise_key = jax.random.split(key, 4)
     goal = jnp.where(jax.random.bernoulli(goal_key), 1.0, -1.0)
@@ -60,22 +62,22 @@ def episode(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
     def step(state: Any, at: tuple[Array, Array]) -> tuple[Any, tuple[Array, ...]]:
         now, noise = at
         action = walk(state.position, goal, noise, now < wait)
-        state, reward = ENV.step(state, action)
-        return state, (ENV.observe(state), action, reward)
+        state, reward = env.step(state, action)
+        return state, (env.observe(state), action, reward)
 
-    start = ENV.reset(reset_key)
-    noise = jax.random.normal(noise_key, (ENV.length, ENV.action_size))
-    _, (obs, action, reward) = jax.lax.scan(step, start, (jnp.arange(ENV.length), noise))
-    first = ENV.observe(start)[None], jnp.zeros((1, ENV.action_size)), jnp.zeros(1)
+    start = env.reset(reset_key)
+    noise = jax.random.normal(noise_key, (env.length, env.action_size))
+    _, (obs, action, reward) = jax.lax.scan(step, start, (jnp.arange(env.length), noise))
+    first = env.observe(start)[None], jnp.zeros((1, env.action_size)), jnp.zeros(1)
     pairs = zip(first, (obs, action, reward), strict=True)
     obs, action, reward = (jnp.concatenate(pair) for pair in pairs)
     return obs, action, reward
 
 
-def recorded_episodes(count: int, seed: int, num_envs: int) -> Episodes:
+def recorded_episodes(env: PureEnv, count: int, seed: int, num_envs: int) -> Episodes:
     """So many finished episodes as a run's memory; one round more, not begun, as a run has it."""
     keys = jax.random.split(jax.random.key(seed), count + num_envs)
-    obs, action, reward = jax.jit(jax.vmap(episode))(keys)
+    obs, action, reward = jax.jit(jax.vmap(partial(episode, env)))(keys)
     begun = jnp.array(count // num_envs + 1, jnp.int32)
     return Episodes(obs, action, reward, begun, jnp.zeros((), jnp.int32))
 
@@ -111,14 +113,15 @@ def readable(features: np.ndarray, cue: np.ndarray) -> float:
     return float(np.mean(np.sign(x[test] @ weights) == cue[test]))
 
 
-def learn(strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
+def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
     """Lines of the table: one per portion of updates."""
-    flags = [*TASKS["pure:two_rooms"].flags, *SCRIPTED, *flags, "--strides", *strides.split(",")]
+    env = make_pure(task.removeprefix("pure:"))
+    flags = [*TASKS[task].flags, *SCRIPTED, *flags, "--strides", *strides.split(",")]
     config = parse_train(flags, False, "float32")
     run = program(config)
     train = jax.jit(run.initial)(jax.random.key(seed)).train._replace(average=())
     update = make_update(make_loss(run.graph), run.optimizer)
-    seen, unseen = (recorded_episodes(n, s, 20) for n, s in ((TRAIN, 5), (TEST + 4, 6)))
+    seen, unseen = (recorded_episodes(env, n, s, 20) for n, s in ((TRAIN, 5), (TEST + 4, 6)))
 
     def one(train: TrainState, key: PRNGKeyArray) -> tuple[TrainState, Array]:
         sample_key, noise_key = jax.random.split(key)
@@ -146,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--task", choices=ROOMS, default=ROOMS[0])
     parser.add_argument("--strides", nargs="+", default=["1,8"])
     parser.add_argument("--flags", default="", help="of train_agent.py")
     parser.add_argument("--updates", type=int, default=2_000)
@@ -167,7 +171,7 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     for strides in args.strides:
-        lines += learn(strides, shlex.split(args.flags), args.updates, args.seed)
+        lines += learn(args.task, strides, shlex.split(args.flags), args.updates, args.seed)
     (RESULTS / f"{args.name}.md").write_text("\n".join([*lines, ""]))
 
 

@@ -22,6 +22,7 @@ OF_ENVIRONMENT = {
     "pure:pendulum": "pendulum",
     "pure:cartpole_swingup": "pure",
     "pure:two_rooms": "pure",
+    "pure:two_rooms_door": "pure",
 }
 
 

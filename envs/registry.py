@@ -28,7 +28,7 @@ from gymnasium.wrappers import AddRenderObservation, TimeLimit
 from envs import minerl
 from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
-from envs.pure import CartpoleSwingup, Pendulum, PureEnv, PureGym, TwoRooms
+from envs.pure import CartpoleSwingup, Pendulum, PureEnv, PureGym, TwoRooms, TwoRoomsDoor
 from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
 
 Backend = Literal["auto", "builtin", "minerl"]
@@ -38,6 +38,7 @@ PURE: dict[str, type[PureEnv]] = {
     "cartpole_swingup": CartpoleSwingup,
     "pendulum": Pendulum,
     "two_rooms": TwoRooms,
+    "two_rooms_door": TwoRoomsDoor,
 }
 
 

@@ -33,6 +33,7 @@ class TwoRooms(PureEnv):
     """
 
     length = 128
+    opens = 0  # steps for which the hallway stays shut at the first room
     observation_size = 3  # x/10, y, the cue while it is shown, else 0
     action_size = 2  # velocity along x and y
 
@@ -50,7 +51,9 @@ class TwoRooms(PureEnv):
         """Moves along x, then along y, each as far as the walls allow."""
         x, y = state.position
         dx, dy = SPEED * clip_action(action)
-        new_x = jnp.clip(x + dx, *reach_x(x, y))
+        low, high = reach_x(x, y)
+        shut = (state.time < self.opens) & (x <= ROOM)
+        new_x = jnp.clip(x + dx, low, jnp.where(shut, ROOM, high))
         new_y = jnp.clip(y + dy, *reach_y(new_x))
         in_goal = (new_x > ROOM + HALL + ROOM / 2) & (jnp.abs(new_y) > ROOM / 2 - CORNER)
         right = jnp.sign(new_y) == state.cue
@@ -62,6 +65,16 @@ class TwoRooms(PureEnv):
         """x/10, y, and the cue while it is shown."""
         x, y = state.position
         return jnp.stack([x / 10, y, jnp.where(state.time < CUE_STEPS, state.cue, 0.0)])
+
+
+class TwoRoomsDoor(TwoRooms):
+    """Two rooms, of which the first is left after 128 of 256 steps, by a door that is not seen.
+
+    So 154 steps at least lie between the cue and the goals.
+    """
+
+    length = 256
+    opens = 128
 
 
 def reach_x(x: Array, y: Array) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from envs import EnvConfig, make, make_vector
-from envs.pure import CartpoleSwingup, Pendulum, PureGym, TwoRooms
+from envs.pure import CartpoleSwingup, Pendulum, PureGym, TwoRooms, TwoRoomsDoor
 from envs.pure.cartpole import CartpoleState, reward, tick
 from envs.pure.pendulum import PendulumState
 from envs.pure.two_rooms import TwoRoomsState
@@ -133,6 +133,20 @@ def test_two_rooms_shows_the_cue_at_the_start_alone() -> None:
 def test_two_rooms_needs_thirty_steps_from_cue_to_goal() -> None:
     nearest, goal = 2.0, 2.0 + 6.0 + 1.0
     assert (goal - nearest) / 0.2 - 4 >= 30
+
+
+def test_the_door_opens_after_128_steps() -> None:
+    env = TwoRoomsDoor()
+    state = TwoRoomsState(jnp.array([1.0, 0.0]), jnp.float32(1.0), jnp.zeros((), jnp.int32))
+    east, seen = jnp.array([1.0, 0.0]), []
+    for _ in range(168):
+        state, _ = env.step(state, east)
+        seen.append(float(state.position[0]))
+    expected = [min(1.2 + 0.2 * n, 2.0) for n in range(128)]  # waiting at the door
+    expected += [2.2 + 0.2 * n for n in range(40)]  # and on, to the far wall
+    np.testing.assert_allclose(seen, expected, atol=1e-4)
+    first = next(n for n, x in enumerate(seen) if x > 9.0 + 1e-3)
+    assert first - 4 >= 154  # steps between the last that shows the cue and the goals
 
 
 @pytest.mark.parametrize("name", PURE)
