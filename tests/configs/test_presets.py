@@ -30,6 +30,7 @@ def test_the_environment_chooses_its_preset_and_the_device_its_size():
 def test_every_dmc_task_has_the_same_preset_and_pixels_are_asked_for_by_name():
     state = resolve("auto", "dmc:ball_in_cup_catch", "s", False, "float32")
     assert (state.preset, state.env.action_repeat, state.env.pixels) == ("dmc", 2, False)
+    assert state.agent.model.strides == (1, 2)
     assert state.steps * state.env.action_repeat == 100_000
     pixels = resolve("dmc_pixels", "dmc:walker_walk", "s", False, "float32")
     assert pixels.env.pixels and pixels.env.name == "dmc:walker_walk"
