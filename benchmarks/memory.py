@@ -6,7 +6,7 @@
 
 The agent's whole update trains on 320 episodes in which a script walks to one of both goals, drawn
 by chance; whether the goal pays or costs hangs on the cue of the first 4 steps, and it is entered
-60 steps later, or some 180 where a door opens late. On 256 others: how often the sign of the first
+60 steps later, or some 110 where a door opens late. On 256 others: how often the sign of the first
 window's reward in the goal is right (1/2 without memory), and from how much of the episode the cue
 can be read off the top state by ridge regression. Writes benchmarks/results/memory.md.
 """

@@ -13,7 +13,6 @@ HALF_HALL = 0.3  # half of the hallway's width
 SPEED = 0.2  # metres per step and axis
 CUE_STEPS = 4  # for which the cue is shown
 WRONG = -0.25  # reward per step in the goal that the cue did not name
-CORNER = 0.7  # height of the two goals, metres, over the second room's right half
 
 
 class TwoRoomsState(NamedTuple):
@@ -34,6 +33,7 @@ class TwoRooms(PureEnv):
 
     length = 128
     opens = 0  # steps for which the hallway stays shut at the first room
+    corner = 0.7  # height of the two goals, metres, over the second room's right half
     observation_size = 3  # x/10, y, the cue while it is shown, else 0
     action_size = 2  # velocity along x and y
 
@@ -55,7 +55,7 @@ class TwoRooms(PureEnv):
         shut = (state.time < self.opens) & (x <= ROOM)
         new_x = jnp.clip(x + dx, low, jnp.where(shut, ROOM, high))
         new_y = jnp.clip(y + dy, *reach_y(new_x))
-        in_goal = (new_x > ROOM + HALL + ROOM / 2) & (jnp.abs(new_y) > ROOM / 2 - CORNER)
+        in_goal = (new_x > ROOM + HALL + ROOM / 2) & (jnp.abs(new_y) > ROOM / 2 - self.corner)
         right = jnp.sign(new_y) == state.cue
         paid = jnp.where(in_goal, jnp.where(right, 1.0, WRONG), 0.0)
         moved = TwoRoomsState(jnp.stack([new_x, new_y]), state.cue, state.time + 1)
@@ -68,13 +68,15 @@ class TwoRooms(PureEnv):
 
 
 class TwoRoomsDoor(TwoRooms):
-    """Two rooms, of which the first is left after 128 of 256 steps, by a door that is not seen.
+    """Two rooms, of which the first is left after 64 of 192 steps, by a door that is not seen.
 
-    So 154 steps at least lie between the cue and the goals.
+    So 90 steps at least lie between the cue and the goals. These meet in the middle: chance leads
+    to either of them, and what is tested is memory, not exploration.
     """
 
-    length = 256
-    opens = 128
+    length = 192
+    opens = 64
+    corner = ROOM / 2
 
 
 def reach_x(x: Array, y: Array) -> tuple[Array, Array]:

@@ -135,18 +135,25 @@ def test_two_rooms_needs_thirty_steps_from_cue_to_goal() -> None:
     assert (goal - nearest) / 0.2 - 4 >= 30
 
 
-def test_the_door_opens_after_128_steps() -> None:
+def test_the_door_opens_after_64_steps() -> None:
     env = TwoRoomsDoor()
     state = TwoRoomsState(jnp.array([1.0, 0.0]), jnp.float32(1.0), jnp.zeros((), jnp.int32))
     east, seen = jnp.array([1.0, 0.0]), []
-    for _ in range(168):
+    for _ in range(104):
         state, _ = env.step(state, east)
         seen.append(float(state.position[0]))
-    expected = [min(1.2 + 0.2 * n, 2.0) for n in range(128)]  # waiting at the door
+    expected = [min(1.2 + 0.2 * n, 2.0) for n in range(64)]  # waiting at the door
     expected += [2.2 + 0.2 * n for n in range(40)]  # and on, to the far wall
     np.testing.assert_allclose(seen, expected, atol=1e-4)
     first = next(n for n, x in enumerate(seen) if x > 9.0 + 1e-3)
-    assert first - 4 >= 154  # steps between the last that shows the cue and the goals
+    assert first - 4 >= 90  # steps between the last that shows the cue and the goals
+
+
+def test_behind_the_door_the_goals_meet_in_the_middle() -> None:
+    for y, value in ((0.01, 1.0), (-0.01, -0.25)):
+        state = TwoRoomsState(jnp.array([9.5, y]), jnp.float32(1.0), jnp.int32(100))
+        _, paid = TwoRoomsDoor().step(state, jnp.zeros(2))
+        assert float(paid) == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", PURE)
