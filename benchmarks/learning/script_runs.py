@@ -28,8 +28,10 @@ def run_seeds(flags: list[str], curve: Curve, path: Path, jobs: int) -> Curve:
     def one(seed: int) -> Path:
         logdir = folder / f"seed{seed}"
         if not (logdir / "evaluation.json").exists():
-            command = [sys.executable, str(ROOT / "train_agent.py"), *flags, "--video-every", "0"]
-            command += ["--report", "False", "--seed", str(seed), "--logdir", str(logdir)]
+            # -u: what is printed before an error stands before it in the log
+            command = [sys.executable, "-u", str(ROOT / "train_agent.py"), *flags]
+            command += ["--video-every", "0", "--report", "False"]
+            command += ["--seed", str(seed), "--logdir", str(logdir)]
             logdir.parent.mkdir(parents=True, exist_ok=True)
             told = folder / f"seed{seed}.log"
             with told.open("ab") as log:
