@@ -96,7 +96,7 @@ class Agent(nnx.Module):
         if config.newest > 0:
             self.newest = CoarseDecoder(features, b.hidden, obs_shapes, dtype=m.dtype, **kind)
         self.actor = MLP(features, b.hidden, self.codec.outputs, zero=True, dtype=dtype, **kind)
-        if config.window_decoder > 0 and stride > 1:  # at K = 1 the window is the newest frame
+        if window_decoded(config):  # last, so that the other parts start the same without it
             self.window = CoarseDecoder(features, b.hidden, obs_shapes, dtype=m.dtype, **kind)
 
     def predict_reward(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
@@ -122,6 +122,11 @@ class Agent(nnx.Module):
 def plans_marked(config: AgentConfig) -> bool:
     """Whether there are plans of several actions and they are to be marked."""
     return config.mark_plans and config.codec == "chunk" and config.model.strides[-1] > 1
+
+
+def window_decoded(config: AgentConfig) -> bool:
+    """Whether the top decodes its window's sum: not at K = 1, where that is the newest frame."""
+    return config.window_decoder > 0 and config.model.strides[-1] > 1
 
 
 def action_width(config: AgentConfig, codec: ActionCodec) -> int:

@@ -25,7 +25,7 @@ from agents.actor_critic import (
     update_entropy_scale,
     update_range,
 )
-from agents.agent import Agent, AgentConfig
+from agents.agent import Agent, AgentConfig, window_decoded
 from agents.coarse import coarse, coarse_nll, seen_in_window
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
@@ -222,7 +222,7 @@ def decoder_loss(
         nll = coarse_nll(agent.newest(features), frame[:, ticks], *deviations)
         metrics["nll/newest"] = masked_mean(nll, records.mask[:, ticks])
         total = total + config.newest * metrics["nll/newest"]
-    if config.window_decoder > 0 and model.stride > 1:
+    if window_decoded(config):
         window = seen_in_window(frame, records, model.stride)
         nll = coarse_nll(agent.window(features), window[:, ticks], *deviations)
         metrics["nll/window"] = masked_mean(nll, records.mask[:, ticks])
