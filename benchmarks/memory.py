@@ -82,18 +82,20 @@ def recorded_episodes(env: PureEnv, count: int, seed: int, num_envs: int) -> Epi
     return Episodes(obs, action, reward, begun, jnp.zeros((), jnp.int32))
 
 
-def look(run: CompiledRun, test: Episodes, params: Params) -> tuple[float, list[float]]:
+def look(
+    run: CompiledRun, episodes: Episodes, rows: Array, params: Params
+) -> tuple[float, list[float]]:
     """(Share of first windows in a goal whose sign is right, the cue's readability by eighths of an
-    episode) on whole episodes."""
+    episode) on these whole episodes; NaN where no goal was entered."""
     agent, schedule = join(run.graph, params), run.schedule
     stride = agent.model.stride
     zero = jnp.zeros((), jnp.int32)
 
     def whole(row: Array) -> Records:
-        return cut_sequence(test, row, zero, row, stride, schedule.length, schedule.num_envs)
+        return cut_sequence(episodes, row, zero, row, stride, schedule.length, schedule.num_envs)
 
-    records = jax.vmap(whole)(jnp.arange(TEST))
-    noise = agent.model.draw_noise(jax.random.key(3), TEST, schedule.length)
+    records = jax.vmap(whole)(rows)
+    noise = agent.model.draw_noise(jax.random.key(3), len(rows), schedule.length)
     top = agent.model.observe(records, noise)[-1].state.features
     windows = known_windows(agent, records)
     goal = (jnp.abs(windows.reward) > 0.15 * stride) & (windows.valid > 0)
@@ -133,7 +135,7 @@ def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int
     for index in range(updates // PORTION):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed + 1), index), PORTION)
         train, _ = jax.block_until_ready(portion(train, keys))
-        right, cue = look(run, unseen, train.params)
+        right, cue = look(run, unseen, jnp.arange(TEST), train.params)
         cells = ", ".join(f"{x:.2f}" for x in cue)
         seconds = time.perf_counter() - started
         lines.append(

@@ -13,6 +13,7 @@ from benchmarks.learning import compiled_runs, report, script_runs
 from benchmarks.learning.__main__ import run, settings, without_places
 from benchmarks.learning.curves import Curve, half_interval
 from benchmarks.learning.tasks import TASKS
+from benchmarks.memory_agents import first_goals, load
 from configs import parse_train
 
 
@@ -96,6 +97,24 @@ def asked(tmp_path: Path, flags: str = "") -> argparse.Namespace:
         output=tmp_path,
         jobs=1,
     )
+
+
+def test_first_goals_by_hand() -> None:
+    """A step towards the goals (0.02 at most) is none; the first one entered counts."""
+    reward = [[0.0, 0.02, 0.02], [0.02, 1.0, -0.25], [-0.02, -0.23, 1.0], [1.0, 1.0, 1.0]]
+    assert first_goals(np.array(reward)).tolist() == [0, 1, -1, 1]
+
+
+def test_agents_of_memory_are_looked_into_at_their_end(tmp_path: Path) -> None:
+    path = tmp_path / "curve.json"
+    other = curve("(1, 4)", 1.0, -1.0)
+    other.save(path)
+    with pytest.raises(ValueError, match="expected a curve of pure:two_rooms or"):
+        load(path)
+    other.task, other.done = "pure:two_rooms", False
+    other.save(path)
+    with pytest.raises(ValueError, match="expected a finished run"):
+        load(path)
 
 
 def test_settings_are_strides_times_variants(tmp_path: Path) -> None:
