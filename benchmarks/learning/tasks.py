@@ -42,8 +42,9 @@ TASKS = {
         "cartpole_swingup", 12_000, 32, published=f"{DREAMER}528 (dm_control)"
     ),
     "pure:two_rooms": _pure("two_rooms", 40_000, 128, *MEMORY),
-    "pure:two_rooms_door": _pure(
-        "two_rooms_door", 80_000, 192, *MEMORY, "--updates-per-step", "0.05"
+    "pure:two_rooms_door": _pure(  # random actions for one episode of each: the door has opened
+        *("two_rooms_door", 80_000, 192, *MEMORY),
+        *("--updates-per-step", "0.05", "--prefill", "3840"),
     ),
     "gym:Pendulum-v1": Task(("--env", "gym:Pendulum-v1", "--steps", "12000")),
     "dmc:cartpole_swingup": _dmc("cartpole_swingup", 528),
