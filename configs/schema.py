@@ -45,7 +45,8 @@ class TrainConfig:
     init_from: Path | None = None
     """Run of pretrain_video.py (--preset agent) whose world model to start from."""
     video_ratio: float = 0.0
-    """Share of each batch's sequences that stay video, that of `init_from`."""
+    """Share of each batch's sequences that stay recordings, those of `init_from`: video, or where
+    they hold actions and rewards, demonstrations."""
     log_every: int = 500
     """Environment steps between lines of metrics."""
     save_every: int = 5_000

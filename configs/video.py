@@ -21,6 +21,7 @@ from configs.build import Spaces
 from configs.data import DataConfig, data_fields
 from configs.presets import resolve
 from replay import ClipSampler, Field, ReplayStore, SequenceSampler, first_steps
+from replay.recorded import with_width
 from worldmodel import ClockworkConfig, ClockworkVAE, ObjectiveConfig, OptimizerConfig
 from worldmodel.learner import (
     Params,
@@ -174,28 +175,13 @@ def action_width(config: PretrainConfig, fields: Mapping[str, Field]) -> int:
 
 
 def to_records(batch: dict[str, Any], action_width: int) -> Records:
-    """A sampled batch as records; actions that the store lacks are unknown.
-
-    Where the model's actions are wider by one float, that is the mark of plans (``ChunkCodec``):
-    nothing is known of plans in recordings, so each action counts as planned anew.
+    """A sampled batch as records, its actions as `replay.recorded.with_width` gives them.
 
     Raises:
       ValueError: if the store's actions are of another width than the model's.
     """
-    known = {name: batch[name] for name in Records._fields}
-    width = batch["action"].shape[-1]
-    if 0 < width == action_width - 1:
-        marks = (batch["action_mask"] * ~batch["is_first"])[..., None]
-        known["action"] = np.concatenate([batch["action"], marks], axis=-1, dtype=np.float32)
-    elif width != action_width:
-        if width and action_width:
-            raise ValueError(
-                f"data: expected actions of {action_width} floats, received {width}; give data of "
-                "the same environment"
-            )
-        shape = (*batch["mask"].shape, action_width)
-        known |= {"action": np.zeros(shape, np.float32), "action_mask": 0 * batch["mask"]}
-    return Records(**known)
+    fitted = with_width(batch, action_width)
+    return Records(**{name: fitted[name] for name in Records._fields})
 
 
 def beginnings(model: ClockworkVAE, store: ReplayStore, count: int, length: int) -> Records:

@@ -1,9 +1,10 @@
-"""Batches of two stores: an agent's own episodes, and video in which actions are unknown."""
+"""Batches of two stores: an agent's own episodes, and recordings of the same world."""
 
 from typing import Any
 
 import numpy as np
 
+from replay.recorded import with_width
 from replay.sampler import SequenceSampler
 
 
@@ -12,8 +13,8 @@ class MixedSampler:
 
     Args:
       own: of the agent's replay.
-      video: of another store with the same observations; its actions and rewards are left out, as
-        unknown (`action_mask` 0).
+      video: of another store with the same observations. Where it holds actions they are kept,
+        and its rewards with them; in video alone both are unknown (`action_mask` 0).
     """
 
     def __init__(self, own: SequenceSampler, video: SequenceSampler) -> None:
@@ -23,7 +24,7 @@ class MixedSampler:
         """One batch, as `SequenceSampler.sample`.
 
         Raises:
-          ValueError: if the observations differ.
+          ValueError: if the observations or the actions' widths differ.
         """
         own, video = self._own.sample(), self._video.sample()
         shapes = [{k: x.shape[1:] for k, x in batch["obs"].items()} for batch in (own, video)]
@@ -32,13 +33,7 @@ class MixedSampler:
                 f"video: expected the observations of the environment {shapes[0]}, received "
                 f"{shapes[1]}; give video of the same world, as its agent sees it"
             )
-        rows = len(video["mask"])
-        unknown = {
-            "action": np.zeros((rows, *own["action"].shape[1:]), np.float32),
-            "action_mask": np.zeros_like(video["mask"]),
-            "reward": np.zeros_like(video["reward"]),
-        }
-        video = {name: x for name, x in video.items() if name in own} | unknown
+        video = with_width(video, own["action"].shape[-1])
         batch: dict[str, Any] = {k: np.concatenate([own[k], video[k]]) for k in own if k != "obs"}
         batch["obs"] = {k: np.concatenate([x, video["obs"][k]]) for k, x in own["obs"].items()}
         return batch
