@@ -26,7 +26,7 @@ from analyse_agent import write_report
 from configs import TrainConfig, parse_train
 from configs.build import Built, load_run
 from configs.cli import fail, parse
-from configs.data import open_stores
+from configs.data import DataConfig, open_train
 from configs.video import PretrainConfig, start_from
 from envs import describe_backend
 from imagine import ImagineConfig, imagine
@@ -249,23 +249,28 @@ def open_run(config: TrainConfig) -> Run:
 
 
 def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSampler:
-    """Of replay, and where asked of video as well.
+    """Of replay, and where asked of recordings as well.
 
     Raises:
-      ValueError: if the share of video leaves either with no sequence.
+      ValueError: if the share of recordings leaves either with no sequence.
     """
     config, stride = built.config, built.agent.model.stride
     rows = round(config.video_ratio * config.batch)
     sizes: dict[str, int] = {"length": config.length, "stride": stride, "seed": config.seed}
     starts = config.episode_starts
-    if config.init_from is None or config.video_ratio == 0:
+    if config.video_ratio == 0:
         return SequenceSampler(replay, batch=config.batch, **sizes, episode_starts=starts)
     if not 0 < rows < config.batch:
         raise ValueError(
             f"video_ratio: expected 1 to {config.batch - 1} of {config.batch} sequences, received "
             f"{rows}; raise --batch, or change --video-ratio"
         )
-    video, _ = open_stores(load_config(PretrainConfig, config.init_from).data)
+    if config.recordings is not None:
+        data = DataConfig(name=str(config.recordings))
+    else:
+        assert config.init_from is not None  # `schema.check`
+        data = load_config(PretrainConfig, config.init_from).data
+    video = open_train(data)
     own = SequenceSampler(replay, batch=config.batch - rows, **sizes, episode_starts=starts)
     return MixedSampler(own, SequenceSampler(video, batch=rows, **sizes))
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from rich.progress import track
 
-from agents import ActionCodec
+from agents import ActionCodec, ActionDistribution
 from configs.presets import resolve
 from envs import EnvConfig
 from envs.navigate.videos import NavigateVideos
@@ -77,7 +77,12 @@ def open_stores(config: DataConfig) -> tuple[ReplayStore, ReplayStore]:
     """
     if (Path(config.name) / "store.json").exists():  # one store, such as a run's replay
         print(f"{config.name}: one store without train/ and test/; what is held out is also seen")
-    return _reader(place(config, "train")), open_test(config)
+    return open_train(config), open_test(config)
+
+
+def open_train(config: DataConfig) -> ReplayStore:
+    """The store to train on, read-only; as ``open_stores``."""
+    return _reader(place(config, "train"))
 
 
 def open_test(config: DataConfig) -> ReplayStore:
@@ -143,16 +148,28 @@ def walk(config: DataConfig, index: int, seed: int, length: int) -> Video:
     preset = resolve("auto", config.env or NAVIGATE, "auto", False, "float32")
     env = preset.env if config.env else EnvConfig(NAVIGATE)
     made = NavigateVideos(env, length)
-    episode = made.episode(index, seed)
-    name = f"navigate-{index:06d}"
     if not config.env:
-        return Video(name, {"image": episode.obs["pov"]}, episode.factors)
-    if not config.actions:
-        return Video(name, episode.obs, episode.factors)
-    codec = ActionCodec(made.agent_env().action_space, preset.agent.actions)
-    steps = [{key: x[t] for key, x in episode.action.items()} for t in range(length)]
+        episode = made.episode(index, seed)
+        return Video(_walk_name(index), {"image": episode.obs["pov"]}, episode.factors)
+    seen = demonstration(made, preset.agent.actions, index, seed)
+    return seen if config.actions else seen._replace(action=None, reward=None)
+
+
+def demonstration(
+    made: NavigateVideos, actions: ActionDistribution, index: int, seed: int
+) -> Video:
+    """A walk as an agent would have lived it, with its encoded actions [T, A] and rewards [T]."""
+    episode = made.episode(index, seed)
+    codec = ActionCodec(made.agent_env().action_space, actions)
+    steps = [{key: x[t] for key, x in episode.action.items()} for t in range(len(episode.reward))]
     action = np.stack([codec.encode(step) for step in steps])
-    return Video(name, episode.obs, episode.factors, action, episode.reward)
+    ended = bool(episode.terminal[-1])
+    name = _walk_name(index)
+    return Video(name, episode.obs, episode.factors, action, episode.reward, ended)
+
+
+def _walk_name(index: int) -> str:
+    return f"navigate-{index:06d}"
 
 
 def fill(directory: Path, video: Callable[[int], Video], videos: int) -> None:

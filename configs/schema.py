@@ -44,9 +44,12 @@ class TrainConfig:
     memory, with a length that reaches from what is to be remembered to where it matters."""
     init_from: Path | None = None
     """Run of pretrain_video.py (--preset agent) whose world model to start from."""
+    recordings: Path | None = None
+    """Store (of replay.importers, or of demonstrations) that batches are shared with; None: that
+    of `init_from`."""
     video_ratio: float = 0.0
-    """Share of each batch's sequences that stay recordings, those of `init_from`: video, or where
-    they hold actions and rewards, demonstrations."""
+    """Share of each batch's sequences that are recordings: video, or where they hold actions and
+    rewards, demonstrations."""
     log_every: int = 500
     """Environment steps between lines of metrics."""
     save_every: int = 5_000
@@ -90,11 +93,7 @@ def check(config: TrainConfig) -> None:
         raise ValueError(
             f"updates_per_step: expected 0 or more, received {config.updates_per_step:g}"
         )
-    if not 0 <= config.video_ratio < 1 or (config.video_ratio and config.init_from is None):
-        raise ValueError(
-            f"video_ratio: expected a share in [0, 1), above 0 only with --init-from, received "
-            f"{config.video_ratio:g}; name the run with --init-from"
-        )
+    _check_recordings(config)
     if not 0 <= config.episode_starts <= 1:
         raise ValueError(
             f"episode_starts: expected a share in [0, 1], received {config.episode_starts:g}"
@@ -109,4 +108,28 @@ def check(config: TrainConfig) -> None:
         raise ValueError(
             f"length: expected a multiple of the top stride {stride} (environment steps), received "
             f"{config.length}; set --length {-(-config.length // stride) * stride}"
+        )
+
+
+def _check_recordings(config: TrainConfig) -> None:
+    if not 0 <= config.video_ratio < 1:
+        raise ValueError(
+            f"video_ratio: expected a share in [0, 1), received {config.video_ratio:g}"
+        )
+    if config.video_ratio and config.init_from is None and config.recordings is None:
+        raise ValueError(
+            f"video_ratio: received {config.video_ratio:g} and no recordings; name their store "
+            "with --recordings, or a run with --init-from"
+        )
+    if config.recordings is not None and not any(
+        (config.recordings / split / "store.json").exists() for split in ("", "train")
+    ):
+        raise ValueError(
+            f"recordings: expected a store, received {config.recordings}; make one with "
+            "python -m replay.importers"
+        )
+    if config.recordings is not None and not config.video_ratio:
+        raise ValueError(
+            f"recordings: received {config.recordings} and no share of the batches; set "
+            "--video-ratio, such as 0.5"
         )

@@ -8,6 +8,8 @@ import pytest
 import imagine
 import train_agent
 from configs import parse_train
+from configs.build import Built
+from replay import ReplayStore
 from worldmodel.runs import read_metrics
 
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "800", "--steps", "900"]
@@ -43,3 +45,31 @@ def test_imagining_its_policy_is_refused_before_anything_is_written(run, tmp_pat
 def test_it_starts_from_no_pretrained_model(run):
     with pytest.raises(ValueError, match="init_from: expected codec 'chunk', received 'latent'"):
         parse_train([*SMALL, "--init-from", str(run)], False, "float32")
+
+
+def test_it_learns_from_recordings_as_well(run, tmp_path):
+    """Such as an earlier run's replay: with its actions and rewards, from the first update on."""
+    flags = [*SMALL, "--recordings", str(run / "replay"), "--video-ratio", "0.5"]
+    config = parse_train([*flags, "--logdir", str(tmp_path), "--report", "False"], False, "float32")
+    built = Built(config)
+    with ReplayStore(tmp_path / "own", built.fields(), config.replay) as own:
+        reset = {name: np.zeros(f.shape, f.dtype) for name, f in own.fields.items()}
+        own.append(0, {**reset, "action_mask": np.float32(1), "is_first": True}, last=True)
+        batch = train_agent.open_sampler(built, own).sample()
+    assert batch["mask"].shape[0] == 4 and not batch["reward"][:2].any()
+    assert batch["reward"][2:].any() and batch["action"][2:].any()
+    assert batch["action_mask"][2:][batch["mask"][2:] > 0].all()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--video-ratio", "0.5"], "video_ratio: received 0.5 and no recordings"),
+        (["--video-ratio", "1"], "video_ratio: expected a share in"),
+        (["--recordings", "nowhere", "--video-ratio", "0.5"], "expected a store, received nowhere"),
+        (["--recordings", "RUN/replay"], "recordings: received .* and no share of the batches"),
+    ],
+)
+def test_shares_of_recordings_that_cannot_be_are_refused(run, flags, told):
+    with pytest.raises(ValueError, match=told):
+        parse_train([*SMALL, *[f.replace("RUN", str(run)) for f in flags]], False, "float32")

@@ -1,0 +1,28 @@
+"""Walks as demonstrations: what the agent of Navigate sparse would have lived."""
+
+import numpy as np
+
+from benchmarks.demonstrations import make
+from configs import parse_train
+from configs.build import Built
+from replay import ReplayConfig, ReplayStore, first_steps, read_fields
+
+AGENT = ["--env", "minerl_navigate", "--env.backend", "builtin", "--env.dense", "False"]
+
+
+def test_walks_fit_the_agent_and_are_rewarded_where_a_goal_is_touched(tmp_path):
+    """Numbers 0 and 1 of seed 1 touch 2 and 3 goals in 320 steps."""
+    store = tmp_path / "walks"
+    said = make(store, 1, 320, 1)
+    assert said == f"{store}: 1 walks of 320 steps, 2 goals touched"
+    assert make(store, 2, 320, 1).endswith("2 walks of 320 steps, 5 goals touched")  # goes on
+    ours = Built(parse_train([*AGENT, "--size", "debug"], False, "float32")).fields()
+    fields = read_fields(store)
+    assert all(fields[name] == field for name, field in ours.items())
+    with ReplayStore(store, fields, ReplayConfig(), read_only=True) as walks:
+        steps = first_steps(walks, 2, 320)
+    np.testing.assert_array_equal(
+        steps["reward"][:, 1:], 100.0 * np.diff(steps["factor/goals"].astype(int), axis=1)
+    )
+    assert steps["action_mask"].all() and steps["action"][:, 1:].any(axis=(1, 2)).all()
+    assert not steps["terminal"].any()
