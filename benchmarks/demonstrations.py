@@ -4,7 +4,8 @@
 
 Every record holds what the agent of `--env minerl_navigate --env.dense False` would see, the
 player's action in the agent's own actions, and the reward: 100 where a goal is touched, after which
-the next one lies 64 blocks on. Killed and run again, it goes on. Then, for instance,
+the next one lies 64 blocks on. Killed and run again with the
+same length and seed, it goes on. Then, for instance,
 `train_agent.py --env minerl_navigate --env.dense False --recordings STORE --video-ratio 0.5`.
 """
 
@@ -12,11 +13,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from configs.data import demonstration, fill
+from configs.data import DataConfig, demonstration, fill, open_train
 from configs.presets import resolve
 from envs.navigate.videos import NavigateVideos
 from envs.registry import NAVIGATE
-from replay import ReplayConfig, ReplayStore, first_steps, read_fields
+from replay import first_steps
 
 
 def make(store: Path, walks: int, length: int, seed: int) -> str:
@@ -24,7 +25,7 @@ def make(store: Path, walks: int, length: int, seed: int) -> str:
     preset = resolve("auto", NAVIGATE, "auto", False, "float32")
     made = NavigateVideos(replace(preset.env, backend="builtin", dense=False), length)
     fill(store, lambda index: demonstration(made, preset.agent.actions, index, seed), walks)
-    with ReplayStore(store, read_fields(store), ReplayConfig(), read_only=True) as done:
+    with open_train(DataConfig(name=str(store))) as done:
         each = [first_steps(done, 1, length, skip=i)["factor/goals"][0, -1] for i in range(walks)]
     return f"{store}: {walks} walks of {length:,} steps, {sum(each)} goals touched"
 
