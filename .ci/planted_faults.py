@@ -72,6 +72,20 @@ FAULTS = (
         "def planted() -> None:\n    import agents.returns\n",
         "planted.py imports agents.returns",
     ),
+    Fault(
+        "a floor above",
+        HOUSE,
+        "configs/planted.py",
+        "import training.build\n",
+        "configs/planted.py imports training.build",
+    ),
+    Fault(
+        "a script imported",
+        HOUSE,
+        "tests/planted.py",
+        "import train_agent\n",
+        "tests/planted.py imports",
+    ),
     Fault("pickle", HOUSE, "replay/planted.py", "import pickle\n", "replay/planted.py"),
     Fault(
         "package not listed",

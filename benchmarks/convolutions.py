@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from training.device import choose_device
 from worldmodel.convolutions import AXES, strided_conv, strided_conv_transpose
 from worldmodel.networks import DECODER_KERNELS, ENCODER_KERNELS
-from worldmodel.runs.device import choose_device
 
 Conv = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 ENCODER_SIZES, DECODER_SIZES = (64, 31, 14, 6), (1, 5, 13, 30)

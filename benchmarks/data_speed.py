@@ -27,10 +27,10 @@ import numpy as np
 from configs.presets import resolve
 from envs import EnvConfig
 from envs.navigate.videos import NavigateVideos
-from replay.importers.mazes import Mazes
-from replay.importers.moving_ball import MovingBall
-from replay.importers.moving_digits import MovingDigits
-from replay.importers.seeded import SeededVideos
+from recordings.generators.mazes import Mazes
+from recordings.generators.moving_ball import MovingBall
+from recordings.generators.moving_digits import MovingDigits
+from recordings.generators.seeded import SeededVideos
 
 SEED = 7
 TARGET = 2_000  # frames/s

@@ -13,10 +13,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from configs.data import DataConfig, demonstration, fill, open_train
+from configs.data import DataConfig
 from configs.presets import resolve
 from envs.navigate.videos import NavigateVideos
 from envs.registry import NAVIGATE
+from recordings.data import demonstration, fill, open_train
 from replay import first_steps
 
 

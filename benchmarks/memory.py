@@ -32,9 +32,9 @@ from benchmarks.learning.tasks import TASKS
 from configs import parse_train
 from envs import make_pure
 from envs.pure import PureEnv
+from training.device import choose_device, enable_compilation_cache, keep_freed_memory
 from worldmodel.learner import Params, TrainState, join, make_update
 from worldmodel.records import Records
-from worldmodel.runs.device import choose_device, enable_compilation_cache, keep_freed_memory
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROOMS = ("pure:two_rooms", "pure:two_rooms_door")

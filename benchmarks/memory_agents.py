@@ -23,8 +23,8 @@ from benchmarks.learning.compiled_runs import program
 from benchmarks.learning.curves import Curve
 from benchmarks.memory import RESULTS, ROOMS, look
 from configs import parse_train
-from worldmodel.runs.checkpoint import CheckpointStore
-from worldmodel.runs.device import enable_compilation_cache
+from training.checkpoint import CheckpointStore
+from training.device import enable_compilation_cache
 
 LAST = 200  # episodes that the model reads
 IN_GOAL = 0.15  # |reward| of a step that only a goal gives

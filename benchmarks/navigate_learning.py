@@ -20,12 +20,12 @@ import numpy as np
 
 from agents.driver import Episode
 from agents.statistics import summary
-from configs.build import EVAL_SEED, Built, load_run
 from envs.navigate import NavigateEnv
 from envs.navigate.follower import CompassFollower
-from worldmodel.runs import read_metrics
-from worldmodel.runs.device import choose_device
-from worldmodel.runs.picture import bar_limits, pictures
+from training import read_metrics
+from training.build import EVAL_SEED, Built, load_run
+from training.device import choose_device
+from training.picture import bar_limits, pictures
 
 RESULTS = Path(__file__).resolve().parent / "results"
 STILLS = 8

@@ -22,10 +22,10 @@ from flax import nnx
 from agents.agent import Agent
 from agents.dreamer import initial_aux, make_loss
 from configs import parse_train
-from configs.build import Built
+from training.build import Built
+from training.device import choose_device, enable_compilation_cache, keep_freed_memory
 from worldmodel import Records, make_update
 from worldmodel.learner import initial_state, split
-from worldmodel.runs.device import choose_device, enable_compilation_cache, keep_freed_memory
 
 UPDATES = {
     "--env pure:pendulum --size xs --batch 8 --length 32": 200,

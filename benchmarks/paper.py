@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from configs.data import open_stores
-from configs.video import BuiltVideo, PretrainConfig
-from worldmodel.evaluation.scores import frames_above
-from worldmodel.runs.config_io import load_config
-from worldmodel.runs.device import choose_device, enable_compilation_cache
+from analysis.scores import frames_above
+from configs.video import PretrainConfig
+from recordings.data import open_stores
+from training.build_video import BuiltVideo
+from training.config_io import load_config
+from training.device import choose_device, enable_compilation_cache
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

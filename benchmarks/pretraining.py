@@ -21,8 +21,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from worldmodel.runs import read_metrics
-from worldmodel.runs.device import choose_device
+from training import read_metrics
+from training.device import choose_device
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

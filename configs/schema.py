@@ -45,7 +45,7 @@ class TrainConfig:
     init_from: Path | None = None
     """Run of pretrain_video.py (--preset agent) whose world model to start from."""
     recordings: Path | None = None
-    """Store (of replay.importers, or of demonstrations) that batches are shared with; None: that
+    """Store (of recordings, or of demonstrations) that batches are shared with; None: that
     of `init_from`."""
     video_ratio: float = 0.0
     """Share of each batch's sequences that are recordings: video, or where they hold actions and
@@ -126,7 +126,7 @@ def _check_recordings(config: TrainConfig) -> None:
     ):
         raise ValueError(
             f"recordings: expected a store, received {config.recordings}; make one with "
-            "python -m replay.importers"
+            "python -m recordings"
         )
     if config.recordings is not None and not config.video_ratio:
         raise ValueError(

@@ -19,7 +19,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 # out: its kernels are numba's, which compiles plain functions and not checked wrappers.
 install_import_hook(["worldmodel", "agents", "replay"], "strict_types.check")
 
-from worldmodel.runs.device import (  # noqa: E402  (after the hook)
+from training.device import (  # noqa: E402  (after the hook)
     enable_compilation_cache,
     keep_freed_memory,
 )

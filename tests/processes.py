@@ -1,15 +1,26 @@
-"""The project's commands in processes of their own, as a user starts them."""
+"""The project's commands as a user starts them: in processes of their own, or in this one."""
 
+import runpy
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from worldmodel.runs import read_metrics
+from training import read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 900
 """Seconds after which a command hangs. Many times what it takes: speed is not tested here."""
+
+
+def run_here(script, *args):
+    """Runs a script in this process, which shares its compiled programs; no test imports one."""
+    before = sys.argv
+    sys.argv = [script, *map(str, args)]
+    try:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    finally:
+        sys.argv = before
 
 
 def start(script, *args):

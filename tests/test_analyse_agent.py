@@ -5,19 +5,19 @@ import contextlib
 import io
 import json
 import re
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import run_here
 
-import analyse_agent
-from configs.build import Built
+from analysis.analyse_agent import write_report
 from configs.cli import parse_train
-from worldmodel.runs.atomic import write_text
-from worldmodel.runs.checkpoint import CheckpointStore
-from worldmodel.runs.config_io import write_run_files
+from training.atomic import write_text
+from training.build import Built
+from training.checkpoint import CheckpointStore
+from training.config_io import write_run_files
 
 SMALL = ["--size", "debug", "--eval-episodes", "2", "--horizon", "3"]
 METRICS = [
@@ -40,9 +40,8 @@ def make_run(logdir, *flags):
 def command(*args):
     """Runs the command in this process; returns what it printed."""
     printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(sys, "argv", ["analyse_agent.py", *map(str, args)])
-        analyse_agent.main()
+    with contextlib.redirect_stdout(printed):
+        run_here("analyse_agent.py", *args)
     return printed.getvalue()
 
 
@@ -135,7 +134,7 @@ def test_images_three_levels_and_an_episode_that_ends_early(tmp_path):
 
 
 def test_a_failed_report_is_one_line_and_no_more(tmp_path, capsys):
-    analyse_agent.write_report(tmp_path / "nowhere")
+    write_report(tmp_path / "nowhere")
     out = capsys.readouterr().out
     assert out.startswith("no report: ") and "nowhere" in out and out.count("\n") == 1
 

@@ -4,12 +4,10 @@ import contextlib
 import io
 import json
 import re
-import sys
 
 import pytest
+from processes import run_here
 from video_runs import make_run
-
-import analyse_video
 
 SMALL = ["--size", "debug", "--context", "8", "--length", "10", "--batch", "2"]
 SMALL += ["--data.episodes", "1", "--data.length", "20"]
@@ -25,9 +23,8 @@ def folder(tmp_path_factory):
 def command(*args):
     """Runs it; returns what it printed."""
     printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(sys, "argv", ["analyse_video.py", *map(str, args)])
-        analyse_video.main()
+    with contextlib.redirect_stdout(printed):
+        run_here("analyse_video.py", *args)
     return printed.getvalue()
 
 

@@ -2,20 +2,19 @@
 
 import json
 import signal
-import sys
 import time
 
 import jax
 import numpy as np
 import pytest
-from processes import finish, last_update, start, wait_for_update
+from processes import finish, last_update, run_here, start, wait_for_update
 
-import imagine
-import train_agent
 from agents.policy import initial_policy
 from agents.statistics import summary
-from configs.build import EVAL_SEED, load_run
-from worldmodel.runs import CheckpointStore, read_metrics
+from analysis.evaluate_agent import EvalConfig, evaluate
+from analysis.imagine import ImagineConfig, imagine
+from training import CheckpointStore, read_metrics
+from training.build import EVAL_SEED, load_run
 
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "200", "--log-every", "100"]
 SMALL += ["--updates-per-step", "0.03", "--batch", "4", "--length", "16", "--eval-episodes", "2"]
@@ -104,8 +103,8 @@ def test_metrics_tell_what_a_user_watches(run):
 def test_imagine_writes_a_video_and_predictions_per_tick(run, tmp_path):
     logdir = run[0]
     output = tmp_path / "out.gif"
-    config = imagine.ImagineConfig(run=logdir, output=output, context=8, ticks=5, actions="policy")
-    imagine.imagine(config)
+    config = ImagineConfig(run=logdir, output=output, context=8, ticks=5, actions="policy")
+    imagine(config)
     assert output.read_bytes()[:6] in (b"GIF87a", b"GIF89a")
     numbers = np.load(tmp_path / "out.npz", allow_pickle=False)
     assert numbers["reward"].shape == numbers["cont"].shape == (3, 5)
@@ -116,8 +115,8 @@ def test_imagine_writes_a_video_and_predictions_per_tick(run, tmp_path):
 
 def test_eval_prints_sampled_and_greedy(run, tmp_path, capsys):
     output = tmp_path / "episode.gif"
-    config = train_agent.EvalConfig(run=run[0], episodes=2, output=output)
-    train_agent.evaluate(config)
+    config = EvalConfig(run=run[0], episodes=2, output=output)
+    evaluate(config)
     out = capsys.readouterr().out
     assert "sampled  return -" in out and "greedy   return -" in out and "± " in out
     assert output.stat().st_size > 0
@@ -164,19 +163,18 @@ def test_what_the_critic_foresaw_of_an_evaluation(run):
     assert written["return"] < written["discounted"] < 0
 
 
-def test_another_config_is_refused_and_nothing_is_touched(run, capsys, monkeypatch):
+def test_another_config_is_refused_and_nothing_is_touched(run, capsys):
     logdir = run[0]
     before = {p: p.stat().st_mtime_ns for p in sorted(logdir.rglob("*"))}
-    line = refused([*SMALL, "--logdir", str(logdir), "--horizon", "3"], capsys, monkeypatch)
+    line = refused([*SMALL, "--logdir", str(logdir), "--horizon", "3"], capsys)
     assert "agent.behaviour.horizon" in line and "another --logdir" in line
     assert {p: p.stat().st_mtime_ns for p in sorted(logdir.rglob("*"))} == before
 
 
-def refused(args, capsys, monkeypatch):
+def refused(args, capsys):
     """The one line with which a command is refused."""
-    monkeypatch.setattr(sys, "argv", ["train_agent.py", *args])
     with pytest.raises(SystemExit) as stop:
-        train_agent.main()
+        run_here("train_agent.py", *args)
     captured = capsys.readouterr()
     assert stop.value.code == 2
     lines = captured.err.strip().splitlines()
@@ -202,18 +200,17 @@ def refused(args, capsys, monkeypatch):
         (["--eval", "nowhere", "--episodes", "3"], ["nowhere"]),
     ],
 )
-def test_a_mistake_is_one_line_and_touches_nothing(args, words, capsys, monkeypatch, tmp_path):
+def test_a_mistake_is_one_line_and_touches_nothing(args, words, capsys, tmp_path):
     logdir = [] if "--eval" in args else ["--logdir", str(tmp_path / "run")]
-    line = refused([*args, *logdir], capsys, monkeypatch)
+    line = refused([*args, *logdir], capsys)
     for word in words:
         assert word in line
     assert not (tmp_path / "run").exists()
 
 
-def test_help_is_readable_with_units(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["train_agent.py", "--help"])
+def test_help_is_readable_with_units(capsys):
     with pytest.raises(SystemExit) as stop:
-        train_agent.main()
+        run_here("train_agent.py", "--help")
     out = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert stop.value.code == 0
     assert "--steps INT Environment steps at which the run ends" in out

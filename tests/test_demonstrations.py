@@ -4,8 +4,8 @@ import numpy as np
 
 from benchmarks.demonstrations import make
 from configs import parse_train
-from configs.build import Built
 from replay import ReplayConfig, ReplayStore, first_steps, read_fields
+from training.build import Built
 
 AGENT = ["--env", "minerl_navigate", "--env.backend", "builtin", "--env.dense", "False"]
 

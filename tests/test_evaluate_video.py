@@ -3,14 +3,12 @@
 import contextlib
 import io
 import json
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import run_here
 from video_runs import make_run
-
-import evaluate_video
 
 SMALL = ["--size", "debug", "--context", "8", "--length", "12", "--batch", "2"]
 SMALL += ["--data.episodes", "2", "--data.length", "20"]
@@ -35,14 +33,13 @@ def compared(runs, tmp_path_factory):
     output = tmp_path_factory.mktemp("results")
     args = ["--run", runs["cwvae"], "--run", runs["rssm"], "--context", 8, "--samples", 2]
     printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        command(patch, *args, "--output", output)
+    with contextlib.redirect_stdout(printed):
+        command(*args, "--output", output)
     return output, printed.getvalue()
 
 
-def command(patch, *args):
-    patch.setattr(sys, "argv", ["evaluate_video.py", *map(str, args)])
-    evaluate_video.main()
+def command(*args):
+    run_here("evaluate_video.py", *args)
 
 
 def test_the_table_says_what_was_done_and_what_was_not(compared):
@@ -89,27 +86,27 @@ def test_curves_and_stills_are_pictures(compared):
             assert min(image.size) > 200
 
 
-def test_the_same_command_gives_the_same_numbers(compared, runs, tmp_path, monkeypatch):
+def test_the_same_command_gives_the_same_numbers(compared, runs, tmp_path):
     args = ["--run", runs["rssm"], "--context", 8, "--samples", 2, "--output", tmp_path]
-    command(monkeypatch, *args)
+    command(*args)
     again = json.loads((tmp_path / "cwvae.json").read_text())
     before = json.loads((compared[0] / "cwvae.json").read_text())
     assert again["lines"][-1]["scores"] == before["lines"][-1]["scores"]
     assert again["lines"][:3] == before["lines"][:3] and again["mean_rank"] == {}
 
 
-def test_generated_videos_grow_with_the_horizon(runs, tmp_path, monkeypatch, capsys):
+def test_generated_videos_grow_with_the_horizon(runs, tmp_path, capsys):
     args = ["--run", runs["cwvae"], "--context", 8, "--horizon", 30, "--videos", 4]
-    command(monkeypatch, *args, "--protocol", "standard", "--output", tmp_path)
+    command(*args, "--protocol", "standard", "--output", tmp_path)
     assert "4 videos of 38 frames, to be generated" in capsys.readouterr().out
     results = json.loads((tmp_path / "standard.json").read_text())
     assert (results["videos"], results["horizon"], results["protocol"]) == (4, 30, "standard")
     assert np.isfinite(results["lines"][-1]["scores"]["psnr"]["mean"]["curve"]).all()
 
 
-def test_each_model_may_see_whole_blocks_of_the_context(runs, tmp_path, monkeypatch):
+def test_each_model_may_see_whole_blocks_of_the_context(runs, tmp_path):
     both = ["--run", runs["cwvae"], "--run", runs["slow"], "--context", 10]
-    command(monkeypatch, *both, "--fit-context", "True", "--output", tmp_path)
+    command(*both, "--fit-context", "True", "--output", tmp_path)
     results = json.loads((tmp_path / "cwvae.json").read_text())
     seen = {line["name"]: line["context"] for line in results["lines"] if "context" in line}
     assert seen == {"cwvae": 8, "slow": 6} and results["horizon"] == 10
@@ -130,9 +127,9 @@ def test_each_model_may_see_whole_blocks_of_the_context(runs, tmp_path, monkeypa
         (["--run", "{cwvae}", "--fvd-torchscript", "i.pt", "--context", "8"], ["i.pt", "path"]),
     ],
 )
-def test_a_mistake_is_one_line(args, words, runs, capsys, monkeypatch):
+def test_a_mistake_is_one_line(args, words, runs, capsys):
     with pytest.raises(SystemExit) as stop:
-        command(monkeypatch, *[arg.format(**runs) for arg in args])
+        command(*[arg.format(**runs) for arg in args])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ")

@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from processes import run_here
 
-import imagine
-import train_agent
+from analysis.imagine import ImagineConfig, imagine
 from configs import parse_train
-from configs.build import Built
 from replay import ReplayStore
-from worldmodel.runs import read_metrics
+from training import read_metrics
+from training.agent_run import open_sampler
+from training.build import Built
 
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "800", "--steps", "900"]
 SMALL += ["--updates-per-step", "0.1", "--batch", "4", "--length", "16", "--eval-episodes", "2"]
@@ -21,7 +22,7 @@ SMALL += ["--horizon", "3"]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     logdir = tmp_path_factory.mktemp("runs") / "run"
-    train_agent.train(parse_train([*SMALL, "--logdir", str(logdir)], False, "float32"))
+    run_here("train_agent.py", *SMALL, "--logdir", logdir)
     return logdir
 
 
@@ -36,9 +37,9 @@ def test_it_trains_evaluates_and_imagines(run):
 
 
 def test_imagining_its_policy_is_refused_before_anything_is_written(run, tmp_path):
-    config = imagine.ImagineConfig(run=run, output=tmp_path / "out.gif", actions="policy")
+    config = ImagineConfig(run=run, output=tmp_path / "out.gif", actions="policy")
     with pytest.raises(ValueError, match="actions: expected 'recorded', received 'policy'"):
-        imagine.imagine(config)
+        imagine(config)
     assert not list(tmp_path.iterdir())
 
 
@@ -55,7 +56,7 @@ def test_it_learns_from_recordings_as_well(run, tmp_path):
     with ReplayStore(tmp_path / "own", built.fields(), config.replay) as own:
         reset = {name: np.zeros(f.shape, f.dtype) for name, f in own.fields.items()}
         own.append(0, {**reset, "action_mask": np.float32(1), "is_first": True}, last=True)
-        batch = train_agent.open_sampler(built, own).sample()
+        batch = open_sampler(built, own).sample()
     assert batch["mask"].shape[0] == 4 and not batch["reward"][:2].any()
     assert batch["reward"][2:].any() and batch["action"][2:].any()
     assert batch["action_mask"][2:][batch["mask"][2:] > 0].all()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from processes import finish, start, wait_for_update
 
+from analysis.imagine import ImagineConfig, imagine
 from configs import parse_train
-from configs.build import Built
-from configs.video import load_video_run, start_from
-from imagine import ImagineConfig, imagine
-from worldmodel.runs import read_metrics
+from training import read_metrics
+from training.build import Built
+from training.build_video import load_video_run, start_from
 
 SMALL = ["--size", "debug", "--strides", "1", "2", "4", "--context", "8", "--length", "12"]
 SMALL += ["--batch", "2", "--log-every", "2", "--save-every", "5", "--eval-every", "4"]

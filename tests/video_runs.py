@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from configs.data import data_fields
-from configs.video import BuiltVideo
 from configs.video_presets import parse_pretrain
-from worldmodel.runs.checkpoint import CheckpointStore
-from worldmodel.runs.config_io import write_run_files
+from recordings.data import data_fields
+from training.build_video import BuiltVideo
+from training.checkpoint import CheckpointStore
+from training.config_io import write_run_files
 
 
 def make_run(logdir: Path, *flags: object) -> Path:

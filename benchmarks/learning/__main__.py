@@ -22,7 +22,7 @@ from benchmarks.learning import compiled_runs, report, script_runs
 from benchmarks.learning.curves import Curve
 from benchmarks.learning.tasks import TASKS
 from configs import TrainConfig, parse_train
-from worldmodel.runs.device import (
+from training.device import (
     Accelerator,
     choose_device,
     enable_compilation_cache,

@@ -16,9 +16,9 @@ from agents.agent import Agent
 from agents.compiled import CompiledRun, Schedule
 from benchmarks.learning.curves import Curve
 from configs import TrainConfig
-from configs.build import EVAL_SEED, Built
 from envs import make_pure
-from worldmodel.runs.checkpoint import CheckpointStore
+from training.build import EVAL_SEED, Built
+from training.checkpoint import CheckpointStore
 
 PORTIONS = 12  # evaluations of a run, evenly spaced
 

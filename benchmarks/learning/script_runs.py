@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from benchmarks.learning.curves import Curve
-from configs.build import load_run
-from worldmodel.runs import read_metrics
+from training import read_metrics
+from training.build import load_run
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -97,7 +97,7 @@ class NavigateVideos:
         if self.env.name != NAVIGATE or self.env.backend == "minerl":
             raise ValueError(
                 f"expected {NAVIGATE} on the builtin back end, received {self.env.name} on "
-                f"{self.env.backend}; import recordings of other worlds with replay.importers"
+                f"{self.env.backend}; import recordings of other worlds with recordings"
             )
 
     def episodes(self, count: int, seed: int, first: int = 0) -> Iterator[Episode]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from configs.video import to_records
+from training.build_video import to_records
 
 
 def batch(width):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from recordings import Video, append_video, video_fields
 from replay import Field, MixedSampler, ReplayConfig, ReplayStore, SequenceSampler
-from replay.importers import Video, append_video, video_fields
 
 
 def of_videos(path, shape=(4, 4, 3), width=0):

@@ -1,0 +1,36 @@
+"""A trained agent's return over episodes of its own: greedy and sampled."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from agents.statistics import summary
+from envs import describe_backend
+from training.agent_run import shown, write_episode
+from training.build import load_run
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluate a trained run: return with its 95% interval, success rate and length."""
+
+    run: Annotated[Path, tyro.conf.arg(name="eval")]
+    """Directory of the run."""
+    episodes: int = 20
+    """Episodes, each in a world of its own; the same worlds every time."""
+    output: Path | None = None
+    """Video of the first greedy episode, .mp4 or .gif; default: episode.mp4 in the run."""
+
+
+def evaluate(config: EvalConfig) -> None:
+    """Prints sampled and greedy results, and writes a video of an episode."""
+    if config.episodes < 1:
+        raise ValueError(f"episodes: expected 1 or more, received {config.episodes}")
+    built, params, step = load_run(config.run)
+    print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
+    for greedy in (False, True):
+        played = built.evaluate(params, config.episodes, greedy, watch=greedy)
+        print(f"{'greedy' if greedy else 'sampled':8} {shown(summary(played.episodes))}")
+    write_episode(played, config.output or config.run / "episode.mp4")

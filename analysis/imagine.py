@@ -1,0 +1,273 @@
+"""See what a trained model imagines: real context, then a future at the top clock, decoded.
+
+  python imagine.py --run RUN --output out.mp4
+
+Writes a video (true above imagined; a red edge where nothing was seen) and, beside it, an npz with
+what the agent predicts per tick. Read next: `worldmodel/openloop.py`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents import Agent
+from agents.driver import AgentAct, Arrival
+from agents.policy import initial_policy
+from agents.returns import window_targets
+from envs import describe_backend
+from recordings.data import open_test
+from training.build import EVAL_SEED, Built, load_run
+from training.build_video import beginnings, is_video_run, load_video_run
+from training.picture import true_above_imagined
+from training.video import write_video
+from worldmodel.learner import join, split
+from worldmodel.level import State
+from worldmodel.openloop import OpenLoop, predict
+from worldmodel.records import Records
+
+
+@dataclass(frozen=True)
+class ImagineConfig:
+    """Imagine a future of a trained agent and decode it."""
+
+    run: Path
+    """Directory of the run."""
+    output: Path
+    """Video, .mp4 or .gif; the predictions go beside it as .npz."""
+    context: int = 32
+    """Environment steps (of a video run: frames) that are really played and seen first; rounded up
+    to whole windows, and shortened where an episode ends too early."""
+    ticks: int = 12
+    """Ticks of the top clock to imagine, each K environment steps; fewer where an episode ends."""
+    actions: Literal["recorded", "policy"] = "recorded"
+    """Whose actions: those really taken after the context, so that true and imagined compare, or
+    the actor's own in imagination (then what is above is only what really happened)."""
+    worlds: int = 3
+    """Episodes side by side."""
+    seed: int = 0
+    """Of worlds and noise."""
+
+
+class Imagined(NamedTuple):
+    """Predictions per imagined tick, [worlds, ticks]; value also at the start."""
+
+    reward: jax.Array
+    cont: jax.Array
+    value: jax.Array  # [worlds, ticks + 1]
+    states: State  # of the top level, [worlds, ticks, ·]
+    action: jax.Array  # [worlds, ticks, K·A]
+
+
+def imagine(config: ImagineConfig) -> None:
+    """Plays the context, imagines, decodes, writes."""
+    check(config)
+    if is_video_run(config.run):
+        imagine_video(config)
+        return
+    built, params, step = load_run(config.run)
+    if config.actions == "policy" and built.config.agent.codec == "latent":
+        raise ValueError(
+            f"actions: expected 'recorded', received 'policy' for {config.run}, whose codec "
+            "'latent' acts on what level 1 sees step by step; leave it"
+        )
+    stride = built.agent.model.stride
+    context = -(-config.context // stride) * stride
+    arrivals = play_arrivals(built, params, context + config.ticks * stride, config)
+    context, ticks = fit(len(arrivals) - 1, stride, context, config.ticks)
+    arrivals = arrivals[: context + ticks * stride + 1]
+    records = stack(arrivals, built.agent.model.lead, context + (ticks + 1) * stride)
+    policy = config.actions == "policy"
+
+    @jax.jit
+    def run(p: Any, r: Records, k: jax.Array) -> tuple[OpenLoop, Imagined]:
+        return roll(built.join(p), r, context, ticks, policy, k)
+
+    loop, imagined = run(params, records, jax.random.key(config.seed))
+    frames = true_above_imagined(
+        jax.device_get(loop.true), jax.device_get(loop.predicted), int(loop.context)
+    )
+    write_video(config.output, frames, fps=10)
+    numbers = predictions(built, records, imagined, context)
+    np.savez(config.output.with_suffix(".npz"), allow_pickle=False, **numbers)
+    print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
+    print(
+        f"{config.output}: {loop.context} frames seen, then {ticks} ticks of {stride} steps "
+        f"imagined with {config.actions} actions; true above imagined"
+    )
+    print(f"{config.output.with_suffix('.npz')}: " + ", ".join(sorted(numbers)))
+
+
+def write_imagined(run: Path) -> None:
+    """`imagined.mp4` of a run that has just ended, in it; where there can be none, one line."""
+    try:
+        imagine(ImagineConfig(run=run, output=run / "imagined.mp4"))
+    except ValueError as error:
+        print(f"no imagined video: {error}")
+
+
+def imagine_video(config: ImagineConfig) -> None:
+    """The same of a world model without an agent: held-out video, and no predictions beside it.
+
+    Raises:
+      ValueError: if the held-out videos are too short.
+    """
+    if config.actions == "policy":
+        raise ValueError(f"actions: expected 'recorded', for {config.run} has no agent; leave it")
+    run = load_video_run(config.run)
+    model, stride = run.model, run.model.stride
+    context = -(-config.context // stride) * stride
+    more = stride if model.lead else 0  # causal: frame 0 is seen as well
+    with open_test(run.config.data) as store:
+        lengths = sorted((s.steps for s in store.index.segments if s.whole), reverse=True)
+        longest = lengths[min(config.worlds, len(lengths)) - 1]
+        ticks = min(config.ticks, (longest - context - more) // stride)
+        if ticks < 1:
+            raise ValueError(
+                f"imagine: expected held-out videos of {context + stride + more} frames or more, "
+                f"received {config.worlds} of {longest}; lower --context or --worlds"
+            )
+        length = context + ticks * stride + more
+        records = beginnings(model, store, config.worlds, length)
+    graph, _ = split(model)
+
+    @jax.jit
+    def predicted(p: Any, r: Records, k: jax.Array) -> OpenLoop:
+        return predict(join(graph, p), r, context, k)
+
+    loop = predicted(run.params, records, jax.random.key(config.seed))
+    true, drawn = jax.device_get((loop.true, loop.predicted))
+    seen = int(loop.context)
+    frames = true_above_imagined(true, drawn, seen)
+    write_video(config.output, frames, fps=10)
+    print(
+        f"{config.output}: held-out video of {run.config.data.name}, {seen} frames seen, then "
+        f"{len(frames) - seen} imagined; true above imagined"
+    )
+
+
+def check(config: ImagineConfig) -> None:
+    """Raises ValueError on sizes below 1 or an output that is no video, before anything is done."""
+    for name in ("context", "ticks", "worlds"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: expected 1 or more, received {getattr(config, name)}")
+    if config.output.suffix not in (".mp4", ".gif"):
+        raise ValueError(
+            f"output: expected a path ending in .mp4 or .gif, received {config.output}"
+        )
+
+
+def play_arrivals(built: Built, params: Any, steps: int, config: ImagineConfig) -> list[Arrival]:
+    """Plays the sampled policy for ``steps``, or until the first episode ends."""
+    stepper = built.stepper(config.worlds, EVAL_SEED + config.seed)
+    carry = initial_policy(built.agent, config.worlds, built.config.agent.replan)
+    act = AgentAct(built.policy(greedy=False), params, carry, jax.random.key(config.seed))
+    arrivals = [stepper.reset()]
+    while len(arrivals) <= steps and not arrivals[-1].last.any():
+        before = arrivals[-1]
+        arrivals.append(stepper.step(before, act(before.obs, before.is_first, len(arrivals))))
+    stepper.envs.close()
+    return arrivals
+
+
+def fit(steps: int, stride: int, context: int, ticks: int) -> tuple[int, int]:
+    """Context and ticks that ``steps`` played steps hold: the context gives way first.
+
+    Raises:
+      ValueError: if they do not hold one window.
+    """
+    if steps < stride:
+        raise ValueError(
+            f"imagine: expected episodes of at least {stride} steps, one window of the top clock, "
+            f"received one of {steps}; try another --seed"
+        )
+    context = min(context, (steps - stride) // stride * stride)
+    return context, min(ticks, (steps - context) // stride)
+
+
+def stack(arrivals: list[Arrival], lead: int, length: int) -> Records:
+    """Arrivals of one episode each as records [N, lead+length, ...]: empty lead-in, padded end."""
+    after = length - len(arrivals)
+
+    def field(values: list[np.ndarray]) -> jax.Array:
+        x = np.stack(values, axis=1)
+        edges = [(0, 0), (lead, after), *[(0, 0)] * (x.ndim - 2)]
+        return jnp.asarray(np.pad(x, edges))
+
+    obs = {name: field([a.obs[name] for a in arrivals]) for name in arrivals[0].obs}
+    mask = field([np.ones(len(a.reward), np.float32) for a in arrivals])
+    columns = zip(*[(a.action, a.reward, a.terminal, a.is_first) for a in arrivals], strict=True)
+    action, reward, terminal, is_first = (field(list(column)) for column in columns)
+    return Records(obs, action, mask, reward, terminal, is_first, mask)
+
+
+def roll(
+    agent: Agent, records: Records, context: int, ticks: int, policy: bool, key: jax.Array
+) -> tuple[OpenLoop, Imagined]:
+    """Imagines the top level from the context's end, then the levels below; decodes level 1."""
+    model = agent.model
+    filter_key, path_key, decode_key = jax.random.split(key, 3)
+    batch, length = records.mask.shape[0], records.mask.shape[1] - model.lead
+    beliefs = model.observe(records, model.draw_noise(filter_key, batch, length))
+    start = model.states_at(beliefs, context)[-1]
+    main = records.after(model.lead)
+    future = slice(context + 1, context + 1 + ticks * model.stride)
+    recorded = main.action[:, future].reshape(batch, ticks, -1)
+
+    def tick(state: State, step: tuple[jax.Array, jax.Array]) -> Any:
+        step_key, given = step
+        act_key, noise_key = jax.random.split(step_key)
+        chunk = agent.act(state.features, act_key).flat if policy else given
+        noise = model.latent.noise(noise_key, (batch,))
+        state = model.imagine_top(state, model.interval(chunk), noise)
+        return state, (state, chunk)
+
+    keys = jax.random.split(path_key, ticks)
+    _, (states, chunks) = jax.lax.scan(tick, start, (keys, jnp.swapaxes(recorded, 0, 1)))
+    states, chunks = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (states, chunks))
+    features = jnp.concatenate([start.features[:, None], states.features], axis=1)
+    imagined = Imagined(
+        agent.predict_reward(features[:, 1:]),
+        agent.predict_cont(features[:, 1:]),
+        agent.predict_value(features),
+        states,
+        chunks,
+    )
+    steps = (
+        jnp.zeros_like(main.action)
+        .at[:, future]
+        .set(chunks.reshape(batch, ticks * model.stride, -1))
+    )
+    steps = jnp.where(jnp.arange(length)[None, :, None] > context, steps, main.action)
+    acted = records._replace(
+        action=jnp.concatenate([records.action[:, : model.lead], steps], axis=1)
+    )
+    return predict(model, acted, context, decode_key, states), imagined
+
+
+def predictions(
+    built: Built, records: Records, imagined: Imagined, context: int
+) -> dict[str, np.ndarray]:
+    """What goes into the npz: predictions per tick, and the realised window rewards beside them."""
+    model, behaviour = built.agent.model, built.config.agent.behaviour
+    targets = jax.vmap(
+        lambda r, t, f, m: window_targets(r, t, f, m, model.stride, behaviour.discount)
+    )(records.reward, records.terminal, records.is_first, records.mask)
+    ticks = imagined.reward.shape[1]
+    at = model.lead + context + model.stride * (1 + np.arange(ticks))
+    slots = imagined.action.reshape(*imagined.action.shape[:-1], model.stride, -1)
+    actions = slots[..., : built.codec.width]  # a plan's marks left out
+    arrays = {
+        "reward": imagined.reward,
+        "cont": imagined.cont,
+        "value": imagined.value,
+        "action": actions.reshape(*imagined.action.shape[:-1], -1),
+        "realised_reward": targets.reward[:, at],
+        "realised_cont": targets.cont[:, at],
+        "realised_valid": targets.valid[:, at],
+        "time": np.arange(1, ticks + 1) * model.stride + context,
+    }
+    return {name: np.asarray(value) for name, value in arrays.items()}

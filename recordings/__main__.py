@@ -1,0 +1,108 @@
+"""`python -m recordings FORMAT SOURCE STORE [options]`: data of others into our store."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import tyro
+from rich.console import Console
+
+from recordings.importers.formats import FORMATS
+from recordings.run import ImportConfig, Report, run_import
+
+PROGRAM = "python -m recordings"
+SHOWN = 30  # lines of what was skipped or changed; import.json has them all
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where it goes."""
+
+    store: Annotated[Path, tyro.conf.arg(metavar="STORE")]
+    """Directory for train/ and test/ (stores), import.json (the report) and ledger.jsonl."""
+
+
+@dataclass(frozen=True)
+class Command(Generic[T]):
+    """Arguments after FORMAT, in this order."""
+
+    data: T
+    target: Target
+    config: ImportConfig = ImportConfig()
+
+
+def main(args: Sequence[str]) -> int:
+    """Runs the command: 0 if the store has episodes, 1 if none, 2 for a mistake, 130 for Ctrl-C."""
+    if not args or args[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if args else 2
+    if args[0] not in FORMATS:
+        close = get_close_matches(args[0], FORMATS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return _fail(f"expected a format ({', '.join(FORMATS)}), received {args[0]!r}{hint}")
+    try:
+        command = _parse(args[0], args[1:])
+        report = run_import(args[0], command.data, command.target.store, command.config)
+    except (ValueError, OSError) as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    _show(report, command.target.store)
+    return 0 if report.episodes else 1
+
+
+def _parse(name: str, args: Sequence[str]) -> Command[Any]:
+    """The options of one format; leaves the program after --help or a wrong flag."""
+    generic: Any = Command
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs)
+    parsed: Command[Any] = tyro.cli(
+        generic[FORMATS[name]],
+        args=list(args),
+        prog=f"{PROGRAM} {name}",
+        description=FORMATS[name].__doc__,
+        config=config,
+    )
+    return parsed
+
+
+def _usage() -> str:
+    lines = [f"usage: {PROGRAM} FORMAT SOURCE STORE [options]", "", "FORMAT is one of:"]
+    width = max(map(len, FORMATS))
+    lines += [f"  {name:<{width}}  {kind.__doc__}" for name, kind in FORMATS.items()]
+    return "\n".join([*lines, "", f"Options of each: {PROGRAM} FORMAT --help"])
+
+
+def _fail(line: str) -> int:
+    print("error: " + " ".join(line.split()), file=sys.stderr)
+    return 2
+
+
+def _show(report: Report, store: Path) -> None:
+    """The report on standard output."""
+    console = Console(highlight=False, soft_wrap=True)
+    splits = ", ".join(f"{split} {count:,}" for split, count in report.episodes.items())
+    total = sum(report.episodes.values())
+    line = f"{store}: {total:,} episodes ({splits or 'none'}), {report.frames:,} frames"
+    console.print(line, markup=False)
+    for title, pairs in (("skipped", report.skipped), ("changed", report.notes)):
+        if pairs:
+            console.print(f"{title} {len(pairs):,}:", markup=False)
+        for what, why in pairs[:SHOWN]:
+            console.print(f"  {_printable(what)}: {_printable(why)}", markup=False)
+        if len(pairs) > SHOWN:
+            console.print(f"  ... all are in {store / 'import.json'}", markup=False)
+
+
+def _printable(text: str) -> str:
+    """The text, with what a terminal cannot show written as escapes."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

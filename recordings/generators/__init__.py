@@ -1,0 +1,1 @@
+"""Videos that are made: by seed and number, the same on every machine."""

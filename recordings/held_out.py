@@ -1,0 +1,98 @@
+"""Held-out videos for evaluation: common to several runs, as many and as long as is asked for."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.data import DataConfig
+from recordings.data import GENERATED, open_test
+from replay import ReplayStore, first_steps
+
+MOST_VIDEOS, LONGEST = 100, 1000  # the original's videos, the paper's frames: defaults at most
+
+
+def common_data(data: Mapping[str, DataConfig]) -> DataConfig:
+    """The first of several runs' data, by name of the run; sizes of training sets may differ.
+
+    Raises:
+      ValueError: naming the first setting in which two differ.
+    """
+    (first, config), *others = data.items()
+    mine = asdict(_which(config))
+    for name, other in others:
+        for setting, value in asdict(_which(other)).items():
+            if value != mine[setting]:
+                raise ValueError(
+                    f"run: expected runs of one data set, received data.{setting} = "
+                    f"{mine[setting]} in {first} and {value} in {name}; evaluate them one by one"
+                )
+    return config
+
+
+def _which(data: DataConfig) -> DataConfig:
+    """Without what only says how much there is, and where it is kept."""
+    return replace(data, episodes=1, length=1, test_episodes=1, test_length=1, folder=Path())
+
+
+def read_videos(
+    data: DataConfig, videos: int | None, context: int, horizon: int | None
+) -> dict[str, Any]:
+    """The beginnings of held-out videos, [videos, context + horizon, ...], nested as a batch.
+
+    Args:
+      videos: how many; None for all that are long enough, at most ``MOST_VIDEOS``.
+      context: frames before the horizon.
+      horizon: frames; None for as many as those videos all have, at most ``LONGEST``.
+    Raises:
+      ValueError: if too few videos have that many frames.
+    """
+    with open_test(enough(data, videos, context, horizon)) as store:
+        count, frames = sizes(store, videos, context, horizon)
+        return first_steps(store, count, context + frames)
+
+
+def enough(data: DataConfig, videos: int | None, context: int, horizon: int | None) -> DataConfig:
+    """The data; generated ones with held-out videos as many and as long as are asked for."""
+    if data.name not in GENERATED:
+        return data
+    length = max(data.test_length, context + (horizon or 1))
+    episodes = max(data.test_episodes, videos or 1)
+    if (length, episodes) == (data.test_length, data.test_episodes):
+        return data
+    print(f"{data.name}: held out are {episodes} videos of {length:,} frames, to be generated")
+    return replace(data, episodes=1, test_length=length, test_episodes=episodes)
+
+
+def sizes(
+    store: ReplayStore, videos: int | None, context: int, horizon: int | None
+) -> tuple[int, int]:
+    """Videos and horizon: what is asked for, or as much as the store has."""
+    least = context + (horizon or 1)
+    lengths = sorted((s.steps for s in store.index.segments if s.whole), reverse=True)
+    long = [n for n in lengths if n >= least]
+    count = videos or max(1, min(len(long), MOST_VIDEOS))
+    if len(long) < count:
+        raise ValueError(
+            f"videos: expected {count} held-out videos of {least} frames or more, received "
+            f"{len(long)} of {len(lengths)}, the longest of {max(lengths, default=0)}; ask for "
+            "fewer --videos, a shorter --horizon or --context"
+        )
+    return count, horizon or min(long[count - 1] - context, LONGEST)
+
+
+def only_image(obs: Mapping[str, np.ndarray]) -> str:
+    """Name of the one image among observations [V, T, ...].
+
+    Raises:
+      ValueError: if there is none, or more than one.
+    """
+    images = [name for name, x in obs.items() if x.ndim == 5]
+    if len(images) != 1:
+        raise ValueError(
+            f"data: expected one image per record, received {images} of {sorted(obs)}; only a "
+            "single image can be scored"
+        )
+    return images[0]

@@ -1,0 +1,1 @@
+"""Real formats into the store, one file each."""

@@ -1,0 +1,26 @@
+"""What `python -m recordings FORMAT` accepts: one name, one source.
+
+A source is a frozen dataclass with `names`, `read` and `split` (`run.py: Source`); its fields are
+the command's options, and a field `source` the data's place. Generators join this table the same
+way: those have no `source`.
+"""
+
+from recordings.importers.kth import Kth
+from recordings.importers.minari import Minari
+from recordings.importers.minerl import MineRL
+from recordings.importers.npz import Npz
+from recordings.importers.sequences import Mazes, MovingMnist
+from recordings.importers.tfrecord import TfRecords
+from recordings.importers.video_folder import VideoFolder
+from recordings.run import Source
+
+FORMATS: dict[str, type[Source]] = {
+    "kth": Kth,
+    "mazes": Mazes,
+    "minari": Minari,
+    "minerl": MineRL,
+    "moving_mnist": MovingMnist,
+    "npz": Npz,
+    "tfrecord": TfRecords,
+    "videos": VideoFolder,
+}

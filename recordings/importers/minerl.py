@@ -1,0 +1,176 @@
+"""MineRL Navigate recordings of people playing, in the layouts of versions 0.3 and 4.
+
+    MineRLNavigateDense-v0/<stream>/recording.mp4   frames; the first ones come before the episode
+                                   /rendered.npz    reward [T], action$<key> [T, ...],
+                                                    observation$... [T+1]
+                                   /metadata.json   true_video_frame_count
+
+`action$<key>[t]` was taken at observation t and led to t+1, so it is shifted into the arrival
+convention. Actions and observations are as the agent of `--env minerl_navigate` sees them: the flat
+vector of `action_space`, `pov`, `compass.needle` = [cos, sin] of the angle, `inventory.dirt`.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from recordings.episode import Video, cut
+from recordings.importers import decode, folder
+from recordings.importers.arrays import load_arrays
+from recordings.importers.images import Look
+from recordings.importers.spaces import flat_actions
+
+KEYS = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint")
+PLACE = ("none", "dirt")
+FILES = ("metadata.json", "recording.mp4", "rendered.npz")
+GOAL = 50.0  # a tick that pays more than half of the goal's 100 touched it
+_ANGLES = ("observation$compass$angle", "observation$compassAngle")  # 4, 0.3
+_DIRT = "observation$inventory$dirt"
+
+
+@dataclass(frozen=True)
+class MineRL:
+    """MineRL Navigate, folders of recording.mp4 + rendered.npz + metadata.json (0.3 and 4)."""
+
+    source: Path
+    """$MINERL_DATA_ROOT, one task's folder in it, or one recording's."""
+    look: Look = Look()
+    """How frames are made to fit; MineRL's are 64x64."""
+    camera_limit: float = 15.0
+    """Degrees per tick that an action of 1 turns by: `--env.camera-limit` of the agent to be
+    trained. Faster turns are clipped (named in the report)."""
+    held_keys: tuple[str, ...] = ()
+    """Keys that the agent to be trained does not have: the names in its `--env.held-keys`."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError on an unknown key or a limit outside (0, 180]."""
+        unknown = set(self.held_keys) - {*KEYS, "place"}
+        if unknown or not 0 < self.camera_limit <= 180:
+            raise ValueError(
+                f"expected --held-keys among {', '.join((*KEYS, 'place'))} and --camera-limit in "
+                f"(0, 180], received {sorted(unknown)} and {self.camera_limit:g}"
+            )
+
+    def names(self) -> list[str]:
+        """Folders with at least one file of a recording."""
+        found = folder.find(self.source, lambda name: name in FILES)
+        return sorted({name.rpartition("/")[0] or "." for name in found})
+
+    def read(self, name: str) -> Iterator[Video]:
+        """The episode recorded in one folder."""
+        place = self.source / name
+        missing = [file for file in FILES if not (place / file).is_file()]
+        if missing:
+            raise ValueError(f"without {' and '.join(missing)}")
+        arrays = _load(place / "rendered.npz")
+        steps = len(arrays["reward"])
+        needle, dirt = _vectors(arrays, steps)
+        pov, notes = self._pov(place, steps + 1)
+        obs = {"pov": pov, "compass.needle": needle, "inventory.dirt": dirt}
+        action, clipped = self._actions(arrays, steps)
+        if clipped:
+            notes += (f"{clipped} turns faster than {self.camera_limit:g} degrees clipped",)
+        reward = np.concatenate([[0.0], arrays["reward"]]).astype(np.float32)
+        yield from cut(
+            _ended(Video(name, obs, {}, action, reward, False, notes)), self.look.max_frames
+        )
+
+    def split(self, name: str) -> str | None:
+        """None is given by MineRL; a folder called train or test decides."""
+        return folder.split_of(name + "/")
+
+    def action_space(self) -> gymnasium.Space[Any]:
+        """The agent's, a Dict: every key but the held ones, `camera` up to its limit, `place`."""
+        keys: dict[str, gymnasium.Space[Any]] = {key: spaces.Discrete(2) for key in KEYS}
+        keys["camera"] = spaces.Box(-self.camera_limit, self.camera_limit, (2,), np.float32)
+        keys["place"] = spaces.Discrete(len(PLACE))
+        return spaces.Dict({key: part for key, part in keys.items() if key not in self.held_keys})
+
+    def _actions(self, arrays: dict[str, np.ndarray], steps: int) -> tuple[np.ndarray, int]:
+        """[T+1, A] in the arrival convention, and how many turns were clipped."""
+        keys = [key for key in (*KEYS, "camera", "place") if key not in self.held_keys]
+        taken = {key: _array(arrays, f"action${key}", steps) for key in keys}
+        if "place" in taken:
+            taken["place"] = _places(taken["place"])
+        fast = np.abs(taken["camera"].reshape(steps, -1)).max(axis=1) > self.camera_limit
+        flat = flat_actions(self.action_space(), taken)
+        return np.concatenate([np.zeros_like(flat[:1]), flat]), int(fast.sum())
+
+    def _pov(self, place: Path, frames: int) -> tuple[np.ndarray, tuple[str, ...]]:
+        """uint8 [frames, S, S, 3]: the recording's last ones, up to its true count."""
+        metadata = json.loads((place / "metadata.json").read_text("utf-8"))
+        count = metadata.get("true_video_frame_count") if isinstance(metadata, dict) else None
+        if not isinstance(count, int) or count < frames:
+            raise ValueError(f"{count} frames by metadata.json, expected at least {frames}")
+        recorded = decode.read_frames(place / "recording.mp4", self.look, channels=3)
+        pov = list(islice(recorded, count - frames, count))
+        if len(pov) == frames - 1 and pov:  # as often with MineRL, whose own loader does the same
+            return np.stack([*pov, pov[-1]]), ("the last frame is missing: that before it, twice",)
+        if len(pov) < frames:
+            raise ValueError(f"{len(pov)} frames of the episode, expected {frames}")
+        return np.stack(pov), ()
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of rendered.npz; nothing is unpickled."""
+    try:
+        arrays = load_arrays(path)
+    except ValueError as error:
+        raise ValueError(f"rendered.npz: {error}") from error
+    reward = arrays.get("reward")
+    if reward is None or reward.ndim != 1 or len(reward) == 0:
+        raise ValueError("rendered.npz without rewards")
+    return arrays
+
+
+def _array(arrays: dict[str, np.ndarray], key: str, length: int) -> np.ndarray:
+    """One array of rendered.npz, of so many ticks."""
+    if key not in arrays:
+        raise ValueError(f"rendered.npz without {key}: no Navigate recording")
+    if len(arrays[key]) != length:
+        raise ValueError(f"{len(arrays[key])} ticks of {key}, expected {length}")
+    return arrays[key]
+
+
+def _vectors(arrays: dict[str, np.ndarray], steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The needle [T+1, 2] and the dirt [T+1, 1]."""
+    key = next((key for key in _ANGLES if key in arrays), _ANGLES[0])
+    angle = np.deg2rad(_array(arrays, key, steps + 1).astype(np.float64).reshape(steps + 1))
+    dirt = _array(arrays, _DIRT, steps + 1).astype(np.float32).reshape(steps + 1, 1)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32), dirt
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    """`place` as numbers: recorded as words, or as numbers already."""
+    if values.dtype.kind in "US":
+        words = values.astype(str)
+        unknown = set(words.tolist()) - set(PLACE)
+        if unknown:
+            raise ValueError(f"places {sorted(unknown)}, expected {' or '.join(PLACE)}")
+        return (words == PLACE[1]).astype(np.int64)
+    return values
+
+
+def _ended(video: Video) -> Video:
+    """Terminal where the goal was touched; what was recorded after that is left out."""
+    assert video.reward is not None and video.action is not None
+    goals = np.flatnonzero(video.reward > GOAL)
+    if len(goals) == 0:
+        return video
+    end = int(goals[0]) + 1
+    after = video.steps - end
+    notes = (f"{after} ticks after the goal left out",) if after else ()
+    return video._replace(
+        obs={key: x[:end] for key, x in video.obs.items()},
+        action=video.action[:end],
+        reward=video.reward[:end],
+        terminal=True,
+        notes=video.notes + notes,
+    )

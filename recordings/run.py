@@ -1,0 +1,282 @@
+"""The import itself: one source after the other into the stores, to be interrupted at any moment.
+
+A source counts once its line is in the ledger. Whatever stops the import before that (a bad file, a
+full disk, Ctrl-C, SIGKILL), its episodes are deleted: at once, or by the same command run again.
+What is damaged is skipped and named; only a failing disk ends an import.
+"""
+
+import hashlib
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import av
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from recordings.episode import Video, video_columns
+from recordings.importers.folder import SPLITS, TEST, TRAIN
+from recordings.importers.stores import SplitStores
+from recordings.ledger import Entry, Ledger, read_summary, write_summary
+from replay.lock import DirectoryLock
+
+BAD = (
+    ValueError, OSError, EOFError, LookupError, MemoryError, OverflowError, RuntimeError,
+    SyntaxError, TypeError, struct.error, zipfile.BadZipFile, zlib.error, av.FFmpegError,
+)  # fmt: skip
+"""What reading a damaged file may raise."""
+
+_PIECE = re.compile(r"\[\d+:\d+\]$")
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A data set: a dataclass whose fields are its options (`formats.py` lists them)."""
+
+    def names(self) -> list[str]:
+        """What there is to read, always in the same order, without reading it."""
+        ...
+
+    def read(self, name: str) -> Iterator[Video]:
+        """The episodes of one of them. Raises one of `BAD` with the reason."""
+        ...
+
+    def split(self, name: str) -> str | None:
+        """train, test or validation; None where the format names no split."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """How any format is imported."""
+
+    test_fraction: float = 0.1
+    """Share of the episodes that go to STORE/test, drawn by their names' hash; of no effect where
+    the format, or a folder called train... or test..., names the split."""
+    chunk_steps: int = 128
+    """Frames per file of the store."""
+    retry_skipped: bool = False
+    """Read again what an earlier run of the same command skipped."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError on a share outside [0, 1) or a size below 1."""
+        if not 0 <= self.test_fraction < 1 or self.chunk_steps < 1:
+            raise ValueError(
+                f"expected --test-fraction in [0, 1) and --chunk-steps of at least 1, received "
+                f"{self.test_fraction} and {self.chunk_steps}; the defaults are 0.1 and 128"
+            )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an import has put into a store, over all its runs."""
+
+    episodes: dict[str, int]  # by split
+    frames: int
+    skipped: list[tuple[str, str]]  # (what, why)
+    notes: list[tuple[str, str]]  # (what, what was changed)
+
+
+class _Unreadable(Exception):
+    """A source that is damaged, with the reason."""
+
+
+def run_import(name: str, source: Source, store: Path, config: ImportConfig) -> Report:
+    """Import a data set; shows progress on standard error.
+
+    Args:
+      name: of the format, for `import.json`.
+      source: the data set and its options.
+      store: directory for `train/`, `test/`, `import.json` and `ledger.jsonl`: an earlier run of
+        the same import, or absent or empty.
+      config: the rest.
+    Raises:
+      ValueError: if the directory holds something else, or the import of other data or options.
+      OSError: if the disk is full or fails; what is finished stays, and the same command goes on.
+    """
+    names = source.names()
+    header = _header(name, source, config)
+    _check_place(store, header)
+    _check_apart(header["options"].get("source"), store)
+    store.mkdir(parents=True, exist_ok=True)
+    lock = DirectoryLock(store / "import.lock")
+    try:
+        return _Import(source, store, config, header).run(names)
+    finally:
+        lock.release()
+
+
+class _Import:
+    """One run."""
+
+    def __init__(
+        self, source: Source, root: Path, config: ImportConfig, header: dict[str, Any]
+    ) -> None:
+        self.source, self.root, self.config, self.header = source, root, config, header
+        self.ledger = Ledger(root)
+
+    def run(self, names: Sequence[str]) -> Report:
+        """Reads what is not done yet."""
+        retried = {e.name for e in self.ledger.latest() if e.kept == 0 and e.skipped}
+        done = self.ledger.done - (retried if self.config.retry_skipped else set())
+        todo = [name for name in names if name not in done]
+        summary = read_summary(self.root) or {}
+        if todo or not summary.get("complete"):
+            if summary.get("complete"):
+                self._check_untouched()
+            write_summary(self.root, {**self.header, "complete": False})
+            self._read_all(todo, len(names) - len(todo))
+        report = self._report()
+        write_summary(self.root, {**self.header, "complete": True, **asdict(report)})
+        return report
+
+    def _read_all(self, todo: Sequence[str], before: int) -> None:
+        self.stores = SplitStores(self.root, self.ledger.episodes, self.config.chunk_steps)
+        columns = (TextColumn("import"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        text = TextColumn("{task.fields[frames]:,} frames, {task.fields[skipped]} skipped")
+        try:
+            with Progress(*columns, text, console=Console(stderr=True)) as progress:
+                total, frames, skipped = before + len(todo), 0, 0
+                task = progress.add_task("", total=total, completed=before, frames=0, skipped=0)
+                for name in todo:
+                    entry = self._read(name)
+                    self.ledger.add(entry)
+                    frames, skipped = frames + entry.frames, skipped + len(entry.skipped)
+                    progress.update(task, advance=1, frames=frames, skipped=skipped)
+        finally:
+            self.stores.rollback(self.ledger.episodes)
+            self.stores.close()
+
+    def _read(self, name: str) -> Entry:
+        """All episodes of one source into the stores, or none if it is damaged."""
+        before = dict(self.stores.episodes)
+        kept, frames = 0, 0
+        skipped, notes = list[tuple[str, str]](), list[tuple[str, str]]()
+        try:
+            for video in self._videos(name):
+                reason = self.stores.mismatch(video)
+                if reason is not None:
+                    skipped.append((video.name, reason))
+                    continue
+                self.stores.append(self._split(name, video), video)
+                kept, frames = kept + 1, frames + video.steps
+                notes += [(video.name, note) for note in video.notes]
+        except _Unreadable as error:
+            self.stores.rollback(before)
+            return Entry(name, before, skipped=[(name, str(error))])
+        if not kept and not skipped:
+            skipped.append((name, "holds no episode"))
+        return Entry(name, dict(self.stores.episodes), kept, frames, skipped, notes)
+
+    def _videos(self, name: str) -> Iterator[Video]:
+        """The source's episodes, each checked; `_Unreadable` if it is damaged."""
+        try:
+            for video in self.source.read(name):
+                video_columns(video)
+                yield video
+        except BAD as error:
+            kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
+            raise _Unreadable(" ".join(f"{kind}{error}".split()) or repr(error)) from error
+
+    def _split(self, name: str, video: Video) -> str:
+        """The format's own, or by the hash of the name; pieces of one video stay together."""
+        given = self.source.split(name)
+        if given is not None:
+            return given
+        whole = _PIECE.sub("", video.name)
+        draw = (
+            int.from_bytes(
+                hashlib.sha256(whole.encode(errors="surrogateescape")).digest()[:8], "big"
+            )
+            / 2**64
+        )
+        return TEST if draw < self.config.test_fraction else TRAIN
+
+    def _report(self) -> Report:
+        entries = self.ledger.latest()
+        return Report(
+            episodes={split: n for split, n in self.ledger.episodes.items() if n},
+            frames=sum(entry.frames for entry in entries),
+            skipped=[pair for entry in entries for pair in entry.skipped],
+            notes=[pair for entry in entries for pair in entry.notes],
+        )
+
+    def _check_untouched(self) -> None:
+        """Nothing but this import wrote into its stores, for what is not in the ledger goes."""
+        for split in SPLITS:
+            count = self.ledger.episodes.get(split, 0)
+            files = (self.root / split / "chunks").glob("e*.npy")
+            if any(int(path.name[1:].partition("-")[0]) >= count for path in files):
+                raise ValueError(
+                    f"{self.root / split}: expected the {count} episodes imported, received more; "
+                    "import into another directory"
+                )
+
+
+def _header(name: str, source: Source, config: ImportConfig) -> dict[str, Any]:
+    """What must be the same for an import to go on, and the versions at work."""
+    dataclass_source: Any = source
+    options = asdict(dataclass_source)
+    options |= {"test_fraction": config.test_fraction, "chunk_steps": config.chunk_steps}
+    if isinstance(options.get("source"), Path):
+        options["source"] = str(options["source"].resolve())
+    return {
+        "format": name,
+        "options": _plain(options),
+        "versions": {"av": version("av"), "numpy": np.__version__},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """As JSON reads it back."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _check_place(store: Path, header: dict[str, Any]) -> None:
+    """ValueError unless the directory is new, or the same import's."""
+    summary = read_summary(store)
+    if summary is None:
+        ours = {"import.lock", ".tmp-import.json"}
+        found = {path.name for path in store.iterdir()} - ours if store.is_dir() else set()
+        if found or (store.exists() and not store.is_dir()):
+            raise ValueError(
+                f"expected a new or empty directory for the store, received {store} with "
+                f"{sorted(found)[:5]}; choose another"
+            )
+        return
+    old = {"format": summary.get("format"), **_flat(summary.get("options", {}))}
+    new = {"format": header["format"], **_flat(header["options"])}
+    wrong = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    if wrong:
+        show = ", ".join(f"{key} {old.get(key)} (now {new.get(key)})" for key in wrong)
+        raise ValueError(
+            f"{store}: expected to go on with the import there, received other settings: {show}; "
+            f"give the same command, or another directory"
+        )
+
+
+def _check_apart(source: str | None, store: Path) -> None:
+    """ValueError for a store among the data, whose files would be taken for data the next time."""
+    if source is not None and Path(source).is_dir() and store.resolve().is_relative_to(source):
+        raise ValueError(
+            f"expected a store outside the data, received {store} inside {source}; choose another"
+        )
+
+
+def _flat(options: dict[str, Any]) -> dict[str, Any]:
+    """Nested options by the names of their flags."""
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        flat |= _flat(value) if isinstance(value, dict) else {key: value}
+    return flat

@@ -1,0 +1,73 @@
+"""From a name or a path to stores of video."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from configs.data import DataConfig
+from recordings.data import data_fields, open_stores, open_test, place
+from replay import first_steps
+
+FEW = {"episodes": 3, "length": 20, "test_episodes": 2, "test_length": 25}
+
+
+@pytest.mark.parametrize("name", ["moving_digits", "moving_ball", "mazes", "navigate"])
+def test_generators_fill_two_stores_once(tmp_path, name):
+    config = DataConfig(name, tmp_path, **FEW)
+    train, test = open_stores(config)
+    assert (train.episodes, train.steps, test.episodes, test.steps) == (3, 60, 2, 50)
+    assert train.fields["obs/image"].shape[:2] == (64, 64) and "action" not in train.fields
+    before = sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
+    again, _ = open_stores(config)
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
+    one, two = (first_steps(s, 3, 20)["obs"]["image"] for s in (train, again))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one[0], first_steps(test, 1, 20)["obs"]["image"][0])
+
+
+def test_more_of_the_same_go_on_from_what_is_there(tmp_path):
+    config = DataConfig("moving_ball", tmp_path, **FEW)
+    few = first_steps(open_stores(config)[0], 3, 20)["obs"]["image"]
+    more, _ = open_stores(replace(config, episodes=5))
+    assert more.episodes == 5 and len(list(tmp_path.iterdir())) == 2
+    np.testing.assert_array_equal(first_steps(more, 3, 20)["obs"]["image"], few)
+
+
+def test_longer_tests_do_not_make_training_videos_anew(tmp_path):
+    config = DataConfig("moving_ball", tmp_path, **FEW)
+    open_stores(config)
+    longer = open_test(replace(config, test_length=40))
+    assert longer.index.longest == 40
+    assert sorted(p.name.rpartition("-")[0] for p in tmp_path.iterdir()) == [
+        "moving_ball-test",
+        "moving_ball-test",
+        "moving_ball-train",
+    ]
+
+
+def test_navigate_as_its_agent_sees_it(tmp_path):
+    config = DataConfig("navigate", tmp_path, **FEW, env="minerl_navigate")
+    names = {name for name in data_fields(config) if name.startswith("obs/")}
+    assert names == {"obs/pov", "obs/compass.needle", "obs/inventory.dirt"}
+    acted = data_fields(replace(config, actions=True))
+    assert acted["action"].shape == (10,)
+
+
+def test_a_single_store_is_taken_and_said_to_be_one(tmp_path, capsys):
+    made = place(DataConfig("moving_ball", tmp_path, **FEW), "train")
+    train, test = open_stores(DataConfig(str(made), tmp_path))
+    assert train.steps == test.steps == 60
+    assert "what is held out is also seen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["moving_digit", "/nowhere/at/all"])
+def test_unknown_names_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r"data: expected a generator .*moving_digits"):
+        open_stores(DataConfig(name, tmp_path))
+
+
+def test_folders_without_a_video_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError):
+        open_stores(DataConfig(str(tmp_path / "empty"), tmp_path / "data"))

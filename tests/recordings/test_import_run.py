@@ -1,0 +1,272 @@
+"""The import as a whole: what is kept, skipped and reported; other settings, full disks."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recordings.__main__ import main
+from recordings.importers.formats import FORMATS
+from recordings.importers.images import Look
+from recordings.importers.stores import SplitStores
+from recordings.importers.video_folder import VideoFolder
+from recordings.ledger import Entry, Ledger
+from recordings.run import ImportConfig, run_import
+from replay import ReplayConfig, ReplayStore, SequenceSampler, read_fields
+
+
+@pytest.fixture
+def folder(tmp_path, files):
+    """Good videos among every kind of bad one."""
+    root = tmp_path / "videos"
+    for tag, name in enumerate(("a/one.mp4", "a/b/two.avi", "three.mkv", "zoe.mov")):
+        codec = "mpeg4" if name.endswith(".avi") else "h264"
+        files.video(root / name, files.frames(tag, 12 + tag, (96, 64)), codec)
+    (root / "empty.mp4").write_bytes(b"")
+    (root / "text.mp4").write_text("no video at all\n" * 200)
+    (root / "list.mp4").write_text(f"#EXTM3U\n#EXTINF:1,\n{root / 'zoe.mov'}\n#EXT-X-ENDLIST\n")
+    (root / "readme.txt").write_text("left alone")
+    (root / "folder.mp4").mkdir()
+    os.mkfifo(root / "pipe.mp4")
+    files.truncate(files.video(root / "cut.mp4", files.frames(9, 30)))
+    files.truncate(
+        files.video(root / "cut_fast.mp4", files.frames(9, 30), movflags="faststart"), 0.8
+    )
+    files.truncate(files.video(root / "cut.avi", files.frames(9, 90), "mpeg4"))
+    files.truncate(files.video(root / "cut.mkv", files.frames(9, 90)))
+    return root
+
+
+BAD_NAMES = {"empty.mp4", "text.mp4", "list.mp4", "pipe.mp4", "cut.mp4", "cut_fast.mp4", "cut.avi"}
+BAD_NAMES |= {"cut.mkv"}
+
+
+def command(*args):
+    return main([str(arg) for arg in args])
+
+
+def test_good_videos_are_kept_and_bad_ones_named(tmp_path, folder, files, capsys):
+    assert command("videos", folder, tmp_path / "s", "--test-fraction", "0") == 0
+    shown = capsys.readouterr().out
+    summary = json.loads((tmp_path / "s" / "import.json").read_text())
+    assert summary["complete"] and summary["episodes"] == {"train": 4}
+    assert {name for name, _ in summary["skipped"]} == BAD_NAMES
+    assert all(reason for _, reason in summary["skipped"])
+    for name, reason in summary["skipped"]:
+        assert f"  {name}: {reason}" in shown
+    episodes = files.episodes(tmp_path / "s" / "train")  # in the order of the paths
+    assert [len(episode) for episode in episodes] == [13, 12, 14, 15]
+    for tag, episode in zip((1, 0, 2, 3), episodes, strict=True):
+        images = files.frames(tag, len(episode))
+        assert np.abs(episode["obs/image"].astype(int) - images).max() <= 6
+        assert episode["is_first"].tolist() == [True] + [False] * (len(episode) - 1)
+        assert not episode["action_mask"].any() and not episode["terminal"].any()
+
+
+def test_the_store_is_one_to_learn_from(tmp_path, folder):
+    assert command("videos", folder, tmp_path / "s", "--test-fraction", "0") == 0
+    place = tmp_path / "s" / "train"
+    store = ReplayStore(place, read_fields(place), ReplayConfig(), read_only=True)
+    batch = SequenceSampler(store, batch=2, length=8, stride=1, seed=0).sample()
+    assert batch["obs"]["image"].shape == (2, 8, 64, 64, 3)
+
+
+def test_run_again_changes_nothing_and_new_files_join(tmp_path, folder, files):
+    run = ("videos", folder, tmp_path / "s", "--test-fraction", "0")
+    assert command(*run) == 0
+    before = sorted(path.name for path in (tmp_path / "s").rglob("*"))
+    assert command(*run) == 0
+    assert sorted(path.name for path in (tmp_path / "s").rglob("*")) == before
+    files.video(folder / "new.mp4", files.frames(5, 20))
+    assert command(*run) == 0
+    assert len(files.episodes(tmp_path / "s" / "train")) == 5
+
+
+def test_what_was_skipped_is_read_again_when_asked(tmp_path, folder, files):
+    run = ("videos", folder, tmp_path / "s", "--test-fraction", "0")
+    assert command(*run) == 0
+    files.video(folder / "cut.mp4", files.frames(9, 30))  # mended
+    assert command(*run) == 0
+    assert len(files.episodes(tmp_path / "s" / "train")) == 4
+    assert command(*run, "--retry-skipped") == 0
+    assert len(files.episodes(tmp_path / "s" / "train")) == 5
+    summary = json.loads((tmp_path / "s" / "import.json").read_text())
+    assert {name for name, _ in summary["skipped"]} == BAD_NAMES - {"cut.mp4"}
+
+
+def test_other_settings_and_foreign_directories_are_refused(tmp_path, folder, capsys):
+    run = ("videos", folder, tmp_path / "s")
+    assert command(*run) == 0
+    assert command(*run, "--size", "32") == 2
+    assert "size 64 (now 32)" in capsys.readouterr().err
+    assert command("kth", folder, tmp_path / "s") == 2
+    assert "format videos (now kth)" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    assert command("videos", folder, tmp_path / "mine") == 2
+    assert "thesis.tex" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+
+
+def test_episodes_of_others_in_the_store_are_not_deleted(tmp_path, folder, files, capsys):
+    run = ("videos", folder, tmp_path / "s", "--test-fraction", "0")
+    assert command(*run) == 0
+    place = tmp_path / "s" / "train"
+    with ReplayStore(place, read_fields(place), ReplayConfig()) as store:
+        record = {name: np.zeros(f.shape, f.dtype) for name, f in store.fields.items()}
+        store.append(0, record | {"is_first": np.True_}, last=True)
+    assert command(*run) == 0  # nothing to do, nothing touched
+    files.video(folder / "new.mp4", files.frames(5, 20))
+    assert command(*run) == 2
+    assert "expected the 4 episodes imported, received more" in capsys.readouterr().err
+    assert len(files.episodes(place)) == 5
+
+
+def test_a_video_with_other_fields_is_skipped(tmp_path, files):
+    (tmp_path / "d").mkdir()
+    for name, width in (("a", 3), ("b", 5), ("c", 3)):
+        arrays = {"image": np.zeros((6, 64, 64, 3), np.uint8), "pose": np.zeros((6, width))}
+        np.savez(tmp_path / "d" / f"{name}.npz", **arrays)
+    assert command("npz", tmp_path / "d", tmp_path / "s", "--test-fraction", "0") == 0
+    summary = json.loads((tmp_path / "s" / "import.json").read_text())
+    [(name, reason)] = summary["skipped"]
+    assert name == "b.npz" and "obs/pose: float32 (5,) not float32 (3,)" in reason
+    assert len(files.episodes(tmp_path / "s" / "train")) == 2
+
+
+def test_names_that_no_terminal_can_show(tmp_path, files, capsys):
+    """Bytes that are no UTF-8, and line feeds: both are names of files on Linux."""
+    root = tmp_path / "v"
+    good = files.video(root / "x.mp4", files.frames(0, 3))
+    for name in (b"\xff\xfe.mp4", b"two\nlines.mp4"):
+        os.link(good, os.fsencode(root) + b"/" + name)
+        (root / os.fsdecode(b"bad" + name)).write_bytes(b"")
+    assert command("videos", root, tmp_path / "s", "--test-fraction", "0.5") == 0
+    shown = capsys.readouterr().out
+    assert "badtwo\\nlines.mp4: an empty file" in shown and "bad\\udcff\\udcfe.mp4" in shown
+    assert sum(len(files.episodes(tmp_path / "s" / split)) for split in ("train", "test")) == 3
+    assert command("videos", root, tmp_path / "s", "--test-fraction", "0.5") == 0
+
+
+def test_a_store_among_the_data_is_refused(tmp_path, folder, capsys):
+    assert command("videos", folder, folder / "store") == 2
+    assert "expected a store outside the data" in capsys.readouterr().err
+    assert not (folder / "store").exists()
+
+
+def test_nothing_good_is_exit_code_1(tmp_path):
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "bad.mp4").write_bytes(b"x" * 1000)
+    assert command("videos", tmp_path / "v", tmp_path / "s") == 1
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
+        "import.json",
+        "import.lock",
+        "ledger.jsonl",
+    ]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_what_it_takes(name, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        command(name, "--help")
+    assert exit_.value.code == 0
+    shown = capsys.readouterr().out
+    assert "STORE" in shown and "--size" in shown and "--test-fraction" in shown
+
+
+def test_without_a_format_all_are_listed(capsys):
+    assert command("--help") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in FORMATS)
+
+
+@pytest.mark.parametrize("args", [(), ("vidoes", "a", "b"), ("videos", "/nowhere/at/all", "s")])
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path, monkeypatch, args, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert command(*args) == 2
+    if args:
+        err = capsys.readouterr().err
+        assert err.startswith("error: expected") and err.count("\n") == 1
+
+
+def test_long_videos_are_cut_and_said_to_be(tmp_path, files):
+    files.video(tmp_path / "v" / "long.mp4", files.frames(0, 45))
+    source = VideoFolder(tmp_path / "v", Look(max_frames=20))
+    report = run_import("videos", source, tmp_path / "s", ImportConfig(test_fraction=0.0))
+    episodes = files.episodes(tmp_path / "s" / "train")
+    assert [len(episode) for episode in episodes] == [20, 20, 5]
+    assert all(episode["is_first"].sum() == 1 for episode in episodes)
+    assert [name for name, _ in report.notes] == ["long.mp4[0:20]"]
+    whole = np.concatenate([episode["obs/image"] for episode in episodes])
+    assert np.abs(whole.astype(int) - files.frames(0, 45)).max() <= 6
+
+
+def test_a_long_video_that_is_damaged_leaves_nothing(tmp_path, files):
+    """Its first pieces were in the store already, beside those of a good one, or alone."""
+    (tmp_path / "v").mkdir()
+    files.truncate(files.video(tmp_path / "v" / "a.avi", files.frames(0, 90), "mpeg4"))
+    source = VideoFolder(tmp_path / "v", Look(max_frames=20))
+    config = ImportConfig(test_fraction=0.0)
+    assert run_import("videos", source, tmp_path / "s", config).episodes == {}
+    assert not (tmp_path / "s" / "train").exists()
+    files.video(tmp_path / "v" / "b.mp4", files.frames(1, 10))
+    files.truncate(files.video(tmp_path / "v" / "c.avi", files.frames(2, 90), "mpeg4"))
+    files.video(tmp_path / "v" / "d.mp4", files.frames(3, 10))
+    report = run_import("videos", source, tmp_path / "s", config)
+    assert report.episodes == {"train": 2} and [name for name, _ in report.skipped] == [
+        "a.avi",
+        "c.avi",
+    ]
+    assert len(files.episodes(tmp_path / "s" / "train")) == 2
+
+
+def test_split_by_hash_is_the_same_every_time_and_near_its_share(tmp_path):
+    np.save(tmp_path / "mnist_test_seq.npy", np.zeros((1, 60, 64, 64), np.uint8))
+    counts = []
+    for store in ("s1", "s2"):
+        run = ("moving_mnist", tmp_path / "mnist_test_seq.npy", tmp_path / store)
+        assert command(*run, "--test-fraction", "0.25") == 0
+        counts.append(json.loads((tmp_path / store / "import.json").read_text())["episodes"])
+    assert counts[0] == counts[1] and 8 <= counts[0]["test"] <= 24
+    assert counts[0]["test"] + counts[0]["train"] == 60
+
+
+def test_a_full_disk_ends_the_import_which_goes_on_later(tmp_path, folder, files, monkeypatch):
+    run = ("videos", folder, tmp_path / "s", "--test-fraction", "0", "--chunk-steps", "4")
+    with monkeypatch.context() as patch:
+        patch.setattr(SplitStores, "_room", lambda self, place: 600_000.0)
+        assert command(*run) == 2
+    assert not json.loads((tmp_path / "s" / "import.json").read_text())["complete"]
+    kept = len(files.episodes(tmp_path / "s" / "train"))
+    assert 0 < kept < 4
+    assert command(*run) == 0
+    assert len(files.episodes(tmp_path / "s" / "train")) == 4
+
+
+def test_a_line_of_the_ledger_that_was_cut_off_does_not_count(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.add(Entry("a", {"train": 1}, 1, 10))
+    ledger.add(Entry("b", {"train": 2}, 1, 10, notes=[("b", "x")]))
+    for cut in (1, 20):
+        data = ledger.path.read_bytes()
+        ledger.path.write_bytes(data[:-cut])
+        again = Ledger(tmp_path)
+        assert again.done == {"a"} and again.episodes == {"train": 1}
+        again.add(Entry("b", {"train": 2}, 1, 10, notes=[("b", "x")]))
+        assert Ledger(tmp_path).entries == ledger.entries
+    ledger.path.write_text("{}\n")
+    with pytest.raises(ValueError, match="expected the lines that an import wrote"):
+        Ledger(tmp_path)
+
+
+def test_two_imports_at_once_are_refused(tmp_path, folder, capsys):
+    from replay.lock import DirectoryLock
+
+    (tmp_path / "s").mkdir()
+    lock = DirectoryLock(tmp_path / "s" / "import.lock")
+    assert command("videos", folder, tmp_path / "s") == 2
+    assert "expected no other writer" in capsys.readouterr().err
+    lock.release()
+    assert isinstance(tmp_path, Path)

@@ -1,0 +1,96 @@
+"""What importers store has the layout that the agent and its environment give their own data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from agents.actions import ActionCodec, ActionDistribution
+from envs import EnvConfig, make_agent_env
+from envs.spaces import Canonical
+from recordings.importers.images import Look
+from recordings.importers.minerl import MineRL
+from recordings.importers.spaces import flat_actions, flat_observations
+
+ACTIONS = [
+    spaces.Box(-2, 5, (3,)),
+    spaces.Box(np.array([0, -1], np.float32), np.array([0, 1], np.float32)),
+    spaces.Discrete(4, start=2),
+    spaces.MultiDiscrete([3, 2, 5]),
+    spaces.MultiBinary(3),
+    spaces.Dict({"z": spaces.Discrete(2), "a": spaces.Box(-1, 1, (2, 2))}),
+    spaces.Tuple([spaces.Discrete(3), spaces.Dict({"k": spaces.Box(0, 9, ())})]),
+]
+
+
+def stacked(space, samples):
+    """Samples of a space as arrays over time, nested as the space is."""
+    if isinstance(space, spaces.Dict):
+        return {key: stacked(part, [x[key] for x in samples]) for key, part in space.items()}
+    if isinstance(space, spaces.Tuple):
+        columns = range(len(space.spaces))
+        return tuple(stacked(space.spaces[i], [x[i] for x in samples]) for i in columns)
+    return np.stack([np.asarray(x) for x in samples])
+
+
+@pytest.mark.parametrize("space", ACTIONS, ids=str)
+def test_actions_are_those_of_the_codec(space):
+    space.seed(0)
+    samples = [space.sample() for _ in range(5)]
+    codec = ActionCodec(space, ActionDistribution())
+    flat = flat_actions(space, stacked(space, samples))
+    np.testing.assert_array_equal(flat, np.stack([codec.encode(x) for x in samples]))
+
+
+OBSERVATIONS = [
+    spaces.Box(0, 255, (40, 40, 3), np.uint8),
+    spaces.Box(0, 255, (3, 24, 24), np.uint8),
+    spaces.Box(0, 255, (16, 16), np.uint8),
+    spaces.Box(0, 255, (3, 4), np.uint8),
+    spaces.Box(-np.inf, np.inf, (2, 3)),
+    spaces.Discrete(3, start=-1),
+    spaces.MultiBinary(4),
+    spaces.MultiDiscrete([2, 3]),
+    spaces.Dict({"a/b": spaces.Dict({"x": spaces.Box(0, 1, ())}), "i": spaces.Discrete(2)}),
+    spaces.Tuple([spaces.Box(0, 1, (2,)), spaces.Box(0, 255, (16, 16, 1), np.uint8)]),
+]
+
+
+@pytest.mark.parametrize("space", OBSERVATIONS, ids=str)
+def test_observations_are_those_of_the_wrapper(space):
+    space.seed(0)
+    samples = [space.sample() for _ in range(4)]
+    canonical = Canonical(space, 16)
+    found = flat_observations(space, stacked(space, samples), Look(16, "stretch"))
+    expected = [canonical(x) for x in samples]
+    assert set(found) == set(expected[0])
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, np.stack([x[name] for x in expected]))
+
+
+@pytest.mark.parametrize(
+    ("space", "values"),
+    [
+        (spaces.Discrete(3), np.array([0, 3])),
+        (spaces.Discrete(3), np.array([0.5])),
+        (spaces.Box(-np.inf, 1, (1,)), np.zeros((2, 1))),
+        (spaces.Text(3), np.zeros(2)),
+    ],
+)
+def test_actions_outside_their_space_are_refused(space, values):
+    with pytest.raises(ValueError, match="expected"):
+        flat_actions(space, values)
+
+
+@pytest.mark.parametrize("held", [(), ("jump=1", "attack=0")])
+def test_minerl_is_what_the_navigate_agent_has(held):
+    """Action space and observations of `--env minerl_navigate`, held keys and limit too."""
+    config = EnvConfig(backend="builtin", camera_limit=12.0, held_keys=held, time_limit=4)
+    env = make_agent_env(config)
+    keys = tuple(key.partition("=")[0] for key in held)
+    source = MineRL(Path("unused"), camera_limit=12.0, held_keys=keys)
+    assert source.action_space() == env.action_space
+    names = {"pov": (64, 64, 3), "compass.needle": (2,), "inventory.dirt": (1,)}
+    assert {key: part.shape for key, part in env.observation_space.items()} == names
+    env.close()

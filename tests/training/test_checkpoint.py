@@ -1,0 +1,227 @@
+"""A checkpoint restores what was saved, survives kill -9, and refuses what does not fit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from training.checkpoint import CheckpointStore
+
+
+class State(NamedTuple):
+    """A training state in small: parameters, optimiser, key, counters."""
+
+    params: Any
+    opt: Any
+    key: jax.Array
+    scale: np.ndarray
+    updates: int
+
+
+def make_state(width: int = 3, seed: int = 0) -> State:
+    params = nnx.state(nnx.Linear(2, width, rngs=nnx.Rngs(seed)))
+    half = jnp.full(3, 1.5, jnp.bfloat16)
+    scale = np.array([2**40, 1], np.int64)
+    return State(
+        {"net": params, "half": half}, optax.adam(1e-3).init(params), jax.random.key(7), scale, 12
+    )
+
+
+def bits(leaf: Any) -> np.ndarray:
+    is_key = hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two states hold the same bits in the same dtypes."""
+    pairs = zip(map(bits, jax.tree.leaves(a)), map(bits, jax.tree.leaves(b)), strict=True)
+    return all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in pairs)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CheckpointStore]:
+    store = CheckpointStore(tmp_path / "checkpoints", keep=2)
+    yield store
+    store.close()
+
+
+def test_restores_bit_for_bit(store: CheckpointStore) -> None:
+    state = make_state()
+    generator = np.random.default_rng(3).bit_generator.state
+    assert store.latest() is None
+    assert store.save(100, state, {"episodes": 4, "generator": generator})
+    step, restored, meta = store.restore(make_state(seed=1))
+    assert step == store.latest() == 100
+    assert same(restored, state)
+    assert not same(make_state(seed=1), state)
+    assert meta == {"episodes": 4, "generator": generator}
+    assert type(restored.scale) is np.ndarray
+    assert restored.updates == 12
+    assert str(jax.tree.structure(restored)) == str(jax.tree.structure(state))
+    draws = jax.random.normal(restored.key, (3,)), jax.random.normal(jax.random.key(7), (3,))
+    assert np.array_equal(*draws)
+
+
+def test_saving_does_not_use_the_key_up(store: CheckpointStore) -> None:
+    state = make_state()
+    store.save(1, state, {})
+    jax.random.normal(state.key)
+
+
+def test_an_abstract_template_will_do(store: CheckpointStore) -> None:
+    state = {"key": jax.random.key(7, impl="rbg"), "half": jnp.ones(3, jnp.bfloat16)}
+    store.save(1, state, {})
+    restored = store.restore(jax.eval_shape(lambda: state)).state
+    assert same(restored, state)
+    assert restored["key"].dtype == state["key"].dtype
+
+
+def test_keeps_the_newest(store: CheckpointStore) -> None:
+    for step in (1, 2, 3):
+        store.save(step, {"a": np.full(2, step)}, {})
+    assert store.steps() == [2, 3]
+    assert store.restore({"a": np.zeros(2, int)}).state["a"].tolist() == [3, 3]
+    assert store.restore({"a": np.zeros(2, int)}, step=2).state["a"].tolist() == [2, 2]
+
+
+def test_a_step_is_saved_once(store: CheckpointStore) -> None:
+    assert store.save(1, {"a": np.zeros(2)}, {})
+    assert not store.save(1, {"a": np.ones(2)}, {})
+    assert store.restore({"a": np.zeros(2)}).state["a"].tolist() == [0, 0]
+
+
+def test_another_process_sees_it(store: CheckpointStore) -> None:
+    store.save(5, make_state(), {"n": 1})
+    other = CheckpointStore(store.directory, keep=2)
+    assert other.latest() == 5
+    assert same(other.restore(make_state(seed=1)).state, make_state())
+    other.close()
+
+
+def test_what_a_killed_save_left_goes_with_the_next_save(store: CheckpointStore) -> None:
+    store.save(1, {"a": np.zeros(2)}, {})
+    left = store.directory / "2.orbax-checkpoint-tmp" / "state"
+    left.mkdir(parents=True)
+    reader = CheckpointStore(store.directory, keep=1)
+    assert reader.latest() == 1
+    reader.close()
+    assert left.exists()
+    store.save(3, {"a": np.zeros(2)}, {})
+    assert sorted(path.name for path in store.directory.iterdir()) == ["1", "3"]
+
+
+def test_nothing_to_restore(store: CheckpointStore) -> None:
+    with pytest.raises(ValueError, match=r"expected a checkpoint in .*received steps \[\]"):
+        store.restore(make_state())
+    store.save(5, make_state(), {})
+    with pytest.raises(ValueError, match=r"of step 4 in .*received steps \[5\]"):
+        store.restore(make_state(), step=4)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ({"a": np.zeros((2, 3)), "b": 1}, r"expected a = float64\[2, 3\], received float64\[3\]"),
+        (
+            {"a": np.zeros(3, np.float32), "b": 1},
+            r"expected a = float32\[3\], received float64\[3\]",
+        ),
+        ({"a": np.zeros(3), "c": 1}, r"expected c = int64\[\], received no such leaf"),
+        ({"a": np.zeros(3)}, r"expected b = no such leaf, received int64\[\]"),
+    ],
+)
+def test_the_first_differing_leaf_is_named(
+    store: CheckpointStore, template: Any, message: str
+) -> None:
+    store.save(1, {"a": np.zeros(3), "b": 1}, {})
+    with pytest.raises(ValueError, match=message + r".*another --logdir"):
+        store.restore(template)
+
+
+def test_a_wider_network_is_named_by_its_path(store: CheckpointStore) -> None:
+    store.save(1, make_state(width=3), {})
+    with pytest.raises(
+        ValueError, match=r"params/net/bias.* = float32\[4\], received float32\[3\]"
+    ):
+        store.restore(make_state(width=4))
+
+
+def test_meta_must_fit_into_json(store: CheckpointStore) -> None:
+    with pytest.raises(ValueError, match="put arrays into the state"):
+        store.save(1, {"a": np.zeros(2)}, {"x": np.zeros(2)})
+    assert store.latest() is None
+
+
+def test_equal_paths_are_refused(store: CheckpointStore) -> None:
+    with pytest.raises(ValueError, match="rename the keys"):
+        store.save(1, {"a/b": 1, "a": {"b": 2}}, {})
+
+
+def test_keep_is_positive(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least 1 checkpoint, received 0"):
+        CheckpointStore(tmp_path, keep=0)
+
+
+def test_damage_is_named_with_what_to_do(store: CheckpointStore) -> None:
+    for step in (1, 2):
+        store.save(step, {"a": np.arange(20000)}, {})
+    data = [p for p in (store.directory / "2" / "state").rglob("*") if p.is_file()]
+    for path in data:
+        if path.parent.name == "d":
+            path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(ValueError, match=r"damage in .*/2.*move that folder away.* from step 1"):
+        store.restore({"a": np.zeros(20000, int)})
+
+
+WRITER = """
+import sys
+import jax.numpy as jnp
+from training.checkpoint import CheckpointStore
+
+store = CheckpointStore(sys.argv[1], keep=2)
+step = store.latest() or 0
+while True:
+    step += 1
+    state = {f"layer{i}": jnp.full((400, 500), step) for i in range(10)}
+    store.save(step, state, {"step": step})
+    print(step, flush=True)
+"""
+
+
+def save_until_killed(directory: Path, seconds: float) -> int:
+    """Kills a process that only saves, `seconds` after its second save; returns that step."""
+    command = [sys.executable, "-c", WRITER, str(directory)]
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        saved = int(child.stdout.readline())
+        time.sleep(seconds)
+        os.kill(child.pid, signal.SIGKILL)
+    return saved
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path, seed: int) -> None:
+    saved = save_until_killed(tmp_path, random.Random(seed).uniform(0.0, 0.1))
+    store = CheckpointStore(tmp_path, keep=2)
+    step, state, meta = store.restore(
+        {f"layer{i}": np.zeros((400, 500), np.int32) for i in range(10)}
+    )
+    assert step >= saved
+    assert meta == {"step": step}
+    assert all((leaf == step).all() for leaf in state.values())
+    assert store.save(step + 1, state, meta)
+    store.close()

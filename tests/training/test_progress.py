@@ -1,0 +1,103 @@
+"""The live line: numbers by hand, and how it looks on a terminal and in a file."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from training.progress import Progress
+
+
+class Clock:
+    """A clock that only tests move."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def plain() -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, force_terminal=False, width=60), out
+
+
+def test_the_numbers() -> None:
+    clock, (console, _) = Clock(), plain()
+    with Progress(10_000, console=console, clock=clock) as progress:
+        progress.update(1_000, 0)
+        assert "ETA –" in progress.line()
+        clock.seconds += 10
+        progress.update(2_000, 25, last_return=-153.64, success_rate=0.25)
+        assert progress.line() == (
+            "███░░░░░░░░░░░░░  20% · 2,000/10,000 steps, 100/s · 25 updates, 2.5/s · "
+            "return -153.6 · success 25% · ETA 1:20"
+        )
+
+
+def test_without_an_environment_there_are_updates_alone() -> None:
+    clock, (console, _) = Clock(), plain()
+    with Progress(100, environment=False, console=console, clock=clock) as progress:
+        progress.update(10, 10)
+        clock.seconds += 10
+        progress.update(50, 50)
+        assert progress.line() == "████████░░░░░░░░  50% · 50/100 updates, 4.0/s · ETA 0:12"
+
+
+def test_speed_is_that_of_the_last_window() -> None:
+    clock, (console, _) = Clock(), plain()
+    with Progress(1_000_000, console=console, clock=clock) as progress:
+        for second in range(60):
+            clock.seconds += 1
+            progress.update(min(second, 20) * 1000 + max(0, second - 20) * 10, second)
+        assert "10/s" in progress.line()
+        assert "ETA 27:12:41" in progress.line()
+
+
+def test_a_file_gets_a_plain_line_every_so_often_and_a_last_one() -> None:
+    clock, (console, out) = Clock(), plain()
+    with Progress(100, every=30.0, console=console, clock=clock) as progress:
+        for step in range(100):
+            progress.update(step + 1, step)
+            clock.seconds += 1
+    lines = out.getvalue().splitlines()
+    assert [line.split("· ")[1].split("/")[0] for line in lines] == ["1", "31", "61", "91", "100"]
+    assert "\x1b" not in out.getvalue()
+
+
+def test_nothing_is_printed_without_an_update() -> None:
+    console, out = plain()
+    with Progress(100, console=console):
+        pass
+    assert out.getvalue() == ""
+
+
+def test_a_terminal_gets_a_live_line(capsys: pytest.CaptureFixture[str]) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=200)
+    with Progress(100, console=console) as progress:
+        progress.update(50, 5)
+        print("a line beside it")
+    assert "50/100 steps" in out.getvalue()
+    assert "\x1b[?25l" in out.getvalue()  # the cursor is hidden while the line lives
+    assert capsys.readouterr().out == "a line beside it\n"
+
+
+def test_a_terminal_that_is_narrow_keeps_to_one_line() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=40)
+    with Progress(100, console=console) as progress:
+        progress.update(50, 5)
+    assert all(len(line) <= 60 for line in out.getvalue().splitlines())
+    assert "…" in out.getvalue()
+
+
+def test_updates_are_cheap() -> None:
+    """Ten thousand take well under a second, so that every environment step may tell."""
+    console, _ = plain()
+    clock = Clock()
+    with Progress(10_000, console=console, clock=clock) as progress:
+        for step in range(10_000):
+            progress.update(step, step)
+        assert progress.line().startswith("███")

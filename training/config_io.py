@@ -1,0 +1,127 @@
+"""The settings of a run on disk: written resolved, read back strictly, compared before a resume.
+
+`config.json` holds the dataclasses as nested objects; `versions.json` what computed the run. Read
+next: `config_json.py`, the format; `versions.py`, the versions.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from training.atomic import write_text
+from training.config_json import decode, encode
+from training.versions import versions
+
+CONFIG, VERSIONS = "config.json", "versions.json"
+
+C = TypeVar("C")
+
+
+def write_run_files(logdir: Path, config: Any) -> None:
+    """Writes `config.json` and `versions.json` into the directory of a run, made if missing.
+
+    Args:
+      logdir: directory of the run.
+      config: a dataclass; nested ones, tuples, paths, enums and None are fine.
+    Raises:
+      ValueError: if a field holds what JSON cannot.
+    """
+    logdir = Path(logdir)
+    write_text(logdir / CONFIG, _dump(encode(config, type(config), "")))
+    write_text(logdir / VERSIONS, _dump(versions()))
+
+
+def load_config(cls: type[C], path: Path) -> C:
+    """Reads `config.json` back as a `cls`; every field must be there, and no other.
+
+    Args:
+      cls: the dataclass that was written.
+      path: the file, or the directory of the run.
+    Raises:
+      ValueError: if the file is missing or no JSON, or a field is missing, unknown or of another
+        type; the field is named with its path, e.g. `agent.horizon`.
+    """
+    config: C = decode(cls, _read(path), "")
+    return config
+
+
+def check_same_config(logdir: Path, config: Any, ignore: set[str]) -> None:
+    """Refuses a directory that another config wrote, before anything in it is touched.
+
+    A missing or empty directory passes: the run is new.
+
+    Args:
+      logdir: directory of the run.
+      config: the settings of the command at hand.
+      ignore: paths of fields that may differ, e.g. {"steps", "env.workers"}; a path covers all
+        below it.
+    Raises:
+      ValueError: listing each differing field with its old and new value, or if the directory
+        holds files but no config.
+    """
+    logdir = Path(logdir)
+    if not logdir.exists() or (logdir.is_dir() and not any(logdir.iterdir())):
+        return
+    if not logdir.is_dir():
+        raise ValueError(f"expected a directory for the run, received the file {logdir}; rename it")
+    if not (logdir / CONFIG).exists():
+        raise ValueError(
+            f"expected an empty directory or one of a run, received {logdir}, which holds files "
+            f"but no {CONFIG}; choose another --logdir"
+        )
+    old, new = flat(_read(logdir)), flat(encode(config, type(config), ""))
+    names = [name for name in [*old, *(set(new) - set(old))] if not _covered(name, ignore)]
+    differing = [
+        f"  {name}: {_show(old, name)} there, {_show(new, name)} now"
+        for name in names
+        if _show(old, name) != _show(new, name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{logdir} was written by another config:\n" + "\n".join(differing) + "\n"
+            "choose another --logdir, or pass the settings that it was written with"
+        )
+
+
+def holds_run(logdir: Path) -> bool:
+    """Whether a run was written into the directory."""
+    return (Path(logdir) / CONFIG).is_file()
+
+
+def flat(tree: Any, path: str = "") -> dict[str, Any]:
+    """The leaves of nested objects by dotted path."""
+    if not isinstance(tree, Mapping) or not tree:
+        return {path: tree}
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= flat(value, f"{path}.{name}" if path else name)
+    return leaves
+
+
+def _read(path: Path) -> Any:
+    """The parsed JSON of a file, or of `config.json` in a directory."""
+    path = Path(path)
+    path = path / CONFIG if path.is_dir() else path
+    if not path.is_file():
+        raise ValueError(
+            f"expected the config of a run, received no file at {path}; check the path"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"expected JSON in {path}, received: {error}; restore the file, or use another run"
+        ) from error
+
+
+def _covered(name: str, ignore: set[str]) -> bool:
+    return any(name == path or name.startswith(path + ".") for path in ignore)
+
+
+def _show(leaves: Mapping[str, Any], name: str) -> str:
+    return json.dumps(leaves[name]) if name in leaves else "absent"
+
+
+def _dump(tree: Any) -> str:
+    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"

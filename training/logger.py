@@ -1,0 +1,134 @@
+"""What a run reports: the same numbers to TensorBoard and to `metrics.jsonl`, and videos and text.
+
+Read next: `metrics.py`, the format of the lines; `video.py`, the videos.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary
+
+from training.metrics import repair
+from training.video import check_frames, encode_gif
+
+METRICS = "metrics.jsonl"
+RESERVED = ("step", "time")
+FLUSH_SECONDS = 10
+"""TensorBoard sees what is at most this old; `metrics.jsonl` is flushed at every call."""
+
+
+class RunLogger:
+    """Writes what a run reports into its directory; one process per directory.
+
+    Args:
+      logdir: directory of the run, made if missing.
+      resume_step: None for a new run. To go on, the environment step of the restored checkpoint
+        (-1: nothing was restored): what was logged after it is dropped from `metrics.jsonl` and
+        hidden in TensorBoard, since the resumed run will log it again.
+    Raises:
+      ValueError: for a new run in a directory that already holds metrics.
+    """
+
+    def __init__(self, logdir: Path, resume_step: int | None = None) -> None:
+        self.logdir = Path(logdir)
+        self.logdir.mkdir(parents=True, exist_ok=True)
+        self._path = self.logdir / METRICS
+        self._not_finite: set[str] = set()
+        self._prepare(resume_step)
+        self._lines = self._path.open("a", encoding="utf-8")
+        purge = None if resume_step is None else resume_step + 1
+        # tensorboardX names its file by the second, and would overwrite that of a run just ended.
+        number = len(list(self.logdir.glob("events.out.tfevents.*")))
+        self._writer = SummaryWriter(
+            logdir=str(self.logdir),
+            purge_step=purge,
+            flush_secs=FLUSH_SECONDS,
+            filename_suffix=f".{number:04d}",
+        )
+
+    def _prepare(self, resume_step: int | None) -> None:
+        if resume_step is not None:
+            if done := repair(self._path, resume_step):
+                _report(done)
+        elif self._path.exists() and self._path.stat().st_size:
+            raise ValueError(
+                f"expected no {METRICS} in {self.logdir}, received one of another run; choose "
+                "another --logdir, or pass resume_step to go on"
+            )
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes numbers at one environment step.
+
+        A number that is not finite is written, and reported once per name on standard error.
+
+        Args:
+          step: environment steps of the whole run.
+          values: numbers or 0-dimensional arrays; "group/name" groups curves in TensorBoard.
+        Raises:
+          ValueError: for a reserved name or a value that is not one number.
+        """
+        numbers = {name: _number(name, value) for name, value in values.items()}
+        row = {"step": int(step), "time": round(time.time(), 3)} | numbers
+        self._lines.write(json.dumps(row) + "\n")
+        self._lines.flush()
+        for name, number in numbers.items():
+            self._writer.add_scalar(name, number, int(step))
+            if not math.isfinite(number) and name not in self._not_finite:
+                self._not_finite.add(name)
+                _report(f"{name} is {number} at step {step} (reported once; all are logged)")
+
+    def video(self, step: int, name: str, frames: np.ndarray, fps: float) -> None:
+        """Shows a looping video under TensorBoard's Images.
+
+        Args:
+          step: environment steps of the whole run.
+          name: "group/name".
+          frames: uint8 [T, H, W, 3], RGB.
+          fps: frames per second, at most 50.
+        """
+        check_frames(frames)
+        image = Summary.Image(
+            height=frames.shape[1],
+            width=frames.shape[2],
+            colorspace=3,
+            encoded_image_string=encode_gif(frames, fps),
+        )
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        self._writer.file_writer.add_summary(summary, int(step))
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Shows Markdown under TensorBoard's Text."""
+        self._writer.add_text(name, text, int(step))
+
+    def close(self) -> None:
+        """Writes out what is still held; the logger cannot be used afterwards."""
+        self._lines.close()
+        self._writer.close()
+
+    def __enter__(self) -> "RunLogger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _number(name: str, value: Any) -> float:
+    if name in RESERVED:
+        raise ValueError(f"expected a name other than {RESERVED}, received {name!r}; rename it")
+    if np.ndim(value) != 0:
+        raise ValueError(
+            f"expected one number for {name!r}, received shape {np.shape(value)}; reduce it, e.g. "
+            "by its mean"
+        )
+    return float(value)
+
+
+def _report(line: str) -> None:
+    print(f"log: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,68 @@
+"""The numbers of a run as lines of JSON: append-only, safe to kill, safe to resume.
+
+One line per step: `{"step": 100, "time": 1700000000.0, "loss/image": 0.5, …}`; `time` is Unix time
+in seconds. Numbers that are not finite stand as JavaScript's NaN, Infinity and -Infinity, which
+Python and pandas read. Read next: `logger.py`, which writes the same numbers to TensorBoard.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training.atomic import write_text
+
+DAMAGED = "metrics.damaged.jsonl"
+"""Where what cannot be read is set aside, beside the file that it was found in."""
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics file, in the order written; an unfinished last line is left out."""
+    rows, _ = _split(path)
+    return rows
+
+
+def repair(path: Path, resume_step: int) -> str:
+    """Makes a metrics file ready to go on after `resume_step`; returns what was done, or "".
+
+    Rows after `resume_step` were written by a run whose later state is lost: they go, since the
+    resumed run writes those steps again. What cannot be read (the end of a killed run) moves to
+    `metrics.damaged.jsonl` beside it.
+    """
+    if not path.exists():
+        return ""
+    rows, damaged = _split(path)
+    kept = [row for row in rows if row["step"] <= resume_step]
+    done = []
+    if damaged:
+        with path.with_name(DAMAGED).open("ab") as file:
+            file.write(damaged + b"\n")
+        done.append(f"{len(damaged)} unreadable bytes moved to {DAMAGED}")
+    if len(kept) < len(rows):
+        done.append(f"{len(rows) - len(kept)} rows after step {resume_step} removed")
+    if done:
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+    return f"{path.name}: {', '.join(done)}" if done else ""
+
+
+def _split(path: Path) -> tuple[list[dict[str, Any]], bytes]:
+    """The rows up to the first line that is not one, and all bytes from there on."""
+    content = path.read_bytes()
+    rows: list[dict[str, Any]] = []
+    start = 0
+    while (end := content.find(b"\n", start)) >= 0:
+        row = _parse(content[start:end])
+        if row is None:
+            break
+        rows.append(row)
+        start = end + 1
+    return rows, content[start:]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """A row, or None where the line is not an object with an integer step."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    good = isinstance(row, dict) and isinstance(row.get("step"), int)
+    return row if good else None

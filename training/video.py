@@ -1,0 +1,143 @@
+"""Videos as a user opens them: .mp4 or .gif, rows of frames above each other, captions.
+
+Frames are `uint8[T, H, W, 3]`, RGB. Read next: `logger.py`, which shows the same GIFs in
+TensorBoard.
+"""
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from training.atomic import replacing
+
+SUFFIXES = (".gif", ".mp4")
+
+GIF_TICK = 10
+"""Milliseconds: the unit in which a GIF counts."""
+
+GIF_SHORTEST = 20
+"""Milliseconds: browsers slow a GIF down whose frames are shorter than this."""
+
+MP4_QUALITY = 18
+"""x264's constant rate factor; 18 looks lossless, 51 is the worst."""
+
+BAR = 14
+"""Height of a caption in pixels."""
+
+
+def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
+    """Writes a video, whole or not at all; the suffix of `path` says how.
+
+    Args:
+      path: ends in .mp4 (H.264 in yuv420p, which every player shows; an odd height or width repeats
+        its last row or column) or .gif (256 colours a frame, loops).
+      frames: uint8 [T, H, W, 3], RGB.
+      fps: frames per second. A GIF counts in 10 ms and shows at most 50 frames per second.
+    Raises:
+      ValueError: for another suffix, other frames, or fps that are not positive.
+    """
+    path = Path(path)
+    check_frames(frames)
+    _check_fps(fps)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"expected a video path ending in {' or '.join(SUFFIXES)}, received {str(path)!r}; "
+            "rename the output"
+        )
+    with replacing(path) as temporary:
+        if path.suffix == ".gif":
+            temporary.write_bytes(encode_gif(frames, fps))
+        else:
+            _write_mp4(temporary, frames, fps)
+
+
+def encode_gif(frames: np.ndarray, fps: float) -> bytes:
+    """The bytes of an endlessly looping GIF of `frames`, uint8 [T, H, W, 3].
+
+    Raises:
+      ValueError: for other frames, or fps that are not positive.
+    """
+    check_frames(frames)
+    _check_fps(fps)
+    images = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
+    milliseconds = max(GIF_SHORTEST, GIF_TICK * round(1000 / fps / GIF_TICK))
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0
+    )
+    return buffer.getvalue()
+
+
+def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Videos above each other: [T, H_i, W, C] each, to [T, ΣH_i, W, C], first on top.
+
+    Raises:
+      ValueError: if there is no row, or T, W or C differ.
+    """
+    shapes = [row.shape for row in rows]
+    alike = {(len(shape), shape[0], shape[2:]) for shape in shapes if len(shape) == 4}
+    if len(alike) != 1 or any(len(shape) != 4 for shape in shapes):
+        raise ValueError(
+            f"expected rows [T, H, W, C] of equal T, W and C, received {shapes}; cut or resize "
+            "them to the same length and width"
+        )
+    return np.concatenate(rows, axis=1)
+
+
+def upscale(frames: np.ndarray, factor: int) -> np.ndarray:
+    """Repeats every pixel `factor` times both ways: [T, H, W, C] to [T, fH, fW, C].
+
+    Raises:
+      ValueError: unless factor is a positive integer.
+    """
+    if factor < 1 or factor != int(factor):
+        raise ValueError(f"expected a factor of 1, 2, …, received {factor}; pass a whole number")
+    return frames.repeat(int(factor), axis=1).repeat(int(factor), axis=2)
+
+
+def caption(frames: np.ndarray, text: str) -> np.ndarray:
+    """Adds a black bar with white `text` on top: [T, H, W, 3] to [T, H + BAR, W, 3].
+
+    Text wider than the frame is cut off at the right.
+    """
+    check_frames(frames)
+    bar = Image.new("RGB", (frames.shape[2], BAR))
+    font = ImageFont.load_default(size=BAR - 4)
+    ImageDraw.Draw(bar).text((2, BAR // 2), text, fill=(255, 255, 255), font=font, anchor="lm")
+    bars = np.broadcast_to(np.asarray(bar), (len(frames), BAR, frames.shape[2], 3))
+    return np.concatenate([bars, frames], axis=1)
+
+
+def check_frames(frames: np.ndarray) -> None:
+    """Raises a ValueError unless `frames` are uint8 [T, H, W, 3] with at least one pixel."""
+    good = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1:] == (3,)
+    if not good or frames.size == 0:
+        raise ValueError(
+            f"expected frames uint8 [T, H, W, 3], received {frames.dtype} {list(frames.shape)}; "
+            "scale to 0–255, convert to uint8, and repeat a single channel three times"
+        )
+
+
+def _check_fps(fps: float) -> None:
+    if not fps > 0:
+        raise ValueError(f"expected frames per second above 0, received {fps}; pass e.g. fps=10")
+
+
+def _write_mp4(path: Path, frames: np.ndarray, fps: float) -> None:
+    height, width = frames.shape[1:3]
+    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    with av.open(str(path), "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": str(MP4_QUALITY)}
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
