@@ -2,7 +2,7 @@
 
 A space is a list of independent factors (``factors.py``). The abstract action ``u`` of one
 top-level interval is the ``chunk`` of its K primitive actions (or a learned code: ``latent.py``).
-DESIGN §4. Read next: ``actor_critic.py``, which emits the distribution's numbers.
+docs/design.md, Plans. Read next: ``actor_critic.py``, which emits the distribution's numbers.
 """
 
 from collections.abc import Iterator
@@ -215,7 +215,7 @@ class ChunkCodec:
     """Abstract action ``u`` = the K primitive actions of one interval, in order: [..., K·A].
 
     Slot 0 is executed first. Equal to the primitive action at K = 1. Nothing is learned, nothing
-    drifts between what is imagined and what is done. DESIGN §4.
+    drifts between what is imagined and what is done.
 
     With ``marked`` every action carries a float more, for the model alone: 1 if it begins a plan,
     0 if it goes on with one. So a plan is marked 1, 0, …, 0, actions that were each planned anew

@@ -1,4 +1,4 @@
-"""The agent's module: world model, heads on its top state, actor and critic. DESIGN §4.
+"""The agent's module: world model, heads on its top state, actor and critic.
 
 Read next: ``dreamer.py``, the loss that trains it; ``policy.py``, how it acts.
 """
@@ -39,7 +39,7 @@ class AgentConfig:
     """Distributions of primitive actions."""
     codec: Literal["chunk", "latent"] = "chunk"
     """Abstract action of one window: `chunk`, its K actions, or `latent`, a learned code with a
-    decoder that reacts inside the window. DESIGN §4."""
+    decoder that reacts inside the window."""
     latent: LatentConfig = field(default_factory=LatentConfig)
     """The `latent` codec; unused by `chunk`."""
     newest: float = 1.0
@@ -48,7 +48,7 @@ class AgentConfig:
     """Weight of the one of the sum over the window's observations, where K > 1; 0: none. For what
     is seen shortly and matters much later. docs/adr/0018."""
     replan: int = 1
-    """r: environment steps between plans, in collection and evaluation; divides K. DESIGN §4."""
+    """r: environment steps between plans, in collection and evaluation; divides K. docs/design.md, Plans."""
     noise_correlation: float = 0.0
     """ρ from one step to the next of the noise by which actions are sampled. docs/adr/0012."""
     keep_plan: float = 0.0

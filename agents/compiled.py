@@ -1,4 +1,4 @@
-"""Collection and learning as one program, for environments in pure JAX. DESIGN §4.
+"""Collection and learning as one program, for environments in pure JAX.
 
 What `train_agent.py` does from Python (act, record, sample, update) is here one function of a
 state, so that whole runs compile, and ``vmap`` makes many of them: over seeds, and over settings of

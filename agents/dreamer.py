@@ -1,4 +1,4 @@
-"""The agent's loss: world model, window heads, then actor and critic in imagination. DESIGN §4.
+"""The agent's loss: world model, window heads, then actor and critic in imagination.
 
 ``make_loss`` is what ``worldmodel.learner.make_update`` descends: one loss, one update.
 Read next: ``imagination.py``, ``returns.py`` and ``actor_critic.py``, the parts of it.

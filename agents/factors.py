@@ -1,4 +1,4 @@
-"""A Gymnasium action space as a list of factors, and its actions as flat vectors. DESIGN §4.
+"""A Gymnasium action space as a list of factors, and its actions as flat vectors.
 
 Each Box is one continuous factor scaled to [-1, 1]; each Discrete, each entry of a MultiDiscrete
 and each bit of a MultiBinary is a one-hot factor. Dict (nested, keys sorted as Gymnasium sorts

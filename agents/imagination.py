@@ -1,4 +1,4 @@
-"""Latent imagination at the top clock: s_{j+1} ~ p(s | s_j, u_j), u_j ~ π(u | s_j). DESIGN §4.
+"""Latent imagination at the top clock: s_{j+1} ~ p(s | s_j, u_j), u_j ~ π(u | s_j).
 
 H ticks cost H transitions of one level and cover H·K environment steps; no lower level, decoder
 or frame is touched.

@@ -1,4 +1,4 @@
-"""The `latent` action codec: a learned code u of one interval, decoded in closed loop. DESIGN §4.
+"""The `latent` action codec: a learned code u of one interval, decoded in closed loop. docs/design.md, Plans.
 
 The top level is conditioned on u ~ q(u | the interval's K actions) (``worldmodel/codes.py``). Here
 are the prior p(u | s) over codes, from which the actor may not stray far, and the decoder

@@ -1,4 +1,4 @@
-"""Acting: one jitted function over a batch of environments, each with its own clock. DESIGN §4.
+"""Acting: one jitted function over a batch of environments, each with its own clock.
 
 Every step filters one observation; every r-th step of an episode plans anew. Of a chunk of K
 actions the first r are executed: r = K is the plain open-loop semi-MDP. With `keep_plan` the agent

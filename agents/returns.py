@@ -1,4 +1,4 @@
-"""Rewards, continuations and returns over windows of the top clock. DESIGN §4.
+"""Rewards, continuations and returns over windows of the top clock. docs/design.md, Imagination.
 
 With K = 1 all of it is Dreamer's, line for line (``tests/agents/test_returns.py``).
 """

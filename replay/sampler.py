@@ -11,8 +11,8 @@ lead-in holds the frames before s, as far as the episode has them. Where the dat
 step (last observation, everything else 0) follows `lead` times and then up to a multiple of the
 stride: the tick that closes the last record's window is in the sequence whatever its phase, for a
 terminal must be learned from. Then another episode is packed from its first frame: so no window of
-the top level mixes two episodes. `mask` is 0 where no real step is. Source: DESIGN §2,
-docs/adr/0002.
+the top level mixes two episodes. `mask` is 0 where no real step is. docs/design.md,
+Clocks; docs/adr/0002.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Episodes on disk: environments append steps, a learner samples them, videos are imported.
 
 A step is safe once its chunk is sealed (`chunk.py`, `directory.py`); a process killed at any
-moment loses at most the unfinished chunk of each stream. Arrival convention (DESIGN §2): record t
+moment loses at most the unfinished chunk of each stream. Arrival convention (docs/design.md, Clocks): record t
 holds x_t and the action, reward and terminal that came with it. Read next: `sampler.py`.
 """
 

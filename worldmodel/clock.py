@@ -1,4 +1,4 @@
-"""Clocks and time alignment: which frames and actions a tick has seen. DESIGN §2; CW-VAE §2, eq. 4.
+"""Clocks and time alignment: which frames and actions a tick has seen. docs/design.md, Clocks; CW-VAE eq. 4.
 
 Arrival convention: record ``t`` holds the observation ``x_t``, the action ``a_t`` that led to
 it, the reward ``r_t`` and ``terminal_t`` received on arriving at it. Level ``l`` ticks at
@@ -161,7 +161,7 @@ def tick_inputs(
     mask: Float[Array, " T"],
     alignment: Alignment,
 ) -> TickInputs:
-    """Windows of one sequence (lead-in included) at the ticks of one level. DESIGN §2.
+    """Windows of one sequence (lead-in included) at the ticks of one level.
 
     Args:
       frame: embeddings of single frames.

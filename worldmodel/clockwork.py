@@ -1,6 +1,6 @@
 """The clockwork world model: recurrent latent levels, level l ticking every K_l steps. CW-VAE §2.
 
-One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings differ (DESIGN §1)::
+One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings differ (docs/design.md, Model)::
 
     CW-VAE    strides (1, 6, 36), window lookahead, action_width 0
     NoTmpAbs  strides (1, 1, 1),  window lookahead, action_width 0
@@ -300,7 +300,7 @@ class ClockworkVAE(nnx.Module):
         )
 
     def imagine_top(self, state: State, chunk: Float[Array, "N W"], noise: Array) -> State:
-        """One tick of the top level alone: s' ~ p(s' | s, u). DESIGN §4.
+        """One tick of the top level alone: s' ~ p(s' | s, u). docs/design.md, Imagination.
 
         Args:
           state: [N, ·].

@@ -1,4 +1,4 @@
-"""A learned code of one interval's actions, for the top level to read in place of them. DESIGN §4.
+"""A learned code of one interval's actions, for the top level to read in place of them.
 
 q(u | a_{t+1} … a_{t+K}) = N(mean, std²), of the actions alone: no state enters it, so the codes of
 all ticks are computed at once outside the recurrence. Read next: ``clockwork.py``, which takes one.

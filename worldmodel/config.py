@@ -20,8 +20,7 @@ class ClockworkConfig:
     """Frames that a tick sees: `causal` those since the last tick (agents), `lookahead` the block
     to come (CW-VAE eq. 4)."""
     all_phases: bool = True
-    """Train the top level at every phase of its clock, as acting filters it. Causal only.
-    DESIGN §3."""
+    """Train the top level at every phase of its clock, as acting filters it. Causal only."""
     latent: Literal["gaussian", "categorical"] = "gaussian"
     """Latent distribution: diagonal Gaussian (CW-VAE) or one-hot groups (DreamerV2/V3)."""
     stoch: int = 16

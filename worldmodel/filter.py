@@ -3,7 +3,7 @@
 Re-planning every ``r ≤ K`` steps filters the top level in ``C = K/r`` interleaved chains; chain
 ``t/r mod C`` advances at step t from its own state K steps ago with the K actions and frames since.
 Each chain is the trained stride-K filter at another phase, so nothing is learned here. Between its
-ticks a chain only accumulates: no frame is kept. DESIGN §4, "Acting".
+ticks a chain only accumulates: no frame is kept. docs/design.md, Plans.
 """
 
 from typing import NamedTuple

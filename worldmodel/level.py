@@ -4,7 +4,7 @@ h = GRU(h_prev, in[z_prev, action embedding, context]);   prior p(z | h);   post
 
 A level is one ``lax.scan`` over its own ticks. What does not depend on the recurrence is computed
 for all ticks at once outside: the context's and actions' share of the input layer, the embedding's
-share of the posterior, every prior. DESIGN §3.
+share of the posterior, every prior.
 Read next: ``clockwork.py``, the stack of levels.
 """
 

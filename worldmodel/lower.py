@@ -1,4 +1,4 @@
-"""The online filter of the levels below the top, beside ``filter.py``. DESIGN §4, "Acting".
+"""The online filter of the levels below the top, beside ``filter.py``. docs/design.md, Plans.
 
 They tick as one plain chain by the episode's own clock, level l at multiples of K_l. Of the top's
 interleaved chains the first has that clock: it is their context, whatever the interval between

@@ -1,7 +1,6 @@
 """Observations in and out: frames to embeddings, level 1's beliefs to means of observations.
 
 Any dict of images [64, 64, C] and vectors [n]; there are no skip connections round the latents.
-DESIGN §3.
 """
 
 from typing import Any

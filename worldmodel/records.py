@@ -1,4 +1,4 @@
-"""Records: a batch of sequences as the model reads it, one array per field. DESIGN §2 and §5."""
+"""Records: a batch of sequences as the model reads it, one array per field."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,7 @@
 """The policy acts on the beliefs that training would form of the episodes it records.
 
 Environments with episodes of different lengths are stepped by `make_policy`; what a store would
-hold of them is then given to `observe`, with the noise that the policy drew. DESIGN §4, "Acting".
+hold of them is then given to `observe`, with the noise that the policy drew. docs/design.md, Plans.
 """
 
 from dataclasses import replace

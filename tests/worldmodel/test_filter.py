@@ -1,7 +1,7 @@
 """The online filter is the trained filter: one observation at a time, the beliefs of `observe`.
 
 Several environments at once, each with its own clock: their episodes have different lengths and end
-at different times. DESIGN §4, "Acting".
+at different times. docs/design.md, Plans.
 """
 
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The clocks, proved by perturbation: a frame or an action touches exactly what DESIGN §2 says.
+"""The clocks, proved by perturbation: a frame or an action touches exactly what the clocks say.
 
 An oracle in plain Python lists, for every tick of every level, the frames and actions on which its
 prior and its posterior may depend. Each frame and each action is then changed in a row of its own:
@@ -55,7 +55,7 @@ def name_of(setting: Setting) -> str:
 
 
 class Oracle:
-    """DESIGN §2 in sets. ``firsts`` are the main times at which episodes start."""
+    """docs/design.md, Clocks, in sets. ``firsts`` are the main times at which episodes start."""
 
     def __init__(self, setting: Setting, firsts: tuple[int, ...]):
         self.setting, self.firsts = setting, firsts
