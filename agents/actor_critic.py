@@ -1,4 +1,4 @@
-"""Losses of actor and critic over one batch of imagined trajectories, after DreamerV3. docs/design.md, Imagination.
+"""Losses of actor and critic over one batch of imagined trajectories. DreamerV3.
 
 Read next: ``imagination.py``, which rolls the trajectories; ``returns.py``, the targets.
 """

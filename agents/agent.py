@@ -48,7 +48,7 @@ class AgentConfig:
     """Weight of the one of the sum over the window's observations, where K > 1; 0: none. For what
     is seen shortly and matters much later. docs/adr/0018."""
     replan: int = 1
-    """r: environment steps between plans, in collection and evaluation; divides K. docs/design.md, Plans."""
+    """r: environment steps between plans, in collection and evaluation; divides K."""
     noise_correlation: float = 0.0
     """ρ from one step to the next of the noise by which actions are sampled. docs/adr/0012."""
     keep_plan: float = 0.0

@@ -1,4 +1,4 @@
-"""The `latent` action codec: a learned code u of one interval, decoded in closed loop. docs/design.md, Plans.
+"""The `latent` action codec: a learned code u of one interval, decoded in closed loop.
 
 The top level is conditioned on u ~ q(u | the interval's K actions) (``worldmodel/codes.py``). Here
 are the prior p(u | s) over codes, from which the actor may not stray far, and the decoder
@@ -9,7 +9,7 @@ are the prior p(u | s) over codes, from which the actor may not stray far, and t
     code             u_t = code of [a_{t+1} … a_{t+K}];  prior at s_t
     decoder          s¹_t → a_{t+1},  s¹_{t+1} → a_{t+2},  …,  s¹_{t+K-1} → a_{t+K}
 
-Choices are in docs/adr/0007. Read next: ``policy.py``, how it acts.
+docs/design.md, Plans; docs/adr/0007. Read next: ``policy.py``, how it acts.
 """
 
 from dataclasses import dataclass

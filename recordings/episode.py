@@ -1,4 +1,4 @@
-"""One video or recorded episode on its way into the store, in the arrival convention (``worldmodel/clock.py``).
+"""One video or recorded episode on its way into the store, in the arrival convention.
 
 What the importers yield and the generators draw; ``append_video`` writes it. Ground truth that a
 generator knows is stored beside the frames as ``factor/<name>``.

@@ -1,8 +1,8 @@
 """Episodes on disk: environments append steps, a learner samples them, videos are imported.
 
 A step is safe once its chunk is sealed (`chunk.py`, `directory.py`); a process killed at any
-moment loses at most the unfinished chunk of each stream. Arrival convention (docs/design.md, Clocks): record t
-holds x_t and the action, reward and terminal that came with it. Read next: `sampler.py`.
+moment loses at most the unfinished chunk of each stream. Record t holds x_t and the action,
+reward and terminal that came with it (docs/design.md, Clocks). Read next: `sampler.py`.
 """
 
 import logging

@@ -1,4 +1,6 @@
-"""Clocks and time alignment: which frames and actions a tick has seen. docs/design.md, Clocks; CW-VAE eq. 4.
+"""Clocks and time alignment: which frames and actions a tick has seen. CW-VAE §2, eq. 4.
+
+In prose: docs/design.md, Clocks.
 
 Arrival convention: record ``t`` holds the observation ``x_t``, the action ``a_t`` that led to
 it, the reward ``r_t`` and ``terminal_t`` received on arriving at it. Level ``l`` ticks at

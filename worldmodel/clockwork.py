@@ -1,6 +1,6 @@
 """The clockwork world model: recurrent latent levels, level l ticking every K_l steps. CW-VAE §2.
 
-One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings differ (docs/design.md, Model)::
+One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings differ::
 
     CW-VAE    strides (1, 6, 36), window lookahead, action_width 0
     NoTmpAbs  strides (1, 1, 1),  window lookahead, action_width 0

@@ -32,7 +32,7 @@ def draw(episodes, rng):
 
 
 def slow_row(data, length, stride, rng):
-    """One sequence as a list of (record or None, mask), one step at a time, from docs/design.md, Clocks."""
+    """One sequence as a list of (record or None, mask), one step at a time."""
     records, frame = draw([records for records, _ in data], rng)
     first = frame - (stride - 1)
     row = [(records[t], 1) if t >= 0 else (None, 0) for t in range(first, frame)]

@@ -1,4 +1,4 @@
-"""One class, five models (docs/design.md, Model): RSSM, flat Dreamer, NoTmpAbs, CW-VAE and the agent's.
+"""One class, five models: RSSM, flat Dreamer, NoTmpAbs, CW-VAE and the agent's.
 
 Each is a setting; each observes, imagines, decodes and has a finite loss whose gradient reaches
 every parameter. Then what holds for any of them: continuity, unknown actions, precision, errors.
