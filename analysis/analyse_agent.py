@@ -26,7 +26,7 @@ from analysis.agent_overview import overview, training_section
 from analysis.imagine import stack
 from analysis.plots import number
 from configs.schema import TrainConfig
-from training.atomic import write_text
+from replay.atomic import write_text
 from training.build import EVAL_SEED, Built, load_run
 from training.config_io import flat
 from training.config_json import encode

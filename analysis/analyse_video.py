@@ -23,7 +23,7 @@ from analysis import plots, report
 from analysis.plots import Curve, number
 from analysis.video_analysis import Found, Settings, analyse_run
 from analysis.video_inspection import SIGHTED
-from training.atomic import write_text
+from replay.atomic import write_text
 from training.config_io import flat
 from training.config_json import encode
 from training.versions import versions

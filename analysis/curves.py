@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.scores import HIGHER_IS_BETTER, Line, Score
-from training.atomic import replacing
+from replay.atomic import replacing
 
 LABELS = {"ssim": "SSIM", "psnr": "PSNR (dB)", "lpips": "LPIPS"}
 DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))

@@ -29,7 +29,7 @@ from analysis.identity import (
     likeliest,
     read_frames,
 )
-from training.atomic import replacing
+from replay.atomic import replacing
 from worldmodel.learner import Params, initial_state, join, make_update, split
 from worldmodel.networks import IMAGE_SIZE
 from worldmodel.observations import pixels
@@ -213,7 +213,6 @@ def examine(read: Callable[[np.ndarray], np.ndarray], glyphs: Glyphs, seed: int)
 def save_reader(path: Path, reader: DigitReader) -> None:
     """Writes the parameters as .npz, whole or not at all."""
     leaves = jax.tree.leaves(split(reader)[1])
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **{f"p{n}": np.asarray(x) for n, x in enumerate(leaves)})
 

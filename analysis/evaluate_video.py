@@ -30,7 +30,7 @@ from analysis.stills import draw_stills
 from analysis.table import markdown, to_json
 from configs.data import DataConfig
 from recordings.held_out import common_data, only_image, read_videos
-from training.atomic import write_text
+from replay.atomic import write_text
 from training.build_video import VideoRun, load_video_run, to_records
 from training.config_json import encode
 from training.versions import versions

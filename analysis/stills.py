@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.atomic import replacing
+from replay.atomic import replacing
 
 
 def draw_stills(path: Path, strips: Mapping[str, np.ndarray], times: np.ndarray) -> None:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from replay.atomic import write_text
+
 LEDGER, SUMMARY = "ledger.jsonl", "import.json"
 
 
@@ -91,9 +93,4 @@ def read_summary(root: Path) -> dict[str, Any] | None:
 
 def write_summary(root: Path, summary: Mapping[str, Any]) -> None:
     """`import.json`, whole or not at all."""
-    temporary = root / f".tmp-{SUMMARY}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(json.dumps(summary, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, root / SUMMARY)
+    write_text(root / SUMMARY, json.dumps(summary, indent=1) + "\n")

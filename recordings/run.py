@@ -25,6 +25,7 @@ from recordings.episode import Video, video_columns
 from recordings.importers.folder import SPLITS, TEST, TRAIN
 from recordings.importers.stores import SplitStores
 from recordings.ledger import Entry, Ledger, read_summary, write_summary
+from replay.atomic import TEMPORARY, remove_unfinished
 from replay.lock import DirectoryLock
 
 BAD = (
@@ -108,6 +109,7 @@ def run_import(name: str, source: Source, store: Path, config: ImportConfig) -> 
     store.mkdir(parents=True, exist_ok=True)
     lock = DirectoryLock(store / "import.lock")
     try:
+        remove_unfinished(store)
         return _Import(source, store, config, header).run(names)
     finally:
         lock.release()
@@ -247,8 +249,8 @@ def _check_place(store: Path, header: dict[str, Any]) -> None:
     """ValueError unless the directory is new, or the same import's."""
     summary = read_summary(store)
     if summary is None:
-        ours = {"import.lock", ".tmp-import.json"}
-        found = {path.name for path in store.iterdir()} - ours if store.is_dir() else set()
+        there = {path.name for path in store.iterdir()} if store.is_dir() else set()
+        found = {n for n in there if n != "import.lock" and not n.startswith(TEMPORARY)}
         if found or (store.exists() and not store.is_dir()):
             raise ValueError(
                 f"expected a new or empty directory for the store, received {store} with "

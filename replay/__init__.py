@@ -3,7 +3,6 @@
 from replay.clips import ClipSampler
 from replay.episodes import first_steps
 from replay.mixed import MixedSampler
-from replay.prefetch import Prefetcher
 from replay.sampler import SequenceSampler
 from replay.store import Field, ReplayConfig, ReplayStore, estimate, read_fields, standard_fields
 
@@ -11,7 +10,6 @@ __all__ = [
     "ClipSampler",
     "Field",
     "MixedSampler",
-    "Prefetcher",
     "ReplayConfig",
     "ReplayStore",
     "SequenceSampler",

@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from replay.atomic import TEMPORARY, replacing
+
 MORE, END, CUT = "more", "end", "cut"
-TEMPORARY = ".tmp-"  # prefix of a file that is still being written
 BLOCK = 4096  # bytes: a file occupies whole blocks of the disk
 _parsing = Lock()  # NumPy parses a header by `ast`: in two threads, CPython 3.11 may SystemError
 _LARGEST_HEADER = 65536  # bytes of a .npy header; ours have a few hundred
@@ -85,21 +86,13 @@ def record_dtype(fields: Mapping[str, Field]) -> np.dtype:
 
 
 def write_chunk(folder: Path, chunk: Chunk, records: np.ndarray, store_id: str) -> Chunk:
-    """Write `records` [steps] to a temporary name, fsync, rename. Returns the chunk completed."""
+    """Write `records` [steps], whole or not at all. Returns the chunk completed."""
     buffer = io.BytesIO()
     np.save(buffer, records, allow_pickle=False)
     data = buffer.getbuffer()
     chunk = chunk._replace(crc=_crc(store_id, chunk.stem, data), size=len(data))
-    temporary = folder / (TEMPORARY + chunk.name)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, folder / chunk.name)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(folder / chunk.name) as temporary:
+        temporary.write_bytes(data)
     return chunk
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from replay.chunk import TEMPORARY, Chunk, Field, check_chunk, record_dtype, write_chunk
+from replay.atomic import TEMPORARY, remove_unfinished, write_text
+from replay.chunk import Chunk, Field, check_chunk, record_dtype, write_chunk
 from replay.lock import DirectoryLock
 
 FORMAT = 1
@@ -54,6 +55,7 @@ class StoreDirectory:
         if not read_only:
             self.chunks.mkdir(parents=True, exist_ok=True)
             self._lock = DirectoryLock(path / "lock")
+            remove_unfinished(path)
         try:
             if not (path / "store.json").exists():
                 _write_header(path, fields)
@@ -162,12 +164,7 @@ def _write_header(path: Path, fields: Mapping[str, Field]) -> None:
         "id": uuid.uuid4().hex,
         "fields": {name: [list(field.shape), field.dtype] for name, field in fields.items()},
     }
-    temporary = path / (TEMPORARY + "store.json")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(json.dumps(header, indent=1))
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path / "store.json")
+    write_text(path / "store.json", json.dumps(header, indent=1))
 
 
 def _check_fields(path: Path, fields: Mapping[str, Field]) -> str:
@@ -189,9 +186,10 @@ def _check_empty(path: Path) -> None:
         raise ValueError(
             f"replay directory {path}: expected a directory, received a file; rename it"
         )
-    names = {p.name for p in path.iterdir()} if path.exists() else set()
+    found = {p.name for p in path.iterdir()} if path.exists() else set()
+    names = {name for name in found if not name.startswith(TEMPORARY)}
     chunks = path / "chunks"
-    if names - _OURS - {TEMPORARY + "store.json"} or (chunks.is_dir() and any(chunks.iterdir())):
+    if names - _OURS or (chunks.is_dir() and any(chunks.iterdir())):
         raise ValueError(
             f"replay directory {path}: expected a store or nothing there, received "
             f"{sorted(names)[:5]} without store.json; choose another directory, or restore it"

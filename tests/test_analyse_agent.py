@@ -14,7 +14,7 @@ from processes import run_here
 
 from analysis.analyse_agent import write_report
 from configs.cli import parse_train
-from training.atomic import write_text
+from replay.atomic import write_text
 from training.build import Built
 from training.checkpoint import CheckpointStore
 from training.config_io import write_run_files

@@ -25,7 +25,7 @@ from configs.data import DataConfig
 from configs.video import PretrainConfig
 from recordings.data import open_train
 from replay import MixedSampler, ReplayStore, SequenceSampler, estimate
-from training.atomic import write_text
+from replay.atomic import write_text
 from training.build import Built
 from training.build_video import start_from
 from training.checkpoint import CheckpointStore

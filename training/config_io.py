@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from training.atomic import write_text
+from replay.atomic import write_text
 from training.config_json import decode, encode
 from training.versions import versions
 

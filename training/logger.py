@@ -1,4 +1,4 @@
-"""What a run reports: the same numbers to TensorBoard and to `metrics.jsonl`, and videos and text.
+"""What a run reports: the same numbers to TensorBoard and to `metrics.jsonl`, and videos.
 
 Read next: `metrics.py`, the format of the lines; `video.py`, the videos.
 """
@@ -102,10 +102,6 @@ class RunLogger:
         )
         summary = Summary(value=[Summary.Value(tag=name, image=image)])
         self._writer.file_writer.add_summary(summary, int(step))
-
-    def text(self, step: int, name: str, text: str) -> None:
-        """Shows Markdown under TensorBoard's Text."""
-        self._writer.add_text(name, text, int(step))
 
     def close(self) -> None:
         """Writes out what is still held; the logger cannot be used afterwards."""

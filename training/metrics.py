@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.atomic import write_text
+from replay.atomic import write_text
 
 DAMAGED = "metrics.damaged.jsonl"
 """Where what cannot be read is set aside, beside the file that it was found in."""

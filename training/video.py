@@ -14,7 +14,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from training.atomic import replacing
+from replay.atomic import replacing
 
 SUFFIXES = (".gif", ".mp4")
 

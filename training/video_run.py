@@ -19,7 +19,7 @@ from jaxtyping import PRNGKeyArray
 from configs.video import PretrainConfig
 from recordings.data import open_stores
 from replay import ReplayStore
-from training.atomic import write_text
+from replay.atomic import write_text
 from training.build_video import BuiltVideo, beginnings
 from training.checkpoint import CheckpointStore
 from training.config_io import check_same_config, holds_run, write_run_files

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.atomic import write_text
+from replay.atomic import write_text
 
 # two-sided 95% quantiles of Student's t, by degrees of freedom; beyond them the normal's
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)

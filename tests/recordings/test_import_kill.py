@@ -15,7 +15,7 @@ from recordings.__main__ import main
 from recordings.episode import video_columns
 from recordings.importers import stores
 
-ROOT = str(Path(__file__).parents[3])
+ROOT = str(Path(__file__).parents[2])
 OPTIONS = ["--test-fraction", "0.4", "--chunk-steps", "4", "--max-frames", "20"]
 
 # Runs the command and kills itself at the n-th call of a function of `os`.
@@ -83,7 +83,7 @@ def finish(videos, store, whole, files):
 @pytest.mark.parametrize(
     ("name", "count"),
     [("fsync", n) for n in (1, 2, 4, 7, 11, 16, 21)]
-    + [("rename", n) for n in (1, 2, 9, 17)]
+    + [("replace", n) for n in (1, 2, 9, 17)]
     + [("unlink", n) for n in (1,)],
 )
 def test_kill_at_every_kind_of_write(tmp_path, videos, whole, files, name, count):

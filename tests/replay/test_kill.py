@@ -6,7 +6,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -58,17 +57,18 @@ setattr(os, name, fused)
 """
 
 
-def write_until_killed(path, run, wait=None, fuse=()):
-    """[(run, stream, episode, step, last)] that the writer had reported when it died."""
+def write_until_killed(path, run, after=None, fuse=()):
+    """[(run, stream, episode, step, last)] that the writer had reported when it died: soon after so
+    many reports, or by its fuse."""
     command = [sys.executable, "-c", (FUSE if fuse else "") + WRITER]
     command += [str(path), str(run), str(STREAMS), str(CHUNK), *map(str, fuse)]
     environment = os.environ | {"PYTHONPATH": ROOT}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         first = process.stdout.read(20)  # it has started
-        if wait is not None:
-            time.sleep(wait)
+        data = process.stdout.read(20 * (after or 0))
+        if after is not None:
             process.send_signal(signal.SIGKILL)
-        data = process.stdout.read()
+        data += process.stdout.read()
     assert process.returncode == -signal.SIGKILL and len(first) == 20
     return list(struct.iter_unpack("5i", data[: len(data) // 20 * 20]))
 
@@ -113,7 +113,7 @@ def test_kill_at_random_moments(tmp_path):
     """Six processes in turn on one store, each killed; all that any of them sealed is there."""
     moments, reports = random.Random(0), []
     for run in range(6):
-        reports += write_until_killed(tmp_path, run, wait=moments.uniform(0, 0.25))
+        reports += write_until_killed(tmp_path, run, after=moments.randrange(300))
         check(reports, recovered(tmp_path))
     with reopen(tmp_path) as store:
         assert store.steps == sum(recovered(tmp_path).values()) > 500
@@ -123,9 +123,9 @@ def test_kill_at_random_moments(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
-@pytest.mark.parametrize("name", ["fsync", "rename"])
+@pytest.mark.parametrize("name", ["fsync", "replace"])
 def test_kill_between_writing_and_sealing(tmp_path, name, count):
-    """The file is there but has no name yet (rename), or may lie in the kernel only (fsync)."""
+    """The file is there but has no name yet (replace), or may lie in the kernel only (fsync)."""
     reports = write_until_killed(tmp_path, run=1, fuse=(name, count + 1))  # 1st: store.json
     check(reports, recovered(tmp_path))
     with reopen(tmp_path) as store:
@@ -134,12 +134,12 @@ def test_kill_between_writing_and_sealing(tmp_path, name, count):
     assert len(list((tmp_path / "chunks").glob(".tmp*"))) == 0
 
 
-@pytest.mark.parametrize("name", ["fsync", "rename"])
+@pytest.mark.parametrize("name", ["fsync", "replace"])
 def test_kill_while_the_store_is_made(tmp_path, name):
     command = [sys.executable, "-c", FUSE + WRITER, str(tmp_path), "0", "1", "8", name, "1"]
     code = subprocess.run(command, env=os.environ | {"PYTHONPATH": ROOT}, check=False).returncode
     assert code == -signal.SIGKILL
-    check(write_until_killed(tmp_path, 1, wait=0.05), recovered(tmp_path))
+    check(write_until_killed(tmp_path, 1, after=20), recovered(tmp_path))
 
 
 def test_kill_during_eviction_leaves_a_prefix(tmp_path):

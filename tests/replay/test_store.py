@@ -185,10 +185,11 @@ def test_a_later_format_is_refused(tmp_path, world):
 def test_an_interrupted_creation_is_taken_up(tmp_path, world):
     (tmp_path / "chunks").mkdir()
     (tmp_path / "lock").touch()
-    (tmp_path / ".tmp-store.json").write_text("{")
+    (tmp_path / ".tmp-store-1a2b3c4d.json").write_text("{")
     with world.open(tmp_path) as store:
         world.add(store, 1, 3)
     assert world.open(tmp_path).steps == 3
+    assert not list(tmp_path.glob(".tmp*"))
 
 
 OPEN = """

@@ -203,7 +203,7 @@ while True:
 def save_until_killed(directory: Path, seconds: float) -> int:
     """Kills a process that only saves, `seconds` after its second save; returns that step."""
     command = [sys.executable, "-c", WRITER, str(directory)]
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as child:
         assert child.stdout is not None
         child.stdout.readline()

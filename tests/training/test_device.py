@@ -13,7 +13,7 @@ import pytest
 
 from training import device
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 class Card(NamedTuple):

@@ -70,14 +70,6 @@ def test_video_is_an_animated_gif_that_tensorboard_reads(tmp_path: Path) -> None
         assert (image.format, image.n_frames) == ("GIF", 5)  # type: ignore[attr-defined]
 
 
-def test_text_reaches_tensorboard(tmp_path: Path) -> None:
-    with RunLogger(tmp_path) as logger:
-        logger.text(0, "config", "**strides** 1 4")
-    tag = "config/text_summary"
-    (event,) = tensorboard(tmp_path).Tensors(tag)
-    assert event.tensor_proto.string_val[0] == b"**strides** 1 4"
-
-
 def test_resume_drops_what_came_after_the_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,31 +1,33 @@
 """Files that appear whole or not at all: written beside their place, then renamed onto it."""
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+TEMPORARY = ".tmp-"
+"""How the name of a file begins that is still being written, or was when its process was killed."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path to write to; on success it replaces `path`, on any error it goes.
 
-    The temporary file lies in the same folder (a rename does not cross file systems) and keeps the
-    suffix (encoders look at it). What was written is on the disk before the name is.
+    The temporary file lies in the same folder (a rename does not cross file systems), keeps the
+    suffix (encoders look at it) and is this call's alone; the folder is made if missing. What was
+    written is on the disk before the name is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f"{TEMPORARY}{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -34,8 +36,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _umask() -> int:
-    """The process's mask; the system only tells it while setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes left in a folder. Only for whoever alone may write there."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
