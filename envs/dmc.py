@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from common import UserError
 from envs.dmc_render import GL_PACKAGES, Renderer
 
 PINS = {"dm-control": "1.0.50", "mujoco": "3.17.0"}  # the extras [dmc] and [test]
@@ -89,7 +90,7 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         """
         result = self.dm_env.step(self._middle + self._half * np.asarray(action, np.float64))
         if result.first():
-            raise ValueError(
+            raise UserError(
                 "expected reset() before the first step and after an episode's end, received step()"
             )
         terminated = bool(result.last() and result.discount == 0)
@@ -123,7 +124,7 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
             if "OpenGL" not in str(error):
                 raise
             libraries = " or ".join(f"MUJOCO_GL={gl} ({GL_PACKAGES[gl]})" for gl in GL_PACKAGES)
-            raise ValueError(
+            raise UserError(
                 "expected a graphics library, which this task needs even from state, received "
                 f"none: {error} Set {libraries}"
             ) from error
@@ -134,11 +135,11 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
     def _check_rendering(self) -> None:
         cameras = self.dm_env.physics.model.ncam
         if not -1 <= self.camera < cameras:
-            raise ValueError(f"expected camera from -1 to {cameras - 1}, received {self.camera}")
+            raise UserError(f"expected camera from -1 to {cameras - 1}, received {self.camera}")
         if self.size < 1:
-            raise ValueError(f"expected size of at least 1 pixel, received {self.size}")
+            raise UserError(f"expected size of at least 1 pixel, received {self.size}")
         if self.render_mode not in (None, "rgb_array"):
-            raise ValueError(f"expected render_mode rgb_array, received {self.render_mode!r}")
+            raise UserError(f"expected render_mode rgb_array, received {self.render_mode!r}")
 
 
 def load_suite() -> Any:
@@ -153,7 +154,7 @@ def load_suite() -> Any:
         except PackageNotFoundError:
             found = "none"
         if found != pin:
-            raise ValueError(
+            raise UserError(
                 f"expected {package} {pin} for dmc: environments, received {found}: "
                 "pip install -e '.[dmc]'"
             )
@@ -162,7 +163,7 @@ def load_suite() -> Any:
     try:
         return importlib.import_module("dm_control.suite")
     except (ImportError, AttributeError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected MUJOCO_GL that can be used, received {before!r}: {error}; unset it"
         ) from error
     finally:
@@ -177,7 +178,7 @@ def _split(task: str, known: tuple[tuple[str, str], ...]) -> tuple[str, str]:
     if task not in names:
         close = difflib.get_close_matches(task, names, n=1)
         hint = f"did you mean 'dmc:{close[0]}'?" if close else "such as dmc:walker_walk"
-        raise ValueError(
+        raise UserError(
             f"expected dmc:DOMAIN_TASK of the suite's {len(names)} tasks, received "
             f"'dmc:{task}'; {hint}"
         )
@@ -198,7 +199,7 @@ def _scaled(task: str, spec: Any) -> tuple[spaces.Box, np.ndarray, np.ndarray]:
     """The Box [-1, 1], and the middle and half width of the task's own bounds."""
     low, high = (np.asarray(bound, np.float64) for bound in (spec.minimum, spec.maximum))
     if np.any(low <= -UNLIMITED) or np.any(high >= UNLIMITED):
-        raise ValueError(
+        raise UserError(
             f"expected a task with bounded actions, received 'dmc:{task}', whose actuators have no "
             "limits; the suite's benchmarks leave it out"
         )

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from common import UserError
+
 SHADOW_MAP = 256  # pixels; drawn into nothing while shadows are off, but allocated
 MAX_GEOMS = 10_000  # of a scene
 GL_PACKAGES = {"egl": "libegl1 libegl-mesa0 libgl1-mesa-dri", "osmesa": "libosmesa6"}
@@ -99,7 +101,7 @@ def gl_context(size: int) -> Any:
     try:
         return importlib.import_module(f"mujoco.{name}").GLContext(size, size)
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected {name} to make a graphics context for pixels, received: {error}; apt "
             f"install {GL_PACKAGES[name]}, or set MUJOCO_GL to the other of egl, osmesa"
         ) from error
@@ -115,13 +117,13 @@ def gl_library() -> str:
     if asked in GL_LIBRARIES:
         return asked
     if asked:
-        raise ValueError(
+        raise UserError(
             f"expected MUJOCO_GL egl, osmesa or unset for pixels, received {asked!r}; unset it"
         )
     for name, library in GL_LIBRARIES.items():
         if ctypes.util.find_library(library):
             return name
-    raise ValueError(
+    raise UserError(
         "expected a graphics library for pixels, received none: apt install "
         f"{GL_PACKAGES['egl']} (egl), or {GL_PACKAGES['osmesa']} (osmesa, without a GPU)"
     )

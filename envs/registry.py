@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +26,9 @@ import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
+from common import EnvironmentFailed, UserError
 from envs import minerl
+from envs.checked import Checked
 from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
 from envs.pure import CartpoleSwingup, Pendulum, PureEnv, PureGym, TwoRooms, TwoRoomsDoor
@@ -110,7 +113,7 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
         return _make_class(name, scheme, rest, options)
     close = difflib.get_close_matches(name, [NAVIGATE, *(f"gym:{i}" for i in gymnasium.registry)])
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
+    raise UserError(
         f"expected an environment name like {', '.join(FORMS)}, received {name!r}{hint}"
     )
 
@@ -125,13 +128,23 @@ def make_pure(name: str) -> PureEnv:
         close = difflib.get_close_matches(name, PURE, 1)
         hint = f"; did you mean 'pure:{close[0]}'?" if close else ""
         known = ", ".join(f"pure:{n}" for n in PURE)
-        raise ValueError(f"expected one of {known}, received 'pure:{name}'{hint}")
+        raise UserError(f"expected one of {known}, received 'pure:{name}'{hint}")
     return PURE[name]()
 
 
-def make_agent_env(config: EnvConfig) -> gymnasium.Env[Any, Any]:
-    """One environment as the agent sees it: wrapped, with canonical observations."""
-    env = make(config.name, **_options(config))
+def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]:
+    """One environment as the agent sees it: checked, wrapped, with canonical observations.
+
+    Args:
+      config: which environment and wrappers.
+      index: which of those that are stepped together, as errors name it.
+    Raises:
+      UserError: as `make`, and where the environment returns what it does not declare.
+      EnvironmentFailed: where its own code raises.
+    """
+    env: gymnasium.Env[Any, Any] = Checked(
+        make(config.name, **_options(config)), config.name, index
+    )
     if config.time_limit is not None and config.name != NAVIGATE:
         env = TimeLimit(env, _positive(config.time_limit, "time_limit", "ticks"))
     if config.name == NAVIGATE:
@@ -150,7 +163,7 @@ def _pixels(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]:
         return AddRenderObservation(env, render_only=True)
     except (gymnasium.error.Error, ValueError, TypeError) as error:
         env.close()
-        raise ValueError(
+        raise UserError(
             f"expected {name!r} to draw pixels, received: {error}; leave out --env.pixels"
         ) from error
 
@@ -159,7 +172,7 @@ def _held(keys: tuple[str, ...]) -> dict[str, int]:
     """KEY=VALUE pairs as a dict."""
     pairs = [key.partition("=") for key in keys]
     if not all(equals and value.isdigit() for _, equals, value in pairs):
-        raise ValueError(f"expected held_keys like jump=1 attack=0, received {' '.join(keys)}")
+        raise UserError(f"expected held_keys like jump=1 attack=0, received {' '.join(keys)}")
     return {key: int(value) for key, _, value in pairs}
 
 
@@ -177,7 +190,7 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
       ValueError: as `make`.
     """
     count = _positive(num_envs, "num_envs", "environments")
-    return SeededVectorEnv([partial(make_agent_env, config)] * count, seed)
+    return SeededVectorEnv([partial(make_agent_env, config, i) for i in range(count)], seed)
 
 
 def describe_backend(config: EnvConfig) -> str:
@@ -193,12 +206,12 @@ def _choose_backend(backend: Backend) -> tuple[str, str]:
     if backend == "builtin":
         return "builtin", "as asked"
     if backend not in ("auto", "minerl"):
-        raise ValueError(f"expected backend auto, builtin or minerl, received {backend!r}")
+        raise UserError(f"expected backend auto, builtin or minerl, received {backend!r}")
     missing = minerl.missing()
     if missing is None:
         return "minerl", "the minerl package is installed" if backend == "auto" else "as asked"
     if backend == "minerl":
-        raise ValueError(
+        raise UserError(
             f"expected the minerl package for backend 'minerl', received none: {missing}; install "
             "it in this interpreter or use backend 'builtin'"
         )
@@ -215,11 +228,11 @@ def _make_navigate(backend: Backend = "auto", **options: Any) -> gymnasium.Env[A
 def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     """An environment from Gymnasium's registry, or ValueError with the closest id."""
     try:
-        return gymnasium.make(env_id, **options)
+        return gymnasium.make(env_id, disable_env_checker=True, **options)  # `Checked` looks at it
     except (gymnasium.error.Error, ImportError, TypeError) as error:
         close = difflib.get_close_matches(env_id, list(gymnasium.registry), n=1)
         hint = f"; did you mean 'gym:{close[0]}'?" if close and close[0] != env_id else ""
-        raise ValueError(
+        raise UserError(
             f"expected gym:ID with an id that gymnasium.make accepts, received {env_id!r} with "
             f"options {options}: {error}{hint}"
         ) from error
@@ -229,29 +242,71 @@ def _make_class(
     name: str, module: str, attribute: str, options: dict[str, Any]
 ) -> gymnasium.Env[Any, Any]:
     """An environment from `package.module:Class`."""
-    try:
-        maker = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"expected package.module:Class that can be imported, received {name!r}: {error}; "
-            f"put its folder on PYTHONPATH; known forms are {', '.join(FORMS)}"
-        ) from error
+    maker = getattr(_imported(name, module), attribute, None) if attribute else None
+    if maker is None:
+        raise UserError(
+            f"expected package.module:Class, received {name!r}: {module} has no "
+            f"attribute {attribute!r}; check the name; known forms are {', '.join(FORMS)}"
+        )
     env = _call(maker, name, options)
     if not isinstance(env, gymnasium.Env):
-        raise ValueError(
+        raise UserError(
             f"expected {name!r} to make a gymnasium.Env, received {type(env).__name__}; old gym "
             "environments need a wrapper"
         )
     return env
 
 
+def _imported(name: str, module: str) -> Any:
+    """A module of the user's.
+
+    Raises:
+      UserError: where there is none of that name, or it needs one that is missing.
+      EnvironmentFailed: where its own code raises.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        ours = error.name and (module == error.name or module.startswith(f"{error.name}."))
+        remedy = (
+            "put the folder that it lies in on PYTHONPATH, or run from there"
+            if ours
+            else f"install {error.name}, which {module} imports"
+        )
+        raise UserError(
+            f"expected a module that can be imported, received {name!r}: {error}; {remedy}"
+        ) from error
+    except ValueError as error:
+        raise UserError(
+            f"expected package.module:Class, received {name!r}: {error}; known forms are "
+            f"{', '.join(FORMS)}"
+        ) from error
+    except Exception as error:
+        raise EnvironmentFailed(
+            f"environment {name}: importing {module} raised {type(error).__name__}: {error}"
+        ) from error
+
+
 def _call(maker: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
-    """Call with the options; wrong ones become a ValueError that names the environment."""
+    """Call with the options.
+
+    Raises:
+      UserError: for options that the maker does not take.
+      EnvironmentFailed: where its own code raises.
+    """
+    try:
+        inspect.signature(maker).bind(**options)
+    except TypeError as error:
+        raise UserError(
+            f"expected options that {name!r} takes, received {options}: {error}; see --env.options"
+        ) from error
     try:
         return maker(**options)
-    except TypeError as error:
-        raise ValueError(
-            f"expected options that {name!r} takes, received {options}: {error}"
+    except UserError:
+        raise
+    except Exception as error:
+        raise EnvironmentFailed(
+            f"environment {name}: its constructor raised {type(error).__name__}: {error}"
         ) from error
 
 
@@ -266,7 +321,7 @@ def _options(config: EnvConfig) -> dict[str, Any]:
         options = {"size": config.image_size, **options}
     if config.pixels:
         if not config.name.startswith(("dmc:", "gym:")):
-            raise ValueError(
+            raise UserError(
                 f"expected pixels with dmc:DOMAIN_TASK or gym:ID, received {config.name!r}; "
                 "its observations stay its own: leave out --env.pixels"
             )
@@ -285,7 +340,5 @@ def _literal(text: str) -> Any:
 def _positive(value: int, name: str, unit: str) -> int:
     """The value, or ValueError when it is below 1."""
     if value < 1:
-        raise ValueError(
-            f"expected {name} of at least 1, received {value}; give a number of {unit}"
-        )
+        raise UserError(f"expected {name} of at least 1, received {value}; give a number of {unit}")
     return value

@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from common import UserError
+
 _MIN_IMAGE_EDGE = 8  # pixels; smaller uint8 matrices are vectors
 
 
@@ -104,14 +106,14 @@ class Canonical:
             that would occur twice.
         """
         if image_size < 1:
-            raise ValueError(f"expected image_size of at least 1 pixel, received {image_size}")
+            raise UserError(f"expected image_size of at least 1 pixel, received {image_size}")
         self.parts: dict[str, tuple[tuple[Any, ...], Part]] = {}
         for path, leaf in _leaves(source, ()):
             part = _part(leaf, image_size)
             bare = "image" if isinstance(part, ImagePart) else "observation"
             name = ".".join(str(key).replace("/", ".") for key in path) or bare
             if name in self.parts:
-                raise ValueError(
+                raise UserError(
                     f"expected distinct observation names, received {name!r} twice once nested "
                     "keys are joined by dots; rename a key of the environment's Dict"
                 )
@@ -153,7 +155,7 @@ def _part(space: spaces.Space[Any], image_size: int) -> Part:
         return VectorPart(space)
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return OneHotPart(space)
-    raise ValueError(
+    raise UserError(
         "expected observations of Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple, "
         f"received {space}; wrap the environment so that they have a fixed size"
     )

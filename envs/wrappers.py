@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from common import UserError
 from envs.spaces import Canonical
 
 
@@ -33,12 +34,12 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
         keys = dict(inner.spaces) if isinstance(inner, spaces.Dict) else {}
         camera = keys.get("camera")
         if not isinstance(camera, spaces.Box):
-            raise ValueError(
+            raise UserError(
                 f"expected a Dict action space with a Box named 'camera', received {inner}; "
                 "camera_limit is for Navigate"
             )
         if not 0 < degrees <= float(camera.high.min()):
-            raise ValueError(
+            raise UserError(
                 f"expected camera_limit in (0, {float(camera.high.min()):g}] degrees per tick, "
                 f"received {degrees:g}"
             )
@@ -67,7 +68,7 @@ class HeldKeys(gymnasium.ActionWrapper[Any, Any, Any]):
         known = dict(inner.spaces) if isinstance(inner, spaces.Dict) else {}
         for key, value in keys.items():
             if key not in known or not known[key].contains(np.int64(value)):
-                raise ValueError(
+                raise UserError(
                     f"expected keys to hold among {sorted(known)} at values they take, received "
                     f"{key}={value}; see --env.held-keys"
                 )
@@ -107,7 +108,7 @@ class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Hold each action for `repeat` ticks (at least 1, else ValueError)."""
         super().__init__(env)
         if repeat < 1:
-            raise ValueError(f"expected action_repeat of at least 1 tick, received {repeat}")
+            raise UserError(f"expected action_repeat of at least 1 tick, received {repeat}")
         self.repeat = repeat
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

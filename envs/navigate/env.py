@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from common import UserError
 from envs.navigate import blocks as B
 from envs.navigate import physics as P
 from envs.navigate.grid import HEIGHT, SIZE
@@ -84,17 +85,17 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             block away or lies further than half of the world, which goes round.
         """
         if time_limit < 1 or render_size < 1:
-            raise ValueError(
+            raise UserError(
                 f"expected time_limit and render_size of at least 1, received {time_limit} and "
                 f"{render_size}; give a positive number of ticks and pixels"
             )
         if render_mode not in (None, "rgb_array"):
-            raise ValueError(
+            raise UserError(
                 f"expected render_mode None or 'rgb_array', received {render_mode!r}; "
                 "there is no window to draw into"
             )
         if not 1 <= goal_distance <= SIZE / 2:
-            raise ValueError(
+            raise UserError(
                 f"expected a goal_distance of 1 to {SIZE // 2} blocks, received {goal_distance}; "
                 f"MineRL's is {GOAL_DISTANCE:.0f}"
             )
@@ -142,7 +143,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """Add [Δpitch, Δyaw] degrees; the pitch stops at straight up and straight down."""
         pitch, yaw = float(camera[0]), float(camera[1])
         if not (abs(pitch) <= 180 and abs(yaw) <= 180):
-            raise ValueError(
+            raise UserError(
                 f"expected camera = [Δpitch, Δyaw] within ±180 degrees, received [{pitch}, {yaw}]; "
                 "clip the action to the action space, and look for NaN in the policy"
             )

@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from common import UserError
 from envs.navigate import blocks as B
 from envs.navigate import physics as P
 from envs.navigate.env import PIXELS, NavigateEnv
@@ -93,9 +94,9 @@ class NavigateVideos:
     def __post_init__(self) -> None:
         """Raises ValueError for a length below 1 or another environment than builtin Navigate."""
         if self.length < 1:
-            raise ValueError(f"length: expected 1 step or more, received {self.length}; raise it")
+            raise UserError(f"length: expected 1 step or more, received {self.length}; raise it")
         if self.env.name != NAVIGATE or self.env.backend == "minerl":
-            raise ValueError(
+            raise UserError(
                 f"expected {NAVIGATE} on the builtin back end, received {self.env.name} on "
                 f"{self.env.backend}; import recordings of other worlds with recordings"
             )
@@ -169,7 +170,7 @@ def world_seed(index: int, seed: int) -> int:
       ValueError: if either number is negative.
     """
     if index < 0 or seed < 0:
-        raise ValueError(f"expected index and seed of 0 or more, received {index} and {seed}")
+        raise UserError(f"expected index and seed of 0 or more, received {index} and {seed}")
     return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
 
 

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from common import UserError
+
 PhysicsState = Any  # pytree of arrays
 
 
@@ -74,7 +76,7 @@ class PureGym(gymnasium.Env[np.ndarray, np.ndarray]):
           ValueError: before the first reset.
         """
         if self._state is None:
-            raise ValueError("step: expected reset() before it, received none; call reset() first")
+            raise UserError("step: expected reset() before it, received none; call reset() first")
         self._state, reward = self._step(self._state, jnp.asarray(action, jnp.float32))
         self._time += 1
         observation = np.asarray(self._observe(self._state), np.float32)
