@@ -8,7 +8,7 @@ original code differ (github.com/vaibhavsaxena11/cwvae, commit 62dd505):
     shared weights      paper: all but the output layers; code: input layer and GRU: the code's,
                         whose numbers are reproduced (tests/worldmodel/test_golden_cwvae.py)
     decoder std         only in the code: 1.0 digits, 0.1 mazes, 0.4 MineRL; KTH has none: 0.4, ours
-    Adam's epsilon      the code's stands inside, before bias correction (Keras); ours after it
+    Adam's epsilon      the code's, before bias correction (Keras)
     updates             paper 100 epochs, code 100 to 600: `paper` size 30 000 updates
 
 Command:   python pretrain_video.py --data moving_digits --preset cwvae
@@ -77,7 +77,7 @@ PAPER: dict[Like, Paper] = {
     "minerl": Paper(image_std=0.4, stoch=100, deter=800, hidden=800),
 }
 
-OPTIMIZER = OptimizerConfig(lr=3e-4, eps=1e-4, clip=10_000.0, warmup=0)
+OPTIMIZER = OptimizerConfig(lr=3e-4, eps=1e-4, eps_hat=True, clip=10_000.0, warmup=0)
 
 
 def resolve_video(

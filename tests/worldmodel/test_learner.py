@@ -1,13 +1,17 @@
 """The update: splits and joins losslessly, clips, warms up, counts, and descends."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
+from configs.video_presets import OPTIMIZER
 from worldmodel import (
     ClockworkVAE,
     ObjectiveConfig,
@@ -20,6 +24,7 @@ from worldmodel import (
 from worldmodel.learner import Params, averaged, initial_state, join, split
 from worldmodel.networks import symlog
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 PLAIN = OptimizerConfig(lr=0.5, eps=1e-8, clip=1e9, warmup=0)
 
 
@@ -86,6 +91,33 @@ def test_clip_is_of_the_global_norm() -> None:
     grads = {"x": jnp.array([30.0, 40.0])}
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
     np.testing.assert_allclose(updates["x"] * 1e8, [-0.6, -0.8], rtol=1e-4)
+
+
+def test_epsilon_hat_is_keras_own() -> None:
+    """Six steps of a Keras optimizer from 0, gradients of 1e-7 to 1e2; at 1e-4, epsilon is felt.
+
+    To regenerate (Keras 3.15, JAX back end): build `keras.optimizers.Adam(learning_rate=3e-4,
+    epsilon=1e-4)` on a variable of 24 zeros, `apply` the rows of `gradients` in turn, and save the
+    variable after each as `params`.
+    """
+    with np.load(GOLDEN / "keras_adam.npz", allow_pickle=False) as file:
+        gradients, expected = file["gradients"], file["params"]
+    optimizer = make_optimizer(replace(OPTIMIZER, clip=1e9))
+    params = {"x": jnp.zeros(24)}
+    state = optimizer.init(params)
+    for gradient, after in zip(gradients, expected, strict=True):
+        updates, state = optimizer.update({"x": jnp.asarray(gradient)}, state, params)
+        params = optax.apply_updates(params, updates)
+        np.testing.assert_allclose(params["x"], after, rtol=2e-4)
+
+
+def test_epsilon_hat_keeps_adams_state() -> None:
+    """So that a run goes on from a checkpoint of either."""
+    states = [
+        make_optimizer(replace(OPTIMIZER, eps_hat=eps_hat)).init({"x": jnp.ones(3)})
+        for eps_hat in (False, True)
+    ]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
 
 
 def test_warmup_rises_linearly_from_zero() -> None:
