@@ -5,14 +5,14 @@
 Writes one HTML file, pictures inside, and its numbers as JSON beside it: how the run learned, an
 episode with the KL of every level, value and window rewards drawn under its frames, and what if:
 futures imagined at the top clock from one moment of it under several abstract actions, decoded.
-Read next: `analysis/agent_inspection.py` and `analysis/what_if.py`;
-`analysis/agent_episode.py`, which puts them together.
+Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`;
+`analysis/agent/episode.py`, which puts them together.
 """
 
 import shlex
 import sys
 
-from analysis.analyse_agent import AnalyseAgentConfig, analyse
+from analysis.agent.analyse import AnalyseAgentConfig, analyse
 from configs.cli import fail, parse
 from training.device import enable_compilation_cache
 

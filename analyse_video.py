@@ -6,14 +6,14 @@ Writes one HTML file, pictures inside, and its numbers as JSON beside it: KL per
 1), over the speed of the data where runs differ in it (Figure 8), what predictions still know of
 the digits or the rooms (Figure 5a, 5b), and per run the priors' entropy over the horizon (TALD
 Figure 10) and what is lost when each level in turn is left blind (CW-VAE Figure 7, TALD Figure 11).
-Read next: `analysis/levels.py`, what a blind level is; `inspection.py` beside it;
-`analysis/video_analysis.py`, what is looked for in which data.
+Read next: `analysis/video/blindfold.py`, what a blind level is; `inspection.py` beside it;
+`analysis/video/findings.py`, what is looked for in which data.
 """
 
 import shlex
 import sys
 
-from analysis.analyse_video import AnalyseVideoConfig, analyse
+from analysis.video.analyse import AnalyseVideoConfig, analyse
 from configs.cli import fail, parse
 from training.device import enable_compilation_cache
 

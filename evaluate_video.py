@@ -3,14 +3,14 @@
   python evaluate_video.py --run RUN [--run RUN2 …]
 
 Writes a table (Markdown, JSON), curves over the distance predicted and stills (PNG), beside what
-predictions that know nothing score. Read next: `analysis/protocols.py`, what SSIM and
-PSNR mean here; `analysis/predictions.py`, how they are computed.
+predictions that know nothing score. Read next: `analysis/metrics/protocols.py`, what SSIM and
+PSNR mean here; `analysis/video/predictions.py`, how they are computed.
 """
 
 import shlex
 import sys
 
-from analysis.evaluate_video import EvaluateVideoConfig, evaluate
+from analysis.video.evaluate import EvaluateVideoConfig, evaluate
 from configs.cli import fail, parse
 from training.device import enable_compilation_cache
 

@@ -9,8 +9,8 @@ Read next: `training/agent_run.py`, the loop; `agents/dreamer.py`, what it learn
 
 import sys
 
-from analysis.analyse_agent import write_report
-from analysis.evaluate_agent import EvalConfig, evaluate
+from analysis.agent.analyse import write_report
+from analysis.agent.evaluate import EvalConfig, evaluate
 from analysis.imagine import write_imagined
 from configs import parse_train
 from configs.cli import fail, parse

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from analysis.scores import frames_above
+from analysis.video.scores import frames_above
 from configs.video import PretrainConfig
 from recordings.data import open_stores
 from training.build_video import BuiltVideo

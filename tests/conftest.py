@@ -28,4 +28,5 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 enable_compilation_cache(None)
 keep_freed_memory()
+pytest_plugins = ["fixtures.models", "fixtures.agents"]  # loaded after the hook
 gc.freeze()  # what imports made is not looked at again: JAX's traces collect often

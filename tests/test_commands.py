@@ -11,7 +11,7 @@ from processes import finish, last_update, run_here, start, wait_for_update
 
 from agents.policy import initial_policy
 from agents.statistics import summary
-from analysis.evaluate_agent import EvalConfig, evaluate
+from analysis.agent.evaluate import EvalConfig, evaluate
 from analysis.imagine import ImagineConfig, imagine
 from training import CheckpointStore, read_metrics
 from training.build import EVAL_SEED, load_run

@@ -1,0 +1,249 @@
+"""What each clock of a trained agent stores, and what it imagines: one report to look at.
+
+  python analyse_agent.py --run RUN
+
+Writes one HTML file, pictures inside, and its numbers as JSON beside it: how the run learned, an
+episode with the KL of every level, value and window rewards drawn under its frames, and what if:
+futures imagined at the top clock from one moment of it under several abstract actions, decoded.
+Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`;
+`analysis/agent/episode.py`, which puts them together.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from agents.driver import AgentAct, Arrival
+from agents.policy import initial_policy
+from analysis.agent.episode import Looked, Settings, look, padded
+from analysis.agent.figures import draw_episode, draw_promises, draw_what_if
+from analysis.agent.overview import overview, training_section
+from analysis.imagine import stack
+from analysis.pages import report
+from analysis.pages.plots import number
+from configs.schema import TrainConfig
+from replay.atomic import write_text
+from training.build import EVAL_SEED, Built, load_run
+from training.config_io import flat
+from training.config_json import encode
+from worldmodel.learner import Params
+
+
+@dataclass(frozen=True)
+class AnalyseAgentConfig:
+    """Look into the hierarchy of a trained agent."""
+
+    run: Path
+    """Directory of a run of train_agent.py."""
+    output: Path | None = None
+    """The report, .html; default: `report.html` in the run's directory."""
+    episodes: int = 1
+    """Episodes of the greedy agent, each in a world of its own, those of evaluation."""
+    steps: int = 2_000
+    """Most environment steps of an episode that are looked at."""
+    start: int = 32
+    """Environment step at which `what if` starts; rounded down to whole windows, and earlier where
+    the episode would end before what is imagined does."""
+    ticks: int | None = None
+    """Ticks of the top clock imagined, each K environment steps; default: as many as the agent
+    learned from, its horizon."""
+    rows: int = 6
+    """Futures shown: the actor's own, and held actions whose futures differ most."""
+    samples: int = 16
+    """Noises under which each future is imagined, the same for all of them."""
+    columns: int = 12
+    """Frames in a row."""
+    seed: int = 0
+    """Of worlds and noise."""
+
+
+def analyse(config: AnalyseAgentConfig, command: str) -> Path:
+    """Plays, looks, writes the report and its numbers; returns the report's path."""
+    output = check(config)
+    built, params, step = load_run(config.run)
+    settings = Settings(
+        config.start, config.ticks, config.rows, config.samples, config.columns, config.seed
+    )
+    played = [play_episode(built, params, config, n) for n in range(config.episodes)]
+    length = padded(max(map(len, played)), built.agent.model.stride)  # one for all: one program
+    looked = [
+        look(built, params, stack(arrivals, built.agent.model.lead, length), settings)
+        for arrivals in played
+    ]
+    header = [report.command(command), overview(config.run, built, step)]
+    blocks = header + training_section(config.run)
+    for n, one in enumerate(looked):
+        blocks += episode_section(f"Episode {n + 1}", one, built, config)
+        blocks += what_if_section(one, built, config)
+    blocks.append(settings_of(built))
+    write_text(output, report.document("What each clock stores", blocks))
+    write_text(output.with_suffix(".json"), json.dumps(numbers(looked, command), indent=1) + "\n")
+    for n, one in enumerate(looked):
+        shown = ", ".join(number(np.nanmean(level.kl)) for level in one.trace.levels)
+        print(f"episode {n + 1}: KL per level {shown} nats per tick")
+    return output
+
+
+def write_report(run: Path) -> None:
+    """The report of a run that has just ended, `report.html` in it; where that fails, one line."""
+    try:
+        output = analyse(AnalyseAgentConfig(run), f"python analyse_agent.py --run {run}")
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:  # RuntimeError: JAX's too
+        print(f"no report: {' '.join(str(error).split())}")
+    else:
+        print(f"report:   {output}")
+
+
+def check(config: AnalyseAgentConfig) -> Path:
+    """The report's path. Raises ValueError on settings that cannot run, before anything is done."""
+    least = {
+        "episodes": 1,
+        "steps": 1,
+        "rows": 1,
+        "samples": 1,
+        "columns": 1,
+        "start": 0,
+        "ticks": 1,
+    }
+    for name, low in least.items():
+        value = getattr(config, name)
+        if value is not None and value < low:
+            raise ValueError(f"{name}: expected {low} or more, received {value}; raise --{name}")
+    output = config.output or config.run / "report.html"
+    if output.suffix != ".html":
+        raise ValueError(f"output: expected a path ending in .html, received {output}; rename it")
+    return output
+
+
+def play_episode(
+    built: Built, params: Params, config: AnalyseAgentConfig, index: int
+) -> list[Arrival]:
+    """Arrivals of one greedy episode, cut after ``steps``."""
+    stepper = built.stepper(1, EVAL_SEED + config.seed + index)
+    carry = initial_policy(built.agent, 1, built.config.agent.replan)
+    act = AgentAct(built.policy(greedy=True), params, carry, jax.random.key(config.seed))
+    try:
+        arrivals = [stepper.reset()]
+        while len(arrivals) <= config.steps and not arrivals[-1].last[0]:
+            before = arrivals[-1]
+            arrivals.append(stepper.step(before, act(before.obs, before.is_first, len(arrivals))))
+        return arrivals
+    finally:
+        stepper.envs.close()
+
+
+def episode_section(name: str, one: Looked, built: Built, config: AnalyseAgentConfig) -> list[str]:
+    """One episode drawn along its time."""
+    strides, steps = built.agent.model.strides, len(one.reward) - 1
+    ends = "ended by a terminal" if one.terminal else "ended by a limit of time"
+    ends = ends if steps < config.steps else f"looked at up to there (--steps {config.steps})"
+    text = (
+        f"The greedy agent in one of the worlds of its evaluation: {steps:,} environment steps, "
+        f"return {one.reward.sum():.4g}, {ends}. Filtered once more as a whole. KL of "
+        "posterior from prior is what a level takes in at a tick that it had not foreseen, an "
+        "upper bound on what it stores of it; a curve holds each value until the next tick. "
+        "Entropy is differential, so it may be negative. A window's reward is the discounted sum "
+        "over the top clock's last tick; where its window reaches back before the episode nothing "
+        "is drawn."
+    )
+    rows = []
+    for n, level in enumerate(one.trace.levels):
+        means = [float(np.nanmean(x)) for x in (level.kl, level.prior_entropy)]
+        cells = [number(means[0]), number(means[0] / strides[n]), number(means[1])]
+        rows.append([f"level {n + 1}", str(strides[n]), *cells])
+    header = ["mean over the episode", "stride", "KL, nats per tick"]
+    header += ["KL, nats per step", "prior entropy, nats"]
+    caption = (
+        " Top: frames, each above its own time, and what is decoded from level 1's belief then "
+        "(vectors as bars, each number on its own scale). Below: curves at the times that they "
+        "belong to."
+    )
+    if one.what_if is not None:
+        caption += " The dotted line is where the futures below start."
+    return [
+        report.heading(name),
+        report.paragraph(text),
+        report.table(header, rows),
+        *(
+            report.figure(
+                draw_episode(one, view, strides),
+                f"Environment steps {view.span[0]:,} to {view.span[1] - 1:,}.{caption}",
+            )
+            for view in one.views
+        ),
+    ]
+
+
+def what_if_section(one: Looked, built: Built, config: AnalyseAgentConfig) -> list[str]:
+    """Futures from one time of the episode."""
+    heading, found = report.heading("What if", 3), one.what_if
+    if found is None:
+        return [heading, report.paragraph(one.why_not)]
+    stride = built.agent.model.stride
+    text = (
+        f"From step {found.start} of this episode the top level alone imagines {found.ticks} ticks "
+        f"of {stride} environment steps, once with the actor choosing at every tick (its "
+        "likeliest chunk), then with one primitive action held all along; those of all held "
+        "actions are shown whose futures differ most. The same noise in every row, so that rows "
+        "differ by what is done alone. Then the levels below follow, and level 1 is decoded. At "
+        "rest every number is as near to 0 as it can be, every choice at its first class; other "
+        "rows differ from that in what they name."
+    )
+    dots = (
+        f"Frames imagined, the true ones above. Right: discounted window rewards with the critic's "
+        f"value at the end, environment units, under {config.samples} noises (light) and their "
+        "mean; of what happened the same from real rewards, with the critic's value of the belief "
+        "then."
+    )
+    lines = (
+        "The same futures: rewards and values are means over the noises, observations those of "
+        "the frames above."
+    )
+    return [
+        heading,
+        report.paragraph(text),
+        report.figure(draw_what_if(found, config.columns), dots),
+        report.figure(draw_promises(found, one.trace, stride), lines),
+    ]
+
+
+def settings_of(built: Built) -> str:
+    """All settings of the run, to be opened."""
+    leaves = flat(encode(built.config, TrainConfig, ""))
+    rows = [[name, str(value)] for name, value in leaves.items()]
+    return report.details("All settings of the run", report.table(["setting", "value"], rows))
+
+
+def numbers(looked: list[Looked], command: str) -> dict[str, object]:
+    """What the report shows, for JSON; nan as null."""
+
+    def plain(x: float | np.floating[Any]) -> float | None:
+        return None if np.isnan(x) else round(float(x), 5)
+
+    episodes = []
+    for one in looked:
+        found, levels = one.what_if, one.trace.levels
+        futures = None
+        if found is not None:
+            means = found.returns.mean(1)
+            rows = dict(zip(found.names, map(plain, means), strict=True))
+            futures = {"start": found.start, "ticks": found.ticks, "imagined_return": rows}
+            futures["realised_return"] = plain(found.realised)
+        error = np.abs(np.asarray(one.trace.foreseen - one.trace.realised))
+        error = error[np.isfinite(error)]
+        episodes.append(
+            {
+                "return": plain(one.reward.sum()),
+                "steps": len(one.reward) - 1,
+                "terminal": one.terminal,
+                "kl": [plain(np.nanmean(level.kl)) for level in levels],
+                "prior_entropy": [plain(np.nanmean(level.prior_entropy)) for level in levels],
+                "window_reward_foreseen_error": plain(error.mean() if len(error) else np.nan),
+                "what_if": futures,
+            }
+        )
+    return {"command": command, "episodes": episodes}

@@ -1,0 +1,210 @@
+"""An episode of a trained agent, looked into: what is drawn of it, as plain arrays.
+
+Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`, which compute it;
+`analysis/agent/analyse.py`, the report.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents.dreamer import fill_absorbing
+from analysis.agent.held_actions import held_actions
+from analysis.agent.trace import Trace, observe_episodes
+from analysis.agent.what_if import (
+    Futures,
+    apart,
+    decode_futures,
+    held_chunks,
+    imagine_futures,
+    return_that_followed,
+)
+from training.build import Built
+from worldmodel.learner import Params
+from worldmodel.level import State
+from worldmodel.openloop import to_observations
+from worldmodel.records import Records
+
+Obs = dict[str, np.ndarray]
+OWN = "the actor's choice"
+DIMENSIONS = {"camera": ("pitch", "yaw")}  # of MineRL's actions, degrees per tick
+CLOSE = 200  # environment steps of the part of a long episode that is drawn by itself
+MOST_HELD = 64  # held actions imagined, of which the rows shown are chosen
+
+
+class Settings(NamedTuple):
+    """What is looked for; see `analyse_agent.py`."""
+
+    start: int
+    ticks: int | None
+    rows: int
+    samples: int
+    columns: int
+    seed: int
+
+
+class WhatIf(NamedTuple):
+    """Futures of R rows from one time of the episode, the actor's own first."""
+
+    start: int
+    ticks: int
+    names: list[str]  # [R]
+    obs: Obs  # [R, H·K, ...] at start+1 …, of the first noise
+    reward: np.ndarray  # [R, H] mean imagined window reward over the noises
+    value: np.ndarray  # [R, H] mean value
+    returns: np.ndarray  # [R, S]
+    true: Obs  # [n, ...] what really was from `start` on; n - 1 at most H·K
+    realised: float  # return of the same horizon in the episode, nan where it is cut
+
+
+class View(NamedTuple):
+    """A stretch of an episode that is drawn."""
+
+    span: tuple[int, int]  # times of its edges
+    times: np.ndarray  # [n] of the frames: middles of n equal parts of the span
+    decoded: Obs  # [n, ...] from level 1's belief at those times
+
+
+class Looked(NamedTuple):
+    """One episode."""
+
+    trace: Trace  # numpy, without a batch axis
+    reward: np.ndarray  # [T] per step
+    obs: Obs  # [T, ...]
+    terminal: bool
+    views: list[View]  # the whole, and where that is long a part of it
+    what_if: WhatIf | None
+    why_not: str  # where there is none
+
+
+class Observed(NamedTuple):
+    """What one program computes of an episode."""
+
+    trace: Trace
+    decoded: dict[str, jax.Array]  # [1, n, ...]
+    starts: tuple[State, ...]  # [1, ·] of every level
+
+
+def look(built: Built, params: Params, records: Records, settings: Settings) -> Looked:
+    """Looks into one episode.
+
+    Args:
+      records: [1, lead+T', ...], padded to whole windows as `padded` says.
+    """
+    model = built.agent.model
+    length = int(np.sum(records.mask))
+    main = jax.tree.map(lambda x: np.asarray(x)[0, model.lead :][:length], records)
+    wide = sum(x.ndim == 4 for x in main.obs.values()) or 1
+    ticks = settings.ticks or built.config.agent.behaviour.horizon
+    room = max(0, length - 1 - ticks * model.stride)  # so that what happened can stand beside it
+    start = min(settings.start, room) // model.stride * model.stride
+    spans = stretches(length, start)
+    shown = [spread(*span, max(3, settings.columns // wide)) for span in spans]
+    times = jnp.asarray(np.concatenate(shown))
+    observed = _observe(built, start, params, records, times, jax.random.key(settings.seed))
+    trace, decoded = jax.tree.map(_single, jax.device_get((observed.trace, observed.decoded)))
+    ends = np.cumsum([len(x) for x in shown])[:-1]
+    parts = {name: np.split(x, ends) for name, x in decoded.items()}
+    views = [
+        View(span, shown[n], {name: part[n] for name, part in parts.items()})
+        for n, span in enumerate(spans)
+    ]
+    why_not, found = "", None
+    try:
+        found = what_if(built, params, observed.starts, start, ticks, settings)
+    except ValueError as error:
+        why_not = str(error)
+    terminal = bool(main.terminal[-1])
+    if found is not None:
+        found = _beside(found, built, trace, main, terminal)
+    return Looked(trace, main.reward, main.obs, terminal, views, found, why_not)
+
+
+def padded(steps: int, stride: int) -> int:
+    """T' of an episode of so many records: absorbing steps close the window of every phase."""
+    return -(-(steps + stride - 1) // stride) * stride
+
+
+def stretches(length: int, start: int) -> list[tuple[int, int]]:
+    """The whole episode, and of a long one the part round the start of ``what if``."""
+    first = max(0, min(start - CLOSE // 4, length - CLOSE))
+    return [(0, length)] + ([(first, first + CLOSE)] if length > 2 * CLOSE else [])
+
+
+def spread(first: int, last: int, count: int) -> np.ndarray:
+    """Middles of ``count`` equal parts of the times from ``first`` to before ``last``."""
+    count = min(count, last - first)
+    return first + ((np.arange(count) + 0.5) * (last - first) / count).astype(int)
+
+
+def _single(x: np.ndarray) -> np.ndarray:
+    """Without the batch axis, where there is one."""
+    return x[0] if x.ndim > 1 else x
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _observe(
+    built: Built, start: int, params: Params, records: Records, shown: jax.Array, key: jax.Array
+) -> Observed:
+    agent = built.join(params)
+    fill_key, key = jax.random.split(key)
+    beliefs, trace = observe_episodes(agent, fill_absorbing(records, fill_key), key)
+    features = beliefs[0].state.features[:, shown]
+    states = agent.model.states_at(beliefs, start)
+    return Observed(trace, to_observations(agent.model.decode(features)), states)
+
+
+def what_if(
+    built: Built,
+    params: Params,
+    starts: tuple[State, ...],
+    start: int,
+    ticks: int,
+    settings: Settings,
+) -> WhatIf:
+    """Futures from the states of all levels at time ``start``; what really happened is not known.
+
+    Raises:
+      ValueError: where no abstract actions can be held.
+    """
+    held = held_actions(built.codec, MOST_HELD, DIMENSIONS)
+    chunks = held_chunks(built.agent.codec, np.stack([h.flat for h in held]))
+    noise_key, decode_key = jax.random.split(jax.random.key(settings.seed + 1))
+
+    drawn = built.agent.model.latent.noise(noise_key, (settings.samples, ticks))
+    futures = _imagine(built, params, starts[-1], chunks, drawn)
+    features = np.asarray(futures.states.features.mean(1))  # [R, H, F]
+    rows = np.array(apart(features.reshape(len(features), -1), settings.rows))
+    futures = jax.tree.map(lambda x: x[rows], futures)
+
+    first = jax.tree.map(lambda x: x[:, 0], (futures.states, futures.chunk))
+    obs = _decode(built, params, starts, *first, decode_key)
+    obs, reward, value, returns = jax.device_get(
+        (obs, futures.reward.mean(1), futures.value.mean(1), futures.returns)
+    )
+    names = [[OWN, *(h.name for h in held)][row] for row in rows]
+    return WhatIf(start, ticks, names, obs, reward, value, returns, {}, float("nan"))
+
+
+@partial(jax.jit, static_argnums=0)
+def _imagine(built: Built, params: Params, *given: Any) -> Futures:
+    return imagine_futures(built.join(params), *given)
+
+
+@partial(jax.jit, static_argnums=0)
+def _decode(built: Built, params: Params, *given: Any) -> dict[str, jax.Array]:
+    return decode_futures(built.join(params), *given)
+
+
+def _beside(found: WhatIf, built: Built, trace: Any, main: Any, terminal: bool) -> WhatIf:
+    """With what really followed in the episode."""
+    steps = found.ticks * built.agent.model.stride
+    true = {name: x[found.start : found.start + steps + 1] for name, x in main.obs.items()}
+    there = np.flatnonzero(trace.time == found.start + steps)
+    value = float(trace.value[there[0]]) if len(there) else float("nan")
+    discount = built.config.agent.behaviour.discount
+    realised = return_that_followed(main.reward, terminal, value, found.start, steps, discount)
+    return found._replace(true=true, realised=realised)

@@ -1,0 +1,67 @@
+"""The head of an agent's report: what ran, how good it is, how it learned.
+
+Read next: `episode.py`, one of its episodes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from analysis.agent.figures import draw_training
+from analysis.pages import report
+from envs import describe_backend
+from training.build import Built
+from training.config_io import VERSIONS
+from training.metrics import read_metrics
+
+
+def overview(run: Path, built: Built, step: int) -> str:
+    """What ran, and how good it is."""
+    c, model = built.config, built.agent.model
+    size = sum(x.size for x in jax.tree.leaves(built.params))
+    made = run / VERSIONS
+    versions = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
+    rows = [
+        ("environment", describe_backend(c.env).removeprefix("environment: ")),
+        ("return of the greedy agent", last_evaluation(run)),
+        ("trained for", f"{step:,} environment steps, seed {c.seed}"),
+        ("strides", f"{' '.join(map(str, model.strides))} environment steps per tick"),
+        ("plans anew", f"after {c.agent.replan} of the {model.stride} steps of a plan"),
+        ("goes on with a plan", f"with probability {c.agent.keep_plan:g}"),
+        ("marks plans", "yes" if c.agent.mark_plans else "no"),
+        ("parameters", f"{size / 1e6:.2f} M"),
+        ("commit", str(versions.get("git") or "not known")),
+        ("device", str(versions.get("device") or "not known")),
+    ]
+    return report.table(["run", run.resolve().name], rows)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl; none where there is no such file."""
+    path = run / "metrics.jsonl"
+    return read_metrics(path) if path.is_file() else []
+
+
+def last_evaluation(run: Path) -> str:
+    """In words: return with its 95% interval, success, when."""
+    found = [row for row in metrics(run) if "eval/return" in row]
+    if not found:
+        return "not evaluated"
+    last = found[-1]
+    text = f"{last['eval/return']:.2f} ± {last['eval/return_95']:.2f} (95%)"
+    success = f", success {last['eval/success']:.0%}" if "eval/success" in last else ""
+    return f"{text}{success}, at step {last['step']:,}"
+
+
+def training_section(run: Path) -> list[str]:
+    """How it learned."""
+    drawn = draw_training(metrics(run))
+    if drawn is None:
+        return []
+    caption = (
+        "Return of episodes and KL of posterior from prior per level while it trained, over "
+        "environment steps. The band is the 95% interval over an evaluation's episodes."
+    )
+    return [report.heading("How it learned"), report.figure(drawn, caption)]

@@ -1,0 +1,151 @@
+"""What if: one start, several abstract actions, the top level imagined under each.
+
+A primitive action held for all K steps of every tick is an abstract action with a name
+(``held_actions.py``). All are imagined beside the actor's own choice under the same noise, so that
+futures differ by what is done alone. Read next: `agents/imagination.py`, which the actor learns
+from.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from agents.actions import ChunkCodec
+from agents.agent import Agent
+from agents.returns import lambda_returns
+from worldmodel.level import State
+from worldmodel.openloop import to_observations
+
+
+class Futures(NamedTuple):
+    """Of R rows, the actor's own first, under S noises, over H ticks of the top clock."""
+
+    states: State  # [R, S, H, ·] of the top level
+    chunk: Array  # [R, S, H, K·A]
+    reward: Array  # [R, S, H] window rewards, environment units
+    value: Array  # [R, S, H] the critic's
+    returns: Array  # [R, S] discounted window rewards, and the value at the end
+
+
+def held_chunks(codec: Any, actions: Float[np.ndarray, "C A"]) -> Array:
+    """Primitive actions, each held for the K steps of a tick, as abstract actions [C, W].
+
+    Raises:
+      ValueError: for a codec whose abstract actions are not chunks of primitive ones.
+    """
+    if not isinstance(codec, ChunkCodec):
+        raise ValueError(
+            f"what if: expected abstract actions that are chunks of primitive ones, received "
+            f"{type(codec).__name__}; no held action is known for it, leave these futures out"
+        )
+    held = jnp.asarray(actions, jnp.float32)[:, None]
+    return codec.join(jnp.broadcast_to(held, (len(actions), codec.stride, actions.shape[1])))
+
+
+def imagine_futures(
+    agent: Agent, start: State, chunks: Float[Array, "C W"], noise: Array
+) -> Futures:
+    """The top level from one start under every chunk, repeated at each tick, and under the actor.
+
+    returns = Σ_{j<H} γ^{Kj} (Π_{i≤j} C_i) R_{j+1} + γ^{KH} (Π_{i≤H} C_i) v_H,  which is the
+    λ-return at λ = 1.
+
+    Args:
+      start: [1, ·] of the top level.
+      chunks: abstract actions, a row each; the actor's own row comes before them, its mode at every
+        tick.
+      noise: [S, H, ...] of the latent, the same for every row.
+    """
+    model, behaviour = agent.model, agent.config.behaviour
+    samples, horizon = noise.shape[:2]
+    rows = chunks.shape[0] + 1
+    padded = jnp.concatenate([jnp.zeros_like(chunks[:1]), chunks])
+    given = jnp.repeat(padded, samples, axis=0)
+    own = (jnp.arange(rows * samples) < samples)[:, None]
+
+    def tick(state: State, drawn: Array) -> tuple[State, tuple[State, Array]]:
+        chosen = agent.codec.mode(agent.actor(state.features))
+        chunk = jnp.where(own, chosen, given)
+        drawn = jnp.tile(drawn, (rows, *[1] * (drawn.ndim - 1)))
+        state = model.imagine_top(state, chunk, drawn)
+        return state, (state, chunk)
+
+    first = jax.tree.map(lambda x: jnp.repeat(x, rows * samples, axis=0), start)
+    _, found = jax.lax.scan(tick, first, jnp.swapaxes(noise, 0, 1))
+    states, chunk = jax.tree.map(
+        lambda x: jnp.swapaxes(x, 0, 1).reshape(rows, samples, horizon, -1), found
+    )
+    reward, cont, value = (
+        head(states.features)
+        for head in (agent.predict_reward, agent.predict_cont, agent.predict_value)
+    )
+    gamma = behaviour.discount**model.stride
+
+    def total(r: Array, c: Array, v: Array) -> Array:
+        return lambda_returns(r, c, jnp.concatenate([v[:1], v]), gamma, 1.0)[0]  # v_0 is not read
+
+    return Futures(states, chunk, reward, value, jax.vmap(jax.vmap(total))(reward, cont, value))
+
+
+def decode_futures(
+    agent: Agent, starts: tuple[State, ...], top: State, chunk: Array, key: PRNGKeyArray
+) -> dict[str, Array]:
+    """Observations at every step of imagined futures, all levels below the top imagined as well.
+
+    Args:
+      starts: [1, ·] of every level, of ``ClockworkVAE.states_at``.
+      top: [R, H, ·] of ``imagine_futures``, one noise of it.
+      chunk: [R, H, K·A].
+    Returns:
+      [R, H·K, ...], images uint8, vectors in their units; the same noise in every row.
+    """
+    model = agent.model
+    rows, steps = chunk.shape[0], chunk.shape[1] * model.stride
+    action = chunk.reshape(rows, steps, -1)
+    noise, starts = jax.tree.map(
+        lambda x: jnp.repeat(x, rows, axis=0), (model.imagination_noise(key, 1, steps), starts)
+    )
+    states = model.imagine(starts, action, jnp.ones((rows, steps)), noise, top)
+    return to_observations(model.decode(states[0].features))
+
+
+def apart(paths: Float[np.ndarray, "R D"], count: int) -> list[int]:
+    """Rows that differ most: the first two, then always the farthest from all chosen; in order.
+
+    Source: farthest-point traversal, Gonzalez 1985.
+    """
+    chosen = list(range(min(2, len(paths))))
+    while len(chosen) < min(count, len(paths)):
+        distance = np.linalg.norm(paths[:, None] - paths[chosen][None], axis=-1).min(axis=1)
+        distance[chosen] = -1.0
+        chosen.append(int(np.argmax(distance)))
+    return sorted(chosen[:count])
+
+
+def return_that_followed(
+    reward: Float[np.ndarray, " T"],
+    terminal: bool,
+    value_there: float,
+    start: int,
+    steps: int,
+    discount: float,
+) -> float:
+    """What really followed, as ``Futures.returns`` counts it: Σ_{i=1..n} γ^{i-1} r_{start+i}, and
+    γ^n v where the episode goes on.
+
+    Args:
+      reward: r_t of the whole episode.
+      terminal: whether its last record is terminal.
+      value_there: the critic's at start + steps; nan where that is not in the episode.
+      steps: n.
+    Returns:
+      nan where the episode was cut before.
+    """
+    after = reward[start + 1 : start + steps + 1].astype(np.float64)
+    total = float(np.sum(after * discount ** np.arange(len(after))))
+    if start + steps + 1 > len(reward) - terminal:
+        return total if terminal else float("nan")
+    return total + discount**steps * value_there

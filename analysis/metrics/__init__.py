@@ -1,0 +1,1 @@
+"""How far predicted frames are from true ones."""

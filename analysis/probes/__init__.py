@@ -1,0 +1,1 @@
+"""What a predicted frame still gets right: digits, rooms, places."""

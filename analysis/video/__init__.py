@@ -1,0 +1,1 @@
+"""Predictions of video, scored, and what each level of a model holds."""

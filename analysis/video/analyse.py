@@ -1,0 +1,290 @@
+"""What each level of a trained world model holds: one report to look at.
+
+  python analyse_video.py --run RUN [--run RUN2 …]
+
+Writes one HTML file, pictures inside, and its numbers as JSON beside it: KL per level (CW-VAE Table
+1), over the speed of the data where runs differ in it (Figure 8), what predictions still know of
+the digits or the rooms (Figure 5a, 5b), and per run the priors' entropy over the horizon (TALD
+Figure 10) and what is lost when each level in turn is left blind (CW-VAE Figure 7, TALD Figure 11).
+Read next: `analysis/video/blindfold.py`, what a blind level is; `inspection.py` beside it;
+`analysis/video/findings.py`, what is looked for in which data.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+
+from analysis.pages import plots, report
+from analysis.pages.plots import Curve, number
+from analysis.video.findings import Found, Settings, analyse_run
+from analysis.video.inspection import SIGHTED
+from replay.atomic import write_text
+from training.config_io import flat
+from training.config_json import encode
+from training.versions import versions
+
+
+@dataclass(frozen=True)
+class AnalyseVideoConfig:
+    """Look into the hierarchy of trained world models."""
+
+    run: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """Directory of a run of pretrain_video.py; more than one are drawn together."""
+    videos: int | None = None
+    """Held-out videos over which everything is measured; default: all that are long enough, at most
+    32."""
+    context: int | None = None
+    """Frames seen, a multiple of the top stride; default: the run's own."""
+    horizon: int | None = None
+    """Frames predicted with all levels seeing; default: as many as the held-out videos have, at
+    most 1 000. Generated data are made longer where it asks for more."""
+    reset_horizon: int = 100
+    """Frames predicted with one level blind."""
+    samples: int = 2
+    """Predictions drawn per blind level of each video that is shown."""
+    shown: int = 2
+    """Videos shown."""
+    window: int = 9
+    """Frames that the reader of digits reads together; odd."""
+    reader_steps: int = 3_000
+    """Updates of the reader of digits, trained once per set of digits and kept with the data."""
+    output: Path | None = None
+    """The report, .html; default: `analysis.html` in the first run's directory."""
+    seed: int = 0
+    """Of noise."""
+
+
+def analyse(config: AnalyseVideoConfig, command: str) -> Path:
+    """Looks into every run, writes the report and its numbers; returns the report's path."""
+    output = check(config)
+    settings = Settings(
+        videos=config.videos,
+        context=config.context,
+        horizon=config.horizon,
+        reset_horizon=config.reset_horizon,
+        samples=config.samples,
+        shown=config.shown,
+        window=config.window,
+        reader_steps=config.reader_steps,
+        seed=config.seed,
+        chunk=128 if jax.default_backend() == "cpu" else 1024,
+    )
+    found = {}
+    for name, path in names(config.run).items():
+        print(f"{name}: looking into it", flush=True)
+        found[name] = analyse_run(path, settings)
+        for line in found[name].notes:
+            print(f"  {line}")
+    write_text(output, report.document("What each level holds", page(found, command)))
+    write_text(output.with_suffix(".json"), json.dumps(numbers(found, command), indent=1) + "\n")
+    for name, one in found.items():
+        kl = one.inspection.kl.mean(0)
+        print(f"{name}: KL per level {', '.join(number(x) for x in kl)} nats per sequence")
+    print(f"report: {output}\nnumbers: {output.with_suffix('.json')}")
+    return output
+
+
+def check(config: AnalyseVideoConfig) -> Path:
+    """The report's path. Raises ValueError on settings that cannot run, before anything is done."""
+    if not config.run:
+        raise ValueError("run: expected at least one directory, received none; give --run RUN")
+    for name in ("videos", "context", "horizon", "reset_horizon", "samples", "shown"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            flag = name.replace("_", "-")
+            raise ValueError(f"{name}: expected 1 or more, received {value}; raise --{flag}")
+    if config.window < 1 or config.window % 2 == 0:
+        raise ValueError(f"window: expected an odd number of frames, received {config.window}")
+    output = config.output or config.run[0] / "analysis.html"
+    if output.suffix != ".html":
+        raise ValueError(f"output: expected a path ending in .html, received {output}; rename it")
+    return output
+
+
+def names(paths: Sequence[Path]) -> dict[str, Path]:
+    """Runs by the name of their directory, or its path where two share a name."""
+    short = [path.resolve().name for path in paths]
+    return {
+        name if short.count(name) == 1 else str(path): path
+        for name, path in zip(short, paths, strict=True)
+    }
+
+
+def page(found: Mapping[str, Found], command: str) -> list[str]:
+    """Blocks of the report: all runs together, then one by one."""
+    blocks = [report.command(command), overview(found), *kl_section(found)]
+    blocks += speed_section(found)
+    blocks += knowledge_section(found)
+    for name, one in found.items():
+        blocks += run_section(name, one)
+    return blocks
+
+
+def overview(found: Mapping[str, Found]) -> str:
+    """Table of the runs."""
+    rows = []
+    for name, one in found.items():
+        c = one.run.config
+        strides = " ".join(map(str, c.model.strides))
+        size = sum(x.size for x in jax.tree.leaves(one.run.params))
+        data = c.data.name + (f", speed {c.data.speed:g}" if speed(one) else "")
+        rows.append([name, data, strides, f"{size / 1e6:.2f} M", f"{one.run.step:,}"])
+    return report.table(["run", "data", "strides", "parameters", "updates"], rows)
+
+
+def speed(one: Found) -> float | None:
+    """The factor on the speed of the data, where they have one."""
+    data = one.run.config.data
+    return data.speed if data.name in ("moving_digits", "moving_ball") else None
+
+
+def kl_section(found: Mapping[str, Found]) -> list[str]:
+    """KL per level of all runs. CW-VAE Table 1."""
+    levels = max(one.inspection.kl.shape[1] for one in found.values())
+    rows = []
+    for name, one in found.items():
+        kl = one.inspection.kl
+        error = kl.std(0, ddof=1) / len(kl) ** 0.5 if len(kl) > 1 else np.full(kl.shape[1], np.nan)
+        cells = [f"{number(m)} ± {number(e)}" for m, e in zip(kl.mean(0), error, strict=True)]
+        cells += ["–"] * (levels - len(cells))
+        rows.append([name, str(one.run.config.length), *cells, number(kl.sum(1).mean())])
+    header = ["run", "frames", *(f"level {n + 1}" for n in range(levels)), "all"]
+    means = {name: one.inspection.kl.mean(0) for name, one in found.items()}
+    return [
+        report.heading("How much each level takes from the frames"),
+        report.paragraph(
+            "KL of posterior from prior, nats per sequence of as many frames as one of training, "
+            "summed over the level's ticks; an upper bound on what the level stores of it. Means "
+            "over held-out videos ± standard error. CW-VAE, Table 1."
+        ),
+        report.table(header, rows),
+        report.figure(plots.draw_kl(means), "KL per level, logarithmic."),
+    ]
+
+
+def speed_section(found: Mapping[str, Found]) -> list[str]:
+    """KL per level over the data's speed, where at least two runs differ in nothing else that
+    shapes it: data, number of levels, frames per sequence. CW-VAE Figure 8."""
+    groups: dict[tuple[str, tuple[int, ...], int], list[Found]] = {}
+    for one in found.values():
+        c = one.run.config
+        if speed(one) is not None:
+            groups.setdefault((c.data.name, c.model.strides, c.length), []).append(one)
+    blocks = []
+    for (data, strides, _), group in groups.items():
+        speeds = np.array([one.run.config.data.speed for one in group])
+        if len(np.unique(speeds)) > 1:
+            kl = np.stack([one.inspection.kl.mean(0) for one in group])
+            caption = f"KL per level of runs on {data}, strides {' '.join(map(str, strides))}."
+            blocks.append(report.figure(plots.draw_speed(speeds, kl), caption))
+    if not blocks:
+        return []
+    text = (
+        "The same model trained on slower and faster versions of the same data. The paper finds "
+        "that faster digits move KL down the hierarchy. CW-VAE, Figure 8."
+    )
+    return [report.heading("Speed of the data"), report.paragraph(text), *blocks]
+
+
+def knowledge_section(found: Mapping[str, Found]) -> list[str]:
+    """What predictions still know, all runs with the same data in one figure per measure."""
+    blocks = []
+    for measure in dict.fromkeys(m for one in found.values() for m in one.inspection.measures):
+        having = {n: one for n, one in found.items() if measure in one.inspection.measures}
+        curves = [Curve(n, one.inspection.measures[measure][SIGHTED]) for n, one in having.items()]
+        references = {
+            (label, value.tobytes()): Curve(
+                label if len(having) == 1 else f"{label} ({name})", value, True
+            )
+            for name, one in having.items()
+            for label, value in one.references.get(measure, {}).items()
+        }  # the same data give the same line, drawn once
+        drawn = plots.draw_curves([*curves, *references.values()], measure)
+        blocks.append(report.figure(drawn, f"{sentence(measure)}, as the prediction goes on."))
+    explained = dict.fromkeys(text for one in found.values() for text in one.explained)
+    texts = [report.paragraph(text) for text in explained]
+    return [report.heading("What predictions still know"), *texts, *blocks]
+
+
+def run_section(name: str, one: Found) -> list[str]:
+    """One run: its settings, entropy, and what goes without each level."""
+    c, inspection = one.run.config, one.inspection
+    horizon = len(inspection.entropy)
+    text = f"{one.context} frames seen, {horizon} predicted; {len(inspection.kl)} held-out videos."
+    settings = flat(encode(c, type(c), ""))
+    rows = [[key, json.dumps(value)] for key, value in settings.items()]
+    blocks = [report.heading(name), report.paragraph(text)]
+    blocks += [report.paragraph(f"{sentence(note)}.") for note in one.notes]
+    blocks.append(report.details("Its settings", report.table(["setting", "value"], rows)))
+    caption = (
+        "Entropy of each level's prior over the prediction, mean over videos. A level that keeps "
+        "what does not change stays as certain as it was. Differential entropy may be negative. "
+        "TALD, Figure 10."
+    )
+    drawn = plots.draw_entropy(inspection.entropy, c.model.strides)
+    blocks += [report.heading("Entropy of the priors", 3), report.figure(drawn, caption)]
+    return blocks + reset_blocks(one)
+
+
+def reset_blocks(one: Found) -> list[str]:
+    """Level reset: in pictures, in curves, and as a table of means."""
+    text = (
+        "Each level in turn is left blind: while the context is filtered, its stochastic state is "
+        "drawn from its prior, given its own past and the level above, and all other levels see "
+        "the frames. The state is not set to zeros. Then the future is predicted as ever: what "
+        "goes wrong, only that level had known. CW-VAE, section 3.6 and Figure 7; TALD, Figure 11."
+    )
+    blocks = [report.heading("Each level left blind", 3), report.paragraph(text)]
+    for film in one.films:
+        caption = f"{film.name}: true frames seen left of the line, then true and predicted ones."
+        blocks.append(report.figure(plots.draw_film(film.rows, film.times, film.seen), caption))
+    measures = one.inspection.measures
+    frames = min(len(x) for curves in measures.values() for x in curves.values())
+    rows = []
+    for measure, curves in measures.items():
+        cut = {name: value[:frames] for name, value in curves.items()}
+        rows.append([measure, *(number(float(np.nanmean(x))) for x in cut.values())])
+        drawn = plots.draw_curves([Curve(n, x) for n, x in cut.items()], measure)
+        blocks.append(report.figure(drawn, f"{sentence(measure)}, with each level blind."))
+    header = [f"mean over {frames} frames", *next(iter(measures.values()))]
+    return [*blocks, report.table(header, rows)]
+
+
+def sentence(text: str) -> str:
+    """With a capital first."""
+    return text[:1].upper() + text[1:]
+
+
+def numbers(found: Mapping[str, Found], command: str) -> dict[str, object]:
+    """What the report shows, for JSON; nan as null."""
+
+    def plain(x: np.ndarray) -> list[float | None]:
+        return [None if np.isnan(v) else round(float(v), 5) for v in x]
+
+    runs = {}
+    for name, one in found.items():
+        measures = {
+            measure: {who: plain(x) for who, x in curves.items()}
+            for measure, curves in one.inspection.measures.items()
+        }
+        runs[name] = {
+            "updates": one.run.step,
+            "strides": list(one.run.config.model.strides),
+            "speed": speed(one),
+            "frames_per_sequence": one.run.config.length,
+            "context": one.context,
+            "kl": plain(one.inspection.kl.mean(0)),
+            "prior_entropy": [plain(x) for x in one.inspection.entropy.T],
+            "measures": measures,
+            "references": {
+                measure: {label: plain(x) for label, x in curves.items()}
+                for measure, curves in one.references.items()
+            },
+            "notes": one.notes,
+        }
+    return {"command": command, "versions": versions(), "runs": runs}

@@ -1,0 +1,241 @@
+"""How well, and for how long, world models predict video: open loop, from some frames on.
+
+  python evaluate_video.py --run RUN [--run RUN2 …]
+
+Writes a table (Markdown, JSON), curves over the distance predicted and stills (PNG), beside what
+predictions that know nothing score. Read next: `analysis/metrics/protocols.py`, what SSIM and
+PSNR mean here; `analysis/video/predictions.py`, how they are computed.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+
+from analysis.metrics.fvd import load_torchscript
+from analysis.metrics.lpips import load_lpips
+from analysis.metrics.protocols import PROTOCOLS, ProtocolName
+from analysis.pages.stills import draw_stills
+from analysis.video.curves import draw_curves
+from analysis.video.predictions import Task, score_model, score_references
+from analysis.video.rollout import check_context, usable_context
+from analysis.video.scores import Line, make_line, rank_lines
+from analysis.video.table import markdown, to_json
+from configs.data import DataConfig
+from recordings.held_out import common_data, only_image, read_videos
+from replay.atomic import write_text
+from training.build_video import VideoRun, load_video_run, to_records
+from training.config_json import encode
+from training.versions import versions
+
+CHUNK_CPU, CHUNK_ACCELERATOR = 128, 1024  # frames drawn at once
+SHOWN = 2  # videos among the stills
+
+
+@dataclass(frozen=True)
+class EvaluateVideoConfig:
+    """Score open-loop video predictions of trained world models."""
+
+    run: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """Directory of a run of pretrain_video.py; given more than once, the runs are compared and
+    ranked. All must have been trained on the same data."""
+    protocol: ProtocolName = "cwvae"
+    """SSIM and PSNR as the original CW-VAE and SVG compute them (`cwvae`), or as Wang et al. and
+    TECO (`standard`); numbers of the two do not compare."""
+    context: int = 36
+    """Frames seen; a multiple of every model's top stride."""
+    fit_context: bool = False
+    """Let each model see the last whole blocks of its own top stride in the context, where that is
+    no multiple of it."""
+    horizon: int | None = None
+    """Frames predicted after them; default: as many as the held-out videos have, at most 1 000.
+    Generated data are made longer where it asks for more."""
+    samples: int = 1
+    """N: futures drawn per video, of which mean and best are given."""
+    videos: int | None = None
+    """Held-out videos; default: all that are long enough, at most 100."""
+    lpips_weights: Path | None = None
+    """Weights of LPIPS as .npz; analysis/metrics/lpips.py says how to write them."""
+    fvd_torchscript: Path | None = None
+    """I3D as TorchScript (i3d_torchscript.pt) for the Frechet video distance; needs PyTorch. SUCH A
+    FILE CAN RUN CODE: only one from a source that you trust."""
+    output: Path | None = None
+    """Directory of the results; default: `evaluation` in the first run's."""
+    seed: int = 0
+    """Of futures and random frames."""
+
+
+class Loaded(NamedTuple):
+    """A run, its name in the results, and how many frames of context it sees."""
+
+    name: str
+    path: Path
+    run: VideoRun
+    context: int
+
+
+class Results(NamedTuple):
+    """What is written."""
+
+    lines: list[Line]
+    stills: dict[str, np.ndarray]  # uint8 [videos, times, h, w, C] by name
+    data: DataConfig
+
+
+def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
+    """Loads, predicts, scores and writes; returns the path of the table."""
+    check(config)
+    runs = load_runs(config)
+    data = common_data({loaded.name: loaded.run.config.data for loaded in runs})
+    steps, task = make_task(config, data)
+    lines = [
+        make_line(name, True, scored.values, scored.fvd, {})
+        for name, scored in score_references(task, progress("knowing nothing")).items()
+    ]
+    stills = {"true": task.future[:SHOWN, task.still_times]}
+    for loaded in runs:
+        start, model = time.monotonic(), loaded.run.model
+        records = to_records(steps, model.action_width)
+        scored = score_model(task, model, records, loaded.context, progress(loaded.name))
+        about = describe(loaded) | {"seconds": round(time.monotonic() - start, 1)}
+        lines.append(make_line(loaded.name, False, scored.values, scored.fvd, about))
+        stills[loaded.name] = scored.stills[:SHOWN]
+    return write(config, command, task, Results(lines, stills, data))
+
+
+def check(config: EvaluateVideoConfig) -> None:
+    """Raises ValueError on settings that cannot run, before anything is loaded."""
+    if not config.run:
+        raise ValueError("run: expected at least one directory, received none; give --run RUN")
+    if len({path.resolve() for path in config.run}) < len(config.run):
+        shown = " ".join(map(str, config.run))
+        raise ValueError(f"run: expected different directories, received {shown}; give each once")
+    for name in ("context", "horizon", "samples", "videos"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: expected 1 or more, received {value}; raise --{name}")
+
+
+def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:
+    """The runs by name: of their directory, or its path where two directories share a name.
+
+    Raises:
+      ValueError: where a run cannot be loaded, or not start after the context.
+    """
+    short = [path.resolve().name for path in config.run]
+    loaded = []
+    for path, name in zip(config.run, short, strict=True):
+        name = name if short.count(name) == 1 else str(path)
+        run = load_video_run(path)
+        context = config.context
+        if config.fit_context:
+            context = usable_context(run.model, context)
+        try:
+            check_context(run.model, context)
+        except ValueError as error:
+            more = "" if config.fit_context else ", or --fit-context True"
+            raise ValueError(f"{name}: {error}{more}") from error
+        loaded.append(Loaded(name, path, run, context))
+    return loaded
+
+
+def make_task(config: EvaluateVideoConfig, data: DataConfig) -> tuple[dict[str, Any], Task]:
+    """What is read of the held-out videos, and what is to be predicted of them."""
+    lpips = None if config.lpips_weights is None else load_lpips(config.lpips_weights)
+    fvd = None if config.fvd_torchscript is None else load_torchscript(config.fvd_torchscript)
+    steps = read_videos(data, config.videos, config.context, config.horizon)
+    image = only_image(steps["obs"])
+    task = Task(
+        videos=steps["obs"][image],
+        image=image,
+        context=config.context,
+        samples=config.samples,
+        protocol=PROTOCOLS[config.protocol],
+        lpips=lpips,
+        fvd=fvd,
+        seed=config.seed,
+        chunk=CHUNK_CPU if jax.default_backend() == "cpu" else CHUNK_ACCELERATOR,
+    )
+    return steps, task
+
+
+def progress(what: str) -> Callable[[range], Iterator[int]]:
+    """A bar on standard error."""
+    return lambda steps: iter(track(steps, what, console=Console(stderr=True)))
+
+
+def describe(loaded: Loaded) -> dict[str, Any]:
+    """What JSON keeps of a run."""
+    config, sizes = loaded.run.config, [x.size for x in jax.tree.leaves(loaded.run.params)]
+    return {
+        "run": str(loaded.path),
+        "updates": loaded.run.step,
+        "context": loaded.context,
+        "strides": list(config.model.strides),
+        "parameters": int(sum(sizes)),
+        "preset": config.preset,
+        "training_seed": config.seed,
+    }
+
+
+def write(config: EvaluateVideoConfig, command: str, task: Task, results: Results) -> Path:
+    """Table, JSON, curves and stills, all named by the protocol; prints the table."""
+    folder = config.output or config.run[0] / "evaluation"
+    lines, data = results.lines, results.data
+    ranks, header = rank_lines(lines, data.name), headline(config, task, results)
+    settings = {
+        "command": command,
+        "protocol": task.protocol.name,
+        "protocol_words": task.protocol.words,
+        "data": encode(data, DataConfig, ""),
+        "videos": len(task.videos),
+        "context": task.context,
+        "horizon": task.horizon,
+        "samples": task.samples,
+        "seed": task.seed,
+        "weights": {
+            name: str(path)
+            for name, path in (("lpips", config.lpips_weights), ("fvd", config.fvd_torchscript))
+            if path is not None
+        },
+        "versions": versions(),
+    }
+    name = task.protocol.name
+    write_text(folder / f"{name}.json", to_json(lines, ranks, settings))
+    draw_curves(folder / f"{name}.png", lines, header[0], task.samples)
+    draw_stills(folder / "stills.png", results.stills, task.still_times + 1)
+    table = markdown(lines, ranks, task.samples, [*header, f"`{command}`"])
+    write_text(folder / f"{name}.md", table)
+    print(table)
+    print(f"curves: {folder / f'{name}.png'}\nstills: {folder / 'stills.png'}")
+    return folder / f"{name}.md"
+
+
+def headline(config: EvaluateVideoConfig, task: Task, results: Results) -> list[str]:
+    """What was evaluated and how, and what was not; a paragraph each."""
+    first = (
+        f"{results.data.name}: {len(task.videos)} held-out videos, {task.context} frames seen, "
+        f"{task.horizon} predicted open loop, {task.samples} sample(s) per video, seed {task.seed}"
+    )
+    notes = [first, f"{task.protocol.words}. ± is half a 95% interval over videos."]
+    fewer = [
+        line for line in results.lines if line.about.get("context", task.context) < task.context
+    ]
+    notes += [f"{line.name} sees the last {line.about['context']} of them." for line in fewer]
+    if config.lpips_weights is None:
+        notes.append("LPIPS is not computed: no weights were given (--lpips-weights FILE.npz).")
+    if config.fvd_torchscript is None:
+        notes.append(
+            "The Frechet video distance is not computed: no weights of I3D were given "
+            "(--fvd-torchscript FILE.pt)."
+        )
+    if len(task.videos) < 2:
+        notes.append("random frame is left out: it needs 2 videos or more.")
+    return notes

@@ -1,0 +1,262 @@
+"""A run and its held-out videos, looked into: what is looked for depends on what the data know.
+
+Where the data have `factor/identity` of two digits, a reader of digits is put to the predictions;
+where they have `factor/room`, the colours of the rooms. Read next:
+`analysis/video/inspection.py`, which does the looking; `analyse_video.py`, the report.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from analysis.probes import digit_training, measures
+from analysis.probes.digit_reader import class_numbers
+from analysis.probes.digit_training import Glyphs, Tested
+from analysis.video.inspection import (
+    BATCH,
+    SIGHTED,
+    Inspection,
+    Task,
+    blindfolds,
+    futures,
+    inspect,
+    mean_known,
+)
+from analysis.video.rollout import check_context
+from recordings.data import open_test
+from recordings.generators.digits import digit_images
+from recordings.held_out import enough, only_image, sizes
+from replay import first_steps
+from training.build_video import VideoRun, load_video_run, to_records
+from worldmodel.records import Records
+
+MOST_VIDEOS = 32  # looked at by default
+TRUSTED = 0.97  # accuracy on true frames below which a reader of digits is not
+IDENTITY, ROOM = "factor/identity", "factor/room"
+DARK = ("moving_digits", "moving_ball")  # data of bright things on black
+COLUMNS = 11  # of a film's future
+
+
+class Settings(NamedTuple):
+    """How runs are looked into; see `analyse_video.py`."""
+
+    videos: int | None
+    context: int | None
+    horizon: int | None
+    reset_horizon: int
+    samples: int
+    shown: int
+    window: int
+    reader_steps: int
+    seed: int
+    chunk: int
+
+
+class Film(NamedTuple):
+    """One video: true and predicted frames under each other."""
+
+    name: str
+    rows: dict[str, np.ndarray]  # uint8 [n, h, w, C], white where nothing is predicted
+    times: np.ndarray  # [n] frames after the context
+    seen: int  # columns within the context
+
+
+class Found(NamedTuple):
+    """A run, and what was found in it."""
+
+    run: VideoRun
+    context: int
+    inspection: Inspection
+    references: dict[str, dict[str, np.ndarray]]  # by measure and name, [H]
+    explained: list[str]  # what the measures are
+    notes: list[str]  # how far they can be trusted
+    films: list[Film]
+
+
+class Look(NamedTuple):
+    """What is looked for: probes, and what goes with them."""
+
+    probes: list[measures.Probe]
+    references: dict[str, dict[str, np.ndarray]]
+    explained: list[str]
+    notes: list[str]
+
+
+def analyse_run(path: Path, settings: Settings) -> Found:
+    """Looks into one run.
+
+    Raises:
+      ValueError: if it cannot be loaded, its data have too few or too short videos, or the model
+        cannot start after the context.
+    """
+    run = load_video_run(path)
+    context = settings.context or run.config.context
+    check_context(run.model, context)
+    steps, sequences = held_out(run, context, settings)
+    image = only_image(steps["obs"])
+    look = look_for(run, steps, image, context, settings)
+    horizon = steps["obs"][image].shape[1] - context
+    task = Task(
+        records=to_records(steps, run.model.action_width),
+        image=image,
+        context=context,
+        horizon=horizon,
+        reset_horizon=min(settings.reset_horizon, horizon),
+        probes=look.probes,
+        seed=settings.seed,
+        chunk=settings.chunk,
+    )
+    inspection = inspect(run.model, sequences, task)
+    films = make_films(run, task, steps["obs"][image], settings)
+    return Found(run, context, inspection, look.references, look.explained, look.notes, films)
+
+
+def held_out(run: VideoRun, context: int, settings: Settings) -> tuple[dict[str, Any], Records]:
+    """Beginnings of held-out videos: context and horizon; and sequences as long as in training,
+    with their lead-in."""
+    config = run.config
+    least = max(settings.horizon or 1, config.length - context)
+    with open_test(enough(config.data, settings.videos, context, least)) as store:
+        count, horizon = sizes(store, settings.videos, context, settings.horizon)
+        count = min(count, MOST_VIDEOS) if settings.videos is None else count
+        steps = first_steps(store, count, context + horizon)
+        sequences = to_records(first_steps(store, count, config.length), run.model.action_width)
+
+    def lead(x: Any) -> np.ndarray:
+        return np.pad(np.asarray(x), [(0, 0), (run.model.lead, 0), *[(0, 0)] * (x.ndim - 2)])
+
+    return steps, jax.tree.map(lead, sequences)
+
+
+def look_for(
+    run: VideoRun, steps: Mapping[str, Any], image: str, context: int, settings: Settings
+) -> Look:
+    """What these data allow to be looked for."""
+    videos, data = steps["obs"][image], run.config.data
+    look = Look([measures.likeness(videos[:, context:])], {}, [], [])
+    if data.name in DARK:
+        look.probes.append(measures.displacement(videos[:, context:]))
+    still = np.broadcast_to(videos[:, context - 1 : context], videos[:, context:].shape)
+    look.references.update(
+        {m: {"last frame seen": x} for p in look.probes for m, x in over(p, still).items()}
+    )
+    if IDENTITY in steps and steps[IDENTITY].shape[-1] == 2:
+        look_for_digits(look, run, steps[IDENTITY][:, 0], videos[:, context:], settings)
+    if ROOM in steps:
+        look_for_rooms(look, videos, np.asarray(steps[ROOM]), context)
+    return look
+
+
+def look_for_digits(
+    look: Look, run: VideoRun, identity: np.ndarray, future: np.ndarray, settings: Settings
+) -> None:
+    """Adds the reader of digits: identity int [V, 2], future uint8 [V, H, h, w, C]."""
+    read, tested = digit_reader(run, settings)
+    probe = measures.digits(read, class_numbers(identity), settings.window)
+    true = over(probe, future)
+    own = float(true[measures.PAIR].mean())
+    guess = np.full(future.shape[1], 0.02)
+    look.probes.append(probe)
+    look.references[measures.PAIR] = {"true frames": true[measures.PAIR], "any fixed pair": guess}
+    look.references[measures.DIGITS] = {"true frames": true[measures.DIGITS]}
+    look.explained.append(
+        f"Digits: a convolutional reader says which of the 55 pairs of digits, in any order, "
+        f"{settings.window} predicted frames around each time show; a pair is right when both "
+        "digits are. It was trained on frames composed of the training images of the same digits, "
+        "and is tested on images that neither it nor the model has seen. CW-VAE, Figure 5b."
+    )
+    look.notes.append(
+        f"reader of digits, test accuracy: {tested.single:.1%} of frames of one digit, "
+        f"{tested.clear:.1%} of frames of two that hardly overlap, {tested.pair:.1%} of all frames "
+        f"of two; over {settings.window} frames of the true videos both digits {own:.1%}"
+    )
+    if min(own, tested.single) < TRUSTED:
+        look.notes.append(
+            f"the reader of digits is below {TRUSTED:.0%}: what it says of predictions is as "
+            "uncertain; raise --reader-steps"
+        )
+
+
+def look_for_rooms(look: Look, videos: np.ndarray, room: np.ndarray, context: int) -> None:
+    """Adds the rooms: videos uint8 [V, T, h, w, C], room int [V, T]."""
+    look.probes.append(measures.room_sequence(videos, room, context))
+    references = {
+        measure: {name: mean_known(x) for name, x in scores.items()}
+        for measure, scores in measures.room_references(videos, room, context).items()
+    }
+    look.references.update(references)
+    look.explained.append(
+        "Rooms: a frame is put into the region (either room, or the hallway) of its video whose "
+        "true frames have the most similar mean histogram of colours. The kind of sequence up to a "
+        "time is one of: stays in its room; enters the hallway; through the hallway into a room. "
+        "No model can know the colours of a region that the context has not shown: those that it "
+        "has shown are also counted alone. CW-VAE, Figure 5a."
+    )
+    own = references[measures.ROOM]["true frames"].mean()
+    kinds = references[measures.KIND]["true frames"][-1]
+    look.notes.append(
+        f"rooms by their colours, on true frames held out of the histograms: {own:.1%} of frames, "
+        f"{kinds:.1%} of whole sequences' kinds"
+    )
+
+
+def digit_reader(run: VideoRun, settings: Settings) -> tuple[measures.Read, Tested]:
+    """A reader of the data's digits, trained or loaded, and its own test accuracy."""
+    data = run.config.data
+    train, test = (Glyphs(*digit_images(split, data.mnist)) for split in ("train", "test"))
+    made_of = hashlib.sha256(train.images.tobytes() + train.labels.tobytes())
+    made_of.update(repr((digit_training.RECIPE, settings.reader_steps)).encode())
+    path = data.folder / f"digit-reader-{made_of.hexdigest()[:8]}.npz"
+    if not path.exists():
+        reader = _with_progress(
+            lambda step: digit_training.train_reader(train, settings.reader_steps, 0, step),
+            settings.reader_steps,
+        )
+        digit_training.save_reader(path, reader)
+    read = digit_training.make_reading(digit_training.load_reader(path))
+    return read, digit_training.examine(read, test, 0)
+
+
+def _with_progress(
+    train: Callable[[Callable[[int], None]], digit_training.DigitReader], steps: int
+) -> digit_training.DigitReader:
+    with Progress(console=Console(stderr=True)) as bar:
+        shown = bar.add_task("training the reader of digits", total=steps)
+        return train(lambda step: bar.update(shown, completed=step))
+
+
+def over(probe: measures.Probe, images: np.ndarray) -> dict[str, np.ndarray]:
+    """A probe's measures of all videos, uint8 [V, H, h, w, C], means over them: [H]."""
+    parts = [
+        probe(rows, images[rows])
+        for rows in np.split(np.arange(len(images)), range(BATCH, len(images), BATCH))
+    ]
+    return {name: mean_known(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+
+
+def make_films(run: VideoRun, task: Task, videos: np.ndarray, settings: Settings) -> list[Film]:
+    """The first videos: true, predicted, and with each level blind."""
+    past = np.unique(np.linspace(1 - task.context, 0, min(3, task.context)).astype(int))
+    later = np.unique(np.linspace(1, task.reset_horizon, COLUMNS).astype(int))
+    times = np.concatenate([past, later])
+    shown = min(settings.shown, BATCH, len(videos))
+    rows = [{"true": videos[v, task.context - 1 + times]} for v in range(shown)]
+    first = task._replace(records=jax.tree.map(lambda x: x[:BATCH], task.records))
+    for name, blind in blindfolds(len(run.model.levels)).items():
+        sighted = name == SIGHTED
+        horizon = task.horizon if sighted else task.reset_horizon
+        for sample in range(1 if sighted else settings.samples):
+            seed = settings.seed + sample
+            _, images, _ = next(futures(run.model, first, blind, horizon, seed))
+            label = name if sighted or settings.samples == 1 else f"{name} ({sample + 1})"
+            for v in range(shown):
+                drawn = np.full_like(rows[v]["true"], 255)
+                drawn[len(past) :] = images[v, later - 1]
+                rows[v][label] = drawn
+    return [Film(f"Video {v + 1}", rows[v], times, len(past)) for v in range(shown)]

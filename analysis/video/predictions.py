@@ -1,0 +1,184 @@
+"""Models, and predictions that know nothing, scored over a set of videos, in batches. CW-VAE §3.
+
+Read next: ``rollout.py`` (futures as states), ``frames.py`` (drawn and compared), ``scores.py``.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from analysis.metrics.fvd import Features, frechet_distance, video_features
+from analysis.metrics.lpips import LpipsWeights
+from analysis.metrics.protocols import Protocol
+from analysis.video import references
+from analysis.video.frames import draw_frames, score_frames
+from analysis.video.rollout import check_context, imagine_samples
+from analysis.video.scores import HIGHER_IS_BETTER
+from worldmodel.clockwork import ClockworkVAE
+from worldmodel.learner import Params, join, split
+from worldmodel.records import Records
+
+FLOATS = 50_000_000
+"""Latent floats, and bytes of true video, of one batch: bounds its memory to some 200 MB."""
+
+STILLS = 12
+"""Frames of a prediction that are kept to be looked at."""
+
+Track = Callable[[range], Iterator[int]]
+"""Shows how far a loop is."""
+
+
+class Task(NamedTuple):
+    """What is to be predicted, and how it is scored."""
+
+    videos: np.ndarray  # uint8 [V, context+H, h, w, C]
+    image: str  # observation that they are
+    context: int  # frames seen
+    samples: int  # N
+    protocol: Protocol
+    lpips: LpipsWeights | None
+    fvd: Features | None
+    seed: int
+    chunk: int  # frames drawn at once
+
+    @property
+    def horizon(self) -> int:
+        """H, frames predicted."""
+        return self.videos.shape[1] - self.context
+
+    @property
+    def future(self) -> np.ndarray:
+        """What is predicted, uint8 [V, H, h, w, C]."""
+        return self.videos[:, self.context :]
+
+    @property
+    def still_times(self) -> np.ndarray:
+        """Frames after the context, from 0, that are kept to be looked at."""
+        return np.unique(np.linspace(0, self.horizon - 1, STILLS).astype(int))
+
+
+class Scored(NamedTuple):
+    """Scores of one predictor."""
+
+    values: dict[str, np.ndarray]  # [V, N, H] by metric
+    fvd: float | None  # of the first samples; None where the task has no features
+    stills: np.ndarray  # uint8 [V, times, h, w, C], at the task's ``still_times``
+
+
+class Batch(NamedTuple):
+    """Results of some videos on the device."""
+
+    scores: dict[str, Array]  # [N, B, H]
+    frames: Array | None  # uint8 [B, H, h, w, C] of the first sample, for features
+    stills: Array  # uint8 [B, times, h, w, C]
+
+
+def score_model(
+    task: Task, model: ClockworkVAE, records: Records, context: int, track: Track = iter
+) -> Scored:
+    """Scores of a model's open-loop predictions.
+
+    Args:
+      records: [V, T, ...] from each video's first frame on, on the host; the model's actions.
+      context: the last frames of the task's context that the model sees.
+    Raises:
+      ValueError: where the model cannot start after ``context`` frames.
+    """
+    check_context(model, context)
+    graph, params = split(model)
+    records = jax.tree.map(lambda x: x[:, task.context - context :], records)
+    records = records._replace(obs={name: x[:, :context] for name, x in records.obs.items()})
+
+    @jax.jit
+    def run(
+        params: Params, lpips: LpipsWeights | None, true: Array, part: Records, key: PRNGKeyArray
+    ) -> Batch:
+        model = join(graph, params)
+        features = imagine_samples(model, part, context, task.horizon, task.samples, key)
+        return compare(task, lpips, lambda x: model.decode(x)[task.image], features, true)
+
+    def score(rows: np.ndarray, key: PRNGKeyArray) -> Batch:
+        part = jax.tree.map(lambda x: x[rows], records)
+        return run(params, task.lpips, task.future[rows], part, key)
+
+    return over_videos(task, score, batch_size(task, model.features), track)
+
+
+def score_references(task: Task, track: Track = iter) -> dict[str, Scored]:
+    """Scores of the predictions that know nothing, by name; no random frames of a single video."""
+    context = task.videos[:, : task.context]
+    shape, horizon = task.videos.shape[2:], task.horizon
+    makers: dict[str, Callable[[np.ndarray], references.Source]] = {
+        references.BLANK: lambda rows: references.blank(len(rows), horizon, shape),
+        references.MEAN: lambda rows: references.mean_frame(context[rows], horizon),
+    }
+    if len(task.videos) > 1:
+        pool = references.RandomFrames(task.videos, task.seed)
+        makers[references.RANDOM] = lambda rows: pool.draw(rows, task.samples, horizon)
+
+    @jax.jit
+    def run(lpips: LpipsWeights | None, true: Array, source: references.Source) -> Batch:
+        return compare(task, lpips, references.drawer(source.pool), source.number, true)
+
+    def score(make: Callable[[np.ndarray], references.Source], rows: np.ndarray) -> Batch:
+        return run(task.lpips, task.future[rows], make(rows))
+
+    size = batch_size(task, 1)
+    return {
+        name: over_videos(task, lambda rows, _, m=make: score(m, rows), size, track)  # type: ignore[misc]
+        for name, make in makers.items()
+    }
+
+
+def compare(
+    task: Task,
+    lpips: LpipsWeights | None,
+    draw: Callable[[Any], Array],
+    source: Array,
+    true: Array,
+) -> Batch:
+    """Scores of what is drawn from ``source`` [N, B, H, ...], and the frames that are kept."""
+    scores = score_frames(task.protocol, lpips, draw, source, true, task.chunk)
+    frames = None if task.fvd is None else draw_frames(draw, source[0], task.chunk)
+    stills = draw_frames(draw, source[0][:, task.still_times], task.chunk)
+    return Batch(scores, frames, stills)
+
+
+def over_videos(
+    task: Task, score: Callable[[np.ndarray, PRNGKeyArray], Batch], size: int, track: Track
+) -> Scored:
+    """All videos through ``score`` (of row numbers and a key), ``size`` at a time.
+
+    The last batch is filled with the last video, and cut: one compiled program serves all.
+    """
+    count = len(task.videos)
+    starts = range(0, count, size)
+    keys = jax.random.split(jax.random.key(task.seed), len(starts))
+    values: list[dict[str, np.ndarray]] = []
+    features: list[np.ndarray] = []
+    stills: list[np.ndarray] = []
+    for start in track(starts):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        real = min(size, count - start)
+        batch = jax.device_get(score(rows, keys[start // size]))
+        values.append({n: np.moveaxis(x, 0, 1)[:real] for n, x in batch.scores.items()})
+        if task.fvd is not None and batch.frames is not None:
+            features.append(video_features(task.fvd, batch.frames[:real]))
+        stills.append(batch.stills[:real])
+    order = [name for name in HIGHER_IS_BETTER if name in values[0]]
+    joined = {name: np.concatenate([part[name] for part in values]) for name in order}
+    distance = None
+    if task.fvd is not None:
+        true = video_features(task.fvd, task.future)
+        distance = frechet_distance(true, np.concatenate(features))
+    return Scored(joined, distance, np.concatenate(stills))
+
+
+def batch_size(task: Task, width: int) -> int:
+    """Videos at a time, so that neither their states nor their frames fill the memory."""
+    count, horizon = len(task.videos), task.horizon
+    states = task.samples * horizon * width
+    return max(1, min(count, FLOATS // states, 4 * FLOATS // int(task.videos[0].nbytes)))

@@ -1,0 +1,102 @@
+"""Results of an evaluation as a Markdown table for people and as JSON for programs."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.video.references import RANDOM
+from analysis.video.scores import (
+    HIGHER_IS_BETTER,
+    Line,
+    Score,
+    frames_above,
+)
+
+DIGITS = {"ssim": 3, "psnr": 2, "lpips": 3, "fvd": 0}
+
+
+def markdown(
+    lines: Sequence[Line], ranks: Mapping[str, float], samples: int, header: Sequence[str]
+) -> str:
+    """Header lines, then one row per line: means ± 95% intervals over videos.
+
+    Args:
+      lines: with the same metrics each.
+      ranks: mean rank of each model; empty to leave the column out.
+      samples: N; the best of N has columns where N > 1.
+      header: what was evaluated, a paragraph each.
+    """
+    kinds = [("mean", "")] + ([("best", f", best of {samples}")] if samples > 1 else [])
+    columns = [(metric, kind, words) for metric in lines[0].mean for kind, words in kinds]
+    titles = ["", *[_title(metric) + words for metric, _, words in columns]]
+    random = next((line for line in lines if line.name == RANDOM), None)
+    titles += ["FVD ↓"] * _has_fvd(lines) + ["frames above random"] * (random is not None)
+    titles += ["mean rank"] * bool(ranks)
+    rows = []
+    for line in lines:
+        cells = [line.name]
+        cells += [_cell(metric, getattr(line, kind)[metric]) for metric, kind, _ in columns]
+        if _has_fvd(lines):
+            cells.append("" if line.fvd is None else f"{line.fvd:.{DIGITS['fvd']}f}")
+        if random is not None:
+            cells.append("" if line.reference else _above(line, random))
+        if ranks:
+            cells.append(f"{ranks[line.name]:.2f}" if line.name in ranks else "")
+        rows.append(cells)
+    table = [titles, ["---"] * len(titles), *rows]
+    return "\n\n".join([*header, "\n".join(f"| {' | '.join(row)} |" for row in table)]) + "\n"
+
+
+def _title(metric: str) -> str:
+    return f"{metric.upper()} {'↑' if HIGHER_IS_BETTER[metric] else '↓'}"
+
+
+def _cell(metric: str, score: Score) -> str:
+    digits = DIGITS[metric]
+    half = "" if math.isnan(score.half) else f" ± {score.half:.{digits}f}"
+    return f"{score.value:.{digits}f}{half}"
+
+
+def _has_fvd(lines: Sequence[Line]) -> bool:
+    return any(line.fvd is not None for line in lines)
+
+
+def _above(line: Line, random: Line) -> str:
+    frames = frames_above(line.mean["ssim"].curve, random.mean["ssim"].value)
+    return f"{frames}" if frames < len(line.mean["ssim"].curve) else f"all {frames}"
+
+
+def to_json(lines: Sequence[Line], ranks: Mapping[str, float], settings: Mapping[str, Any]) -> str:
+    """Everything: settings, every score with its curve over the horizon, ranks. nan is null."""
+    rows = [
+        {
+            "name": line.name,
+            "reference": line.reference,
+            **line.about,
+            "scores": {
+                metric: {"mean": _score(line.mean[metric]), "best": _score(line.best[metric])}
+                for metric in line.mean
+            },
+            **({} if line.fvd is None else {"fvd": line.fvd}),
+        }
+        for line in lines
+    ]
+    results = {**settings, "lines": rows, "mean_rank": dict(ranks)}
+    return json.dumps(results, indent=1, allow_nan=False) + "\n"
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {
+        "value": _number(score.value),
+        "half_95": _number(score.half),
+        "curve": [_number(x) for x in score.curve],
+        "curve_half_95": [_number(x) for x in score.curve_half],
+    }
+
+
+def _number(x: float | np.floating) -> float | None:
+    """Six digits; None for nan."""
+    return None if math.isnan(x) else float(f"{float(x):.6g}")

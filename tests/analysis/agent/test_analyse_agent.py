@@ -1,0 +1,157 @@
+"""`analyse_agent.py` as a user runs it: images beside vectors, vectors alone, and its mistakes."""
+
+import base64
+import contextlib
+import io
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from processes import run_here
+
+from analysis.agent.analyse import write_report
+from configs.cli import parse_train
+from replay.atomic import write_text
+from training.build import Built
+from training.checkpoint import CheckpointStore
+from training.config_io import write_run_files
+
+SMALL = ["--size", "debug", "--eval-episodes", "2", "--horizon", "3"]
+METRICS = [
+    {"step": 100, "episode/return": -900.0, "kl/level1": 3.0, "kl/level2": 2.0},
+    {"step": 200, "eval/return": -123.456, "eval/return_95": 7.5, "eval/success": 0.25},
+]
+
+
+def make_run(logdir, *flags):
+    """A run of train_agent.py that has not learned anything yet."""
+    config = replace(parse_train([*SMALL, *flags], False, "float32"), logdir=logdir)
+    saves = CheckpointStore(logdir / "checkpoints", 1)
+    saves.save(200, Built(config).initial(), {})
+    saves.close()
+    write_run_files(logdir, config)
+    write_text(logdir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in METRICS))
+    return logdir
+
+
+def command(*args):
+    """Runs the command in this process; returns what it printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        run_here("analyse_agent.py", *args)
+    return printed.getvalue()
+
+
+def figures(page):
+    """The page's pictures by their captions."""
+    found = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)"', page)
+    return {
+        alt: np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+        for alt, data in found
+    }
+
+
+@pytest.fixture(scope="module")
+def pendulum(tmp_path_factory):
+    """From state: (run, what was printed, the report, its numbers)."""
+    run = make_run(
+        tmp_path_factory.mktemp("agent") / "swing", "--env", "gym:Pendulum-v1",
+        "--strides", "1", "4", "--env.time-limit", "42",
+    )  # fmt: skip
+    printed = command("--run", run, "--start", 9, "--samples", 2, "--columns", 4)
+    page = (run / "report.html").read_text()
+    return run, printed, page, json.loads((run / "report.json").read_text())
+
+
+def test_the_report_needs_nothing_beside_it(pendulum):
+    run, printed, page, _ = pendulum
+    assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
+    sources = re.findall(r'(?:src|href)="([^"]{0,40})', page)
+    assert len(sources) == 4 and all(x.startswith("data:image/png;base64,") for x in sources)
+    for alt, image in figures(page).items():
+        assert image.shape[1] > 800 and image.std() > 10, alt
+    assert f"report: {run / 'report.html'}" in printed and "nats per tick" in printed
+
+
+def test_it_says_what_ran_and_how_good_it_is(pendulum):
+    _, _, page, _ = pendulum
+    for words in (
+        "python analyse_agent.py --run",
+        "<td>gym:Pendulum-v1</td>",
+        "-123.46 ± 7.50 (95%), success 25%, at step 200",
+        "<td>1 4 environment steps per tick</td>",
+        "200 environment steps, seed 0",
+        "<td>commit</td>",
+        "How it learned",
+        "42 environment steps",
+        "ended by a limit of time",
+        "Filtered once more as a whole",
+        "From step 8 of this episode the top level alone imagines 3 ticks of 4",
+        "agent.behaviour.horizon",
+    ):
+        assert words in page, words
+
+
+def test_its_numbers_are_beside_it(pendulum):
+    numbers = pendulum[3]
+    assert numbers["command"].startswith("python analyse_agent.py --run")
+    (one,) = numbers["episodes"]
+    assert one["steps"] == 42 and one["terminal"] is False and one["return"] < 0
+    assert len(one["kl"]) == 2 and all(x > 0 for x in one["kl"])
+    assert len(one["prior_entropy"]) == 2 and one["window_reward_foreseen_error"] > 0
+    found = one["what_if"]
+    assert (found["start"], found["ticks"]) == (8, 3)
+    assert list(found["imagined_return"]) == [
+        "the actor's choice", "action = 0", "action = 2", "action = -2",
+    ]  # fmt: skip
+    assert found["realised_return"] < 0
+
+
+def test_images_three_levels_and_an_episode_that_ends_early(tmp_path):
+    """Navigate's spaces, more than one episode, no metrics and no evaluation."""
+    run = make_run(
+        tmp_path / "walk", "--env.backend", "builtin", "--env.time-limit", "40",
+        "--strides", "1", "2", "4", "--agent.model.all-phases", "False",
+    )  # fmt: skip
+    (run / "metrics.jsonl").unlink()
+    output = tmp_path / "sub.html"
+    printed = command(
+        "--run", run, "--output", output, "--episodes", 2, "--ticks", 1, "--rows", 3,
+        "--samples", 1, "--columns", 3, "--start", 1000,
+    )  # fmt: skip
+    page = output.read_text()
+    assert "not evaluated" in page and "How it learned" not in page
+    assert "Episode 1" in page and "Episode 2" in page and "builtin" in page
+    numbers = json.loads(output.with_suffix(".json").read_text())
+    assert len(numbers["episodes"]) == 2 and printed.count("KL per level") == 2
+    for one in numbers["episodes"]:
+        assert len(one["kl"]) == 3 and len(one["what_if"]["imagined_return"]) == 3
+        assert one["steps"] == 10 and one["what_if"]["start"] == 4  # room for a tick of 4 steps
+    assert len(figures(page)) >= 3  # captions repeat between episodes
+
+
+def test_a_failed_report_is_one_line_and_no_more(tmp_path, capsys):
+    write_report(tmp_path / "nowhere")
+    out = capsys.readouterr().out
+    assert out.startswith("no report: ") and "nowhere" in out and out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), "--run"),
+        (("--run", "nowhere"), "nowhere"),
+        (("--run", "nowhere", "--episodes", 0), "episodes: expected 1 or more"),
+        (("--run", "nowhere", "--ticks", 0), "ticks: expected 1 or more"),
+        (("--run", "nowhere", "--start", -1), "start: expected 0 or more"),
+        (("--run", "nowhere", "--output", "x.png"), "ending in .html"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys, flags, words):
+    with pytest.raises(SystemExit) as stopped:
+        command(*flags)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and words in error and error.count("\n") == 1

@@ -1,0 +1,74 @@
+"""The report: text is escaped, tables are whole, figures are PNGs inside the page."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.pages import plots, report
+from analysis.pages.plots import Curve
+
+
+def test_text_is_escaped():
+    nasty = '<script>"&'
+    blocks = [report.heading(nasty), report.paragraph(nasty), report.command(nasty)]
+    blocks += [report.table([nasty], [[nasty]]), report.details(nasty, "")]
+    page = report.document(nasty, blocks)
+    assert "<script>" not in page and page.count("&lt;script&gt;&quot;&amp;") == 8
+
+
+def test_a_table_of_uneven_rows_is_refused():
+    assert report.table(["a", "b"], [["1", "2"]]).count("<td>") == 2
+    with pytest.raises(ValueError, match="rows of 2 cells, received 1"):
+        report.table(["a", "b"], [["1"]])
+
+
+def pixels(block):
+    data = re.search(r'src="data:image/png;base64,([^"]+)"', block).group(1)
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+
+
+def drawn():
+    """Every figure once."""
+    kl = np.array([[300.0, 40.0, 0.0], [350.0, 20.0, 1e-6]])
+    frames = np.zeros((4, 64, 64, 1), np.uint8)
+    times = np.array([-1, 0, 1, 5])
+    line = np.linspace(0, 1, 10)
+    return {
+        "curves": plots.draw_curves([Curve("a", line), Curve("b", line, True)], "share"),
+        "kl": plots.draw_kl({"three": kl[0], "one": kl[1, :1]}),
+        "speed": plots.draw_speed(np.array([2.0, 0.5]), kl),
+        "entropy": plots.draw_entropy(np.zeros((10, 2)), (1, 6)),
+        "film": plots.draw_film({"true": frames, "all": frames + 255}, times, 2),
+    }
+
+
+@pytest.mark.parametrize("name", ["curves", "kl", "speed", "entropy", "film"])
+def test_figures_are_inside_the_page(name):
+    block = report.figure(drawn()[name], 'KL "per" level')
+    image = pixels(block)
+    assert image.shape[1] > 300 and image.std() > 5
+    assert 'alt="KL &quot;per&quot; level"' in block
+
+
+def test_what_the_figures_show():
+    figures = drawn()
+    solid, dashed = figures["curves"].axes[0].lines
+    assert solid.get_xdata().tolist() == list(range(1, 11))
+    assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
+    assert len(figures["kl"].axes[0].patches) == 4
+    low, high = figures["speed"].axes[0].lines[0].get_ydata()  # in order of speed
+    assert (low, high) == (350.0, 300.0)
+    assert figures["entropy"].axes[0].get_title(loc="left") == "level 2, every 6 frames"
+    assert len(figures["film"].axes) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (366.7, "367"), (45.28, "45.3"), (1e-4, "0.0001"), (12345.6, "12,346")],
+)
+def test_numbers(value, text):
+    assert plots.number(value) == text

@@ -1,0 +1,124 @@
+"""A model's scores over a set of videos are those of its frames, whatever the batches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from skimage.metrics import structural_similarity
+
+from analysis.metrics.protocols import PROTOCOLS
+from analysis.video import predictions
+from analysis.video.predictions import Task, score_model, score_references
+from analysis.video.rollout import imagine_samples
+from worldmodel import ClockworkConfig, ClockworkVAE
+from worldmodel.records import video
+
+VIDEOS, CONTEXT, HORIZON, SAMPLES = 3, 4, 11, 2
+CONFIG = ClockworkConfig(
+    strides=(1, 2, 4),
+    window="lookahead",
+    all_phases=False,
+    deter=6,
+    hidden=8,
+    stoch=3,
+    embed=5,
+    conv_depth=1,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ClockworkVAE(CONFIG, {"image": (64, 64, 1)}, 0, nnx.Rngs(0))
+
+
+def network(videos: np.ndarray) -> np.ndarray:
+    """Stands where I3D would: two numbers per video."""
+    x = videos.reshape(len(videos), -1).astype(float)
+    return np.stack([x.mean(1), x.std(1)], axis=1)
+
+
+def make_task(**changes) -> Task:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (VIDEOS, CONTEXT + HORIZON, 64, 64, 1), dtype=np.uint8)
+    task = Task(frames, "image", CONTEXT, SAMPLES, PROTOCOLS["cwvae"], None, network, 0, 8)
+    return task._replace(**changes)
+
+
+def records_of(task: Task):
+    return jax.device_get(video({"image": jnp.asarray(task.videos)}))
+
+
+def test_scores_are_those_of_the_models_frames(model, monkeypatch):
+    task = make_task()
+    monkeypatch.setattr(predictions, "batch_size", lambda *_: VIDEOS)
+    scored = score_model(task, model, records_of(task), CONTEXT)
+    assert list(scored.values) == ["ssim", "psnr"]
+    assert all(x.shape == (VIDEOS, SAMPLES, HORIZON) for x in scored.values.values())
+
+    @jax.jit
+    def frames(records):
+        key = jax.random.split(jax.random.key(0), 1)[0]
+        features = imagine_samples(model, records, CONTEXT, HORIZON, SAMPLES, key)
+        return model.decode(features)["image"]
+
+    drawn = np.asarray(frames(records_of(task)), np.float64)
+    rule = {"win_size": 7, "data_range": 2.0, "use_sample_covariance": True}
+    for v, n, t in [(0, 0, 0), (1, 1, 5), (2, 0, 10)]:
+        true = task.future[v, t, ..., 0] / 255
+        want = structural_similarity(true, drawn[n, v, t, ..., 0], **rule)
+        assert abs(scored.values["ssim"][v, n, t] - want) < 1e-4
+    stills = np.round(np.clip(drawn[0][:, task.still_times], 0, 1) * 255)
+    assert scored.stills.shape == stills.shape
+    assert np.abs(scored.stills - stills).max() <= 1
+
+
+def test_batches_of_any_size_cover_every_video_once(model, monkeypatch):
+    """The last batch is filled up and cut: references have no noise that batches could change."""
+    task = make_task()
+    want = None
+    for size in (1, 2, 3):
+        monkeypatch.setattr(predictions, "batch_size", lambda *_, s=size: s)
+        got = score_references(task)
+        assert list(got) == ["blank", "mean frame", "random frame"]
+        assert got["random frame"].values["ssim"].shape == (VIDEOS, SAMPLES, HORIZON)
+        values = {name: got[name] for name in ("blank", "mean frame")}
+        for name, scored in values.items():
+            assert scored.values["psnr"].shape == (VIDEOS, 1, HORIZON)
+            if want is not None:
+                np.testing.assert_allclose(scored.values["psnr"], want[name].values["psnr"])
+                assert scored.fvd == pytest.approx(want[name].fvd)
+        want = want or values
+
+
+def test_batches_are_bounded_by_memory():
+    task = make_task()
+    assert predictions.batch_size(task, 10) == VIDEOS
+    states = SAMPLES * HORIZON * 10
+    assert predictions.batch_size(task, 10 * predictions.FLOATS // (2 * states)) == 2
+    assert predictions.batch_size(task, predictions.FLOATS) == 1
+    assert predictions.batch_size(make_task(samples=10**8), 10) == 1
+
+
+def test_one_video_has_no_random_frames_and_no_features_no_distance():
+    task = make_task(fvd=None)
+    scored = score_references(task._replace(videos=task.videos[:1]))
+    assert list(scored) == ["blank", "mean frame"]
+    assert scored["blank"].fvd is None
+
+
+def test_a_model_may_see_less_of_the_context(model):
+    """With only the last block, what lies before it changes nothing; in it, everything."""
+    task = make_task(context=8, fvd=None)
+    records = records_of(task)
+    before = score_model(task, model, records, 4).values["psnr"]
+
+    def changed(time):
+        frames = records.obs["image"].copy()
+        frames[:, time] = 255 - frames[:, time]
+        after = score_model(task, model, records._replace(obs={"image": frames}), 4)
+        return (after.values["psnr"] != before).any()
+
+    assert not changed(3) and changed(4)
+    with pytest.raises(ValueError, match="--context 4 or 8"):
+        score_model(task, model, records, 6)
