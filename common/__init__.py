@@ -1,5 +1,28 @@
-"""What every room stands on: errors that are meant for users."""
+"""What every room stands on: errors meant for users, and how settings are declared and checked."""
 
 from common.errors import EnvironmentFailed, UserError
+from common.fields import (
+    Before,
+    Count,
+    CountOrZero,
+    MayChange,
+    NonNegative,
+    Positive,
+    Share,
+    changeable,
+    check,
+)
 
-__all__ = ["EnvironmentFailed", "UserError"]
+__all__ = [
+    "Before",
+    "Count",
+    "CountOrZero",
+    "EnvironmentFailed",
+    "MayChange",
+    "NonNegative",
+    "Positive",
+    "Share",
+    "UserError",
+    "changeable",
+    "check",
+]

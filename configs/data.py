@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common import MayChange
+
 SplitName = Literal["train", "test"]
 
 
@@ -14,7 +16,7 @@ class DataConfig:
     name: str = "moving_digits"
     """A generator (moving_digits, moving_ball, mazes, navigate), a store (of recordings), or
     a folder of videos, which is imported."""
-    folder: Path = Path("data")
+    folder: MayChange[Path] = Path("data")
     """Where generated and imported videos are kept."""
     episodes: int = 500
     """Generated videos to train on."""

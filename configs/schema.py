@@ -9,6 +9,7 @@ from typing import Literal
 
 from agents import AgentConfig
 from agents.agent import check_agent
+from common import MayChange
 from envs import EnvConfig
 from replay import ReplayConfig
 from worldmodel import OptimizerConfig
@@ -27,15 +28,15 @@ class TrainConfig:
     """Model size: `auto` is s on a CPU and m on an accelerator."""
     seed: int = 0
     """Of everything random: environments, replay, parameters, noise."""
-    logdir: Path = Path("runs")
+    logdir: MayChange[Path] = Path("runs")
     """Directory of the run; an existing one is resumed. Default: runs/ENV-TIME."""
-    steps: int = 20_000
+    steps: MayChange[int] = 20_000
     """Environment steps at which the run ends, over all environments."""
     prefill: int = 1_000
     """Environment steps before the first update."""
-    updates_per_step: float = 0.2
+    updates_per_step: MayChange[float] = 0.2
     """Gradient updates per environment step."""
-    batch: int = 16
+    batch: MayChange[int] = 16
     """B: sequences per update."""
     length: int = 64
     """T: environment steps per sequence, a multiple of the top stride."""
@@ -50,19 +51,19 @@ class TrainConfig:
     video_ratio: float = 0.0
     """Share of each batch's sequences that are recordings: video, or where they hold actions and
     rewards, demonstrations."""
-    log_every: int = 500
+    log_every: MayChange[int] = 500
     """Environment steps between lines of metrics."""
-    save_every: int = 5_000
+    save_every: MayChange[int] = 5_000
     """Environment steps between checkpoints."""
-    eval_every: int = 5_000
+    eval_every: MayChange[int] = 5_000
     """Environment steps between evaluations; 0: only at the end."""
-    video_every: int = 5_000
+    video_every: MayChange[int] = 5_000
     """Environment steps between open-loop prediction videos; 0: none."""
-    eval_episodes: int = 8
+    eval_episodes: MayChange[int] = 8
     """Episodes per evaluation, each in an environment of its own, same seeds every time."""
-    report: bool = True
+    report: MayChange[bool] = True
     """Write `report.html` at the end (analyse_agent.py writes it later as well)."""
-    keep: int = 2
+    keep: MayChange[int] = 2
     """Checkpoints kept on disk."""
     env: EnvConfig = field(default_factory=EnvConfig)
     """The environment."""

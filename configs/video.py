@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from common import MayChange
 from configs.data import DataConfig
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
 
@@ -29,11 +30,11 @@ class PretrainConfig:
     """Data set whose hyperparameters of the paper are taken; `auto` by the data's name."""
     seed: int = 0
     """Of everything random: clips, parameters, noise."""
-    logdir: Path = Path("runs")
+    logdir: MayChange[Path] = Path("runs")
     """Directory of the run; an existing one is resumed. Default: runs/DATA-PRESET-TIME."""
-    steps: int = 2_000
+    steps: MayChange[int] = 2_000
     """Updates at which the run ends."""
-    batch: int = 8
+    batch: MayChange[int] = 8
     """B: clips per update (paper: 100; original code: 50)."""
     length: int = 72
     """T: frames per clip (paper: 100)."""
@@ -42,15 +43,15 @@ class PretrainConfig:
     streams: bool = False
     """Carry states across consecutive clips of one video, without gradient; `length` is then a
     multiple of the top stride."""
-    log_every: int = 50
+    log_every: MayChange[int] = 50
     """Updates between lines of metrics."""
-    save_every: int = 500
+    save_every: MayChange[int] = 500
     """Updates between checkpoints."""
-    eval_every: int = 500
+    eval_every: MayChange[int] = 500
     """Updates between evaluations on held-out video; 0: only at the end."""
-    video_every: int = 1_000
+    video_every: MayChange[int] = 1_000
     """Updates between open-loop prediction videos; 0: none."""
-    keep: int = 2
+    keep: MayChange[int] = 2
     """Checkpoints kept on disk."""
     data: DataConfig = field(default_factory=DataConfig)
     """The videos."""

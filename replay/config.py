@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import MayChange
 from replay.chunk import Field, disk_size, record_dtype
 
 HEADER = 1024  # bytes: more than the header of a chunk with twenty fields
@@ -14,13 +15,13 @@ HEADER = 1024  # bytes: more than the header of a chunk with twenty fields
 class ReplayConfig:
     """Size of the store. The oldest episode leaves first when either cap is passed."""
 
-    capacity_steps: int = 1_000_000
+    capacity_steps: MayChange[int] = 1_000_000
     """Cap in environment steps over all episodes."""
-    capacity_gb: float = 20.0
+    capacity_gb: MayChange[float] = 20.0
     """Cap in GB (1e9 bytes) on disk."""
     chunk_steps: int = 128
     """Environment steps per file: what one stream can lose when the process is killed."""
-    open_maps: int = 128
+    open_maps: MayChange[int] = 128
     """Files kept mapped at once for reading; each holds one file descriptor."""
 
     def __post_init__(self) -> None:

@@ -44,9 +44,6 @@ from worldmodel.learner import Params
 from worldmodel.openloop import predict
 from worldmodel.records import Records
 
-MAY_DIFFER = {"logdir", "steps", "log_every", "save_every", "eval_every", "video_every", "keep"}
-MAY_DIFFER |= {"eval_episodes", "report"}
-MAY_DIFFER |= {"replay.capacity_steps", "replay.capacity_gb", "replay.open_maps"}
 RECENT = 20  # episodes over which the success rate is shown
 FPS = 10
 
@@ -207,7 +204,7 @@ def open_run(config: TrainConfig) -> Run:
     """Builds a run, or picks it up where it was saved."""
     started = time.monotonic()
     built = Built(config)
-    check_same_config(config.logdir, config, MAY_DIFFER)
+    check_same_config(config.logdir, config)
     resumed = holds_run(config.logdir)
     print(estimate(built.fields(), config.replay, config.logdir))
     if not resumed:

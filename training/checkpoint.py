@@ -2,7 +2,8 @@
 
 A thin layer over orbax-checkpoint. A state is any pytree; each leaf is stored under its path, e.g.
 `params/encoder/kernel`, so that the containers (NamedTuple, dataclass, nnx.State) may change their
-type as long as paths and shapes stay. Read next: `config_io.py`, which guards the settings.
+type, and their order, as long as paths and shapes stay. A leaf that has moved or gone since it was
+saved is found by `older.py`. Read next: `config_io.py`, which guards the settings.
 """
 
 import json
@@ -15,6 +16,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
+
+from configs.before import FORMAT
+from training.older import FORMAT_KEY, format_of, leaf_today
 
 STATE, META = "state", "meta"
 
@@ -85,7 +89,7 @@ class CheckpointStore:
             STATE: ocp.args.StandardSave(
                 {name: _encode(leaf) for name, leaf in _named(state).items()}
             ),
-            META: ocp.args.JsonSave(_checked_meta(meta)),
+            META: ocp.args.JsonSave({FORMAT_KEY: FORMAT} | _checked_meta(meta)),
         }
         self._remove_unfinished()
         self._manager.save(step, args=ocp.args.Composite(**items), force=True)
@@ -104,19 +108,18 @@ class CheckpointStore:
             the template expects.
         """
         step = self._existing(step)
-        named = _named(template)
-        self._check(step, named)
-        items = {
-            STATE: ocp.args.StandardRestore({n: _target(leaf) for n, leaf in named.items()}),
-            META: ocp.args.JsonRestore(),
-        }
-        try:
-            stored = self._manager.restore(step, args=ocp.args.Composite(**items))
-        except (ValueError, OSError, KeyError) as error:
-            raise self._unreadable(step, error) from error
-        leaves = [_decode(stored[STATE][name], leaf) for name, leaf in named.items()]
+        wanted = _named(template)
+        meta = dict(self._read(step, META, ocp.args.JsonRestore()))
+        stored, written = self._stored(step), format_of(meta)
+        paths = {old: leaf_today(old, written) for old in stored}
+        self._check(step, {new: stored[old] for old, new in paths.items() if new}, wanted)
+        targets = {old: _target(wanted[new] if new else stored[old]) for old, new in paths.items()}
+        found = self._read(step, STATE, ocp.args.StandardRestore(targets))
+        today = {new: found[old] for old, new in paths.items() if new}
+        leaves = [_decode(today[name], leaf) for name, leaf in wanted.items()]
         state = jax.tree.unflatten(jax.tree.structure(template), leaves)
-        return Restored(step, state, stored[META])
+        meta.pop(FORMAT_KEY, None)
+        return Restored(step, state, meta)
 
     def close(self) -> None:
         """Ends the threads that orbax keeps."""
@@ -137,12 +140,22 @@ class CheckpointStore:
             "check the path of the run, or train it until its first save"
         )
 
-    def _check(self, step: int, named: Mapping[str, Any]) -> None:
-        """Compares the paths, shapes and dtypes on disk with the template's."""
+    def _read(self, step: int, item: str, how: Any) -> Any:
         try:
-            stored = dict(self._manager.item_metadata(step)[STATE])
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: how}))[item]
+        except (ValueError, OSError, KeyError) as error:
+            raise self._unreadable(step, error) from error
+
+    def _stored(self, step: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """The paths, shapes and dtypes on disk."""
+        try:
+            leaves = dict(self._manager.item_metadata(step)[STATE])
         except (ValueError, OSError, KeyError, TypeError) as error:
             raise self._unreadable(step, error) from error
+        return {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in leaves.items()}
+
+    def _check(self, step: int, stored: Mapping[str, Any], named: Mapping[str, Any]) -> None:
+        """Compares the paths, shapes and dtypes on disk with the template's."""
         found = {name: _describe(leaf) for name, leaf in stored.items()}
         expected = {name: _describe(_target(leaf)) for name, leaf in named.items()}
         for name in [*expected, *found]:

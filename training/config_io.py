@@ -1,7 +1,8 @@
 """The settings of a run on disk: written resolved, read back strictly, compared before a resume.
 
-`config.json` holds the dataclasses as nested objects; `versions.json` what computed the run. Read
-next: `config_json.py`, the format; `versions.py`, the versions.
+`config.json` holds the dataclasses as nested objects, and the number of its format; `versions.json`
+what computed the run. Runs of older formats are read as `older.py` says. Read next:
+`config_json.py`, how objects are written; `versions.py`, the versions.
 """
 
 import json
@@ -9,8 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from common.fields import changeable
+from configs.before import FORMAT
 from replay.atomic import write_text
 from training.config_json import decode, encode
+from training.older import FORMAT_KEY, format_of, to_today
 from training.versions import versions
 
 CONFIG, VERSIONS = "config.json", "versions.json"
@@ -28,12 +32,13 @@ def write_run_files(logdir: Path, config: Any) -> None:
       ValueError: if a field holds what JSON cannot.
     """
     logdir = Path(logdir)
-    write_text(logdir / CONFIG, _dump(encode(config, type(config), "")))
+    write_text(logdir / CONFIG, _dump({FORMAT_KEY: FORMAT} | encode(config, type(config), "")))
     write_text(logdir / VERSIONS, _dump(versions()))
 
 
 def load_config(cls: type[C], path: Path) -> C:
-    """Reads `config.json` back as a `cls`; every field must be there, and no other.
+    """Reads `config.json` back as a `cls`; every field must be there, and no other, but for what
+    is known to have changed since the run was written.
 
     Args:
       cls: the dataclass that was written.
@@ -42,20 +47,23 @@ def load_config(cls: type[C], path: Path) -> C:
       ValueError: if the file is missing or no JSON, or a field is missing, unknown or of another
         type; the field is named with its path, e.g. `agent.horizon`.
     """
-    config: C = decode(cls, _read(path), "")
+    config: C = decode(cls, to_today(cls, _read(path)), "")
     return config
 
 
-def check_same_config(logdir: Path, config: Any, ignore: set[str]) -> None:
+def run_format(logdir: Path) -> int:
+    """The number of the format by which a run was written."""
+    return format_of(_read(logdir))
+
+
+def check_same_config(logdir: Path, config: Any) -> None:
     """Refuses a directory that another config wrote, before anything in it is touched.
 
-    A missing or empty directory passes: the run is new.
+    A missing or empty directory passes: the run is new. Fields declared `MayChange` may differ.
 
     Args:
       logdir: directory of the run.
       config: the settings of the command at hand.
-      ignore: paths of fields that may differ, e.g. {"steps", "env.workers"}; a path covers all
-        below it.
     Raises:
       ValueError: listing each differing field with its old and new value, or if the directory
         holds files but no config.
@@ -70,7 +78,8 @@ def check_same_config(logdir: Path, config: Any, ignore: set[str]) -> None:
             f"expected an empty directory or one of a run, received {logdir}, which holds files "
             f"but no {CONFIG}; choose another --logdir"
         )
-    old, new = flat(_read(logdir)), flat(encode(config, type(config), ""))
+    old = flat(to_today(type(config), _read(logdir)))
+    new, ignore = flat(encode(config, type(config), "")), changeable(type(config))
     names = [name for name in [*old, *(set(new) - set(old))] if not _covered(name, ignore)]
     differing = [
         f"  {name}: {_show(old, name)} there, {_show(new, name)} now"

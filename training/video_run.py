@@ -33,8 +33,6 @@ from worldmodel.objective import model_loss
 from worldmodel.openloop import predict
 from worldmodel.records import Records
 
-MAY_DIFFER = {"logdir", "steps", "log_every", "save_every", "eval_every", "video_every", "keep"}
-MAY_DIFFER |= {"data.folder"}
 HELD_OUT = 16  # videos on which the loss is evaluated
 SHOWN = 4  # videos side by side
 FPS = 10
@@ -148,7 +146,7 @@ def finish(run: Run) -> None:
 def open_run(config: PretrainConfig) -> Run:
     """Builds a run, or picks it up where it was saved."""
     started = time.monotonic()
-    check_same_config(config.logdir, config, MAY_DIFFER)
+    check_same_config(config.logdir, config)
     train_store, test_store = open_stores(config.data)
     print(
         f"data: {train_store.steps:,} frames of {train_store.episodes:,} videos to train on, "

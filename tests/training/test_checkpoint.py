@@ -17,7 +17,9 @@ import optax
 import pytest
 from flax import nnx
 
+from configs.before import FORMAT
 from training.checkpoint import CheckpointStore
+from training.older import leaf_today
 
 
 class State(NamedTuple):
@@ -156,6 +158,18 @@ def test_a_wider_network_is_named_by_its_path(store: CheckpointStore) -> None:
         ValueError, match=r"params/net/bias.* = float32\[4\], received float32\[3\]"
     ):
         store.restore(make_state(width=4))
+
+
+def test_a_leaf_that_moved_or_went_is_found_by_its_old_path(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save(1, {"old": np.arange(3), "gone": np.ones(2), "kept": 4}, {"n": 1})
+    change = {FORMAT + 1: (("old", "new"), ("gone", None))}
+    monkeypatch.setattr(
+        "training.checkpoint.leaf_today", lambda path, written: leaf_today(path, written, change)
+    )
+    _, state, meta = store.restore({"kept": 0, "new": np.zeros(3, int)})
+    assert state["new"].tolist() == [0, 1, 2] and state["kept"] == 4 and meta == {"n": 1}
 
 
 def test_meta_must_fit_into_json(store: CheckpointStore) -> None:

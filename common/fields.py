@@ -1,0 +1,164 @@
+"""How a setting is declared: its bounds, whether it may change on resume, what older runs did.
+
+All of it stands in the type of the dataclass's field:
+
+    batch: MayChange[Count] = 16                              # 1 or more; may differ on resume
+    min_std: Annotated[float, Gt(0), Lt(1)] = 0.1             # any bounds of annotated_types
+    keep_bias: Annotated[float, Before(0.0)] = 1.0            # a run that lacks it had 0
+
+`check` refuses what is out of bounds, of a whole nested config. Settings that are gone, renamed or
+merged have no field any more: they stand in `configs/before.py`. Read next: that one, and
+`training/config_io.py`, which reads the settings of runs old and new.
+"""
+
+import math
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from common.errors import UserError
+
+T = TypeVar("T")
+
+MAY_CHANGE = "may change on resume"
+
+
+@dataclass(frozen=True)
+class Before:
+    """What runs did that were written before the field was there."""
+
+    value: Any
+
+
+Count = Annotated[int, Ge(1)]
+CountOrZero = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+MayChange = Annotated[T, MAY_CHANGE]
+
+
+def check(config: Any, path: str = "") -> None:
+    """Checks every number of a config, nested ones too, against the bounds of its field.
+
+    Args:
+      config: a dataclass.
+      path: where it stands in a larger one, such as `agent.model`.
+    Raises:
+      UserError: for the first setting out of bounds, or a float that is nan or infinite; names
+        the setting, what it may be, what it is, and the flag that sets it.
+    """
+    for field, hint in _declared(type(config)):
+        value, name = getattr(config, field.name), _at(path, field.name)
+        if is_dataclass(value):
+            check(value, name)
+        else:
+            _check_value(value, hint, field, name)
+
+
+def changeable(config: type[Any], path: str = "") -> set[str]:
+    """Paths of the settings that may change when a run is resumed."""
+    found = set()
+    for field, hint in _declared(config):
+        name = _at(path, field.name)
+        if MAY_CHANGE in _metadata(hint):
+            found.add(name)
+        for kind in _kinds(hint):
+            found |= changeable(kind, name) if _nests(kind) else set()
+    return found
+
+
+def before(config: type[Any]) -> dict[str, Any]:
+    """What runs did that lack a field, by its name."""
+    return {
+        field.name: mark.value
+        for field, hint in _declared(config)
+        for mark in _metadata(hint)
+        if isinstance(mark, Before)
+    }
+
+
+def _check_value(value: Any, hint: Any, field: Field[Any], name: str) -> None:
+    if isinstance(value, tuple):
+        inner = [kind for member in _kinds(hint) for kind in typing.get_args(member)]
+        for item in value:
+            _check_value(item, inner[0] if inner else Any, field, name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    bounds = [mark for kind in [hint, *_union(hint)] for mark in _metadata(kind)]
+    flag = f"--{name.replace('_', '-')}"
+    usual = "" if field.default in (MISSING, None) else f"; the default is {field.default}"
+    if not math.isfinite(value):
+        raise UserError(
+            f"{name}: expected a finite number, received {value}; set {flag} to one{usual}"
+        )
+    low = next((mark for mark in bounds if isinstance(mark, Ge | Gt)), None)
+    high = next((mark for mark in bounds if isinstance(mark, Le | Lt)), None)
+    below = low is not None and not _holds(value, low)
+    if below or (high is not None and not _holds(value, high)):
+        raise UserError(
+            f"{name}: expected {_words(low, high)}, received {value:g}; "
+            f"{'raise' if below else 'lower'} {flag}{usual}"
+        )
+
+
+def _holds(value: Any, bound: Ge | Gt | Le | Lt) -> bool:
+    match bound:
+        case Ge(least):
+            return bool(value >= least)
+        case Gt(least):
+            return bool(value > least)
+        case Le(most):
+            return bool(value <= most)
+        case Lt(most):
+            return bool(value < most)
+
+
+def _words(low: Ge | Gt | None, high: Le | Lt | None) -> str:
+    """The bounds as a reader says them: `1 or more`, `above 0`, `from 0 to below 1`."""
+    least = "" if low is None else f"{low.ge} or more" if isinstance(low, Ge) else f"above {low.gt}"
+    if high is None:
+        return least
+    most = f"{high.le}" if isinstance(high, Le) else f"below {high.lt}"
+    if low is None:
+        return f"{most} or less" if isinstance(high, Le) else most
+    start = f"from {low.ge}" if isinstance(low, Ge) else least
+    return f"{start} to {most}"
+
+
+def _declared(config: type[Any]) -> Iterator[tuple[Field[Any], Any]]:
+    """The fields that are set by whoever makes one, with their types as declared."""
+    hints = typing.get_type_hints(config, include_extras=True)
+    return ((field, hints[field.name]) for field in fields(config) if field.init)
+
+
+def _metadata(hint: Any) -> tuple[Any, ...]:
+    return getattr(hint, "__metadata__", ())
+
+
+def _bare(hint: Any) -> Any:
+    """The type that an `Annotated` one wraps."""
+    return hint.__origin__ if _metadata(hint) else hint
+
+
+def _union(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, as declared; of any other type none."""
+    bare = _bare(hint)
+    is_union = typing.get_origin(bare) in (typing.Union, type(int | None))
+    return typing.get_args(bare) if is_union else ()
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """The types that a value may have, without their metadata."""
+    return [_bare(kind) for kind in _union(hint) or (hint,)]
+
+
+def _nests(kind: Any) -> bool:
+    return isinstance(kind, type) and is_dataclass(kind)
+
+
+def _at(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
