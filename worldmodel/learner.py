@@ -40,6 +40,10 @@ class OptimizerConfig:
     """Updates over which the learning rate rises linearly from 0."""
 
 
+SKIPPED = "update/skipped"
+"""Metric of an update: 1 where it left the state as it was, for what it computed was not finite."""
+
+
 class TrainState(NamedTuple):
     """What training carries and checkpoints."""
 
@@ -137,6 +141,9 @@ def make_update(
 ) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
     """The update, jitted; it consumes (donates) the state that it is given.
 
+    Where the loss or the norm of its gradient is not finite, the state stays as it was, whole, and
+    the metric `update/skipped` is 1; else it is 0.
+
     Args:
       loss: of (params, aux, batch, key) to (scalar, (aux, metrics)).
       optimizer: as ``make_optimizer`` or any other over the same params.
@@ -148,10 +155,13 @@ def make_update(
 
     def update(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
         params = state.params if estimate is None else estimate(state.params, batch)
-        grads, (aux, metrics) = jax.grad(loss, has_aux=True)(params, state.aux, batch, key)
+        descend = jax.value_and_grad(loss, has_aux=True)
+        (value, (aux, metrics)), grads = descend(params, state.aux, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         params = optax.apply_updates(params, updates)
-        metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
+        norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        metrics = {**metrics, "grad_norm": norm, SKIPPED: 1.0 - finite}
         average, kept = state.average, bool(jax.tree.leaves(state.average))
         if kept != (average_rate is not None):
             raise ValueError(
@@ -160,6 +170,7 @@ def make_update(
             )
         if average_rate is not None:
             average = averaged(average, params, state.step, average_rate)
-        return TrainState(params, opt_state, aux, state.step + 1, average), metrics
+        done = TrainState(params, opt_state, aux, state.step + 1, average)
+        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), done, state), metrics
 
     return jax.jit(update, donate_argnums=0)

@@ -69,6 +69,28 @@ def test_averaged_by_hand_and_in_the_update() -> None:
     assert abs(by_hand - float(state.params["x"][0])) > 0.01
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_an_update_that_is_not_finite_leaves_the_state_as_it_was(bad: float) -> None:
+    """Parameters, optimiser, aux, average and count; a huge batch overflows in the gradient's norm.
+    The next good update goes on as if there had been none."""
+    optimizer = make_optimizer(PLAIN)
+    update = make_update(quadratic, optimizer, 0.9)
+    key, good = jax.random.key(0), jnp.zeros(2)
+
+    def fresh() -> Any:
+        start = {"x": jnp.array([3.0, -1.0])}
+        return update(initial_state(start, jnp.zeros(()), optimizer, True), good, key)[0]
+
+    before, once = jax.device_get((fresh(), fresh()))
+    state, metrics = update(fresh(), jnp.array([0.0, bad]), key)
+    assert metrics["update/skipped"] == 1
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), before)
+    state, metrics = update(state, good, key)
+    assert metrics["update/skipped"] == 0 and state.step == 2
+    expected = update(jax.tree.map(jnp.asarray, once), good, key)[0]
+    jax.tree.map(np.testing.assert_array_equal, *jax.device_get((state, expected)))
+
+
 def test_no_average_where_none_is_asked_for() -> None:
     optimizer = make_optimizer(PLAIN)
     state = initial_state({"x": jnp.array([3.0])}, jnp.zeros(()), optimizer)
