@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Fault(NamedTuple):
-    """A planted fault: `text` is appended to `path`, or replaces `old`; `gate` must say `sign`."""
+    """`text` is appended to `path` or replaces `old`; `gate` fails and says the lines of `sign`."""
 
     name: str
     gate: tuple[str, ...]
@@ -33,6 +33,12 @@ COMPLEX = "\n\ndef planted(n: int) -> int:\n" + "".join(
 )
 
 HOUSE = ("pytest", "-q", "-n", "0", "tests/test_house.py")
+
+REFERENCES = ("pytest", "-q", "-n", "0", "tests/test_references.py")
+NAMES = '''
+"""`elsewhere.py`, docs/design.md, Nowhere, adr-999, `agent.keep_plans`, `clock.tick_masques`."""
+raise ValueError("planted: give --agent.keep-plans")
+'''
 
 FAULTS = (
     Fault("lint", ("ruff", "check", "."), "worldmodel/planted.py", "import os\n", "F401"),
@@ -93,6 +99,25 @@ FAULTS = (
         "worldmodel/planted/__init__.py",
         '"""Planted."""\n',
         "worldmodel.planted",
+    ),
+    Fault(
+        "code names what is not there",
+        REFERENCES,
+        "worldmodel/planted.py",
+        NAMES,
+        "planted.py:2 names elsewhere.py\n"
+        "planted.py:2 names section Nowhere\n"
+        "planted.py:2 names adr-999\n"
+        "planted.py:2 names agent.keep_plans\n"
+        "planted.py:2 names clock.tick_masques\n"
+        "planted.py:3 names agent.keep-plans",
+    ),
+    Fault(
+        "a document names what is not there",
+        REFERENCES,
+        "README.md",
+        "\n`python nowhere.py` runs `worldmodel/clock.py: model_loss`.\n",
+        "README.md names nowhere.py\nREADME.md names worldmodel/clock.py: model_loss",
     ),
     Fault(
         "wrong number",
@@ -170,8 +195,9 @@ def check_fault(fault: Fault, tree: Path) -> str:
     remove(fault, tree, before)
     if passed:
         return "the gate passed with the fault in it"
-    if fault.sign not in output:
-        return f"the gate failed without naming {fault.sign!r}:\n{output[-2000:]}"
+    unsaid = [line for line in fault.sign.splitlines() if line not in output]
+    if unsaid:
+        return f"the gate failed without naming {unsaid}:\n{output[-2000:]}"
     return ""
 
 

@@ -32,7 +32,7 @@ class Renderer:
         """Make the graphics context.
 
         Args:
-          model: `mujoco.MjModel`; its rendering quality is changed.
+          model: MuJoCo's MjModel; its rendering quality is changed.
           size: pixels along one edge.
           camera: index, -1 the free one.
         Raises:
@@ -60,7 +60,7 @@ class Renderer:
         atexit.register(_close, weakref.ref(self))  # runs before EGL's own end
 
     def __call__(self, data: Any) -> np.ndarray:
-        """The picture of `mujoco.MjData`, uint8 (size, size, 3)."""
+        """The picture of MuJoCo's MjData, uint8 (size, size, 3)."""
         mujoco, everything = self.mujoco, self.mujoco.mjtCatBit.mjCAT_ALL
         self.gl.make_current()
         mujoco.mjv_updateScene(

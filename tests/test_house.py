@@ -2,14 +2,13 @@
 
 import ast
 import re
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tree import FILES, ROOT, text_files
 
-ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     ("common",),
     ("envs", "replay"),
@@ -29,21 +28,6 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 SCRIPT_LINES = 80
 
 MEGABYTE = 1024 * 1024
-
-
-def tree_files() -> list[Path]:
-    """Every file that git tracks or would track; all but caches where there is no git."""
-    if not (ROOT / ".git").exists():
-        inside = (path.relative_to(ROOT) for path in sorted(ROOT.rglob("*")) if path.is_file())
-        hidden = re.compile(r"(^|/)(__pycache__|\.\w+_cache|[^/]+\.egg-info)(/|$)")
-        return [ROOT / path for path in inside if not hidden.search(path.as_posix())]
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    paths = (ROOT / name for name in listing.split("\0") if name)
-    return sorted(path for path in paths if path.is_file())
-
-
-FILES = tree_files()
 
 
 def package_files(package: str) -> list[Path]:
@@ -67,14 +51,6 @@ def imported(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             up = package[: len(package) - node.level + 1] if node.level else []
             yield ".".join([*up, *filter(None, [node.module])])
-
-
-def text_files() -> Iterator[tuple[Path, str]]:
-    for path in FILES:
-        try:
-            yield path, path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            continue
 
 
 def scripts() -> list[Path]:
@@ -193,15 +169,6 @@ def test_decisions_are_numbered_without_gaps() -> None:
     for number, path in enumerate(records, 1):
         assert re.fullmatch(rf"{number:04}-[a-z0-9-]+\.md", path.name), path.name
         assert path.read_text(encoding="utf-8").startswith("# "), path.name
-
-
-def test_decisions_that_the_code_names_exist() -> None:
-    numbers = {path.name[:4] for path in (ROOT / "docs" / "adr").glob("*.md")}
-    for path, text in text_files():
-        if path.suffix != ".py":
-            continue
-        for number in re.findall(r"\badr-(\d+)\b", text):
-            assert f"{int(number):04}" in numbers, f"{path.relative_to(ROOT)} names adr-{number}"
 
 
 def test_contributing_is_short() -> None:

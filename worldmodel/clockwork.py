@@ -191,7 +191,7 @@ class ClockworkVAE(nnx.Module):
           records: [B, lead+T, ...]; episodes start at multiples of K after the lead-in.
           noise: from ``draw_noise(key, B, T)``.
           blind: levels (from 0) that see no observation: their posterior is their prior, whose KL
-            is 0 (CW-VAE §3.6; the look inside is ``evaluation/levels.py``).
+            is 0 (CW-VAE §3.6; the look inside is ``analysis/levels.py``).
           carry: states per level [B, ·] at the last ticks of the same video's earlier records, from
             which the first ticks go on unless ``is_first``; None: from zeros. Looking ahead only.
           code: what the top reads at its ticks; None: ``interval`` of the recorded actions.

@@ -118,8 +118,8 @@ def test_clip_is_of_the_global_norm() -> None:
 def test_epsilon_hat_is_keras_own() -> None:
     """Six steps of a Keras optimizer from 0, gradients of 1e-7 to 1e2; at 1e-4, epsilon is felt.
 
-    To regenerate (Keras 3.15, JAX back end): build `keras.optimizers.Adam(learning_rate=3e-4,
-    epsilon=1e-4)` on a variable of 24 zeros, `apply` the rows of `gradients` in turn, and save the
+    To regenerate (Keras 3.15, JAX back end): build Keras' Adam (learning_rate 3e-4, epsilon
+    1e-4) on a variable of 24 zeros, apply the rows of `gradients` in turn, and save the
     variable after each as `params`.
     """
     with np.load(GOLDEN / "keras_adam.npz", allow_pickle=False) as file:
