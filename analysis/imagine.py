@@ -18,6 +18,7 @@ from agents import Agent
 from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
 from agents.returns import window_targets
+from common import Count, CountOrZero, check_bounds
 from envs import describe_backend
 from recordings.data import open_test
 from training.build import EVAL_SEED, Built, load_run
@@ -38,17 +39,17 @@ class ImagineConfig:
     """Directory of the run."""
     output: Path
     """Video, .mp4 or .gif; the predictions go beside it as .npz."""
-    context: int = 32
+    context: Count = 32
     """Environment steps (of a video run: frames) that are really played and seen first; rounded up
     to whole windows, and shortened where an episode ends too early."""
-    ticks: int = 12
+    ticks: Count = 12
     """Ticks of the top clock to imagine, each K environment steps; fewer where an episode ends."""
     actions: Literal["recorded", "policy"] = "recorded"
     """Whose actions: those really taken after the context, so that true and imagined compare, or
     the actor's own in imagination (then what is above is only what really happened)."""
-    worlds: int = 3
+    worlds: Count = 3
     """Episodes side by side."""
-    seed: int = 0
+    seed: CountOrZero = 0
     """Of worlds and noise."""
 
 
@@ -151,9 +152,7 @@ def imagine_video(config: ImagineConfig) -> None:
 
 def check(config: ImagineConfig) -> None:
     """Raises ValueError on sizes below 1 or an output that is no video, before anything is done."""
-    for name in ("context", "ticks", "worlds"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}: expected 1 or more, received {getattr(config, name)}")
+    check_bounds(config)
     if config.output.suffix not in (".mp4", ".gif"):
         raise ValueError(
             f"output: expected a path ending in .mp4 or .gif, received {config.output}"

@@ -10,7 +10,7 @@ from common.fields import (
     Positive,
     Share,
     changeable,
-    check,
+    check_bounds,
 )
 
 __all__ = [
@@ -24,5 +24,5 @@ __all__ = [
     "Share",
     "UserError",
     "changeable",
-    "check",
+    "check_bounds",
 ]

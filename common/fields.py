@@ -6,9 +6,9 @@ All of it stands in the type of the dataclass's field:
     min_std: Annotated[float, Gt(0), Lt(1)] = 0.1             # any bounds of annotated_types
     keep_bias: Annotated[float, Before(0.0)] = 1.0            # a run that lacks it had 0
 
-`check` refuses what is out of bounds, of a whole nested config. Settings that are gone, renamed or
-merged have no field any more: they stand in `configs/before.py`. Read next: that one, and
-`training/config_io.py`, which reads the settings of runs old and new.
+`check_bounds` refuses what is out of bounds, of a whole nested config. Settings that are gone,
+renamed or merged have no field any more: they stand in `configs/before.py`. Read next: that one,
+and `training/config_io.py`, which reads the settings of runs old and new.
 """
 
 import math
@@ -41,7 +41,7 @@ Share = Annotated[float, Ge(0), Le(1)]
 MayChange = Annotated[T, MAY_CHANGE]
 
 
-def check(config: Any, path: str = "") -> None:
+def check_bounds(config: Any, path: str = "") -> None:
     """Checks every number of a config, nested ones too, against the bounds of its field.
 
     Args:
@@ -54,7 +54,7 @@ def check(config: Any, path: str = "") -> None:
     for field, hint in _declared(type(config)):
         value, name = getattr(config, field.name), _at(path, field.name)
         if is_dataclass(value):
-            check(value, name)
+            check_bounds(value, name)
         else:
             _check_value(value, hint, field, name)
 

@@ -1,20 +1,25 @@
-"""Command line: presets first, then every field as a flag (tyro); a mistake is one line, code 2."""
+"""Command line: presets first, then every field as a flag (tyro); a mistake is one line, code 2.
 
-import argparse
+Every number is checked against the bounds of its field (`common/fields.py`). Read next:
+`spelling.py`, how values may be written.
+"""
+
 import contextlib
 import io
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 import tyro
 
+from common import check_bounds
 from configs.presets import resolve
 from configs.schema import TrainConfig, check
+from configs.spelling import RULES, switched, switches
 
 SHORT = {
     "--env": "--env.name",
@@ -29,6 +34,7 @@ tick of each level), --horizon = --agent.behaviour.horizon (imagined ticks of th
 evaluates a run."""
 
 T = TypeVar("T")
+Run = TypeVar("Run")
 
 
 def parse_train(
@@ -37,46 +43,85 @@ def parse_train(
     """Settings of `train_agent.py` from its flags.
 
     Raises:
-      ValueError: on settings that cannot run, one line with the remedy.
+      UserError: on settings that cannot run, one line with the remedy.
       SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("preset", "env", "env.name", "size"):
-        first.add_argument(f"--{flag}", dest=flag, nargs="?")
-    known, _ = first.parse_known_args(list(args))
-    chosen = vars(known)
-    name = chosen["env"] or chosen["env.name"]
-    base = resolve(chosen["preset"] or "auto", name, chosen["size"] or "auto", accelerator, dtype)
-    default = Path("runs") / f"{_slug(base.env.name)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    base = replace(base, logdir=default)
-    # `auto` is resolved above; tyro sees what it became
-    rest = without_auto(expand(args), ("--preset", "--size"))
-    config = parse(
-        TrainConfig, rest, default=base, description=f"{TrainConfig.__doc__}\n\n{EPILOG}"
-    )
+
+    def base(preset: str | None, env: str | None, size: str | None) -> TrainConfig:
+        return resolve(preset or "auto", env, size or "auto", accelerator, dtype)
+
+    expanded = expand(args, SHORT)
+    first = choices(expanded, ("preset", "env.name", "size"))
+    config = parse_run(base(*first), expanded, ("preset", "size"), EPILOG, lambda c: c.env.name)
     check(config)
     return config
 
 
-def parse(cls: type[T], args: Sequence[str], default: T | None = None, **options: Any) -> T:
-    """`tyro.cli` whose errors are one line on standard error and exit code 2."""
+def choices(args: Sequence[str], names: Sequence[str]) -> list[str | None]:
+    """What these flags are given, which decide the defaults of all others; None where they are
+    not."""
+    given: dict[str, str] = {}
+    for here, following in zip(args, [*args, ""][1:], strict=True):
+        flag, equals, value = here.partition("=")
+        given[flag] = value if equals else following
+    return [given.get(f"--{name}") for name in names]
+
+
+def parse_run(
+    base: Run, args: Sequence[str], auto: Sequence[str], epilog: str, name: Callable[[Run], str]
+) -> Run:
+    """Settings of a run: flags over what its preset fills in.
+
+    Args:
+      base: what the preset, the size and the device make of it.
+      args: flags, short ones written out.
+      auto: names of flags that have become something else than `auto` in `base`.
+      epilog: the end of the help text.
+      name: what the run's directory is called after, when the settings name none.
+    """
+    logdir = Path("runs") / f"{_slug(name(base))}-{time.strftime('%Y%m%d-%H%M%S')}"
+    rest = without_auto(list(args), tuple(f"--{flag}" for flag in auto))
+    text = f"{type(base).__doc__}\n\n{epilog}"
+    return parse(type(base), rest, default=replace(base, logdir=logdir), description=text)  # type: ignore[type-var]
+
+
+def parse(
+    cls: Callable[..., T],
+    args: Sequence[str],
+    default: T | None = None,
+    markers: tuple[Any, ...] = (),
+    **options: Any,
+) -> T:
+    """`tyro.cli` whose errors are one line on standard error and exit code 2.
+
+    Args:
+      cls: the dataclass of the settings.
+      args: flags, short ones written out.
+      default: the settings that flags change; None: the dataclass's own.
+      markers: of `tyro.conf`.
+      options: of `tyro.cli`.
+    Raises:
+      UserError: for a number out of its field's bounds.
+      SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
+    """
     captured = io.StringIO()
-    extra: dict[str, Any] = {} if default is None else {"default": default}
+    extra: dict[str, Any] = options if default is None else options | {"default": default}
+    config = (tyro.conf.FlagConversionOff, *markers)
     try:
         with contextlib.redirect_stderr(captured):
-            parsed: T = tyro.cli(
-                cls, args=list(args), config=(tyro.conf.FlagConversionOff,), **extra, **options
-            )
-            return parsed
+            given = switched(args, set(switches(cls, tyro.conf.OmitArgPrefixes not in markers)))
+            parsed: T = tyro.cli(cls, args=given, config=config, registry=RULES, **extra)
     except SystemExit as error:
         if error.code in (0, None):
             raise
         fail(one_line(captured.getvalue()))
+    check_bounds(parsed)
+    return parsed
 
 
-def fail(line: str) -> NoReturn:
-    """Prints one line and exits with 2."""
-    print("error: " + " ".join(line.split()), file=sys.stderr)
+def fail(text: str) -> NoReturn:
+    """Prints an error, most of one line, a list of settings one a line; exits with 2."""
+    print(f"error: {text.strip()}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -91,7 +136,10 @@ def one_line(text: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     words = re.sub(r"[╭╮╰╯│─━]", " ", text).split()
     line = " ".join(words)
-    line = re.sub(r"^(Parsing error|Unrecognized options|Required options)\s+", "", line)
+    line = re.sub(
+        r"^(Parsing error|Unrecognized options|Required options|Value error)\s+", "", line
+    )
+    line = re.sub(r"^Error parsing \S+: ", "", line)  # a constructor's own line follows
     return re.sub(r"\s*For full helptext.*$", "", line) + "; see --help"
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from common import MayChange
+from common import Count, CountOrZero, MayChange, Positive, Share
 
 SplitName = Literal["train", "test"]
 
@@ -18,19 +18,19 @@ class DataConfig:
     a folder of videos, which is imported."""
     folder: MayChange[Path] = Path("data")
     """Where generated and imported videos are kept."""
-    episodes: int = 500
+    episodes: Count = 500
     """Generated videos to train on."""
-    length: int = 200
+    length: Count = 200
     """Frames of each."""
-    test_episodes: int = 64
+    test_episodes: Count = 64
     """Generated videos held out."""
-    test_length: int = 300
+    test_length: Count = 300
     """Frames of each (the paper's Moving MNIST: 1 000)."""
-    seed: int = 0
+    seed: CountOrZero = 0
     """Of the generator; the held-out videos have seeds of their own."""
-    speed: float = 1.0
+    speed: Positive = 1.0
     """moving_digits, moving_ball: factor on the pixels per frame."""
-    change: float = 0.1
+    change: Share = 0.1
     """moving_ball: probability per frame that the colour changes. DLH."""
     mnist: str | None = None
     """moving_digits: folder of MNIST's idx files, to draw those in place of scikit-learn's."""

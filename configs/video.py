@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from common import MayChange
+from common import Count, CountOrZero, MayChange, UserError, check_bounds
 from configs.data import DataConfig
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
 
@@ -28,30 +28,30 @@ class PretrainConfig:
     paper, or m of the agent's, on an accelerator."""
     like: Like | Literal["auto"] = "auto"
     """Data set whose hyperparameters of the paper are taken; `auto` by the data's name."""
-    seed: int = 0
+    seed: CountOrZero = 0
     """Of everything random: clips, parameters, noise."""
     logdir: MayChange[Path] = Path("runs")
     """Directory of the run; an existing one is resumed. Default: runs/DATA-PRESET-TIME."""
-    steps: MayChange[int] = 2_000
+    steps: MayChange[Count] = 2_000
     """Updates at which the run ends."""
-    batch: MayChange[int] = 8
+    batch: MayChange[Count] = 8
     """B: clips per update (paper: 100; original code: 50)."""
-    length: int = 72
+    length: Count = 72
     """T: frames per clip (paper: 100)."""
-    context: int = 36
+    context: Count = 36
     """Frames seen before open-loop prediction; a multiple of the top stride (paper: 36)."""
     streams: bool = False
     """Carry states across consecutive clips of one video, without gradient; `length` is then a
     multiple of the top stride."""
-    log_every: MayChange[int] = 50
+    log_every: MayChange[Count] = 50
     """Updates between lines of metrics."""
-    save_every: MayChange[int] = 500
+    save_every: MayChange[Count] = 500
     """Updates between checkpoints."""
-    eval_every: MayChange[int] = 500
+    eval_every: MayChange[CountOrZero] = 500
     """Updates between evaluations on held-out video; 0: only at the end."""
-    video_every: MayChange[int] = 1_000
+    video_every: MayChange[CountOrZero] = 1_000
     """Updates between open-loop prediction videos; 0: none."""
-    keep: MayChange[int] = 2
+    keep: MayChange[Count] = 2
     """Checkpoints kept on disk."""
     data: DataConfig = field(default_factory=DataConfig)
     """The videos."""
@@ -64,22 +64,18 @@ class PretrainConfig:
 
 
 def check(config: PretrainConfig) -> None:
-    """Raises ValueError, one line with the remedy, on settings that cannot run together."""
-    for name in ("steps", "batch", "length", "context", "log_every", "save_every", "keep"):
-        if getattr(config, name) < 1:
-            raise ValueError(
-                f"{name}: expected 1 or more, received {getattr(config, name)}; raise --{name}"
-            )
+    """Raises UserError, one line with the remedy, on settings that cannot run together."""
+    check_bounds(config)
     stride = config.model.strides[-1]
     if config.context % stride:
-        raise ValueError(
+        raise UserError(
             f"context: expected a multiple of the top stride {stride} frames, received "
             f"{config.context}; set --context {-(-config.context // stride) * stride}"
         )
     if (config.streams or config.model.window == "causal") and config.length % stride:
-        raise ValueError(
+        raise UserError(
             f"length: expected a multiple of the top stride {stride} frames, received "
             f"{config.length}; set --length {-(-config.length // stride) * stride}"
         )
     if config.streams and config.model.window == "causal":
-        raise ValueError("streams: expected window 'lookahead', received 'causal'; drop --streams")
+        raise UserError("streams: expected window 'lookahead', received 'causal'; drop --streams")

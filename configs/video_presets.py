@@ -17,15 +17,12 @@ Cost:      20 minutes on 2 CPU cores (size s, 0.5 s per update with the cores sh
 Expected:  see the README's results
 """
 
-import argparse
-import re
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from configs.cli import expand, parse, without_auto
+from configs.cli import choices, expand, parse_run
 from configs.presets import resolve, unknown
 from configs.sizes import SIZES as AGENT_SIZES
 from configs.video import Like, PretrainConfig, check
@@ -167,27 +164,21 @@ def parse_pretrain(
     """Settings of `pretrain_video.py` from its flags.
 
     Raises:
-      ValueError: on settings that cannot run, one line with the remedy.
+      UserError: on settings that cannot run, one line with the remedy.
       SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
     """
-    args = expand(args, SHORT)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("preset", "data.name", "like", "size"):
-        first.add_argument(f"--{flag}", dest=flag, nargs="?")
-    chosen = vars(first.parse_known_args(args)[0])
-    data = chosen["data.name"] or PretrainConfig().data.name
-    base = resolve_video(
-        chosen["preset"] or "cwvae",
-        data,
-        chosen["like"] or "auto",
-        chosen["size"] or "auto",
-        accelerator,
-        dtype,
-    )
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(data).name).strip("-")
-    logdir = Path("runs") / f"{slug}-{base.preset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    rest = without_auto(args, ("--like", "--size"))
-    text = f"{PretrainConfig.__doc__}\n\n{EPILOG}"
-    config = parse(PretrainConfig, rest, default=replace(base, logdir=logdir), description=text)
+
+    def base(preset: str | None, data: str | None, like: str | None, size: str | None) -> Any:
+        name = data or PretrainConfig().data.name
+        names = (preset or "cwvae", name, like or "auto", size or "auto")
+        return resolve_video(*names, accelerator, dtype)
+
+    expanded = expand(args, SHORT)
+    first = base(*choices(expanded, ("preset", "data.name", "like", "size")))
+    config: PretrainConfig = parse_run(first, expanded, ("like", "size"), EPILOG, _named)
     check(config)
     return config
+
+
+def _named(config: PretrainConfig) -> str:
+    return f"{Path(config.data.name).name}-{config.preset}"

@@ -18,15 +18,16 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium
+from annotated_types import Gt, Le
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
-from common import EnvironmentFailed, UserError
+from common import Count, EnvironmentFailed, UserError, check_bounds
 from envs import minerl
 from envs.checked import Checked
 from envs.dmc import DMCEnv
@@ -56,20 +57,20 @@ class EnvConfig:
     """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
     dense: bool = True
     """Navigate only: also reward each tick's decrease of the distance to the compass target."""
-    num_envs: int = 4
+    num_envs: Count = 4
     """Environments stepped together."""
-    action_repeat: int = 1
+    action_repeat: Count = 1
     """Ticks for which each action is held; their rewards are summed."""
-    camera_limit: float = 15.0
+    camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
     """Navigate only: largest turn in degrees per tick and axis (the environment allows 180)."""
     held_keys: tuple[str, ...] = ()
     """Navigate only: keys taken out of the agent's action space, each held at a value, such as
     `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
-    image_size: int = 64
+    image_size: Count = 64
     """Pixels along one edge of every image."""
     pixels: bool = False
     """dmc: and gym: only: observe the picture that the environment draws instead of its state."""
-    time_limit: int | None = None
+    time_limit: Count | None = None
     """Ticks until an episode is truncated; None: the environment's own limit."""
     options: dict[str, str] = field(default_factory=dict)
     """Keyword options of the environment, such as `goal_distance 16` (blocks) of the builtin
@@ -142,11 +143,12 @@ def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]
       UserError: as `make`, and where the environment returns what it does not declare.
       EnvironmentFailed: where its own code raises.
     """
+    check_bounds(config, "env")
     env: gymnasium.Env[Any, Any] = Checked(
         make(config.name, **_options(config)), config.name, index
     )
     if config.time_limit is not None and config.name != NAVIGATE:
-        env = TimeLimit(env, _positive(config.time_limit, "time_limit", "ticks"))
+        env = TimeLimit(env, config.time_limit)
     if config.name == NAVIGATE:
         env = HeldKeys(CameraLimit(env, config.camera_limit), _held(config.held_keys))
         env = CompassVector(env)
@@ -189,8 +191,8 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
     Raises:
       ValueError: as `make`.
     """
-    count = _positive(num_envs, "num_envs", "environments")
-    return SeededVectorEnv([partial(make_agent_env, config, i) for i in range(count)], seed)
+    check_bounds(replace(config, num_envs=num_envs), "env")
+    return SeededVectorEnv([partial(make_agent_env, config, i) for i in range(num_envs)], seed)
 
 
 def describe_backend(config: EnvConfig) -> str:
@@ -335,10 +337,3 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _positive(value: int, name: str, unit: str) -> int:
-    """The value, or ValueError when it is below 1."""
-    if value < 1:
-        raise UserError(f"expected {name} of at least 1, received {value}; give a number of {unit}")
-    return value

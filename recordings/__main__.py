@@ -10,6 +10,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 from rich.console import Console
 
+from configs.cli import parse
 from recordings.importers.formats import FORMATS
 from recordings.run import ImportConfig, Report, run_import
 
@@ -60,15 +61,13 @@ def main(args: Sequence[str]) -> int:
 def _parse(name: str, args: Sequence[str]) -> Command[Any]:
     """The options of one format; leaves the program after --help or a wrong flag."""
     generic: Any = Command
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs)
-    parsed: Command[Any] = tyro.cli(
+    return parse(
         generic[FORMATS[name]],
-        args=list(args),
+        args,
+        markers=(tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs),
         prog=f"{PROGRAM} {name}",
         description=FORMATS[name].__doc__,
-        config=config,
     )
-    return parsed
 
 
 def _usage() -> str:
@@ -79,7 +78,7 @@ def _usage() -> str:
 
 
 def _fail(line: str) -> int:
-    print("error: " + " ".join(line.split()), file=sys.stderr)
+    print(f"error: {line}", file=sys.stderr)
     return 2
 
 

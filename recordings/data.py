@@ -17,6 +17,7 @@ import numpy as np
 from rich.progress import track
 
 from agents import ActionCodec, ActionDistribution
+from common import check_bounds
 from configs.data import DataConfig, SplitName
 from configs.presets import resolve
 from envs import EnvConfig
@@ -81,10 +82,9 @@ def generate(config: DataConfig, split: SplitName) -> Path:
 
     Train and test draw from other seeds, and their digits from other images.
     """
+    check_bounds(config, "data")
     names = ("episodes", "length") if split == "train" else ("test_episodes", "test_length")
     videos, length = (getattr(config, name) for name in names)
-    if min(videos, length) < 1:
-        raise ValueError(f"data.{names}: expected 1 or more each, received {videos}, {length}")
     options = asdict(config) | dict.fromkeys((*SIZES, "folder"))
     text = json.dumps([options, split, length], default=str, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]

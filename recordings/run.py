@@ -14,13 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import av
 import numpy as np
+from annotated_types import Ge, Lt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from common import Count, check_bounds
 from recordings.episode import Video, video_columns
 from recordings.importers.folder import SPLITS, TEST, TRAIN
 from recordings.importers.stores import SplitStores
@@ -58,21 +60,16 @@ class Source(Protocol):
 class ImportConfig:
     """How any format is imported."""
 
-    test_fraction: float = 0.1
+    test_fraction: Annotated[float, Ge(0), Lt(1)] = 0.1
     """Share of the episodes that go to STORE/test, drawn by their names' hash; of no effect where
     the format, or a folder called train... or test..., names the split."""
-    chunk_steps: int = 128
+    chunk_steps: Count = 128
     """Frames per file of the store."""
     retry_skipped: bool = False
     """Read again what an earlier run of the same command skipped."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError on a share outside [0, 1) or a size below 1."""
-        if not 0 <= self.test_fraction < 1 or self.chunk_steps < 1:
-            raise ValueError(
-                f"expected --test-fraction in [0, 1) and --chunk-steps of at least 1, received "
-                f"{self.test_fraction} and {self.chunk_steps}; the defaults are 0.1 and 128"
-            )
+        check_bounds(self)
 
 
 @dataclass(frozen=True)

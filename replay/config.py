@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import MayChange
+from common import Count, MayChange, Positive
 from replay.chunk import Field, disk_size, record_dtype
 
 HEADER = 1024  # bytes: more than the header of a chunk with twenty fields
@@ -15,20 +15,14 @@ HEADER = 1024  # bytes: more than the header of a chunk with twenty fields
 class ReplayConfig:
     """Size of the store. The oldest episode leaves first when either cap is passed."""
 
-    capacity_steps: MayChange[int] = 1_000_000
+    capacity_steps: MayChange[Count] = 1_000_000
     """Cap in environment steps over all episodes."""
-    capacity_gb: MayChange[float] = 20.0
+    capacity_gb: MayChange[Positive] = 20.0
     """Cap in GB (1e9 bytes) on disk."""
-    chunk_steps: int = 128
+    chunk_steps: Count = 128
     """Environment steps per file: what one stream can lose when the process is killed."""
-    open_maps: MayChange[int] = 128
+    open_maps: MayChange[Count] = 128
     """Files kept mapped at once for reading; each holds one file descriptor."""
-
-    def __post_init__(self) -> None:
-        for name in ("capacity_steps", "capacity_gb", "chunk_steps", "open_maps"):
-            value = getattr(self, name)
-            if not value > 0:
-                raise ValueError(f"replay.{name}: expected > 0, received {value}; give a size")
 
 
 def standard_fields(obs: Mapping[str, Field], action: int) -> dict[str, Field]:

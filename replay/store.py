@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from common import check_bounds
 from replay.chunk import CUT, END, MORE, Chunk, Field, advise, map_chunk, record_dtype
 from replay.config import ReplayConfig, estimate, free_bytes, size_at_capacity, standard_fields
 from replay.directory import StoreDirectory, read_fields
@@ -61,6 +62,7 @@ class ReplayStore:
         config: ReplayConfig,
         read_only: bool = False,
     ) -> None:
+        check_bounds(config, "replay")
         self.fields = {name: Field(tuple(f.shape), str(f.dtype)) for name, f in fields.items()}
         if self.fields.get("is_first") != Field((), "bool"):
             raise ValueError(

@@ -166,8 +166,13 @@ def test_what_the_critic_foresaw_of_an_evaluation(run):
 def test_another_config_is_refused_and_nothing_is_touched(run, capsys):
     logdir = run[0]
     before = {p: p.stat().st_mtime_ns for p in sorted(logdir.rglob("*"))}
-    line = refused([*SMALL, "--logdir", str(logdir), "--horizon", "3"], capsys)
-    assert "agent.behaviour.horizon" in line and "another --logdir" in line
+    other = [*SMALL, "--logdir", str(logdir), "--horizon", "3", "--seed", "7", "--steps", "9000"]
+    with pytest.raises(SystemExit):
+        run_here("train_agent.py", *other)
+    first, *listed, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: ") and first.endswith("was written by another config:")
+    assert listed == ["  seed: 0 there, 7 now", "  agent.behaviour.horizon: 5 there, 3 now"]
+    assert "another --logdir" in last
     assert {p: p.stat().st_mtime_ns for p in sorted(logdir.rglob("*"))} == before
 
 

@@ -14,7 +14,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 
-from common import Before, MayChange
+from common import Before, CountOrZero, MayChange, Positive
 
 Params = Any  # pytree of arrays, the module's parameters by name
 Aux = Any  # pytree of arrays that the loss carries from update to update without descending it
@@ -27,16 +27,16 @@ Loss = Callable[[Params, Aux, Any, PRNGKeyArray], tuple[Array, tuple[Aux, Metric
 class OptimizerConfig:
     """Adam with global-norm clipping."""
 
-    lr: MayChange[float] = 1e-3
+    lr: MayChange[Positive] = 1e-3
     """Learning rate (CW-VAE: 3e-4)."""
-    eps: float = 1e-8
+    eps: Positive = 1e-8
     """Adam's epsilon (CW-VAE: 1e-4)."""
     eps_hat: Annotated[bool, Before(False)] = False
     """Whether that is the epsilon hat of Kingma and Ba, added before bias correction (Keras, and so
     the original CW-VAE), rather than the epsilon of their algorithm 1, after it."""
-    clip: MayChange[float] = 100.0
+    clip: MayChange[Positive] = 100.0
     """Largest global gradient norm; larger gradients are scaled down to it."""
-    warmup: int = 100
+    warmup: CountOrZero = 100
     """Updates over which the learning rate rises linearly from 0."""
 
 

@@ -25,6 +25,7 @@ from analysis.agent.overview import overview, training_section
 from analysis.imagine import stack
 from analysis.pages import report
 from analysis.pages.plots import number
+from common import Count, CountOrZero, check_bounds
 from configs.schema import TrainConfig
 from replay.atomic import write_text
 from training.build import EVAL_SEED, Built, load_run
@@ -41,23 +42,23 @@ class AnalyseAgentConfig:
     """Directory of a run of train_agent.py."""
     output: Path | None = None
     """The report, .html; default: `report.html` in the run's directory."""
-    episodes: int = 1
+    episodes: Count = 1
     """Episodes of the greedy agent, each in a world of its own, those of evaluation."""
-    steps: int = 2_000
+    steps: Count = 2_000
     """Most environment steps of an episode that are looked at."""
-    start: int = 32
+    start: CountOrZero = 32
     """Environment step at which `what if` starts; rounded down to whole windows, and earlier where
     the episode would end before what is imagined does."""
-    ticks: int | None = None
+    ticks: Count | None = None
     """Ticks of the top clock imagined, each K environment steps; default: as many as the agent
     learned from, its horizon."""
-    rows: int = 6
+    rows: Count = 6
     """Futures shown: the actor's own, and held actions whose futures differ most."""
-    samples: int = 16
+    samples: Count = 16
     """Noises under which each future is imagined, the same for all of them."""
-    columns: int = 12
+    columns: Count = 12
     """Frames in a row."""
-    seed: int = 0
+    seed: CountOrZero = 0
     """Of worlds and noise."""
 
 
@@ -100,19 +101,7 @@ def write_report(run: Path) -> None:
 
 def check(config: AnalyseAgentConfig) -> Path:
     """The report's path. Raises ValueError on settings that cannot run, before anything is done."""
-    least = {
-        "episodes": 1,
-        "steps": 1,
-        "rows": 1,
-        "samples": 1,
-        "columns": 1,
-        "start": 0,
-        "ticks": 1,
-    }
-    for name, low in least.items():
-        value = getattr(config, name)
-        if value is not None and value < low:
-            raise ValueError(f"{name}: expected {low} or more, received {value}; raise --{name}")
+    check_bounds(config)
     output = config.output or config.run / "report.html"
     if output.suffix != ".html":
         raise ValueError(f"output: expected a path ending in .html, received {output}; rename it")

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from agents.statistics import summary
+from common import Count, check_bounds
 from envs import describe_backend
 from training.agent_run import shown, write_episode
 from training.build import load_run
@@ -18,7 +19,7 @@ class EvalConfig:
 
     run: Annotated[Path, tyro.conf.arg(name="eval")]
     """Directory of the run."""
-    episodes: int = 20
+    episodes: Count = 20
     """Episodes, each in a world of its own; the same worlds every time."""
     output: Path | None = None
     """Video of the first greedy episode, .mp4 or .gif; default: episode.mp4 in the run."""
@@ -26,8 +27,7 @@ class EvalConfig:
 
 def evaluate(config: EvalConfig) -> None:
     """Prints sampled and greedy results, and writes a video of an episode."""
-    if config.episodes < 1:
-        raise ValueError(f"episodes: expected 1 or more, received {config.episodes}")
+    check_bounds(config)
     built, params, step = load_run(config.run)
     print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
     for greedy in (False, True):

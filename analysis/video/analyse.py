@@ -23,6 +23,7 @@ from analysis.pages import plots, report
 from analysis.pages.plots import Curve, number
 from analysis.video.findings import Found, Settings, analyse_run
 from analysis.video.inspection import SIGHTED
+from common import Count, CountOrZero, check_bounds
 from replay.atomic import write_text
 from training.config_io import flat
 from training.config_json import encode
@@ -35,27 +36,27 @@ class AnalyseVideoConfig:
 
     run: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
     """Directory of a run of pretrain_video.py; more than one are drawn together."""
-    videos: int | None = None
+    videos: Count | None = None
     """Held-out videos over which everything is measured; default: all that are long enough, at most
     32."""
-    context: int | None = None
+    context: Count | None = None
     """Frames seen, a multiple of the top stride; default: the run's own."""
-    horizon: int | None = None
+    horizon: Count | None = None
     """Frames predicted with all levels seeing; default: as many as the held-out videos have, at
     most 1 000. Generated data are made longer where it asks for more."""
-    reset_horizon: int = 100
+    reset_horizon: Count = 100
     """Frames predicted with one level blind."""
-    samples: int = 2
+    samples: Count = 2
     """Predictions drawn per blind level of each video that is shown."""
-    shown: int = 2
+    shown: Count = 2
     """Videos shown."""
-    window: int = 9
+    window: Count = 9
     """Frames that the reader of digits reads together; odd."""
-    reader_steps: int = 3_000
+    reader_steps: Count = 3_000
     """Updates of the reader of digits, trained once per set of digits and kept with the data."""
     output: Path | None = None
     """The report, .html; default: `analysis.html` in the first run's directory."""
-    seed: int = 0
+    seed: CountOrZero = 0
     """Of noise."""
 
 
@@ -93,13 +94,11 @@ def check(config: AnalyseVideoConfig) -> Path:
     """The report's path. Raises ValueError on settings that cannot run, before anything is done."""
     if not config.run:
         raise ValueError("run: expected at least one directory, received none; give --run RUN")
-    for name in ("videos", "context", "horizon", "reset_horizon", "samples", "shown"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            flag = name.replace("_", "-")
-            raise ValueError(f"{name}: expected 1 or more, received {value}; raise --{flag}")
-    if config.window < 1 or config.window % 2 == 0:
-        raise ValueError(f"window: expected an odd number of frames, received {config.window}")
+    check_bounds(config)
+    if config.window % 2 == 0:
+        raise ValueError(
+            f"window: expected an odd number of frames, received {config.window}; add 1"
+        )
     output = config.output or config.run[0] / "analysis.html"
     if output.suffix != ".html":
         raise ValueError(f"output: expected a path ending in .html, received {output}; rename it")

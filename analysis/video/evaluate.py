@@ -28,6 +28,7 @@ from analysis.video.predictions import Task, score_model, score_references
 from analysis.video.rollout import check_context, usable_context
 from analysis.video.scores import Line, make_line, rank_lines
 from analysis.video.table import markdown, to_json
+from common import Count, CountOrZero, check_bounds
 from configs.data import DataConfig
 from recordings.held_out import common_data, only_image, read_videos
 from replay.atomic import write_text
@@ -49,17 +50,17 @@ class EvaluateVideoConfig:
     protocol: ProtocolName = "cwvae"
     """SSIM and PSNR as the original CW-VAE and SVG compute them (`cwvae`), or as Wang et al. and
     TECO (`standard`); numbers of the two do not compare."""
-    context: int = 36
+    context: Count = 36
     """Frames seen; a multiple of every model's top stride."""
     fit_context: bool = False
     """Let each model see the last whole blocks of its own top stride in the context, where that is
     no multiple of it."""
-    horizon: int | None = None
+    horizon: Count | None = None
     """Frames predicted after them; default: as many as the held-out videos have, at most 1 000.
     Generated data are made longer where it asks for more."""
-    samples: int = 1
+    samples: Count = 1
     """N: futures drawn per video, of which mean and best are given."""
-    videos: int | None = None
+    videos: Count | None = None
     """Held-out videos; default: all that are long enough, at most 100."""
     lpips_weights: Path | None = None
     """Weights of LPIPS as .npz; analysis/metrics/lpips.py says how to write them."""
@@ -68,7 +69,7 @@ class EvaluateVideoConfig:
     FILE CAN RUN CODE: only one from a source that you trust."""
     output: Path | None = None
     """Directory of the results; default: `evaluation` in the first run's."""
-    seed: int = 0
+    seed: CountOrZero = 0
     """Of futures and random frames."""
 
 
@@ -117,10 +118,7 @@ def check(config: EvaluateVideoConfig) -> None:
     if len({path.resolve() for path in config.run}) < len(config.run):
         shown = " ".join(map(str, config.run))
         raise ValueError(f"run: expected different directories, received {shown}; give each once")
-    for name in ("context", "horizon", "samples", "videos"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name}: expected 1 or more, received {value}; raise --{name}")
+    check_bounds(config)
 
 
 def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:

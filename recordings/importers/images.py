@@ -8,6 +8,8 @@ import av
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from common import Count, check_bounds
+
 LARGEST = 100_000_000  # pixels of one picture; a larger one is taken for damage
 _BLOCK = 64  # frames resized at once
 
@@ -16,21 +18,16 @@ _BLOCK = 64  # frames resized at once
 class Look:
     """How pictures are made to fit, and how long an episode may be."""
 
-    size: int = 64
+    size: Count = 64
     """Pixels along one edge of every picture."""
     fit: Literal["crop", "stretch"] = "crop"
     """Pictures that are no square: their middle square (crop), or the whole squeezed (stretch)."""
-    max_frames: int = 10_000
+    max_frames: Count = 10_000
     """A longer video is stored as several episodes of at most so many frames (named in the report);
     10 000 frames of 64x64x3 are 123 MB of memory."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError unless all are positive."""
-        if min(self.size, self.max_frames) < 1:
-            raise ValueError(
-                f"expected --size and --max-frames of at least 1, received {self.size} and "
-                f"{self.max_frames}; the defaults are 64 and 10000"
-            )
+        check_bounds(self)
 
 
 def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> np.ndarray:

@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
+from annotated_types import Gt, Le
 from gymnasium import spaces
 
+from common import UserError, check_bounds
 from recordings.episode import Video, cut
 from recordings.importers import decode, folder
 from recordings.importers.arrays import load_arrays
@@ -43,19 +45,20 @@ class MineRL:
     """$MINERL_DATA_ROOT, one task's folder in it, or one recording's."""
     look: Look = Look()
     """How frames are made to fit; MineRL's are 64x64."""
-    camera_limit: float = 15.0
+    camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
     """Degrees per tick that an action of 1 turns by: `--env.camera-limit` of the agent to be
     trained. Faster turns are clipped (named in the report)."""
     held_keys: tuple[str, ...] = ()
     """Keys that the agent to be trained does not have: the names in its `--env.held-keys`."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError on an unknown key or a limit outside (0, 180]."""
+        """Raises UserError on an unknown key, or a limit out of its bounds."""
+        check_bounds(self)
         unknown = set(self.held_keys) - {*KEYS, "place"}
-        if unknown or not 0 < self.camera_limit <= 180:
-            raise ValueError(
-                f"expected --held-keys among {', '.join((*KEYS, 'place'))} and --camera-limit in "
-                f"(0, 180], received {sorted(unknown)} and {self.camera_limit:g}"
+        if unknown:
+            raise UserError(
+                f"expected --held-keys among {', '.join((*KEYS, 'place'))}, received "
+                f"{sorted(unknown)}; leave them out"
             )
 
     def names(self) -> list[str]:

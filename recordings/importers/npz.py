@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from common import Count
 from recordings.episode import Video, cut
 from recordings.importers import folder
 from recordings.importers.arrays import load_arrays
@@ -35,7 +36,7 @@ class Npz:
     """How images are made to fit."""
     actions: Literal["led_to", "taken_at"] = "led_to"
     """Whether `action[t]` led to step t (DreamerV2) or was taken at it (DreamerV3)."""
-    num_actions: int | None = None
+    num_actions: Count | None = None
     """Of actions stored as integers, how many there are; they become one-hot."""
 
     def names(self) -> list[str]:

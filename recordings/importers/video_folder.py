@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common import Positive, check_bounds
 from recordings.episode import Video
 from recordings.importers import decode, folder
 from recordings.importers.images import Look
@@ -20,13 +21,11 @@ class VideoFolder:
     """How frames are made to fit."""
     channels: Literal[1, 3] = 3
     """3: colour; 1: grey."""
-    fps: float | None = None
+    fps: Positive | None = None
     """Frames kept per second of video; None keeps all."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError on a rate that is not positive."""
-        if self.fps is not None and not self.fps > 0:
-            raise ValueError(f"expected --fps above 0, received {self.fps}; None keeps all frames")
+        check_bounds(self)
 
     def names(self) -> list[str]:
         """Paths of the videos inside the folder."""

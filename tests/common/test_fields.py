@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pytest
 from annotated_types import Gt, Lt
 
-from common import Before, Count, CountOrZero, MayChange, NonNegative, Positive, Share, check
+from common import Before, Count, CountOrZero, MayChange, NonNegative, Positive, Share, check_bounds
 from common.fields import before, changeable
 
 
@@ -49,11 +49,13 @@ class Outer:
 )
 def test_out_of_bounds_is_refused_with_the_remedy(settings, message):
     with pytest.raises(ValueError, match=message):
-        check(Outer(Path("x"), **settings))
+        check_bounds(Outer(Path("x"), **settings))
 
 
 def test_what_is_within_bounds_passes():
-    check(Outer(Path("x"), steps=1, ticks=None, share=1.0, strides=(1,), inner=Inner(keep_bias=-3)))
+    check_bounds(
+        Outer(Path("x"), steps=1, ticks=None, share=1.0, strides=(1,), inner=Inner(keep_bias=-3))
+    )
 
 
 def test_what_may_change_and_what_was_before_are_found():

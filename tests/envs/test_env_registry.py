@@ -186,7 +186,7 @@ def test_bad_settings_are_named(change, message):
 
 
 def test_a_vector_needs_an_environment():
-    with pytest.raises(ValueError, match="num_envs of at least 1"):
+    with pytest.raises(ValueError, match="num_envs: expected 1 or more"):
         make_vector(EnvConfig(), 0, seed=0)
 
 

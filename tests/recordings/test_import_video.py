@@ -109,7 +109,7 @@ def test_rates(tmp_path, files):
     kept = [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28]  # smallest n with n / 25 >= k / 10
     assert np.abs(few.astype(int) - images[kept]).max() <= 6 and len(few) == 12
     assert only(VideoFolder(tmp_path, fps=100)).steps == 30  # no frame twice
-    with pytest.raises(ValueError, match="--fps above 0"):
+    with pytest.raises(ValueError, match="fps: expected above 0, received 0; raise --fps"):
         VideoFolder(tmp_path, fps=0)
 
 

@@ -330,9 +330,10 @@ def test_a_wrong_field_is_refused(tmp_path, world, name, field, message):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_wrong_size_is_refused():
-    with pytest.raises(ValueError, match="chunk_steps: expected > 0, received 0"):
-        ReplayConfig(chunk_steps=0)
+def test_a_wrong_size_is_refused(tmp_path, world):
+    with pytest.raises(ValueError, match="chunk_steps: expected 1 or more, received 0"):
+        ReplayStore(tmp_path / "new", world.fields, ReplayConfig(chunk_steps=0))
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_full_disk_is_an_error_that_loses_nothing_once_there_is_room(

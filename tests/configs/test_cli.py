@@ -1,0 +1,137 @@
+"""One way to write values for every command; what is out of bounds is refused with the remedy."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from analysis.agent.analyse import AnalyseAgentConfig
+from analysis.agent.evaluate import EvalConfig
+from analysis.imagine import ImagineConfig
+from analysis.video.analyse import AnalyseVideoConfig
+from analysis.video.evaluate import EvaluateVideoConfig
+from configs import parse_train
+from configs.cli import fail, parse
+from configs.spelling import switched, switches, whole
+from configs.video_presets import parse_pretrain
+
+
+def train(*args):
+    return parse_train(["--env", "gym:Pendulum-v1", *args], False, "float32")
+
+
+def pretrain(*args):
+    return parse_pretrain(list(args), False, "float32")
+
+
+@dataclass(frozen=True)
+class Inner:
+    deep: bool = True
+
+
+@dataclass(frozen=True)
+class Outer:
+    steps: int = 3
+    report: bool = True
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_whole_numbers_may_be_powers_of_ten():
+    assert train("--steps", "1e5").steps == pretrain("--steps=1e5").steps == 100_000
+    assert parse(EvalConfig, ["--eval", "1e5", "--episodes", "2e1"]) == EvalConfig(Path("1e5"), 20)
+    assert whole("1.5e3") == 1_500
+    for wrong in ("1.5", "1e-1", "1.25e1", "inf", "many"):
+        with pytest.raises(ValueError):
+            whole(wrong)
+
+
+@pytest.mark.parametrize("written", [["1,4,8"], ["1", "4", "8"], ["1 4 8"], ["1,4", "8"]])
+def test_strides_with_commas_or_apart(written):
+    assert train("--strides", *written).agent.model.strides == (1, 4, 8)
+    assert pretrain("--strides", *written, "--context", "8").model.strides == (1, 4, 8)
+    assert train(f"--strides={','.join(written)}").agent.model.strides == (1, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ((), (True, True)),
+        (("--report",), (True, True)),
+        (("--no-report", "--inner.deep"), (False, True)),
+        (("--report", "False", "--inner.no-deep"), (False, False)),
+        (("--report=False", "--no-inner.deep", "--steps", "4"), (False, False)),
+        (("--report", "True"), (True, True)),
+    ],
+)
+def test_switches_have_three_forms(written, expected):
+    found = parse(Outer, written)
+    assert (found.report, found.inner.deep) == expected
+    assert set(switches(Outer, prefixes=True)) == {"report", "inner.deep"}
+
+
+def test_all_commands_take_the_three_forms():
+    assert not train("--no-report").report and not train("--report", "False").report
+    assert pretrain("--streams", "--length", "72").streams
+    assert switched(["--no-run", "x"], {"run-it"}) == ["--no-run", "x"]
+
+
+@pytest.mark.parametrize(
+    ("run", "args", "line"),
+    [
+        (train, "--optimizer.lr -1", "optimizer.lr: expected above 0, received -1; raise"),
+        (train, "--optimizer.lr nan", "optimizer.lr: expected a finite number, received nan"),
+        (train, "--optimizer.clip -5", "optimizer.clip: expected above 0, received -5"),
+        (train, "--optimizer.warmup -3", "optimizer.warmup: expected 0 or more, received -3"),
+        (train, "--prefill -5", "prefill: expected 0 or more, received -5; raise --prefill"),
+        (train, "--eval-every -5", "eval_every: expected 0 or more, received -5"),
+        (train, "--keep 0", "keep: expected 1 or more, received 0; raise --keep"),
+        (train, "--updates-per-step nan", "updates_per_step: expected a finite number"),
+        (train, "--updates-per-step inf", "updates_per_step: expected a finite number"),
+        (train, "--env.action-repeat 0", "env.action_repeat: expected 1 or more, received 0"),
+        (train, "--env.time-limit 0", "env.time_limit: expected 1 or more, received 0"),
+        (train, "--env.camera-limit 181", "camera_limit: expected above 0 to 180, received 181"),
+        (train, "--replay.capacity-gb 0", "replay.capacity_gb: expected above 0, received 0"),
+        (train, "--seed -1", "seed: expected 0 or more, received -1; raise --seed"),
+        (train, "--episode-starts 1.5", "episode_starts: expected from 0 to 1, received 1.5"),
+        (train, "--steps 1000 --prefill 1000", "steps: expected enough for one update, .*lower"),
+        (train, "--steps 1003", "steps: expected enough for one update, received 1,003 of which"),
+        (pretrain, "--data.episodes 0", "data.episodes: expected 1 or more, received 0; raise"),
+        (pretrain, "--data.change nan", "data.change: expected a finite number, received nan"),
+        (pretrain, "--data.speed 0", "data.speed: expected above 0, received 0"),
+        (pretrain, "--keep 0", "keep: expected 1 or more, received 0"),
+        (pretrain, "--eval-every -1", "eval_every: expected 0 or more, received -1"),
+        (pretrain, "--optimizer.eps inf", "optimizer.eps: expected a finite number"),
+    ],
+)
+def test_out_of_bounds_is_refused_before_anything_is_written(run, args, line, tmp_path):
+    with pytest.raises(ValueError, match=line):
+        run(*args.split(), "--logdir", str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "args", "line"),
+    [
+        (EvalConfig, "--eval x --episodes 0", "episodes: expected 1 or more, received 0"),
+        (ImagineConfig, "--run x --output y.mp4 --ticks 0", "ticks: expected 1 or more"),
+        (EvaluateVideoConfig, "--run x --samples 0", "samples: expected 1 or more"),
+        (AnalyseVideoConfig, "--run x --window 0", "window: expected 1 or more"),
+        (AnalyseAgentConfig, "--run x --start -1", "start: expected 0 or more"),
+        (AnalyseAgentConfig, "--run x --ticks 0", "ticks: expected 1 or more"),
+    ],
+)
+def test_every_command_checks_its_settings(config, args, line):
+    with pytest.raises(ValueError, match=line):
+        parse(config, args.split())
+
+
+def test_a_list_of_settings_keeps_its_lines(capsys):
+    with pytest.raises(SystemExit) as stop:
+        fail("run was written by another config:\n  a: 1 there, 2 now\n  b: 3 there, 4 now\nchoose")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: run was written by another config:",
+        "  a: 1 there, 2 now",
+        "  b: 3 there, 4 now",
+        "choose",
+    ]
