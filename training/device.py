@@ -136,10 +136,11 @@ def enable_compilation_cache(directory: Path | None) -> Path:
     """Keeps compiled programs between runs, so that the second start does not compile again.
 
     Args:
-      directory: where; None for $JAX_COMPILATION_CACHE_DIR, or else the user's cache folder, with
-        one subfolder per kind of CPU (a home shared by unlike machines must not share programs).
+      directory: where, a folder of this project alone: the least recently used programs in it are
+        dropped at `CACHE_BYTES`, half-written ones at once. None for one of its own, under
+        $JAX_COMPILATION_CACHE_DIR or else the user's cache folder.
     Returns:
-      The directory in use. It never grows past `CACHE_BYTES`.
+      The directory in use.
     """
     if directory is None:
         directory = _default_cache()
@@ -162,9 +163,9 @@ def _drop_half_written(directory: Path) -> None:
 
 
 def _default_cache() -> Path:
-    if chosen := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        return Path(chosen)
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """One folder per kind of CPU: unlike machines that share a home must not share programs."""
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    caches = Path(chosen) if chosen else Path.home() / ".cache"
     return caches / "clockwork-world-model" / f"jax-{_cpu_fingerprint()}"
 
 

@@ -99,22 +99,34 @@ print(json.dumps([str(directory), len(hits)]))
 
 
 def test_the_second_process_compiles_nothing_again(tmp_path: Path) -> None:
-    place = str(tmp_path / "cache")
-    assert run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=place) == [place, 0]
+    place = str(tmp_path)
     directory, hits = run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=place)
-    assert directory == place
-    assert hits > 0
+    assert tmp_path in Path(directory).parents and hits == 0
+    again, hits = run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=place)
+    assert again == directory and hits > 0
 
 
 def test_a_cache_whose_writer_was_killed_is_written_again(tmp_path: Path) -> None:
     """JAX writes a program, then the note of its use; between the two, everything later failed."""
-    place = tmp_path / "cache"
-    place.mkdir()
-    (place / "jit_other-0-cache").write_bytes(b"half")
-    run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=str(place))
-    assert not (place / "jit_other-0-cache").exists()
-    _, hits = run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=str(place))
+    place = str(tmp_path)
+    directory, _ = run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=place)
+    for file in Path(directory).glob("jit_*"):
+        file.unlink()
+    half = Path(directory) / "jit_other-0-cache"
+    half.write_bytes(b"half")
+    assert run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=place) == [directory, 0]
+    assert not half.exists()
+    _, hits = run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=place)
     assert hits > 0
+
+
+def test_what_other_programs_keep_is_left_alone(tmp_path: Path) -> None:
+    """JAX without a bound on the cache's size, its default, writes no note of use."""
+    other = tmp_path / "jit_other-0-cache"
+    other.write_bytes(b"of another program")
+    run_python(COMPILE, JAX_COMPILATION_CACHE_DIR=str(tmp_path))
+    assert other.read_bytes() == b"of another program"
+    assert {path.name for path in tmp_path.iterdir()} == {other.name, "clockwork-world-model"}
 
 
 def test_the_default_cache_is_the_users_and_of_this_cpu(
@@ -125,6 +137,9 @@ def test_the_default_cache_is_the_users_and_of_this_cpu(
     place = device._default_cache()
     assert place.parent == tmp_path / "clockwork-world-model"
     assert place == device._default_cache()
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "jax"))
+    assert device._default_cache().parent == tmp_path / "jax" / "clockwork-world-model"
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert Path.home() in device._default_cache().parents
 
