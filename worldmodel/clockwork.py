@@ -8,7 +8,8 @@ One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings diff
     agent     strides (1, 4, 16), window causal, actions, all_phases
 
 ``observe`` filters recorded sequences, ``imagine`` rolls the priors of all levels, ``imagine_top``
-the top level alone by one tick (what an actor needs), ``decode`` draws what level 1 believes.
+the top level alone by one tick (what an actor needs), ``decode`` draws what level 1 believes and
+``to_observations`` gives it in the units of observations.
 Nothing here knows of rewards or policies. Read next: ``objective.py`` (the loss), ``filter.py``
 (the same model one observation at a time).
 """
@@ -25,7 +26,7 @@ from worldmodel import clock
 from worldmodel.codes import ActionCode
 from worldmodel.config import ClockworkConfig, ObsShapes, check_config, make_latent
 from worldmodel.level import Belief, CellConfig, Level, State
-from worldmodel.networks import symlog
+from worldmodel.networks import symexp, symlog
 from worldmodel.observations import Decoder, Encoder, Scale, make_mlp
 from worldmodel.records import Records
 
@@ -373,7 +374,8 @@ class ClockworkVAE(nnx.Module):
         )
 
     def decode(self, features: Float[Array, "*N F"]) -> dict[str, Array]:
-        """Means of observations from level 1's [h, z]: images in [0, 1], vectors in symlog units.
+        """Means of observations from level 1's [h, z]: images in [0, 1], vectors in symlog units,
+        with ``scale_vectors`` too. ``to_observations`` leads on to what was observed.
 
         Raises:
           ValueError: when ``features`` are not D+S wide.
@@ -388,3 +390,12 @@ class ClockworkVAE(nnx.Module):
             return means
         scaled = {name: self.scale.moments(name, features.ndim) for name in self.vectors}
         return means | {name: mean + std * means[name] for name, (mean, std) in scaled.items()}
+
+    def to_observations(self, means: dict[str, Array]) -> dict[str, Array]:
+        """What ``decode`` gives as observations: images uint8, vectors in their own units."""
+        return {
+            name: symexp(x)
+            if name in self.vectors
+            else jnp.round(jnp.clip(x, 0, 1) * 255).astype(jnp.uint8)
+            for name, x in means.items()
+        }

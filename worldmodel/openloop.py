@@ -11,7 +11,6 @@ from jaxtyping import Array, PRNGKeyArray
 
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import State
-from worldmodel.networks import symexp
 from worldmodel.records import Records
 
 
@@ -68,7 +67,7 @@ def predict(
     seen = beliefs[0].state.features[:, : context + 1]
     features = jnp.concatenate([seen, imagined[0].features], axis=1)
     true = {name: value[:, : last + 1] for name, value in main.obs.items()}
-    return OpenLoop(true, to_observations(model.decode(features)), context + 1)
+    return OpenLoop(true, model.to_observations(model.decode(features)), context + 1)
 
 
 def _predict_blocks(
@@ -95,12 +94,4 @@ def _predict_blocks(
     imagined = model.imagine(states, future(records.action), future(records.action_mask), noise)
     parts = [beliefs[0].state.features, imagined[0].features[:, : length - context]]
     features = jnp.concatenate(parts, axis=1)
-    return OpenLoop(records.obs, to_observations(model.decode(features)), context)
-
-
-def to_observations(means: dict[str, Array]) -> dict[str, Array]:
-    """Decoded means as observations: images uint8, vectors out of symlog."""
-    return {
-        name: jnp.round(jnp.clip(x, 0, 1) * 255).astype(jnp.uint8) if x.ndim > 3 else symexp(x)
-        for name, x in means.items()
-    }
+    return OpenLoop(records.obs, model.to_observations(model.decode(features)), context)

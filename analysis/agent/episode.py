@@ -25,7 +25,6 @@ from analysis.agent.what_if import (
 from training.build import Built
 from worldmodel.learner import Params
 from worldmodel.level import State
-from worldmodel.openloop import to_observations
 from worldmodel.records import Records
 
 Obs = dict[str, np.ndarray]
@@ -150,11 +149,12 @@ def _observe(
     built: Built, start: int, params: Params, records: Records, shown: jax.Array, key: jax.Array
 ) -> Observed:
     agent = built.join(params)
+    model = agent.model
     fill_key, key = jax.random.split(key)
     beliefs, trace = observe_episodes(agent, fill_absorbing(records, fill_key), key)
     features = beliefs[0].state.features[:, shown]
-    states = agent.model.states_at(beliefs, start)
-    return Observed(trace, to_observations(agent.model.decode(features)), states)
+    states = model.states_at(beliefs, start)
+    return Observed(trace, model.to_observations(model.decode(features)), states)
 
 
 def what_if(

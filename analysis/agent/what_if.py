@@ -17,7 +17,6 @@ from agents.actions import ChunkCodec
 from agents.agent import Agent
 from agents.returns import lambda_returns
 from worldmodel.level import State
-from worldmodel.openloop import to_observations
 
 
 class Futures(NamedTuple):
@@ -109,7 +108,7 @@ def decode_futures(
         lambda x: jnp.repeat(x, rows, axis=0), (model.imagination_noise(key, 1, steps), starts)
     )
     states = model.imagine(starts, action, jnp.ones((rows, steps)), noise, top)
-    return to_observations(model.decode(states[0].features))
+    return model.to_observations(model.decode(states[0].features))
 
 
 def apart(paths: Float[np.ndarray, "R D"], count: int) -> list[int]:

@@ -80,6 +80,19 @@ def test_units_and_back(cases: Any) -> None:
     np.testing.assert_array_equal(ours["pov"], theirs["pov"])
 
 
+def test_the_way_back_to_observations(cases: Any) -> None:
+    """Whatever axes are before, and whether or not the model scales vectors."""
+    for model in scaled(cases):
+        for axes in ((), (3,), (2, 1, 3)):
+            means = {
+                "pov": jnp.full((*axes, 64, 64, 1), 1.2),
+                "x": jnp.full((*axes, 2), np.log(3.0)),
+            }
+            obs = model.to_observations(means)
+            assert (obs["pov"] == 255).all() and obs["pov"].dtype == jnp.uint8
+            np.testing.assert_allclose(obs["x"], np.full((*axes, 2), 2.0), rtol=1e-5)
+
+
 def test_likelihood_is_a_density_in_symlog_units(cases: Any) -> None:
     """`vector_std` counts in deviations: log N(x; m, (vector_std·σ)²)."""
     model, _ = scaled(cases)
