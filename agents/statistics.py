@@ -1,18 +1,41 @@
-"""What a set of episodes says: mean return with its 95% interval, success rate, length."""
+"""What a set of episodes says: mean return with its 95% interval, success rate, length.
+
+The interval is the same for episodes, seeds and videos: few are drawn, so Student's.
+"""
 
 from collections.abc import Sequence
+from math import isnan
 
 import numpy as np
+from scipy.special import stdtrit
 
 from agents.driver import Episode
+
+
+def half_width(values: np.ndarray) -> np.ndarray:
+    """Half-width of the 95% interval of a mean over the first axis: t s/√n; nan at n = 1.
+
+    t: quantile of Student's distribution with n-1 degrees of freedom. s: standard deviation with
+    n-1 below.
+    """
+    count = len(values)
+    if count < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(stdtrit(count - 1, 0.975) * values.std(0, ddof=1) / count**0.5)
+
+
+def plus_minus(mean: float, half: float | None, digits: int, note: str = "") -> str:
+    """`mean ± half` and a note; the mean alone where the half is not known (None or nan)."""
+    known = half is not None and not isnan(half)
+    return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}{note}" if known else "")
 
 
 def summary(episodes: Sequence[Episode]) -> dict[str, float]:
     """Numbers by name.
 
     Returns:
-      return: mean sum of rewards; return_95: half-width of its normal 95% interval, 1.96 s/√n over
-      episodes (0 for a single one); success: share of successes, where the environment tells;
+      return: mean sum of rewards; return_95: half-width of its 95% interval over episodes, where
+      there are several; success: share of successes, where the environment tells;
       length: mean environment steps; discounted: mean discounted sum of rewards, and foreseen: mean
       of what the critic expected of it at the first observation, where it was asked. Far above what
       came, the agent exploits its model (docs/adr/0013); a truncated episode holds only part.
@@ -22,8 +45,9 @@ def summary(episodes: Sequence[Episode]) -> dict[str, float]:
     if not episodes:
         raise ValueError("summary: expected at least one episode, received none")
     scores = np.array([e.score for e in episodes])
-    spread = float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
-    values = {"return": float(scores.mean()), "return_95": 1.96 * spread / len(scores) ** 0.5}
+    values = {"return": float(scores.mean())}
+    if len(scores) > 1:
+        values["return_95"] = float(half_width(scores))
     known = [e.success for e in episodes if e.success is not None]
     if known:
         values["success"] = float(np.mean(known))

@@ -17,9 +17,11 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from agents.driver import Episode
-from agents.statistics import summary
+from agents.statistics import plus_minus, summary
 from envs.navigate import NavigateEnv
 from envs.navigate.follower import CompassFollower
 from training import read_metrics
@@ -51,24 +53,36 @@ def row(name: str, episodes: Sequence[Episode]) -> str:
     values = summary(episodes)
     best = max(episode.score for episode in episodes)
     return (
-        f"| {name} | {values['return']:.1f} ± {values['return_95']:.1f} | {best:.1f} "
+        f"| {name} | {plus_minus(values['return'], values.get('return_95'), 1)} | {best:.1f} "
         f"| {values['success']:.0%} | {values['length']:.0f} |"
     )
 
 
 def draw_curve(run: Path) -> None:
     """Training: return of every finished episode, window reward realised and imagined."""
-    rows = read_metrics(run / "metrics.jsonl")
+    figure = learning_curves(read_metrics(run / "metrics.jsonl"))
+    figure.savefig(RESULTS / "navigate_learning.png", dpi=110)
+    plt.close(figure)
+
+
+def learning_curves(rows: Sequence[dict[str, Any]]) -> Figure:
+    """The picture of ``draw_curve``, from the rows of metrics.jsonl."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-    done = [(r["step"], r["episode/return"]) for r in rows if "episode/return" in r]
-    left.plot(*zip(*done, strict=True), "o", ms=3)
+    _plot(left, rows, "episode/return", marker="o", ms=3, ls="")
     left.set(xlabel="environment steps (agent's)", ylabel="return of training episodes")
     for name in ("realised", "imagined"):
-        points = [(r["step"], r[f"window_reward/{name}"]) for r in rows if "loss/total" in r]
-        right.plot(*zip(*points, strict=True), label=name)
+        _plot(right, rows, f"window_reward/{name}", label=name)
     right.set(xlabel="environment steps (agent's)", ylabel="window reward in replay")
     right.legend()
-    figure.savefig(RESULTS / "navigate_learning.png", dpi=110)
+    return figure
+
+
+def _plot(ax: Axes, rows: Sequence[dict[str, Any]], key: str, **style: Any) -> None:
+    """Over steps, the rows that hold ``key``; where none does, the panel says so."""
+    found = [row for row in rows if key in row]
+    ax.plot([row["step"] for row in found], [row[key] for row in found], **style)
+    if not found:
+        ax.set_title(f"no {key} was logged", fontsize=8)
 
 
 def draw_stills(seen: dict[str, np.ndarray]) -> None:

@@ -21,6 +21,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from agents.statistics import plus_minus
 from training import read_metrics
 from training.device import choose_device
 
@@ -95,7 +96,7 @@ def report(runs: Runs, steps: int, updates: int) -> str:
     ]
     for arm, done in runs.items():
         values = [json.loads((path / "evaluation.json").read_text()) for path in done.values()]
-        cells = [f"{v['return']:.1f} ± {v['return_95']:.1f}" for v in values]
+        cells = [plus_minus(v["return"], v.get("return_95"), 1) for v in values]
         mean = np.mean([v["return"] for v in values])
         lines.append(f"| {arm} pretraining | {' | '.join(cells)} | {mean:.1f} |")
     return "\n".join([*lines, "", "![curves](pretraining.png)", ""])

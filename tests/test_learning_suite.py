@@ -7,11 +7,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from scipy import stats
 
 from benchmarks.learning import compiled_runs, report, script_runs
 from benchmarks.learning.__main__ import run, settings, without_places
-from benchmarks.learning.curves import Curve, half_interval
+from benchmarks.learning.curves import Curve
 from benchmarks.learning.tasks import TASKS
 from benchmarks.memory_agents import first_goals, load
 from configs import parse_train
@@ -31,15 +30,6 @@ def curve(name: str, seconds: float, last: float) -> Curve:
         returns=[[-9.0, -8.0, -7.0], [last - 1, last, last + 1]],
         done=True,
     )
-
-
-@pytest.mark.parametrize("n", [2, 3, 5, 10, 30])
-def test_half_an_interval_is_students(n: int) -> None:
-    values = np.random.default_rng(n).normal(size=n)
-    low, high = stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values))
-    tolerance = 0.05 if n > 10 else 0.002  # beyond ten seeds the normal's quantile stands in
-    assert half_interval(values) == pytest.approx((high - low) / 2, rel=tolerance)
-    assert np.isnan(half_interval(values[:1]))
 
 
 def test_at_equal_wall_time_each_is_where_it_then_was(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from agents.driver import Collector, Episode, Played
 from agents.policy import initial_policy
-from agents.statistics import summary
+from agents.statistics import plus_minus, summary
 from configs import TrainConfig
 from configs.data import DataConfig
 from configs.video import PretrainConfig
@@ -262,7 +262,7 @@ def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSa
 
 def shown(values: dict[str, float]) -> str:
     """Numbers of ``summary`` in one line."""
-    text = f"return {values['return']:.2f} ± {values['return_95']:.2f} (95%)"
+    text = "return " + plus_minus(values["return"], values.get("return_95"), 2, " (95%)")
     if "success" in values:
         text += f", success {values['success']:.0%}"
     text += f", length {values['length']:.1f} steps"

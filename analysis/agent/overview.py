@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from agents.statistics import plus_minus
 from analysis.agent.figures import draw_training
 from analysis.pages import report
 from envs import describe_backend
@@ -50,7 +51,7 @@ def last_evaluation(run: Path) -> str:
     if not found:
         return "not evaluated"
     last = found[-1]
-    text = f"{last['eval/return']:.2f} ± {last['eval/return_95']:.2f} (95%)"
+    text = plus_minus(last["eval/return"], last.get("eval/return_95"), 2, " (95%)")
     success = f", success {last['eval/success']:.0%}" if "eval/success" in last else ""
     return f"{text}{success}, at step {last['step']:,}"
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from agents.statistics import half_width
+
 HIGHER_IS_BETTER = {"ssim": True, "psnr": True, "lpips": False, "fvd": False}
 """Every metric there is, and its direction."""
 
@@ -68,17 +70,6 @@ def _score(values: np.ndarray) -> Score:
     """values: [V, H]."""
     half = half_width(values)
     return Score(float(values.mean()), float(half_width(values.mean(1))), values.mean(0), half)
-
-
-def half_width(values: np.ndarray) -> np.ndarray:
-    """Half-width of the normal 95% interval of a mean over the first axis: 1.96 s/√n; nan at n = 1.
-
-    s: standard deviation with n-1 below.
-    """
-    count = len(values)
-    if count < 2:
-        return np.full(values.shape[1:], np.nan)
-    return np.asarray(1.96 * values.std(0, ddof=1) / count**0.5)
 
 
 def ranks(values: Sequence[float], higher: bool) -> np.ndarray:

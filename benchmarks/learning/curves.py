@@ -8,9 +8,6 @@ import numpy as np
 
 from replay.atomic import write_text
 
-# two-sided 95% quantiles of Student's t, by degrees of freedom; beyond them the normal's
-STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
-
 
 @dataclass
 class Curve:
@@ -50,12 +47,3 @@ class Curve:
         """(Updates, returns by seed) of the last evaluation within so many seconds per seed."""
         within = [i for i, t in enumerate(self.seconds) if t <= seconds * (1 + 1e-9)]
         return (self.updates[within[-1]], np.array(self.returns[within[-1]])) if within else None
-
-
-def half_interval(values: np.ndarray) -> float:
-    """Half a 95% interval of the mean, t s/√n over the seeds; NaN for a single one."""
-    n = len(values)
-    if n < 2:
-        return float("nan")
-    t = STUDENT[n - 2] if n - 2 < len(STUDENT) else 1.96
-    return float(t * values.std(ddof=1) / n**0.5)

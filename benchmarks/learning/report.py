@@ -9,14 +9,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.learning.curves import Curve, half_interval
+from agents.statistics import half_width, plus_minus
+from benchmarks.learning.curves import Curve
 from benchmarks.learning.tasks import TASKS
 
 
 def shown(values: np.ndarray) -> str:
     """Mean and half a 95% interval over the seeds."""
-    half = half_interval(values)
-    return f"{values.mean():.0f}" + ("" if np.isnan(half) else f" ± {half:.0f}")
+    return plus_minus(values.mean(), float(half_width(values)), 0)
 
 
 def beside(curve: Curve, first: Curve) -> str:
@@ -85,7 +85,7 @@ def draw(curves: dict[str, list[Curve]], path: Path) -> None:
     for ax, (task, several) in zip(axes.flat, curves.items(), strict=False):
         for index, curve in enumerate(several):
             returns = np.array(curve.returns)
-            half = np.array([half_interval(values) for values in returns])
+            half = half_width(returns.T)
             mean, colour = returns.mean(1), f"C{index % 10}"
             ax.plot(curve.steps, mean, color=colour, label=curve.name)
             ax.fill_between(curve.steps, mean - half, mean + half, color=colour, alpha=0.15, lw=0)
