@@ -2,14 +2,14 @@
 
 What `train_agent.py` does from Python (act, record, sample, update) is here one function of a
 state, so that whole runs compile, and ``vmap`` makes many of them: over seeds, and over settings of
-the actor-critic that are numbers. Sequences are cut from episodes in memory as
-`replay.SequenceSampler` cuts them from disk (``tests/agents/test_compiled.py``), but that all steps
-so far are drawn from, not whole files of them, and that a row holds two episodes at most.
+the actor-critic that are numbers. Sequences are cut from episodes in memory by the rule that cuts
+them from disk (`replay/layout.py`), but that all steps so far are drawn from, not whole files of
+them, and that a row holds two episodes at most.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,36 +19,12 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from agents.agent import Agent
 from agents.dreamer import estimate, initial_aux, make_loss
 from agents.policy import PolicyCarry, initial_policy, make_policy
+from envs.pure import PureEnv
+from replay.layout import follow, start
 from worldmodel.learner import Metrics, Params, TrainState, initial_state, make_update, split
 from worldmodel.records import Records
 
 OBSERVATION = "observation"  # the name under which the model knows what an environment shows
-
-
-@runtime_checkable
-class PureEnv(Protocol):
-    """An environment of pure functions whose episodes end by time limit alone."""
-
-    @property
-    def length(self) -> int:
-        """T, steps of an episode."""
-
-    @property
-    def observation_size(self) -> int:
-        """n."""
-
-    @property
-    def action_size(self) -> int:
-        """A, floats in [-1, 1]."""
-
-    def reset(self, key: PRNGKeyArray) -> Any:
-        """A state to start from."""
-
-    def step(self, state: Any, action: Array) -> tuple[Any, Array]:
-        """The next state, and the reward on arriving at it."""
-
-    def observe(self, state: Any) -> Array:
-        """What the agent sees."""
 
 
 @dataclass(frozen=True)
@@ -275,24 +251,22 @@ def cut_sequence(
     length: int,
     num_envs: int,
 ) -> Records:
-    """One sequence [lead+L, ...] that starts at a frame of an episode, lead = K - 1.
-
-    Where the episode's records end, its last observation is held with mask 0 ``lead`` times and up
-    to a multiple of K; then another episode follows from its first frame (docs/adr/0002).
+    """One sequence [lead+L, ...] that starts at a frame of an episode, lead = K - 1: laid out by
+    `replay/layout.py`, of two episodes at most.
 
     Args:
       row: of the episode.
       frame: that slot ``lead`` holds.
       following: row of the episode that follows.
     """
-    lead, slot = stride - 1, jnp.arange(stride - 1 + length)
-    here, there = recorded(episodes, row, num_envs), recorded(episodes, following, num_envs)
-    end = lead + -(-(here - frame + lead) // stride) * stride
-    before = slot < end
-    time = jnp.where(before, frame - lead + slot, slot - end)
-    held = jnp.where(before, here, there) - 1  # the last record there is
+    slot = jnp.arange(stride - 1 + length)
+    first = start(frame, recorded(episodes, row, num_envs), stride)
+    second = follow(first, recorded(episodes, following, num_envs), stride)
+    before = slot < second.at
+    time = jnp.where(before, first.time(slot), second.time(slot))
+    mask = jnp.where(before, first.real(slot), second.real(slot))
+    held = jnp.where(before, first.steps, second.steps) - 1  # the last record there is
     source = jnp.where(before, row, following), jnp.clip(time, 0, held)
-    mask = (time >= 0) & (time <= held)
     real: Bool[Array, " S"] = mask & (time > 0)  # led to by an action
     return Records(
         obs={OBSERVATION: jnp.where((time >= 0)[:, None], episodes.obs[source], 0.0)},

@@ -1,18 +1,7 @@
 """Sequences for the learner, cut from the store at every phase of the top level's clock.
 
-One sequence has `lead + length` slots, lead = stride - 1 (stride = the top level's K):
-
-    slot      0 .. lead-1   lead ..                                              lead+length-1
-    holds     lead-in       frame s, s+1, ... | absorbing | next episode from its first frame ...
-                                              ^ end       ^ lead + multiple of stride
-
-Frame s is drawn uniformly from all sealed steps, or is an episode's first (`episode_starts`). The
-lead-in holds the frames before s, as far as the episode has them. Where the data end, an absorbing
-step (last observation, everything else 0) follows `lead` times and then up to a multiple of the
-stride: the tick that closes the last record's window is in the sequence whatever its phase, for a
-terminal must be learned from. Then another episode is packed from its first frame: so no window of
-the top level mixes two episodes. `mask` is 0 where no real step is. docs/design.md,
-Clocks; docs/adr/0002.
+They are laid out by `layout.py`. Frame s, where one starts, is drawn uniformly from all sealed
+steps, or is an episode's first (`episode_starts`). Read next: `layout.py`.
 """
 
 from collections.abc import Iterator
@@ -21,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from replay.index import Segment
+from replay.layout import follow, start
 from replay.store import EpisodeGone, ReplayStore
 
 REQUIRED = ("action_mask", "reward", "terminal", "is_first")
@@ -148,20 +138,17 @@ class SequenceSampler:
         if self._starts and self._rng.random() < self._starts:
             whole = index.draw_whole(self._rng)
             segment, frame = (whole, 0) if whole else (segment, frame)
-        back = min(self._lead, frame)
-        at, total = self._lead, self._lead + self._length
+        total = self._lead + self._length
+        placed = start(frame, segment.steps, self._stride)
         while True:
-            stop = min(segment.steps, frame + total - at)
-            end = at + self._whole_windows(stop - frame + self._lead)
+            end = placed.end(self._stride)
             following = index.draw_whole(self._rng) if end < total else None
-            end = end if following else total
-            yield Run(row, at - back, segment, frame - back, stop, end)
+            first, stop = max(0, placed.time(0)), min(segment.steps, placed.time(total))
+            at = placed.at - (placed.frame - first)
+            yield Run(row, at, segment, first, stop, end if following else total)
             if following is None:
                 return
-            segment, frame, back, at = following, 0, 0, end
-
-    def _whole_windows(self, steps: int) -> int:
-        return -(-steps // self._stride) * self._stride
+            segment, placed = following, follow(placed, following.steps, self._stride)
 
     def open(self, run: Run) -> Iterator[tuple[int, int, np.ndarray]]:
         """(row, slot, mapped records) of each contiguous piece of a run."""

@@ -17,6 +17,8 @@ from agents.actions import ActionCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, AgentConfig
 from agents.compiled import CompiledRun, Episodes, RunState, Schedule, cut_sequence, recorded
+from envs.pure import PureEnv
+from tests.replay.slow_sequences import slow_slots
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.learner import OptimizerConfig, make_optimizer
 
@@ -24,7 +26,7 @@ STRIDE, LENGTH, ENVS, TIME = 2, 6, 3, 7
 BOX = spaces.Box(-1, 1, (1,))
 
 
-class Count:
+class Count(PureEnv):
     """Observes the time and the action that led there; rewards the time."""
 
     length, observation_size, action_size = TIME, 2, 1
@@ -92,28 +94,21 @@ def test_memory_is_in_the_arrival_convention(collected: RunState) -> None:
 
 
 def plain(memory: Episodes, row: int, frame: int, following: int) -> dict[str, np.ndarray]:
-    """The sequence slot by slot, as replay/sampler.py describes it."""
-    lead, total = STRIDE - 1, STRIDE - 1 + LENGTH
-    last = {r: (TIME if r < ENVS else 3) for r in (row, following)}
-    out = {k: np.zeros(total) for k in ("time", "action", "reward", "first", "mask")}
-    slot, time, now = 0, frame - lead, row
-    while slot < total:
-        if 0 <= time <= last[now]:
-            out["time"][slot], out["mask"][slot] = time, 1
-            out["action"][slot] = memory.action[now, time, 0]
-            out["reward"][slot] = memory.reward[now, time]
-            out["first"][slot] = time == 0
-        elif time > last[now]:
-            out["time"][slot] = last[now]  # held
-            closed = (slot - lead) % STRIDE == 0 and time > last[now] + lead
-            if closed and now == row and following >= 0:
-                now, time, following = following, 0, -1
-                continue
-        slot, time = slot + 1, time + 1
+    """The sequence slot by slot; of the episode that follows no third one is packed after it."""
+    rows, steps = (row, following), [TIME + 1 if r < ENVS else 4 for r in (row, following)]
+    slots = slow_slots(frame, steps[0], iter(steps[1:]), STRIDE, LENGTH)
+    out = {k: np.zeros(len(slots)) for k in ("time", "action", "reward", "first", "mask")}
+    for slot, held in enumerate(slots):
+        if held is not None:
+            number, time, real = held
+            out["time"][slot], out["mask"][slot] = time, real
+            out["first"][slot] = real and time == 0
+            out["action"][slot] = real * memory.action[rows[number], time, 0]
+            out["reward"][slot] = real * memory.reward[rows[number], time]
     return out
 
 
-def test_sequences_are_cut_as_the_sampler_cuts_them(collected: RunState) -> None:
+def test_sequences_are_cut_by_the_rule_of_all_samplers(collected: RunState) -> None:
     memory = collected.episodes
     cut = jax.jit(lambda *at: cut_sequence(memory, *at, STRIDE, LENGTH, ENVS))
     for row, following in ((0, 1), (1, 4), (3, 2), (4, 3)):

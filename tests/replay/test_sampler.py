@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from replay import ReplayConfig, ReplayStore, SequenceSampler
+from tests.replay.slow_sequences import slow_slots
 
 
 def stretches(world, path):
@@ -32,26 +33,17 @@ def draw(episodes, rng):
 
 
 def slow_row(data, length, stride, rng):
-    """One sequence as a list of (record or None, mask), one step at a time."""
+    """One sequence as a list of (record or None, mask), drawn and laid one step at a time."""
     records, frame = draw([records for records, _ in data], rng)
-    first = frame - (stride - 1)
-    row = [(records[t], 1) if t >= 0 else (None, 0) for t in range(first, frame)]
-    while True:
-        while frame < len(records) and len(row) < stride - 1 + length:
-            row.append((records[frame], 1))
-            frame += 1
-        absorbing = 0
-        while absorbing < stride - 1 or (len(row) - (stride - 1)) % stride:
-            if len(row) == stride - 1 + length:
-                return row
-            row.append((records[-1], 0))
-            absorbing += 1
-        if len(row) == stride - 1 + length:
-            return row
-        whole = [records for records, whole in data if whole]
-        if not whole:
-            return row + [(records[-1], 0)] * (stride - 1 + length - len(row))
-        records, frame = draw(whole, rng)[0], 0
+    whole, found = [records for records, whole in data if whole], [records]
+
+    def following():
+        while whole:
+            found.append(draw(whole, rng)[0])
+            yield len(found[-1])
+
+    slots = slow_slots(frame, len(records), following(), stride, length)
+    return [(found[held[0]][held[1]], int(held[2])) if held else (None, 0) for held in slots]
 
 
 def slow_field(rows, name, shape):
