@@ -151,7 +151,7 @@ class ActionCodec:
         return total
 
     def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N F"]:
-        """How undecided each factor is: 0 least deviation / one class, 1 largest / uniform.
+        """Entropy of each factor as a share: 0 least deviation / one class, 1 largest / uniform.
 
         A choice counts by its entropy over that of the uniform, a continuous factor by the mean
         over its dimensions of log(std/min_std) / log(max_std/min_std).

@@ -30,8 +30,8 @@ class ActorCriticConfig:
     """Actor gradient: `reinforce`, `dynamics` (continuous parts through the model, discrete ones by
     REINFORCE), or `straight_through` (discrete ones through the model as well)."""
     entropy_target: float = 0.3
-    """How undecided each factor of each slot is kept, averaged over states: 0 smallest deviation /
-    one class, 1 largest / uniform."""
+    """Where the entropy of each factor of each slot is kept, as a share, averaged over states: 0
+    smallest deviation / one class, 1 largest / uniform."""
     entropy_rate: float = 0.05
     """Speed at which the entropy bonus follows its target, log-units per update and unit error."""
     layers: int = 2
@@ -82,10 +82,10 @@ def update_range(
 def update_entropy_scale(
     state: BehaviourState, spread: Array, config: ActorCriticConfig
 ) -> BehaviourState:
-    """Raises a factor's bonus while it is more decided than the target, lowers it otherwise.
+    """Raises a factor's bonus while it is below the target, lowers it otherwise.
 
     Each factor of each slot has its own: what does not matter (a late slot, an unused key) stays
-    undecided at no cost, and would otherwise fulfil the target for what does.
+    high-entropy at no cost, and would otherwise fulfil the target for what does.
 
     Args:
       spread: [K·F] mean over states.

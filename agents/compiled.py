@@ -141,7 +141,7 @@ class CompiledRun:
         Args:
           rounds: static; in all no more than the schedule's steps, for which memory was made.
           learn: static; False: only collect.
-          behaviour: numbers that stand in for those of the agent's ActorCriticConfig.
+          behaviour: numbers that override those of the agent's ActorCriticConfig.
         Returns:
           The run, and the mean of every metric over the updates.
         """

@@ -31,7 +31,7 @@ from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
 from agents.latent import LatentCodec, codec_loss, draw_codes
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
-from agents.returns import WindowTargets, realised_returns, window_targets
+from agents.returns import WindowTargets, observed_returns, window_targets
 from worldmodel import clock
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
 from worldmodel.level import Belief, State
@@ -74,7 +74,7 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
 
     Args:
       graph: of ``learner.split(agent)``.
-      behaviour: numbers that stand in for those of the agent's ActorCriticConfig, traced: programs
+      behaviour: numbers that override those of the agent's ActorCriticConfig, traced: programs
         that differ in them alone compile once (``compiled.py``).
     """
 
@@ -85,7 +85,7 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         agent: Agent = join(graph, params)
         frozen: Agent = join(graph, fixed)
         if behaviour:
-            agent.config = frozen.config = stand_in(agent.config, behaviour)
+            agent.config = frozen.config = override(agent.config, behaviour)
         slow: TwoHot = join(graph, {**fixed, "critic": aux.slow_critic}).critic
         model, config = agent.model, agent.config
         noise_key, fill_key, start_key, path_key = jax.random.split(key, 4)
@@ -110,8 +110,8 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         total = world + heads + acting
         behaviour_metrics |= foreseen_returns(frozen, records, beliefs[-1])
         metrics |= {**head_metrics, **behaviour_metrics, "loss/total": total}
-        imagined, realised = metrics["window_reward/imagined"], metrics["window_reward/realised"]
-        return total, (aux, {**metrics, "window_reward/gap": imagined - realised})
+        imagined, observed = metrics["window_reward/imagined"], metrics["window_reward/observed"]
+        return total, (aux, {**metrics, "window_reward/gap": imagined - observed})
 
     return loss
 
@@ -122,7 +122,7 @@ def estimate(params: Params, records: Records) -> Params:
     return {**params, "model": model}
 
 
-def stand_in(config: AgentConfig, numbers: Mapping[str, Array]) -> AgentConfig:
+def override(config: AgentConfig, numbers: Mapping[str, Array]) -> AgentConfig:
     """The settings with some of the actor-critic's replaced by traced numbers.
 
     Raises:
@@ -170,19 +170,19 @@ def known_windows(agent: Agent, records: Records) -> WindowTargets:
 
 
 def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics:
-    """Mean realised λ-return of the replayed windows, and the critic's value of the same states.
+    """Mean observed λ-return of the replayed windows, and the critic's value of the same states.
 
     The returns end in the critic's own value, so what is wrong at both ends cancels (adr 13).
     """
     config, stride = frozen.config.behaviour, frozen.model.stride
     value = frozen.predict_value(belief.state.features)
     chains = stride if frozen.config.model.all_phases else 1
-    realised = jax.vmap(
-        lambda w, v: realised_returns(w, v, chains, config.discount**stride, config.lam)
+    observed = jax.vmap(
+        lambda w, v: observed_returns(w, v, chains, config.discount**stride, config.lam)
     )(known_windows(frozen, records), value)
     return {
-        "return/realised": masked_mean(realised.returns, realised.known),
-        "return/foreseen": masked_mean(value, realised.known),
+        "return/observed": masked_mean(observed.returns, observed.known),
+        "return/foreseen": masked_mean(value, observed.known),
     }
 
 
@@ -199,7 +199,7 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
     metrics = {
         "loss/reward": reward,
         "loss/cont": cont,
-        "window_reward/realised": masked_mean(targets.reward, targets.valid),
+        "window_reward/observed": masked_mean(targets.reward, targets.valid),
         "window_reward/error": masked_mean(error, targets.valid),
         "window_reward/foreseen_error": masked_mean(jnp.abs(foreseen), targets.valid),
         "window_reward/foreseen_bias": masked_mean(foreseen, targets.valid),

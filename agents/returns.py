@@ -95,16 +95,16 @@ def lambda_returns(
     return returns
 
 
-class RealisedReturns(NamedTuple):
+class ObservedReturns(NamedTuple):
     """Of every tick of a recorded sequence."""
 
     returns: Array  # [n] G; the critic's value where the next window is not known
     known: Array  # [n] 1 where it is
 
 
-def realised_returns(
+def observed_returns(
     windows: WindowTargets, value: Float[Array, " n"], chains: int, discount: float, lam: float
-) -> RealisedReturns:
+) -> ObservedReturns:
     """λ-returns along recorded windows, under the actions that were taken.
 
     G_t = R_{t+K} + γ^K C_{t+K} [(1-λ) v_{t+K} + λ G_{t+K}],   v_t where that window is unknown
@@ -126,7 +126,7 @@ def realised_returns(
 
     steps = jax.tree.map(lambda x: x.reshape(-1, chains), (*later, value))
     _, returns = jax.lax.scan(back, steps[-1][-1], steps, reverse=True)
-    return RealisedReturns(returns.reshape(-1), later[2])
+    return ObservedReturns(returns.reshape(-1), later[2])
 
 
 def path_weights(

@@ -250,7 +250,7 @@ def roll(
 def predictions(
     built: Built, records: Records, imagined: Imagined, context: int
 ) -> dict[str, np.ndarray]:
-    """What goes into the npz: predictions per tick, and the realised window rewards beside them."""
+    """What goes into the npz: predictions per tick, and the observed window rewards beside them."""
     model, behaviour = built.agent.model, built.config.agent.behaviour
     targets = jax.vmap(
         lambda r, t, f, m: window_targets(r, t, f, m, model.stride, behaviour.discount)
@@ -264,9 +264,9 @@ def predictions(
         "cont": imagined.cont,
         "value": imagined.value,
         "action": actions.reshape(*imagined.action.shape[:-1], -1),
-        "realised_reward": targets.reward[:, at],
-        "realised_cont": targets.cont[:, at],
-        "realised_valid": targets.valid[:, at],
+        "observed_reward": targets.reward[:, at],
+        "observed_cont": targets.cont[:, at],
+        "observed_valid": targets.valid[:, at],
         "time": np.arange(1, ticks + 1) * model.stride + context,
     }
     return {name: np.asarray(value) for name, value in arrays.items()}

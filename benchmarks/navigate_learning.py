@@ -59,7 +59,7 @@ def row(name: str, episodes: Sequence[Episode]) -> str:
 
 
 def draw_curve(run: Path) -> None:
-    """Training: return of every finished episode, window reward realised and imagined."""
+    """Training: return of every finished episode, window reward observed and imagined."""
     figure = learning_curves(read_metrics(run / "metrics.jsonl"))
     figure.savefig(RESULTS / "navigate_learning.png", dpi=110)
     plt.close(figure)
@@ -70,7 +70,7 @@ def learning_curves(rows: Sequence[dict[str, Any]]) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
     _plot(left, rows, "episode/return", marker="o", ms=3, ls="")
     left.set(xlabel="environment steps (agent's)", ylabel="return of training episodes")
-    for name in ("realised", "imagined"):
+    for name in ("observed", "imagined"):
         _plot(right, rows, f"window_reward/{name}", label=name)
     right.set(xlabel="environment steps (agent's)", ylabel="window reward in replay")
     right.legend()

@@ -6,7 +6,7 @@ from configs.schema import TrainConfig
 
 
 def control(base: TrainConfig) -> TrainConfig:
-    """A short horizon, an undecided policy, noise and plans that hold on, marked as such, and
+    """A short horizon, a high-entropy policy, noise and plans that hold on, marked as such, and
     vectors by their own deviation."""
     behaviour = replace(base.agent.behaviour, horizon=5, entropy_target=0.6)
     model = replace(base.agent.model, scale_vectors=True)

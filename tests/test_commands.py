@@ -93,7 +93,7 @@ def test_metrics_tell_what_a_user_watches(run):
     names = set().union(*rows)
     for name in ("kl/level1", "kl/level2", "prior_entropy/level2", "loss/actor", "loss/critic"):
         assert name in names
-    for name in ("window_reward/imagined", "window_reward/realised", "window_reward/gap"):
+    for name in ("window_reward/imagined", "window_reward/observed", "window_reward/gap"):
         assert name in names
     for name in ("speed/env_steps_per_s", "speed/updates_per_s", "memory/host_peak_gib"):
         assert name in names
@@ -110,7 +110,7 @@ def test_imagine_writes_a_video_and_predictions_per_tick(run, tmp_path):
     assert numbers["reward"].shape == numbers["cont"].shape == (3, 5)
     assert numbers["value"].shape == (3, 6) and numbers["action"].shape == (3, 5, 4)
     assert numbers["time"].tolist() == [12, 16, 20, 24, 28]
-    assert (numbers["realised_valid"] == 1).all() and (numbers["realised_reward"] < 0).all()
+    assert (numbers["observed_valid"] == 1).all() and (numbers["observed_reward"] < 0).all()
 
 
 def test_eval_prints_sampled_and_greedy(run, tmp_path, capsys):

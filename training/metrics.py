@@ -11,6 +11,12 @@ from typing import Any
 
 from replay.atomic import write_text
 
+RENAMED = {
+    "return/realised": "return/observed",
+    "window_reward/realised": "window_reward/observed",
+}
+"""Numbers that runs before November 2026 wrote under another name; read under this one."""
+
 DAMAGED = "metrics.damaged.jsonl"
 """Where what cannot be read is set aside, beside the file that it was found in."""
 
@@ -65,4 +71,4 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     good = isinstance(row, dict) and isinstance(row.get("step"), int)
-    return row if good else None
+    return {RENAMED.get(name, name): value for name, value in row.items()} if good else None

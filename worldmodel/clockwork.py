@@ -163,7 +163,7 @@ class ClockworkVAE(nnx.Module):
         return tuple(embeds)
 
     def known_actions(self, action: Array, action_mask: Array) -> Array:
-        """Actions, with the learned stand-in where ``action_mask`` is 0. [..., A], [...].
+        """Actions, the learned unknown one where ``action_mask`` is 0. [..., A], [...].
 
         Raises:
           ValueError: on actions of another width than the model's.

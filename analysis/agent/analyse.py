@@ -221,8 +221,8 @@ def numbers(looked: list[Looked], command: str) -> dict[str, object]:
             means = found.returns.mean(1)
             rows = dict(zip(found.names, map(plain, means), strict=True))
             futures = {"start": found.start, "ticks": found.ticks, "imagined_return": rows}
-            futures["realised_return"] = plain(found.realised)
-        error = np.abs(np.asarray(one.trace.foreseen - one.trace.realised))
+            futures["observed_return"] = plain(found.observed)
+        error = np.abs(np.asarray(one.trace.foreseen - one.trace.observed))
         error = error[np.isfinite(error)]
         episodes.append(
             {

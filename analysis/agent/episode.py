@@ -56,7 +56,7 @@ class WhatIf(NamedTuple):
     value: np.ndarray  # [R, H] mean value
     returns: np.ndarray  # [R, S]
     true: Obs  # [n, ...] what really was from `start` on; n - 1 at most H·K
-    realised: float  # return of the same horizon in the episode, nan where it is cut
+    observed: float  # return of the same horizon in the episode, nan where it is cut
 
 
 class View(NamedTuple):
@@ -206,5 +206,5 @@ def _beside(found: WhatIf, built: Built, trace: Any, main: Any, terminal: bool) 
     there = np.flatnonzero(trace.time == found.start + steps)
     value = float(trace.value[there[0]]) if len(there) else float("nan")
     discount = built.config.agent.behaviour.discount
-    realised = return_that_followed(main.reward, terminal, value, found.start, steps, discount)
-    return found._replace(true=true, realised=realised)
+    observed = return_that_followed(main.reward, terminal, value, found.start, steps, discount)
+    return found._replace(true=true, observed=observed)

@@ -73,7 +73,7 @@ def draw_episode(one: Looked, view: View, strides: Sequence[int]) -> Figure:
     times = np.arange(len(one.reward))
     reward = Line("reward", times, one.reward, BLACK, steps=True)
     windows = [
-        Line("realised", trace.time, trace.realised, BLACK, wide=True),
+        Line("observed", trace.time, trace.observed, BLACK, wide=True),
         Line("read from the belief", trace.time, trace.believed, COLOURS[0]),
         Line("foreseen one tick ahead", trace.time, trace.foreseen, COLOURS[1]),
     ]
@@ -122,8 +122,8 @@ def draw_what_if(found: WhatIf, columns: int) -> Figure:
     happened = np.full_like(strips[found.names[0]], 255)
     happened[known] = strips[HAPPENED]
     returns = {name: found.returns[n] for n, name in enumerate(found.names)}
-    if np.isfinite(found.realised):
-        returns[HAPPENED] = np.array([found.realised])
+    if np.isfinite(found.observed):
+        returns[HAPPENED] = np.array([found.observed])
     return draw_futures(strips | {HAPPENED: happened}, times, returns, colours(found))
 
 
@@ -155,7 +155,7 @@ def draw_promises(found: WhatIf, trace: Any, stride: int) -> Figure:
             "reward of the window that ends here",
             ticks,
             found.reward,
-            happened(since, trace.realised),
+            happened(since, trace.observed),
         ),
         panel("the critic's value", ticks, found.value, happened(since, trace.value)),
     ]

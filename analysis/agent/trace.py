@@ -26,7 +26,7 @@ class Trace(NamedTuple):
     levels: tuple[LevelTicks, ...]  # level 1 first
     time: Array  # [n] of the top's ticks
     value: Array  # [B, n] the critic's, environment units; nan at padding and terminals
-    realised: Array  # [B, n] reward R of the window that ends at the tick, environment units
+    observed: Array  # [B, n] reward R of the window that ends at the tick, environment units
     believed: Array  # [B, n] the reward head's R from the belief, which has seen the window
     foreseen: Array  # [B, n] the same from the prior's mode: as imagination would, one tick ahead
 

@@ -64,7 +64,7 @@ def test_entropy_bonus_follows_its_target() -> None:
     config = ActorCriticConfig(entropy_target=0.4, entropy_rate=0.1)
     start = state(log_entropy_scale=-5.0)
     start = start._replace(log_entropy_scale=jnp.full(2, -5.0))
-    after = update_entropy_scale(start, jnp.array([0.1, 0.9]), config)  # decided, undecided
+    after = update_entropy_scale(start, jnp.array([0.1, 0.9]), config)  # low-entropy, high-entropy
     np.testing.assert_allclose(after.log_entropy_scale, [-5 + 0.03, -5 - 0.05], rtol=1e-6)
 
 

@@ -176,7 +176,7 @@ def test_unlabelled_video_teaches_no_reward(
     losses = jax.jit(lambda r, b: head_loss(agent, r, b)[1])
     mixed = losses(unknown, beliefs)
     alone = losses(*jax.tree.map(lambda x: x[:2], (unknown, beliefs)))
-    for name in ("loss/reward", "loss/cont", "window_reward/realised"):
+    for name in ("loss/reward", "loss/cont", "window_reward/observed"):
         np.testing.assert_allclose(mixed[name], alone[name], rtol=1e-5)
     known = losses(records, beliefs)
     assert abs(float(known["loss/reward"] - mixed["loss/reward"])) > 1e-4
@@ -209,7 +209,7 @@ def test_the_top_decodes_its_newest_frame_and_its_windows_sum(
     np.testing.assert_allclose(total, expected[0] + 0.5 * expected[1], rtol=1e-5)
 
 
-def test_realised_returns_beside_foreseen_ones(
+def test_observed_returns_beside_foreseen_ones(
     make_agent: MakeAgent, make_records: MakeRecords
 ) -> None:
     """Where the next window is known: what really came, by hand, and the critic's value there."""
@@ -230,7 +230,7 @@ def test_realised_returns_beside_foreseen_ones(
             last = t + (5 - t) // 2 * 2
             steps = sum(gamma ** (i - t - 1) * r[row, main + i] for i in range(t + 1, last + 1))
             by_hand.append(steps + gamma ** (last - t) * value[row, last])
-    np.testing.assert_allclose(metrics["return/realised"], np.mean(by_hand), rtol=1e-4)
+    np.testing.assert_allclose(metrics["return/observed"], np.mean(by_hand), rtol=1e-4)
     np.testing.assert_allclose(metrics["return/foreseen"], np.mean(value[:, :4]), rtol=1e-4)
 
 

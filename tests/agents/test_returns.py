@@ -11,8 +11,8 @@ import pytest
 from agents.returns import (
     WindowTargets,
     lambda_returns,
+    observed_returns,
     path_weights,
-    realised_returns,
     window_targets,
 )
 
@@ -208,8 +208,8 @@ def test_path_weights_by_hand() -> None:
 
 
 @pytest.mark.parametrize("chains", [1, 3])
-def test_realised_returns_against_a_plain_loop(chains: int) -> None:
-    """Each chain by itself; where the next window is unknown the value stands in."""
+def test_observed_returns_against_a_plain_loop(chains: int) -> None:
+    """Each chain by itself; where the next window is unknown, the value in place of the return."""
     rng, n, discount, lam = np.random.default_rng(chains), 12, 0.8, 0.7
     r, c, v = (rng.random(n).astype(np.float32) for _ in range(3))
     valid = (rng.random(n) < 0.7).astype(np.float32)
@@ -221,13 +221,13 @@ def test_realised_returns_against_a_plain_loop(chains: int) -> None:
             future = (1 - lam) * v[after] + lam * expected[after]
             expected[t], known[t] = r[after] + discount * c[after] * future, 1
     windows = WindowTargets(*(jnp.asarray(x) for x in (r, c, valid)))
-    got = realised_returns(windows, jnp.asarray(v), chains, discount, lam)
+    got = observed_returns(windows, jnp.asarray(v), chains, discount, lam)
     np.testing.assert_allclose(got.returns, expected, rtol=1e-5)
     np.testing.assert_array_equal(got.known, known)
     assert 0 < known.sum() < n - chains
 
 
-def test_realised_returns_at_lambda_1_are_the_discounted_rewards_of_the_steps() -> None:
+def test_observed_returns_at_lambda_1_are_the_discounted_rewards_of_the_steps() -> None:
     """Windows of 4 at every phase, an episode that ends by time limit: rewards, then the value."""
     rng = np.random.default_rng(3)
     reward = rng.normal(size=13).astype(np.float32)
@@ -236,7 +236,7 @@ def test_realised_returns_at_lambda_1_are_the_discounted_rewards_of_the_steps() 
     batch = {k: v[None] for k, v in arrays(Row(slots, [Episode(reward, False)])).items()}
     windows = jax.tree.map(lambda x: x[0, 3:], targets_of(batch, 4))
     value = rng.normal(size=16).astype(np.float32)
-    got = realised_returns(windows, jnp.asarray(value), 4, GAMMA**4, 1.0)
+    got = observed_returns(windows, jnp.asarray(value), 4, GAMMA**4, 1.0)
     for t in range(9):
         end = t + (12 - t) // 4 * 4
         steps = sum(GAMMA ** (i - t - 1) * float(reward[i]) for i in range(t + 1, end + 1))

@@ -36,6 +36,12 @@ def test_both_hold_the_same_numbers(tmp_path: Path) -> None:
     assert curve(tmp_path, "level1/kl") == [(10, 2.25)]
 
 
+def test_what_older_runs_named_otherwise_is_read_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "time": 0.0, "return/realised": 2.0}\n')
+    assert read_metrics(path) == [{"step": 1, "time": 0.0, "return/observed": 2.0}]
+
+
 def test_lines_are_on_disk_at_once(tmp_path: Path) -> None:
     with RunLogger(tmp_path) as logger:
         logger.scalars(1, {"a": 1.0})

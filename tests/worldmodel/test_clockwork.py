@@ -164,7 +164,7 @@ def test_imagine_top_is_the_top_of_imagine(cases: Any) -> None:
 
 @some("CW-VAE with actions", "agent categorical")
 def test_an_unknown_action_has_no_influence(cases: Any, case: Case) -> None:
-    """Whatever number stands there, the learned vector stands in, and that one matters."""
+    """Whatever number stands there, the learned vector overrides it, and that one matters."""
     model = build(cases, case)
     records = records_of(case, model)
     noise = model.draw_noise(jax.random.key(1), 2, case.length)

@@ -42,7 +42,7 @@ def step_of(level: Level, observing: bool) -> Any:
 
 
 def unknown_action(model: ClockworkVAE) -> jax.Array:
-    """The learned stand-in, [A]; a model without actions has none."""
+    """The learned unknown action, [A]; a model without actions has none."""
     return jnp.zeros(0) if model.unknown_action is None else model.unknown_action[...]
 
 

@@ -107,7 +107,7 @@ def test_its_numbers_are_beside_it(pendulum):
     assert list(found["imagined_return"]) == [
         "the actor's choice", "action = 0", "action = 2", "action = -2",
     ]  # fmt: skip
-    assert found["realised_return"] < 0
+    assert found["observed_return"] < 0
 
 
 def test_images_three_levels_and_an_episode_that_ends_early(tmp_path):

@@ -60,20 +60,20 @@ def test_window_rewards_stand_at_the_end_of_their_window(make_agent, strides):
     stride = strides[-1]
     _, trace = traced(agent, episode(agent.model, terminal=False))
     assert trace.time[:3].tolist() == [0, 1, 2]  # all phases: a tick at every step
-    for name in ("realised", "believed", "foreseen"):
+    for name in ("observed", "believed", "foreseen"):
         known = trace.time[np.isfinite(getattr(trace, name)[0])]
         assert known.tolist() == list(range(stride, STEPS)), name  # else a gap
     for time in range(stride, STEPS):
         at = trace.time.tolist().index(time)
-        np.testing.assert_allclose(trace.realised[0, at], window(time, stride), rtol=1e-6)
+        np.testing.assert_allclose(trace.observed[0, at], window(time, stride), rtol=1e-6)
 
 
 def test_a_terminal_closes_the_windows_that_it_falls_into(make_agent):
     agent = make_agent(SPACE, (1, 4))
     _, trace = traced(agent, episode(agent.model, terminal=True))
-    known = trace.time[np.isfinite(trace.realised[0])]
+    known = trace.time[np.isfinite(trace.observed[0])]
     assert known.tolist() == [4, 5, 6, 7, 8, 9, 10, 11, 12]  # 9 falls into the windows up to 12
-    at = {int(t): trace.realised[0, n] for n, t in enumerate(trace.time)}
+    at = {int(t): trace.observed[0, n] for n, t in enumerate(trace.time)}
     np.testing.assert_allclose(at[11], 8 + GAMMA * 9, rtol=1e-6)
     np.testing.assert_allclose(at[12], 9, rtol=1e-6)
     assert np.isfinite(trace.value[0]).tolist() == [t < 9 for t in trace.time]  # to act in
@@ -95,8 +95,8 @@ def test_ticks_of_every_level_stand_at_multiples_of_its_stride(make_agent):
     seen = [level.time[np.isfinite(level.kl[0])].tolist() for level in trace.levels]
     assert seen == [list(range(10)), [0, 2, 4, 6, 8], [0, 4, 8]]
     assert trace.time[np.isfinite(trace.value[0])].tolist() == [0, 4, 8]
-    assert trace.time[np.isfinite(trace.realised[0])].tolist() == [4, 8]
-    np.testing.assert_allclose(trace.realised[0, 2], window(8, 4), rtol=1e-6)
+    assert trace.time[np.isfinite(trace.observed[0])].tolist() == [4, 8]
+    np.testing.assert_allclose(trace.observed[0, 2], window(8, 4), rtol=1e-6)
 
 
 @pytest.mark.parametrize("all_phases", [True, False])
