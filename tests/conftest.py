@@ -5,6 +5,7 @@ Each of these is shown to bite in `tests/test_strictness.py`.
 
 import gc
 import os
+from collections.abc import Callable
 
 # Compiling is most of the tests' time, so LLVM does not optimise (adr 11): here and in the commands
 # that tests start. `XLA_FLAGS=--xla_backend_optimization_level=3 pytest` compiles as users do.
@@ -13,6 +14,7 @@ if LEVEL not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {LEVEL}=0".strip()
 
 import jax  # noqa: E402  (reads XLA_FLAGS)
+import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 # Shapes and types are checked at the boundaries of these packages, in tests only. `envs` is left
@@ -30,3 +32,28 @@ enable_compilation_cache(None)
 keep_freed_memory()
 pytest_plugins = ["fixtures.models", "fixtures.agents"]  # loaded after the hook
 gc.freeze()  # what imports made is not looked at again: JAX's traces collect often
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Seeds of the learning tests."""
+    parser.addoption("--seeds", default="0", help="seeds of tests that learn, such as 0,1,2")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that learns runs once for every seed of `--seeds`."""
+    if metafunc.definition.get_closest_marker("learning"):
+        seeds = metafunc.config.getoption("--seeds").split(",")
+        metafunc.parametrize("seed", [int(seed) for seed in seeds], ids=lambda n: f"seed{n}")
+
+
+@pytest.fixture
+def margin(record_property: Callable[[str, object], None]) -> Callable[[float, float], None]:
+    """``margin(reached, bar)`` of a learning test: more than the bar; noted for `.ci/verdicts.py`.
+
+    The margin is relative to the bar's size, and a test states what it is on the seeds tried."""
+
+    def check(reached: float, bar: float) -> None:
+        record_property("margin", (reached - bar) / abs(bar))
+        assert reached > bar
+
+    return check

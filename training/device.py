@@ -3,6 +3,7 @@
 Read next: `config_io.py`, which writes down what was chosen.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
-from filelock import FileLock
 
 Kind = Literal["cpu", "gpu", "tpu"]
 Precision = Literal["float32", "bfloat16"]
@@ -21,10 +21,7 @@ Precision = Literal["float32", "bfloat16"]
 GIB = 1024**3
 
 CACHE_BYTES = 2 * GIB
-"""Size at which the least recently used compiled programs are dropped."""
-
-MIN_COMPILE_SECONDS = 0.3
-"""Programs that compile faster than this are not worth a file."""
+"""Size of the compiled programs that are kept: a start drops the oldest beyond it."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
@@ -135,9 +132,12 @@ def keep_freed_memory() -> bool:
 def enable_compilation_cache(directory: Path | None) -> Path:
     """Keeps compiled programs between runs, so that the second start does not compile again.
 
+    All of them: the small ones, hundreds to a run, take longer together than the few large. JAX's
+    own bound of the size reads the whole folder at every program that it writes, so the folder is
+    brought under `CACHE_BYTES` here, once.
+
     Args:
-      directory: where, a folder of this project alone: the least recently used programs in it are
-        dropped at `CACHE_BYTES`, half-written ones at once. None for one of its own, under
+      directory: where, a folder of this project alone; None for one of its own, under
         $JAX_COMPILATION_CACHE_DIR or else the user's cache folder.
     Returns:
       The directory in use.
@@ -145,28 +145,32 @@ def enable_compilation_cache(directory: Path | None) -> Path:
     if directory is None:
         directory = _default_cache()
     directory.mkdir(parents=True, exist_ok=True)
-    _drop_half_written(directory)
+    _drop_oldest(directory)
     jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
+    jax.config.update("jax_compilation_cache_max_size", -1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return directory
 
 
-def _drop_half_written(directory: Path) -> None:
-    """Removes programs whose writer was killed before it had noted their time of use: JAX looks for
-    that note at every later write, and without it never writes again."""
-    with FileLock(directory / ".lockfile"):  # the one that JAX's own writers hold
-        for program in directory.glob("*-cache"):
-            note = program.with_name(program.name.removesuffix("-cache") + "-atime")
-            if not note.exists():
-                program.unlink(missing_ok=True)
+def _drop_oldest(directory: Path) -> None:
+    """Removes the programs written longest ago, until the others fit into `CACHE_BYTES`."""
+    programs = []
+    for program in directory.glob("*-cache"):
+        with contextlib.suppress(FileNotFoundError):  # another start drops it
+            status = program.stat()
+            programs.append((status.st_mtime_ns, status.st_size, program))
+    total = 0
+    for _, size, program in sorted(programs, reverse=True):
+        total += size
+        if total > CACHE_BYTES:
+            program.unlink(missing_ok=True)
 
 
 def _default_cache() -> Path:
     """One folder per kind of CPU: unlike machines that share a home must not share programs."""
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     caches = Path(chosen) if chosen else Path.home() / ".cache"
-    return caches / "clockwork-world-model" / f"jax-{_cpu_fingerprint()}"
+    return caches / "clockwork-world-model" / f"compiled-{_cpu_fingerprint()}"
 
 
 def _cpu_fingerprint() -> str:
