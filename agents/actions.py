@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from agents.factors import Factor, decode, encode, factors
+from agents.factors import Factor, decode, factors, flatten
 
 ActorGradient = Literal["reinforce", "dynamics", "straight_through"]
 
@@ -66,8 +66,8 @@ class ActionCodec:
         self.primitives = sum(self.sizes)
 
     def encode(self, action: Any) -> np.ndarray:
-        """One action of the space as a flat float32 vector, [A]."""
-        return np.concatenate(list(encode(self.space, action))).astype(np.float32)
+        """Actions of the space as flat float32 vectors [..., A]: one, or a series (``flatten``)."""
+        return flatten(self.space, action)
 
     def decode(self, flat: np.ndarray) -> Any:
         """A flat vector [A] as an action of the space: clipped, the largest class of each choice.

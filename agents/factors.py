@@ -13,6 +13,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from envs.spaces import one_hots
+
 
 @dataclass(frozen=True)
 class Factor:
@@ -40,12 +42,7 @@ def factors(space: gymnasium.Space[Any]) -> Iterator[Factor]:
     """
     match space:
         case spaces.Box():
-            if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
-                raise ValueError(
-                    f"action space: expected a Box with finite bounds, received {space}; wrap the "
-                    "environment in gymnasium.wrappers.RescaleAction or give it bounds"
-                )
-            yield Factor(int(np.prod(space.shape)), discrete=False)
+            yield Factor(len(_bounds(space)[0]), discrete=False)
         case spaces.Discrete():
             yield Factor(int(space.n), discrete=True)
         case spaces.MultiDiscrete():
@@ -59,32 +56,55 @@ def factors(space: gymnasium.Space[Any]) -> Iterator[Factor]:
             for part in space.spaces:
                 yield from factors(part)
         case _:
-            raise ValueError(
-                "action space: expected Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple, "
-                f"received {space}; wrap the environment so that its actions are one of these"
-            )
+            raise _unknown(space)
 
 
-def encode(space: gymnasium.Space[Any], action: Any) -> Iterator[np.ndarray]:
-    """Flat pieces of one action, in the order of ``factors``."""
+def flatten(space: gymnasium.Space[Any], action: Any) -> np.ndarray:
+    """Actions of a space as flat vectors, float32 [..., A]; those outside a Box are clipped to it.
+
+    Args:
+      action: one action, or a series of them: arrays nested as the space is, whose axes before the
+        space's own, such as time, are kept.
+    Raises:
+      ValueError: for a choice that the space does not have.
+    """
+    return np.concatenate(list(_encode(space, action)), axis=-1, dtype=np.float32)
+
+
+def _encode(space: gymnasium.Space[Any], action: Any) -> Iterator[np.ndarray]:
+    """Pieces [..., n] of the flat vector, in the order of ``factors``."""
     match space:
         case spaces.Box():
             low, width = _bounds(space)
-            yield 2 * (np.asarray(action, np.float64).ravel() - low) / width - 1
-        case spaces.Discrete():
-            yield _onehot(int(action) - int(space.start), int(space.n))
-        case spaces.MultiDiscrete():
-            classes = np.asarray(action).ravel() - np.asarray(space.start).ravel()
-            for index, size in zip(classes, space.nvec.ravel(), strict=True):
-                yield _onehot(int(index), int(size))
+            value = np.asarray(action, np.float64)
+            value = value.reshape(*_lead(space, value), len(low))
+            yield 2 * (np.clip(value, low, space.high.ravel()) - low) / width - 1
+        case spaces.Discrete() | spaces.MultiDiscrete():
+            value = np.asarray(action)
+            start, sizes = np.ravel(space.start), np.ravel(_classes(space))
+            yield one_hots(value, start, sizes, _lead(space, value))
         case spaces.MultiBinary():
-            yield from (_onehot(int(bit), 2) for bit in np.asarray(action).ravel())
+            value = np.asarray(action).astype(np.int64)
+            sizes = np.full(int(np.prod(space.shape)), 2)
+            yield one_hots(value, np.zeros_like(sizes), sizes, _lead(space, value))
         case spaces.Dict():
             for name, part in space.spaces.items():
-                yield from encode(part, action[name])
+                yield from _encode(part, action[name])
         case spaces.Tuple():
             for part, value in zip(space.spaces, action, strict=True):
-                yield from encode(part, value)
+                yield from _encode(part, value)
+        case _:
+            raise _unknown(space)
+
+
+def _lead(space: gymnasium.Space[Any], value: np.ndarray) -> tuple[int, ...]:
+    """Axes of a value before those of its space."""
+    return value.shape[: value.ndim - len(space.shape or ())]
+
+
+def _classes(space: spaces.Discrete | spaces.MultiDiscrete) -> np.ndarray:
+    """How many values each choice has."""
+    return np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec)
 
 
 def decode(space: gymnasium.Space[Any], flat: np.ndarray) -> tuple[Any, int]:
@@ -111,7 +131,7 @@ def decode(space: gymnasium.Space[Any], flat: np.ndarray) -> tuple[Any, int]:
             parts, used = _decode_all(list(space.spaces), flat)
             return tuple(parts), used
         case _:
-            raise ValueError(f"action space: expected one that `factors` takes, received {space}")
+            raise _unknown(space)
 
 
 def _decode_all(parts: list[gymnasium.Space[Any]], flat: np.ndarray) -> tuple[list[Any], int]:
@@ -133,15 +153,22 @@ def _decode_box(space: spaces.Box, flat: np.ndarray) -> np.ndarray:
 
 
 def _bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest value, and width (1 where there is but one value), float64, flattened."""
+    """Lowest value, and width (1 where there is but one value), float64, flattened.
+
+    Raises:
+      ValueError: where a bound is not finite.
+    """
+    if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
+        raise ValueError(
+            f"action space: expected a Box with finite bounds, received {space}; wrap the "
+            "environment in gymnasium.wrappers.RescaleAction or give it bounds"
+        )
     low, high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
     return low, np.where(high > low, high - low, 1.0)
 
 
-def _onehot(index: int, size: int) -> np.ndarray:
-    if not 0 <= index < size:
-        raise ValueError(
-            f"action: expected a class of 0 to {size - 1} counted from the space's start, received "
-            f"{index}; give an action that the space contains"
-        )
-    return np.eye(size, dtype=np.float32)[index]
+def _unknown(space: gymnasium.Space[Any]) -> ValueError:
+    return ValueError(
+        "action space: expected Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple, "
+        f"received {space}; wrap the environment so that its actions are one of these"
+    )

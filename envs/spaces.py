@@ -23,6 +23,7 @@ import numpy as np
 from gymnasium import spaces
 
 from common import UserError
+from envs.images import middle_square, resize
 
 _MIN_IMAGE_EDGE = 8  # pixels; smaller uint8 matrices are vectors
 
@@ -32,31 +33,38 @@ class Part(ABC):
 
     space: spaces.Box[Any]
 
+    def __init__(self, source: spaces.Space[Any]) -> None:
+        self.source = source
+
+    def lead(self, value: np.ndarray) -> tuple[int, ...]:
+        """Axes of a value before those of the source space, such as time."""
+        return value.shape[: value.ndim - len(self.source.shape or ())]
+
     @abstractmethod
     def __call__(self, value: Any) -> np.ndarray:
-        """The canonical array, of this part's space, for a value of the original space."""
+        """The canonical array, of this part's space, for a value of the original space.
+
+        Axes before the space's own are kept.
+        """
 
 
 class ImagePart(Part):
     """An image: channels last, resized by area."""
 
-    def __init__(self, source: spaces.Box, size: int) -> None:
+    def __init__(self, source: spaces.Box, size: int, crop: bool) -> None:
         """Plan the conversion of `source` into uint8 (size, size, C)."""
+        super().__init__(source)
+        self.size, self.crop = size, crop
         self.channels_first = len(source.shape) == 3 and _channel_axis(source.shape) == 0
-        height, width, channels = _as_hwc(source.shape)
+        channels = _as_hwc(source.shape)[2]
         self.space = spaces.Box(0, 255, (size, size, channels), np.uint8)
-        self.same_size = (height, width) == (size, size)
-        self.rows, self.columns = area_weights(height, size), area_weights(width, size)
 
     def __call__(self, value: Any) -> np.ndarray:
-        """uint8 image in the source's layout -> uint8 (size, size, C)."""
+        """uint8 images in the source's layout -> uint8 (..., size, size, C)."""
         image = np.asarray(value)
-        image = image[..., None] if image.ndim == 2 else image
-        image = np.moveaxis(image, 0, -1) if self.channels_first else image
-        if self.same_size:
-            return image
-        resized = np.einsum("ij,jkc,lk->ilc", self.rows, image, self.columns, optimize=True)
-        return np.clip(np.rint(resized), 0, 255).astype(np.uint8)
+        image = image[..., None] if len(self.source.shape or ()) == 2 else image
+        image = np.moveaxis(image, -3, -1) if self.channels_first else image
+        return resize(middle_square(image) if self.crop else image, self.size)
 
 
 class VectorPart(Part):
@@ -64,6 +72,7 @@ class VectorPart(Part):
 
     def __init__(self, source: spaces.Box | spaces.MultiBinary) -> None:
         """Plan the flattening of `source`; its bounds are kept."""
+        super().__init__(source)
         if isinstance(source, spaces.Box):
             low, high = (_finite_or_inf(bound) for bound in (source.low, source.high))
             self.space = spaces.Box(low, high, dtype=np.float32)
@@ -71,8 +80,9 @@ class VectorPart(Part):
             self.space = spaces.Box(0, 1, (int(np.prod(source.shape)),), np.float32)
 
     def __call__(self, value: Any) -> np.ndarray:
-        """Any numeric array -> float32 (n,)."""
-        return np.asarray(value, np.float32).reshape(-1)
+        """Any numeric array -> float32 (..., n)."""
+        array = np.asarray(value, np.float32)
+        return array.reshape(*self.lead(array), *self.space.shape)
 
 
 class OneHotPart(Part):
@@ -80,27 +90,26 @@ class OneHotPart(Part):
 
     def __init__(self, source: spaces.Discrete | spaces.MultiDiscrete) -> None:
         """Plan the encoding of `source`."""
+        super().__init__(source)
         self.sizes = np.atleast_1d(_categories(source)).reshape(-1).astype(np.int64)
         self.start = np.atleast_1d(source.start).reshape(-1)
-        self.offset = np.concatenate(([0], np.cumsum(self.sizes)[:-1]))
         self.space = spaces.Box(0, 1, (int(self.sizes.sum()),), np.float32)
 
     def __call__(self, value: Any) -> np.ndarray:
-        """Integer or integer array -> float32 (sum of category counts,)."""
-        hot = np.zeros(self.space.shape, np.float32)
-        hot[np.atleast_1d(value).reshape(-1) - self.start + self.offset] = 1
-        return hot
+        """Integer or integer array -> float32 (..., sum of category counts)."""
+        return one_hots(np.asarray(value), self.start, self.sizes, self.lead(np.asarray(value)))
 
 
 class Canonical:
     """The conversion of one observation space into a flat Dict of Boxes."""
 
-    def __init__(self, source: spaces.Space[Any], image_size: int) -> None:
+    def __init__(self, source: spaces.Space[Any], image_size: int, crop: bool = False) -> None:
         """Plan the conversion.
 
         Args:
           source: the environment's observation space.
           image_size: pixels along one edge of every image.
+          crop: of an image that is no square, take the middle square; otherwise it is squeezed.
         Raises:
           ValueError: for a space with no fixed-size form (Text, Graph, Sequence, OneOf), or a name
             that would occur twice.
@@ -109,7 +118,7 @@ class Canonical:
             raise UserError(f"expected image_size of at least 1 pixel, received {image_size}")
         self.parts: dict[str, tuple[tuple[Any, ...], Part]] = {}
         for path, leaf in _leaves(source, ()):
-            part = _part(leaf, image_size)
+            part = _part(leaf, image_size, crop)
             bare = "image" if isinstance(part, ImagePart) else "observation"
             name = ".".join(str(key).replace("/", ".") for key in path) or bare
             if name in self.parts:
@@ -124,17 +133,52 @@ class Canonical:
         """The canonical observation, a dict of arrays as in `space`."""
         return {name: part(_at(obs, path)) for name, (path, part) in self.parts.items()}
 
+    def series(self, obs: Any) -> dict[str, np.ndarray]:
+        """Recorded observations, arrays [T, ...] nested as the space is, as [T, ...] by name.
 
-def area_weights(old: int, new: int) -> np.ndarray:
-    """Resampling matrix: each new pixel is the mean of the old ones it covers.
+        Raises:
+          ValueError: for arrays of another shape, or categories that the space does not have.
+        """
+        for name, (path, part) in self.parts.items():
+            shape = np.shape(_at(obs, path))
+            if not shape or shape[1:] != part.source.shape:
+                raise UserError(
+                    f"{name}: expected observations of shape [T, ...] with {part.source.shape} at "
+                    f"each step, received {shape}; give what the space declares"
+                )
+        return self(obs)
 
-    Returns:
-      float32 [new, old], rows sum to 1.
+
+def one_hot(index: np.ndarray, size: int) -> np.ndarray:
+    """Choices from 0 to size-1, integers [...], as float32 [..., size].
+
+    Raises:
+      ValueError: for what is no integer, or no such choice.
     """
-    edges = np.linspace(0, old, new + 1)
-    index = np.arange(old)
-    overlap = np.minimum(edges[1:, None], index + 1) - np.maximum(edges[:-1, None], index)
-    return (np.maximum(overlap, 0) * (new / old)).astype(np.float32)
+    if index.size and index.dtype.kind not in "iub":
+        raise UserError(f"choices: expected integers, received {index.dtype}; convert them")
+    if index.size and not (0 <= index.min() and index.max() < size):
+        raise UserError(
+            f"choices: expected 0 to {size - 1} counted from the space's start, received "
+            f"{index.min()} to {index.max()}; give values that the space contains"
+        )
+    return np.eye(size, dtype=np.float32)[index.astype(np.int64)]
+
+
+def one_hots(
+    values: np.ndarray, start: np.ndarray, sizes: np.ndarray, lead: tuple[int, ...]
+) -> np.ndarray:
+    """Several choices [*lead, ...], side by side: float32 [*lead, sum of their sizes].
+
+    Args:
+      start: first value of each choice.
+      sizes: how many values each has.
+    Raises:
+      ValueError: as `one_hot`.
+    """
+    columns = values.reshape(*lead, len(sizes)) - start.astype(values.dtype)
+    pieces = [one_hot(columns[..., n], int(size)) for n, size in enumerate(sizes)]
+    return np.concatenate(pieces, axis=-1)
 
 
 def is_image(space: spaces.Space[Any]) -> bool:
@@ -147,10 +191,10 @@ def is_image(space: spaces.Space[Any]) -> bool:
     return min(height, width) >= _MIN_IMAGE_EDGE
 
 
-def _part(space: spaces.Space[Any], image_size: int) -> Part:
+def _part(space: spaces.Space[Any], image_size: int, crop: bool) -> Part:
     """The conversion of one leaf."""
     if isinstance(space, spaces.Box):
-        return ImagePart(space, image_size) if is_image(space) else VectorPart(space)
+        return ImagePart(space, image_size, crop) if is_image(space) else VectorPart(space)
     if isinstance(space, spaces.MultiBinary):
         return VectorPart(space)
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from common import Count, check_bounds
+from envs.images import middle_square, resize
 
 LARGEST = 100_000_000  # pixels of one picture; a larger one is taken for damage
-_BLOCK = 64  # frames resized at once
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,8 @@ def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> np.ndarray:
 
 def fit_images(images: np.ndarray, look: Look) -> np.ndarray:
     """Pictures uint8 [T, H, W, C] as [T, S, S, C]; a new pixel is the mean of what it covers."""
-    height, width = images.shape[1:3]
-    if look.fit == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        images = images[:, top : top + side, left : left + side]
-        height = width = side
-    if (height, width) == (look.size, look.size):
-        return np.ascontiguousarray(images)
-    rows, columns = area_weights(height, look.size), area_weights(width, look.size)
-    blocks = [images[at : at + _BLOCK] for at in range(0, len(images), _BLOCK)]
-    resized = [
-        np.rint(np.einsum("ij,tjkc,lk->tilc", rows, x, columns, optimize=True)) for x in blocks
-    ]
-    return np.clip(np.concatenate(resized), 0, 255).astype(np.uint8)
-
-
-def area_weights(old: int, new: int) -> np.ndarray:
-    """Resampling matrix [new, old], float32: each new pixel is the mean of the old it covers."""
-    edges = np.linspace(0, old, new + 1)
-    pixel = np.arange(old)
-    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    return (np.maximum(overlap, 0) * (new / old)).astype(np.float32)
+    images = middle_square(images) if look.fit == "crop" else images
+    return np.ascontiguousarray(resize(images, look.size))
 
 
 def decode_image(data: bytes, channels: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Minari datasets of offline reinforcement learning (the optional package `minari`).
 
 Minari's `actions[t]` was taken at observation t and led to t+1: shifted into the arrival
-convention. Actions and observations get the layout of the agent's own (`spaces.py`).
+convention. Actions and observations are laid out as the agent's own: `agents/factors.py`,
+`envs/spaces.py`.
 """
 
 import importlib
@@ -13,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from agents.factors import flatten
+from envs.spaces import Canonical
 from recordings.episode import Video, cut
 from recordings.importers.images import Look
-from recordings.importers.spaces import flat_actions, flat_observations
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class Minari:
             [episode] = data.storage.get_episodes([int(name.rpartition("_")[2])])
         except (OSError, KeyError, RuntimeError, IndexError, AssertionError) as error:
             raise ValueError(f"damaged: {error}") from error
-        obs = flat_observations(data.observation_space, episode["observations"], self.look)
-        taken = flat_actions(data.action_space, episode["actions"])
+        canonical = Canonical(data.observation_space, self.look.size, self.look.fit == "crop")
+        obs = canonical.series(episode["observations"])
+        taken = flatten(data.action_space, episode["actions"])
         rewards = np.asarray(episode["rewards"], np.float32)
         video = Video(
             name,

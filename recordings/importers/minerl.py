@@ -15,22 +15,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import gymnasium
 import numpy as np
 from annotated_types import Gt, Le
 from gymnasium import spaces
 
+from agents.factors import flatten
 from common import UserError, check_bounds
+from envs.navigate.env import KEYS, PLACE, action_space
 from recordings.episode import Video, cut
 from recordings.importers import decode, folder
 from recordings.importers.arrays import load_arrays
 from recordings.importers.images import Look
-from recordings.importers.spaces import flat_actions
 
-KEYS = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint")
-PLACE = ("none", "dirt")
 FILES = ("metadata.json", "recording.mp4", "rendered.npz")
 GOAL = 50.0  # a tick that pays more than half of the goal's 100 touched it
 _ANGLES = ("observation$compass$angle", "observation$compassAngle")  # 4, 0.3
@@ -89,21 +87,20 @@ class MineRL:
         """None is given by MineRL; a folder called train or test decides."""
         return folder.split_of(name + "/")
 
-    def action_space(self) -> gymnasium.Space[Any]:
+    def action_space(self) -> spaces.Dict:
         """The agent's, a Dict: every key but the held ones, `camera` up to its limit, `place`."""
-        keys: dict[str, gymnasium.Space[Any]] = {key: spaces.Discrete(2) for key in KEYS}
-        keys["camera"] = spaces.Box(-self.camera_limit, self.camera_limit, (2,), np.float32)
-        keys["place"] = spaces.Discrete(len(PLACE))
+        camera = spaces.Box(-self.camera_limit, self.camera_limit, (2,), np.float32)
+        keys = action_space().spaces | {"camera": camera}
         return spaces.Dict({key: part for key, part in keys.items() if key not in self.held_keys})
 
     def _actions(self, arrays: dict[str, np.ndarray], steps: int) -> tuple[np.ndarray, int]:
         """[T+1, A] in the arrival convention, and how many turns were clipped."""
-        keys = [key for key in (*KEYS, "camera", "place") if key not in self.held_keys]
-        taken = {key: _array(arrays, f"action${key}", steps) for key in keys}
+        space = self.action_space()
+        taken = {key: _array(arrays, f"action${key}", steps) for key in space.spaces}
         if "place" in taken:
             taken["place"] = _places(taken["place"])
         fast = np.abs(taken["camera"].reshape(steps, -1)).max(axis=1) > self.camera_limit
-        flat = flat_actions(self.action_space(), taken)
+        flat = flatten(space, taken)
         return np.concatenate([np.zeros_like(flat[:1]), flat]), int(fast.sum())
 
     def _pov(self, place: Path, frames: int) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 
 from common import Count
+from envs.spaces import one_hot
 from recordings.episode import Video, cut
 from recordings.importers import folder
 from recordings.importers.arrays import load_arrays
 from recordings.importers.images import Look, fit_images
-from recordings.importers.spaces import one_hot
 
 BOOKKEEPING = {
     "action", "reward", "is_first", "is_last", "is_terminal", "terminal", "discount", "cont",

@@ -146,7 +146,7 @@ def test_other_spaces_are_refused(space: gymnasium.Space[Any], message: str) -> 
 
 
 def test_bad_actions_are_refused() -> None:
-    with pytest.raises(ValueError, match="class of 0 to 4"):
+    with pytest.raises(ValueError, match="choices: expected 0 to 4"):
         codec("discrete_start").encode(3)
     with pytest.raises(ValueError, match="flat vector of 5"):
         codec("discrete_start").decode(np.zeros(6))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from envs.images import area_weights
 from envs.navigate import observation_space
-from envs.spaces import Canonical, area_weights, is_image
+from envs.spaces import Canonical, is_image
 
 
 def convert(space, value, size=8):
@@ -97,6 +98,12 @@ def test_grey_and_channels_first_images_become_channels_last():
 )
 def test_what_counts_as_an_image(space, image):
     assert is_image(space) == image
+
+
+def test_area_weights_by_hand():
+    """Three pixels onto two: each new one covers one and a half old ones."""
+    expected = [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]]
+    np.testing.assert_allclose(area_weights(3, 2), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("old", "new"), [(7, 3), (3, 7), (64, 64), (100, 64)])

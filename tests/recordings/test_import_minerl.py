@@ -7,9 +7,10 @@ import pytest
 
 from agents.actions import ActionCodec, ActionDistribution
 from envs import EnvConfig, make_agent_env
+from envs.navigate.env import KEYS
 from recordings.__main__ import main
 from recordings.importers.images import Look
-from recordings.importers.minerl import KEYS, MineRL
+from recordings.importers.minerl import MineRL
 
 STEPS, BEFORE = 8, 5  # ticks of the episode; frames recorded before it
 
@@ -118,7 +119,10 @@ BAD = {
         "damaged, or of objects",
     ),
     "word": ({"action__place": np.array(["stone"] * 8)}, "places ['stone']"),
-    "key": ({"action__jump": np.full(8, 2)}, "choices from 2 to 2, expected 0 to 1"),
+    "key": (
+        {"action__jump": np.full(8, 2)},
+        "choices: expected 0 to 1",
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from tensorboardX.record_writer import RecordWriter
 
 from recordings.__main__ import main
-from recordings.importers.images import Look, area_weights
+from recordings.importers.images import Look
 from recordings.importers.sequences import Mazes
 from recordings.importers.tfrecord import Sequences, TfRecords
 
@@ -126,12 +126,6 @@ def test_luma_by_hand(tmp_path):
     write(tmp_path / "a.tfrecord", example(video=[pixel.tobytes()]))
     [video] = only(TfRecords(tmp_path, sequences=Sequences(channels=1)))
     assert (video.obs["image"] == 124).all() and video.obs["image"].shape == (1, 64, 64, 1)
-
-
-def test_area_weights_by_hand():
-    """Three pixels onto two: each new one covers one and a half old ones."""
-    expected = [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]]
-    np.testing.assert_allclose(area_weights(3, 2), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

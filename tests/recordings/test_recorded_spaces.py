@@ -1,4 +1,4 @@
-"""What importers store has the layout that the agent and its environment give their own data."""
+"""Recorded series have the layout of single steps; what their spaces do not declare is refused."""
 
 from pathlib import Path
 
@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from agents.actions import ActionCodec, ActionDistribution
+from agents.factors import flatten
 from envs import EnvConfig, make_agent_env
 from envs.spaces import Canonical
-from recordings.importers.images import Look
 from recordings.importers.minerl import MineRL
-from recordings.importers.spaces import flat_actions, flat_observations
 
 ACTIONS = [
     spaces.Box(-2, 5, (3,)),
@@ -35,12 +33,18 @@ def stacked(space, samples):
 
 
 @pytest.mark.parametrize("space", ACTIONS, ids=str)
-def test_actions_are_those_of_the_codec(space):
+def test_a_series_of_actions_is_laid_out_as_each_of_them(space):
     space.seed(0)
     samples = [space.sample() for _ in range(5)]
-    codec = ActionCodec(space, ActionDistribution())
-    flat = flat_actions(space, stacked(space, samples))
-    np.testing.assert_array_equal(flat, np.stack([codec.encode(x) for x in samples]))
+    flat = flatten(space, stacked(space, samples))
+    assert flat.dtype == np.float32
+    np.testing.assert_array_equal(flat, np.stack([flatten(space, x) for x in samples]))
+
+
+def test_actions_by_hand():
+    space = spaces.Dict({"a": spaces.Box(0, 4, (2,)), "z": spaces.Discrete(3, start=5)})
+    flat = flatten(space, {"a": np.array([[0, 4], [9, 3]]), "z": np.array([5, 7])})
+    np.testing.assert_array_equal(flat, [[-1, 1, 1, 0, 0], [1, 0.5, 0, 0, 1]])  # 9 is clipped
 
 
 OBSERVATIONS = [
@@ -58,15 +62,22 @@ OBSERVATIONS = [
 
 
 @pytest.mark.parametrize("space", OBSERVATIONS, ids=str)
-def test_observations_are_those_of_the_wrapper(space):
+def test_a_series_of_observations_is_laid_out_as_each_of_them(space):
     space.seed(0)
     samples = [space.sample() for _ in range(4)]
     canonical = Canonical(space, 16)
-    found = flat_observations(space, stacked(space, samples), Look(16, "stretch"))
+    found = canonical.series(stacked(space, samples))
     expected = [canonical(x) for x in samples]
     assert set(found) == set(expected[0])
     for name, array in found.items():
         np.testing.assert_array_equal(array, np.stack([x[name] for x in expected]))
+
+
+def test_the_middle_square_of_a_series():
+    images = np.zeros((2, 16, 32, 1), np.uint8)
+    images[:, :, 8:24] = 200
+    cropped = Canonical(spaces.Box(0, 255, (16, 32, 1), np.uint8), 8, crop=True).series(images)
+    assert (cropped["image"] == 200).all() and cropped["image"].shape == (2, 8, 8, 1)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +91,21 @@ def test_observations_are_those_of_the_wrapper(space):
 )
 def test_actions_outside_their_space_are_refused(space, values):
     with pytest.raises(ValueError, match="expected"):
-        flat_actions(space, values)
+        flatten(space, values)
+
+
+@pytest.mark.parametrize(
+    ("space", "values", "words"),
+    [
+        (spaces.Discrete(3), np.array([0, -1]), "choices: expected 0 to 2"),
+        (spaces.MultiDiscrete([2, 3]), np.array([[0, 3]]), "choices: expected 0 to 2"),
+        (spaces.Box(0, 1, (2,)), np.zeros((5, 3)), r"\[T, ...\] with \(2,\)"),
+        (spaces.Box(0, 1, ()), np.float32(0), r"received \(\)"),
+    ],
+)
+def test_observations_outside_their_space_are_refused(space, values, words):
+    with pytest.raises(ValueError, match=words):
+        Canonical(space, 16).series(values)
 
 
 @pytest.mark.parametrize("held", [(), ("jump=1", "attack=0")])

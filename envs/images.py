@@ -1,0 +1,45 @@
+"""Images made to fit: the middle square, and a new size by the mean of what each pixel covers."""
+
+from functools import lru_cache
+
+import numpy as np
+
+_BLOCK = 64  # images resized at once
+
+
+def middle_square(images: np.ndarray) -> np.ndarray:
+    """[..., H, W, C] cut to [..., S, S, C], S the shorter edge."""
+    height, width = images.shape[-3:-1]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[..., top : top + side, left : left + side, :]
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [..., H, W, C] as uint8 [..., size, size, C], averaged by area."""
+    height, width, channels = images.shape[-3:]
+    if (height, width) == (size, size):
+        return images
+    rows, columns = area_weights(height, size), area_weights(width, size)
+    flat = images.reshape(-1, height, width, channels)
+    blocks = [
+        np.rint(np.einsum("ij,tjkc,lk->tilc", rows, flat[at : at + _BLOCK], columns, optimize=True))
+        for at in range(0, len(flat), _BLOCK)
+    ]
+    resized = np.clip(np.concatenate(blocks), 0, 255).astype(np.uint8)
+    return resized.reshape(*images.shape[:-3], size, size, channels)
+
+
+@lru_cache
+def area_weights(old: int, new: int) -> np.ndarray:
+    """Resampling matrix: each new pixel is the mean of the old ones it covers.
+
+    Returns:
+      float32 [new, old], rows sum to 1; shared between callers, so read-only.
+    """
+    edges = np.linspace(0, old, new + 1)
+    index = np.arange(old)
+    overlap = np.minimum(edges[1:, None], index + 1) - np.maximum(edges[:-1, None], index)
+    weights = (np.maximum(overlap, 0) * (new / old)).astype(np.float32)
+    weights.flags.writeable = False
+    return weights
