@@ -1,21 +1,49 @@
-"""Which videos: the settings. Read next: `recordings/data.py`, which opens them."""
+"""Which videos: the settings, and the one table of the data sets that can be generated.
+
+Read next: `recordings/data.py`, which opens them.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, NamedTuple
+
+import tyro
 
 from common import Count, CountOrZero, MayChange, Positive, Share
 
 SplitName = Literal["train", "test"]
+Like = Literal["moving_mnist", "kth", "mazes", "minerl"]
+"""Data sets of the CW-VAE paper, which have hyperparameters of their own."""
+
+
+class Generated(NamedTuple):
+    """A data set that is made on first use."""
+
+    maker: str  # module:Class; its fields that `DataConfig` has too are its options
+    like: Like  # whose hyperparameters fit it
+    on_black: bool = False  # bright things on black, so that where they are can be measured
+
+
+GENERATED = {
+    "moving_digits": Generated(
+        "recordings.generators.moving_digits:MovingDigits", "moving_mnist", on_black=True
+    ),
+    "moving_ball": Generated(
+        "recordings.generators.moving_ball:MovingBall", "mazes", on_black=True
+    ),
+    "mazes": Generated("recordings.generators.mazes:Mazes", "mazes"),
+    "navigate": Generated("recordings.generators.navigate:NavigateWalks", "minerl"),
+}
+"""All of them, by name. Help, messages and choices are made from this table."""
+
+SOURCES = f"a generator ({', '.join(GENERATED)}), a store, or a folder of videos"
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Which videos."""
 
-    name: str = "moving_digits"
-    """A generator (moving_digits, moving_ball, mazes, navigate), a store (of recordings), or
-    a folder of videos, which is imported."""
+    name: Annotated[str, tyro.conf.arg(help=f"{SOURCES}, which is imported.")] = "moving_digits"
     folder: MayChange[Path] = Path("data")
     """Where generated and imported videos are kept."""
     episodes: Count = 500

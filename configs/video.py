@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from common import Count, CountOrZero, MayChange, UserError, check_bounds
-from configs.data import DataConfig
+from configs.data import DataConfig, Like
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
 
 Preset = Literal["cwvae", "notmpabs", "rssm", "agent"]
 VideoSize = Literal["debug", "xs", "s", "paper", "m", "l"]
-Like = Literal["moving_mnist", "kth", "mazes", "minerl"]
 
 
 @dataclass(frozen=True)

@@ -23,18 +23,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from configs.cli import choices, expand, parse_run
+from configs.data import GENERATED, Like
 from configs.presets import resolve, unknown
 from configs.sizes import SIZES as AGENT_SIZES
-from configs.video import Like, PretrainConfig, check
+from configs.video import PretrainConfig, check
 from worldmodel import ClockworkConfig, OptimizerConfig
 
 STRIDES = {"cwvae": (1, 6, 36), "notmpabs": (1, 1, 1), "rssm": (1,)}
-LIKE: dict[str, Like] = {
-    "moving_digits": "moving_mnist",
-    "moving_ball": "mazes",
-    "mazes": "mazes",
-    "navigate": "minerl",
-}
 SHORT = {"--data": "--data.name", "--strides": "--model.strides"}
 
 EPILOG = """Short for: --data = --data.name, --strides = --model.strides (frames per tick of each
@@ -100,7 +95,8 @@ def resolve_video(
     base = PretrainConfig()
     if preset not in ("agent", *STRIDES):
         raise ValueError(unknown("preset", preset, [*STRIDES, "agent"]))
-    chosen = LIKE.get(data, "minerl") if like == "auto" else like
+    own = GENERATED[data].like if data in GENERATED else "minerl"
+    chosen = own if like == "auto" else like
     if chosen not in PAPER:
         raise ValueError(unknown("like", like, ["auto", *PAPER]))
     sizes = list(AGENT_SIZES) if preset == "agent" else ["debug", "s", "paper"]

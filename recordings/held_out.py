@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from configs.data import DataConfig
-from recordings.data import GENERATED, open_test
+from configs.data import GENERATED, DataConfig
+from recordings.data import open_test
 from replay import ReplayStore, first_steps
 
 MOST_VIDEOS, LONGEST = 100, 1000  # the original's videos, the paper's frames: defaults at most

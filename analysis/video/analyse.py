@@ -24,6 +24,7 @@ from analysis.pages.plots import Curve, number
 from analysis.video.findings import Found, Settings, analyse_run
 from analysis.video.inspection import SIGHTED
 from common import Count, CountOrZero, check_bounds
+from recordings.data import has_option
 from replay.atomic import write_text
 from training.config_io import flat
 from training.config_json import encode
@@ -139,7 +140,7 @@ def overview(found: Mapping[str, Found]) -> str:
 def speed(one: Found) -> float | None:
     """The factor on the speed of the data, where they have one."""
     data = one.run.config.data
-    return data.speed if data.name in ("moving_digits", "moving_ball") else None
+    return data.speed if has_option(data, "speed") else None
 
 
 def kl_section(found: Mapping[str, Found]) -> list[str]:

@@ -29,6 +29,7 @@ from analysis.video.inspection import (
     mean_known,
 )
 from analysis.video.rollout import check_context
+from configs.data import GENERATED
 from recordings.data import open_test
 from recordings.generators.digits import digit_images
 from recordings.held_out import enough, only_image, sizes
@@ -39,7 +40,6 @@ from worldmodel.records import Records
 MOST_VIDEOS = 32  # looked at by default
 TRUSTED = 0.97  # accuracy on true frames below which a reader of digits is not
 IDENTITY, ROOM = "factor/identity", "factor/room"
-DARK = ("moving_digits", "moving_ball")  # data of bright things on black
 COLUMNS = 11  # of a film's future
 
 
@@ -140,7 +140,7 @@ def look_for(
     """What these data allow to be looked for."""
     videos, data = steps["obs"][image], run.config.data
     look = Look([measures.likeness(videos[:, context:])], {}, [], [])
-    if data.name in DARK:
+    if data.name in GENERATED and GENERATED[data.name].on_black:
         look.probes.append(measures.displacement(videos[:, context:]))
     still = np.broadcast_to(videos[:, context - 1 : context], videos[:, context:].shape)
     look.references.update(

@@ -1,18 +1,21 @@
 """From a name or a path to stores of video."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from configs.data import DataConfig
-from recordings.data import data_fields, open_stores, open_test, place
+from configs.data import GENERATED, DataConfig, Generated
+from configs.video_presets import parse_pretrain
+from recordings.data import data_fields, has_option, open_stores, open_test, place
+from recordings.generators.seeded import SeededVideos
 from replay import first_steps
 
 FEW = {"episodes": 3, "length": 20, "test_episodes": 2, "test_length": 25}
 
 
-@pytest.mark.parametrize("name", ["moving_digits", "moving_ball", "mazes", "navigate"])
+@pytest.mark.parametrize("name", GENERATED)
 def test_generators_fill_two_stores_once(tmp_path, name):
     config = DataConfig(name, tmp_path, **FEW)
     train, test = open_stores(config)
@@ -24,6 +27,39 @@ def test_generators_fill_two_stores_once(tmp_path, name):
     one, two = (first_steps(s, 3, 20)["obs"]["image"] for s in (train, again))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one[0], first_steps(test, 1, 20)["obs"]["image"][0])
+
+
+@dataclass(frozen=True)
+class Stripes(SeededVideos):
+    """A generator of one's own, in one file."""
+
+    name: ClassVar[str] = "stripes"
+    speed: float = 1.0
+    """Pixels per frame."""
+
+    def draw(self, rng):
+        x = np.arange(64) + int(rng.integers(64))
+        rows = np.array([(x + self.speed * t) % 16 < 8 for t in range(self.length)], np.uint8)
+        return np.tile(255 * rows[:, None, :, None], (1, 64, 1, 1)), {}
+
+
+def test_a_generator_is_a_class_and_a_row_of_the_table(tmp_path, monkeypatch):
+    """Its options, the paper's settings that fit it and what is measured of it follow from them."""
+    row = Generated(f"{Stripes.__module__}:Stripes", "kth")
+    monkeypatch.setitem(GENERATED, "stripes", row)
+    config = parse_pretrain(["--data", "stripes", "--data.speed", "2"], False, "float32")
+    assert config.like == "kth" and has_option(config.data, "speed")
+    train, test = open_stores(replace(config.data, folder=tmp_path, **FEW))
+    assert (train.steps, test.steps) == (60, 50)
+    frames = first_steps(train, 1, 8)["obs"]["image"][0, :, 0, :, 0]
+    np.testing.assert_array_equal(frames[1:, :-2], frames[:-1, 2:])  # two pixels per frame
+
+
+def test_help_names_what_there_is(capsys):
+    with pytest.raises(SystemExit):
+        parse_pretrain(["--help"], False, "float32")
+    text = capsys.readouterr().out
+    assert all(name in text for name in GENERATED)
 
 
 def test_more_of_the_same_go_on_from_what_is_there(tmp_path):

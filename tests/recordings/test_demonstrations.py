@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from benchmarks.demonstrations import make
 from configs import parse_train
+from recordings.demonstrations import make_demonstrations
 from replay import ReplayConfig, ReplayStore, first_steps, read_fields
 from training.build import Built
 
@@ -13,9 +13,11 @@ AGENT = ["--env", "minerl_navigate", "--env.backend", "builtin", "--env.dense", 
 def test_walks_fit_the_agent_and_are_rewarded_where_a_goal_is_touched(tmp_path):
     """Numbers 0 and 1 of seed 1 touch 2 and 3 goals in 320 steps."""
     store = tmp_path / "walks"
-    said = make(store, 1, 320, 1)
+    said = make_demonstrations(store, 1, 320, 1)
     assert said == f"{store}: 1 walks of 320 steps, 2 goals touched"
-    assert make(store, 2, 320, 1).endswith("2 walks of 320 steps, 5 goals touched")  # goes on
+    assert make_demonstrations(store, 2, 320, 1).endswith(
+        "2 walks of 320 steps, 5 goals touched"
+    )  # goes on
     ours = Built(parse_train([*AGENT, "--size", "debug"], False, "float32")).fields()
     fields = read_fields(store)
     assert all(fields[name] == field for name, field in ours.items())

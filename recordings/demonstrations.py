@@ -1,0 +1,27 @@
+"""Demonstrations of Navigate sparse in the builtin world: walks of its scripted player.
+
+Every record holds what the agent of `--env minerl_navigate --env.dense False` would see, the
+player's action in the agent's own actions, and the reward: 100 where a goal is touched, after which
+the next one lies 64 blocks on.
+"""
+
+from pathlib import Path
+
+from configs.data import DataConfig
+from envs.registry import NAVIGATE
+from recordings.data import fill, open_train
+from recordings.generators.navigate import NavigateWalks
+from replay import first_steps
+
+
+def make_demonstrations(store: Path, walks: int, length: int, seed: int) -> str:
+    """Fills a store with walks of ``length`` of the agent's steps; one that has some goes on.
+
+    Returns:
+      One line: how much there is, and how often a goal was touched.
+    """
+    made = NavigateWalks(length, NAVIGATE, actions=True, dense=False)
+    fill(store, lambda index: made.video(index, seed), walks)
+    with open_train(DataConfig(name=str(store))) as done:
+        each = [first_steps(done, 1, length, skip=i)["factor/goals"][0, -1] for i in range(walks)]
+    return f"{store}: {walks} walks of {length:,} steps, {sum(each)} goals touched"
