@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from worldmodel import clock
 from worldmodel.codes import ActionCode
 from worldmodel.config import ClockworkConfig, ObsShapes, check_config, make_latent
-from worldmodel.level import Belief, CellConfig, Level, State
+from worldmodel.level import Belief, Inputs, Level, State
 from worldmodel.networks import symexp, symlog
 from worldmodel.observations import Decoder, Encoder, Scale, make_mlp
 from worldmodel.records import Records
@@ -78,28 +78,20 @@ class ClockworkVAE(nnx.Module):
         )
         self.unknown_action = nnx.Param(jnp.zeros(action_width)) if action_width else None
         self.levels = nnx.List(
-            [Level(self._cell(index, embed), rngs) for index, embed in enumerate(embeds)]
+            [Level(config, self._inputs(index, embed), rngs) for index, embed in enumerate(embeds)]
         )
         self.decoder = Decoder(config, obs_shapes, rngs)
         self.scale = Scale(obs_shapes) if config.scale_vectors and self.vectors else None
 
-    def _cell(self, index: int, embed: int) -> CellConfig:
-        c, stride = self.config, self.strides[index]
-        newest_apart = c.window == "causal" and stride > 1
+    def _inputs(self, index: int, embed: int) -> Inputs:
+        """What reaches level ``index`` (from 0), whose frames have ``embed`` floats."""
+        stride = self.strides[index]
+        newest_apart = self.config.window == "causal" and stride > 1
         code = self.code if index == self.upper else None
-        return CellConfig(
-            latent=self.latent,
-            deter=c.deter,
-            hidden=c.hidden,
-            post_layers=c.post_layers,
-            act=c.act,
-            norm=c.norm,
-            std_shift=c.std_shift,
+        return Inputs(
             embed=2 * embed if newest_apart else embed,
-            context=self.features if index < self.upper or c.top_context else 0,
+            context=self.features if index < self.upper or self.config.top_context else 0,
             action=stride * self.action_width if code is None else code.latent.width,
-            keep_bias=c.keep_bias,
-            dtype=jnp.dtype(c.dtype),
         )
 
     @property

@@ -48,7 +48,7 @@ def initial_carry(model: ClockworkVAE, batch: int, replan: int) -> FilterCarry:
             "yet to come when acting; train with window causal"
         )
     chains = check_replan(model.stride, replan)
-    embed = model.top.config.embed // (2 if model.stride > 1 else 1)
+    embed = model.top.inputs.embed // (2 if model.stride > 1 else 1)
     return FilterCarry(
         time=jnp.zeros(batch, jnp.int32),
         sums=jnp.zeros((batch, chains, embed)),

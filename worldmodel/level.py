@@ -8,7 +8,6 @@ share of the posterior, every prior.
 Read next: ``clockwork.py``, the stack of levels.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from worldmodel import clock
+from worldmodel.config import ClockworkConfig, make_latent
 from worldmodel.distributions import Latent, Stats
 from worldmodel.networks import Dense
 
@@ -42,58 +42,47 @@ class Belief(NamedTuple):
     post: Stats
 
 
-@dataclass(frozen=True)
-class CellConfig:
-    """Shapes of one level; derived by ``ClockworkConfig``, not set by hand."""
+class Inputs(NamedTuple):
+    """Floats that reach one level at each of its ticks."""
 
-    latent: Latent
-    deter: int
-    hidden: int
-    post_layers: int
-    act: str
-    norm: bool
-    std_shift: float
     embed: int
-    context: int
-    action: int  # stride·A floats of one interval, 0 without actions
-    keep_bias: float
-    dtype: DTypeLike
+    context: int  # 0 where there is no level above
+    action: int  # stride·A of one interval, 0 without actions
 
 
 class Level(nnx.Module):
     """Cell of one level. All methods take a batch [N, ...]."""
 
-    def __init__(self, config: CellConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ClockworkConfig, inputs: Inputs, rngs: nnx.Rngs):
         c = self.config = config
-        kind = (c.act, c.norm, c.dtype, rngs)
+        self.inputs, self.latent, dtype = inputs, make_latent(c), jnp.dtype(c.dtype)
+        kind = (c.act, c.norm, dtype, rngs)
         # Bias and norm of the whole input layer live in its share of z.
-        self.input = Dense(c.latent.width, c.hidden, *kind)
+        self.input = Dense(self.latent.width, c.hidden, *kind)
         self.context = (
-            nnx.Linear(c.context, c.hidden, use_bias=False, dtype=c.dtype, rngs=rngs)
-            if c.context
+            nnx.Linear(inputs.context, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
+            if inputs.context
             else None
         )
-        self.action_embed = Dense(c.action, c.hidden, *kind) if c.action else None
+        self.action_embed = Dense(inputs.action, c.hidden, *kind) if inputs.action else None
         self.action = (
-            nnx.Linear(c.hidden, c.hidden, use_bias=False, dtype=c.dtype, rngs=rngs)
-            if c.action
+            nnx.Linear(c.hidden, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
+            if inputs.action
             else None
         )
-        self.gru = GRU(c.hidden, c.deter, c.keep_bias, c.dtype, rngs)
+        self.gru = GRU(c.hidden, c.deter, c.keep_bias, dtype, rngs)
         self.prior_hidden = Dense(c.deter, c.hidden, *kind)
-        self.prior_out = StatsHead(c, rngs)
+        self.prior_out = StatsHead(c, self.latent, rngs)
         self.post_hidden = Dense(c.deter, c.hidden, *kind)
-        self.post_embed = nnx.Linear(c.embed, c.hidden, use_bias=False, dtype=c.dtype, rngs=rngs)
+        self.post_embed = nnx.Linear(inputs.embed, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
         self.post_more = nnx.List(
             [Dense(c.hidden, c.hidden, *kind) for _ in range(c.post_layers - 1)]
         )
-        self.post_out = StatsHead(c, rngs)
+        self.post_out = StatsHead(c, self.latent, rngs)
 
     def initial(self, batch: tuple[int, ...]) -> State:
         """Zeros, [*batch, ·]: the state before a first tick."""
-        return State(
-            jnp.zeros((*batch, self.config.deter)), jnp.zeros((*batch, self.config.latent.width))
-        )
+        return State(jnp.zeros((*batch, self.config.deter)), jnp.zeros((*batch, self.latent.width)))
 
     def drive(self, context: Array | None, action: Array | None) -> Array:
         """Share of the input layer outside the recurrence, from the context and the actions.
@@ -126,12 +115,12 @@ class Level(nnx.Module):
         """One tick with an observation: [N, ·] each."""
         h = self.advance(state, drive)
         post = self.posterior(h, self.post_embed(embed))
-        return State(h, self.config.latent.sample(post, noise))
+        return State(h, self.latent.sample(post, noise))
 
     def imagine_step(self, state: State, drive: Array, noise: Array) -> State:
         """One tick without: the sample comes from the prior."""
         h = self.advance(state, drive)
-        return State(h, self.config.latent.sample(self.prior(h), noise))
+        return State(h, self.latent.sample(self.prior(h), noise))
 
     def observe(
         self,
@@ -163,7 +152,7 @@ class Level(nnx.Module):
             state = reset(state, restart_t)
             h = self.advance(state, drive_t)
             post = self.prior(h) if blind else self.posterior(h, embed_t)
-            state = State(h, self.config.latent.sample(post, noise_t))
+            state = State(h, self.latent.sample(post, noise_t))
             return state, (state, post)
 
         _, outputs = jax.lax.scan(tick, carry, inputs)
@@ -243,13 +232,10 @@ class StatsHead(nnx.Module):
     ``std_shift`` is added to the hidden vector before the std's layer (original code).
     """
 
-    def __init__(self, config: CellConfig, rngs: nnx.Rngs):
-        self.latent, self.shift = config.latent, config.std_shift
+    def __init__(self, config: ClockworkConfig, latent: Latent, rngs: nnx.Rngs):
+        self.latent, self.shift = latent, config.std_shift
         self.layers = nnx.List(
-            [
-                nnx.Linear(config.hidden, n, dtype=jnp.float32, rngs=rngs)
-                for n in config.latent.outputs
-            ]
+            [nnx.Linear(config.hidden, n, dtype=jnp.float32, rngs=rngs) for n in latent.outputs]
         )
 
     def __call__(self, x: Array) -> Stats:

@@ -27,7 +27,7 @@ def initial_lower(model: ClockworkVAE, batch: int) -> LowerCarry:
     """Carry before any observation of ``batch`` environments."""
     lower = list(zip(model.levels, model.strides, strict=True))[:-1]
     return LowerCarry(
-        tuple(jnp.zeros((batch, x.config.embed // (2 if k > 1 else 1))) for x, k in lower),
+        tuple(jnp.zeros((batch, x.inputs.embed // (2 if k > 1 else 1))) for x, k in lower),
         tuple(level.initial((batch,)) for level, _ in lower),
     )
 

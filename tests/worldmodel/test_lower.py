@@ -83,7 +83,7 @@ def test_all_levels_are_those_of_observe(
 
 def test_the_top_reads_codes_and_the_levels_below_actions(cases: Any) -> None:
     model = coded(cases, (1, 2, 4))
-    assert [level.config.action for level in model.levels] == [ACTIONS, 2 * ACTIONS, CODE]
+    assert [level.inputs.action for level in model.levels] == [ACTIONS, 2 * ACTIONS, CODE]
     plain = cases.model(strides=(1, 2, 4))
     assert plain.code is None
     chunk = jnp.ones((3, 8))
