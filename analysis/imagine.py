@@ -22,7 +22,7 @@ from common import Count, CountOrZero, check_bounds
 from envs import describe_backend
 from recordings.data import open_test
 from training.build import EVAL_SEED, Built, load_run
-from training.build_video import beginnings, is_video_run, load_video_run
+from training.build_video import beginnings, is_video_run, load_video_run, marks_plans
 from training.picture import true_above_imagined
 from training.video import write_video
 from worldmodel.learner import join, split
@@ -132,7 +132,7 @@ def imagine_video(config: ImagineConfig) -> None:
                 f"received {config.worlds} of {longest}; lower --context or --worlds"
             )
         length = context + ticks * stride + more
-        records = beginnings(model, store, config.worlds, length)
+        records = beginnings(model, store, config.worlds, length, marks_plans(run.config))
     graph, _ = split(model)
 
     @jax.jit

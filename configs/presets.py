@@ -17,6 +17,7 @@ PRESETS = {
     "pure": pure.preset,
 }
 OF_ENVIRONMENT = {
+    "dmc:": "dmc",
     "minerl_navigate": "minerl_navigate",
     "gym:Pendulum-v1": "pendulum",
     "pure:pendulum": "pendulum",
@@ -24,6 +25,7 @@ OF_ENVIRONMENT = {
     "pure:two_rooms": "pure",
     "pure:two_rooms_door": "pure",
 }
+"""By the name of an environment, or of a whole family."""
 
 
 def resolve(
@@ -60,7 +62,8 @@ def resolve(
 
 def of_environment(name: str) -> str:
     """The preset that an environment's name chooses."""
-    return "dmc" if name.startswith("dmc:") else OF_ENVIRONMENT.get(name, "general")
+    family = f"{name.partition(':')[0]}:"
+    return OF_ENVIRONMENT.get(name) or OF_ENVIRONMENT.get(family, "general")
 
 
 def unknown(what: str, received: str, known: list[str]) -> str:

@@ -20,7 +20,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import gymnasium
 from annotated_types import Gt, Le
@@ -36,7 +36,6 @@ from envs.pure import CartpoleSwingup, Pendulum, PureEnv, PureGym, TwoRooms, Two
 from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
 
 Backend = Literal["auto", "builtin", "minerl"]
-FORMS = ("minerl_navigate", "gym:ID", "dmc:DOMAIN_TASK", "pure:NAME", "package.module:Class")
 NAVIGATE = "minerl_navigate"
 PURE: dict[str, type[PureEnv]] = {
     "cartpole_swingup": CartpoleSwingup,
@@ -77,6 +76,15 @@ class EnvConfig:
     Navigate; 3, 0.5, True, None are read as such."""
 
 
+class Family(NamedTuple):
+    """Environments named `SCHEME:NAME`."""
+
+    form: str  # how a name is written, for messages
+    make: Callable[[str, dict[str, Any]], gymnasium.Env[Any, Any]]  # of NAME and keyword options
+    draws: bool = False  # whether it can be observed by pixels: made with `render_mode`
+    defaults: Callable[[EnvConfig], dict[str, Any]] = lambda config: {}  # options of its own
+
+
 class SeededVectorEnv(SyncVectorEnv):
     """A SyncVectorEnv whose first `reset()` without a seed uses the one given here."""
 
@@ -104,19 +112,13 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
     if name == NAVIGATE:
         return _make_navigate(**options)
     scheme, _, rest = name.partition(":")
-    if scheme == "gym" and rest:
-        return _make_gym(rest, options)
-    if scheme == "dmc" and rest:
-        return _call(DMCEnv, name, {"task": rest, **options})
-    if scheme == "pure" and rest:
-        return _call(partial(PureGym, make_pure(rest)), name, options)
+    if scheme in FAMILIES and rest:
+        return FAMILIES[scheme].make(rest, options)
     if "." in scheme or rest:
         return _make_class(name, scheme, rest, options)
     close = difflib.get_close_matches(name, [NAVIGATE, *(f"gym:{i}" for i in gymnasium.registry)])
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise UserError(
-        f"expected an environment name like {', '.join(FORMS)}, received {name!r}{hint}"
-    )
+    raise UserError(f"expected an environment name like {forms()}, received {name!r}{hint}")
 
 
 def make_pure(name: str) -> PureEnv:
@@ -240,6 +242,16 @@ def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         ) from error
 
 
+def _make_dmc(task: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    """A task of DeepMind Control."""
+    return _call(DMCEnv, f"dmc:{task}", {"task": task, **options})
+
+
+def _make_pure(name: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    """A pure environment, as Gymnasium's."""
+    return _call(partial(PureGym, make_pure(name)), f"pure:{name}", options)
+
+
 def _make_class(
     name: str, module: str, attribute: str, options: dict[str, Any]
 ) -> gymnasium.Env[Any, Any]:
@@ -248,7 +260,7 @@ def _make_class(
     if maker is None:
         raise UserError(
             f"expected package.module:Class, received {name!r}: {module} has no "
-            f"attribute {attribute!r}; check the name; known forms are {', '.join(FORMS)}"
+            f"attribute {attribute!r}; check the name; known forms are {forms()}"
         )
     env = _call(maker, name, options)
     if not isinstance(env, gymnasium.Env):
@@ -280,8 +292,7 @@ def _imported(name: str, module: str) -> Any:
         ) from error
     except ValueError as error:
         raise UserError(
-            f"expected package.module:Class, received {name!r}: {error}; known forms are "
-            f"{', '.join(FORMS)}"
+            f"expected package.module:Class, received {name!r}: {error}; known forms are {forms()}"
         ) from error
     except Exception as error:
         raise EnvironmentFailed(
@@ -319,12 +330,14 @@ def _options(config: EnvConfig) -> dict[str, Any]:
         options |= {"backend": config.backend, "dense": config.dense}
         if config.time_limit is not None:
             options["time_limit"] = config.time_limit
-    elif config.name.startswith("dmc:"):
-        options = {"size": config.image_size, **options}
+    family = FAMILIES.get(config.name.partition(":")[0])
+    if family is not None:
+        options = family.defaults(config) | options
     if config.pixels:
-        if not config.name.startswith(("dmc:", "gym:")):
+        if family is None or not family.draws:
+            drawn = " or ".join(x.form for x in FAMILIES.values() if x.draws)
             raise UserError(
-                f"expected pixels with dmc:DOMAIN_TASK or gym:ID, received {config.name!r}; "
+                f"expected pixels with {drawn}, received {config.name!r}; "
                 "its observations stay its own: leave out --env.pixels"
             )
         options["render_mode"] = "rgb_array"
@@ -337,3 +350,22 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+FAMILIES = {
+    "gym": Family("gym:ID", _make_gym, draws=True),
+    "dmc": Family(
+        "dmc:DOMAIN_TASK",
+        _make_dmc,
+        draws=True,
+        defaults=lambda config: {"size": config.image_size},
+    ),
+    "pure": Family("pure:NAME", _make_pure),
+}
+"""All of them, by scheme. A new one is its own file and a row here; a preset of its own is one in
+`configs/presets.py`."""
+
+
+def forms() -> str:
+    """How the name of an environment is written."""
+    return ", ".join([NAVIGATE, *(x.form for x in FAMILIES.values()), "package.module:Class"])

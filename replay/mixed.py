@@ -15,10 +15,11 @@ class MixedSampler:
       own: of the agent's replay.
       video: of another store with the same observations. Where it holds actions they are kept,
         and its rewards with them; in video alone both are unknown (`action_mask` 0).
+      marked: whether the last float of an action in the agent's replay marks plans.
     """
 
-    def __init__(self, own: SequenceSampler, video: SequenceSampler) -> None:
-        self._own, self._video = own, video
+    def __init__(self, own: SequenceSampler, video: SequenceSampler, marked: bool = False) -> None:
+        self._own, self._video, self._marked = own, video, marked
 
     def sample(self) -> dict[str, Any]:
         """One batch, as `SequenceSampler.sample`.
@@ -33,7 +34,7 @@ class MixedSampler:
                 f"video: expected the observations of the environment {shapes[0]}, received "
                 f"{shapes[1]}; give video of the same world, as its agent sees it"
             )
-        video = with_width(video, own["action"].shape[-1])
+        video = with_width(video, own["action"].shape[-1], self._marked)
         batch: dict[str, Any] = {k: np.concatenate([own[k], video[k]]) for k in own if k != "obs"}
         batch["obs"] = {k: np.concatenate([x, video["obs"][k]]) for k, x in own["obs"].items()}
         return batch

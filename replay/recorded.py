@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 
 
-def with_width(batch: dict[str, Any], width: int) -> dict[str, Any]:
+def with_width(batch: dict[str, Any], width: int, marked: bool) -> dict[str, Any]:
     """A sampled batch (`SequenceSampler.sample`) whose actions have `width` floats.
 
-    Actions that the store lacks are unknown (`action_mask` 0). Where the model's are wider by one
-    float, that is the mark of plans (`agents.actions.ChunkCodec`): nothing is known of plans in
-    recordings, so each action counts as planned anew.
+    Actions that the store lacks are unknown (`action_mask` 0). A mark of plans that the store lacks
+    is added: nothing is known of plans in recordings, so each action counts as planned anew.
 
+    Args:
+      width: floats of an action as the model reads it, its mark among them.
+      marked: whether the last of them marks plans (`agents.actions.ChunkCodec`).
     Raises:
       ValueError: if the store's actions are of another width.
     """
@@ -19,13 +21,14 @@ def with_width(batch: dict[str, Any], width: int) -> dict[str, Any]:
     received = action.shape[-1]
     if received == width:
         return batch
-    if 0 < received == width - 1:
+    if not received or not width:
+        unknown = np.zeros((*action.shape[:-1], width), np.float32)
+        return {**batch, "action": unknown, "action_mask": np.zeros_like(batch["mask"])}
+    if marked and received == width - 1:
         marks = (batch["action_mask"] * ~batch["is_first"])[..., None]
         return {**batch, "action": np.concatenate([action, marks], axis=-1, dtype=np.float32)}
-    if received and width:
-        raise ValueError(
-            f"data: expected actions of {width} floats, received {received}; give data of the "
-            "same environment"
-        )
-    unknown = np.zeros((*action.shape[:-1], width), np.float32)
-    return {**batch, "action": unknown, "action_mask": np.zeros_like(batch["mask"])}
+    unmarked = f", or {width - 1} without the mark of plans" if marked else ""
+    raise ValueError(
+        f"data: expected actions of {width} floats{unmarked}, received {received}; give data of "
+        "the same environment"
+    )

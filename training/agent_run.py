@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from agents.agent import plans_marked
 from agents.driver import Collector, Episode, Played
 from agents.policy import initial_policy
 from agents.statistics import plus_minus, summary
@@ -257,7 +258,8 @@ def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSa
         data = load_config(PretrainConfig, config.init_from).data
     video = open_train(data)
     own = SequenceSampler(replay, batch=config.batch - rows, **sizes, episode_starts=starts)
-    return MixedSampler(own, SequenceSampler(video, batch=rows, **sizes))
+    recorded = SequenceSampler(video, batch=rows, **sizes)
+    return MixedSampler(own, recorded, marked=plans_marked(config.agent))
 
 
 def shown(values: dict[str, float]) -> str:

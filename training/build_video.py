@@ -13,6 +13,7 @@ from flax import nnx
 
 from agents import ActionCodec
 from agents.agent import action_width as agent_width
+from agents.agent import plans_marked
 from configs.presets import resolve
 from configs.video import PretrainConfig
 from recordings.data import data_fields
@@ -44,6 +45,7 @@ class BuiltVideo:
 
     def __init__(self, config: PretrainConfig, fields: Mapping[str, Field]):
         self.config, self.width = config, action_width(config, fields)
+        self.marked = marks_plans(config)
         self.shapes = {
             name.removeprefix("obs/"): tuple(field.shape)
             for name, field in fields.items()
@@ -87,7 +89,7 @@ class BuiltVideo:
     def clips(self, batch: dict[str, Any]) -> Clips:
         """A sampled batch as the loss takes it."""
         continues = batch.get("continues", np.zeros(len(batch["mask"]), bool))
-        return Clips(to_records(batch, self.width), continues)
+        return Clips(to_records(batch, self.width, self.marked), continues)
 
 
 def action_width(config: PretrainConfig, fields: Mapping[str, Field]) -> int:
@@ -98,24 +100,34 @@ def action_width(config: PretrainConfig, fields: Mapping[str, Field]) -> int:
     return fields["action"].shape[0] if "action" in fields else 0
 
 
-def to_records(batch: dict[str, Any], action_width: int) -> Records:
+def marks_plans(config: PretrainConfig) -> bool:
+    """Whether the model is that of an agent whose actions carry a mark of plans."""
+    if config.preset != "agent":
+        return False
+    return plans_marked(resolve("auto", config.data.env, "auto", False, "float32").agent)
+
+
+def to_records(batch: dict[str, Any], action_width: int, marked: bool) -> Records:
     """A sampled batch as records, its actions as `replay.recorded.with_width` gives them.
 
     Raises:
       ValueError: if the store's actions are of another width than the model's.
     """
-    fitted = with_width(batch, action_width)
+    fitted = with_width(batch, action_width, marked)
     return Records(**{name: fitted[name] for name in Records._fields})
 
 
-def beginnings(model: ClockworkVAE, store: ReplayStore, count: int, length: int) -> Records:
+def beginnings(
+    model: ClockworkVAE, store: ReplayStore, count: int, length: int, marked: bool
+) -> Records:
     """The first ``length`` records of the first ``count`` episodes of a store that have as many,
-    after an empty lead-in where the model wants one: [count, lead+length, ...].
+    after an empty lead-in where the model wants one: [count, lead+length, ...]; ``marked`` as in
+    ``to_records``.
 
     Raises:
       ValueError: if there are fewer such episodes.
     """
-    records = to_records(first_steps(store, count, length), model.action_width)
+    records = to_records(first_steps(store, count, length), model.action_width, marked)
 
     def before(x: np.ndarray) -> np.ndarray:
         return np.pad(x, [(0, 0), (model.lead, 0), *[(0, 0)] * (x.ndim - 2)])

@@ -183,4 +183,4 @@ def held_out_records(built: BuiltVideo, store: ReplayStore) -> Records:
     config, stride = built.config, built.model.stride
     length = max(config.length, -(-2 * config.context // stride) * stride)
     long = sum(s.whole and s.steps >= length for s in store.index.segments)
-    return beginnings(built.model, store, max(1, min(HELD_OUT, long)), length)
+    return beginnings(built.model, store, max(1, min(HELD_OUT, long)), length, built.marked)

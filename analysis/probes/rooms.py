@@ -14,7 +14,8 @@ that the context has shown.
 
 import numpy as np
 
-ROOM_A, ROOM_B, HALLWAY = range(3)
+from recordings.generators.maze_layout import HALLWAY
+
 KINDS = ("stays in its room", "enters the hallway", "through the hallway into a room")
 LEVELS = 4  # steps of brightness per channel that a histogram tells apart
 RUN = 9  # frames: labels are smoothed by majority over so many

@@ -32,7 +32,7 @@ from common import Count, CountOrZero, check_bounds
 from configs.data import DataConfig
 from recordings.held_out import common_data, only_image, read_videos
 from replay.atomic import write_text
-from training.build_video import VideoRun, load_video_run, to_records
+from training.build_video import VideoRun, load_video_run, marks_plans, to_records
 from training.config_json import encode
 from training.versions import versions
 
@@ -103,7 +103,7 @@ def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
     stills = {"true": task.future[:SHOWN, task.still_times]}
     for loaded in runs:
         start, model = time.monotonic(), loaded.run.model
-        records = to_records(steps, model.action_width)
+        records = to_records(steps, model.action_width, marks_plans(loaded.run.config))
         scored = score_model(task, model, records, loaded.context, progress(loaded.name))
         about = describe(loaded) | {"seconds": round(time.monotonic() - start, 1)}
         lines.append(make_line(loaded.name, False, scored.values, scored.fvd, about))

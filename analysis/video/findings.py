@@ -34,7 +34,7 @@ from recordings.data import open_test
 from recordings.generators.digits import digit_images
 from recordings.held_out import enough, only_image, sizes
 from replay import first_steps
-from training.build_video import VideoRun, load_video_run, to_records
+from training.build_video import VideoRun, load_video_run, marks_plans, to_records
 from worldmodel.records import Records
 
 MOST_VIDEOS = 32  # looked at by default
@@ -103,7 +103,7 @@ def analyse_run(path: Path, settings: Settings) -> Found:
     look = look_for(run, steps, image, context, settings)
     horizon = steps["obs"][image].shape[1] - context
     task = Task(
-        records=to_records(steps, run.model.action_width),
+        records=to_records(steps, run.model.action_width, marks_plans(run.config)),
         image=image,
         context=context,
         horizon=horizon,
@@ -126,12 +126,13 @@ def held_out(run: VideoRun, context: int, settings: Settings) -> tuple[dict[str,
         count, horizon = sizes(store, settings.videos, context, settings.horizon)
         count = min(count, MOST_VIDEOS) if settings.videos is None else count
         steps = first_steps(store, count, context + horizon)
-        sequences = to_records(first_steps(store, count, config.length), run.model.action_width)
+        sequences = first_steps(store, count, config.length)
 
     def lead(x: Any) -> np.ndarray:
         return np.pad(np.asarray(x), [(0, 0), (run.model.lead, 0), *[(0, 0)] * (x.ndim - 2)])
 
-    return steps, jax.tree.map(lead, sequences)
+    records = to_records(sequences, run.model.action_width, marks_plans(config))
+    return steps, jax.tree.map(lead, records)
 
 
 def look_for(

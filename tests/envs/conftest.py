@@ -9,6 +9,7 @@ import pytest
 from envs.navigate import NavigateEnv
 from envs.navigate import blocks as B
 from envs.navigate import physics as P
+from envs.navigate.env import KEYS
 from envs.navigate.grid import HEIGHT, SIZE, TILE
 from envs.navigate.world import World
 
@@ -49,7 +50,7 @@ def flat_env(flat_world: World, body: np.ndarray) -> NavigateEnv:
 @pytest.fixture
 def act() -> Callable[..., dict[str, Any]]:
     """Builds an action: `act(forward=1, camera=(0, 5))`; everything else is released."""
-    keys = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint", "place")
+    keys = (*KEYS, "place")
 
     def build(camera: tuple[float, float] = (0.0, 0.0), **pressed: int) -> dict[str, Any]:
         return {**dict.fromkeys(keys, 0), **pressed, "camera": np.array(camera, np.float32)}

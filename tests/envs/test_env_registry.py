@@ -9,10 +9,11 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from configs.presets import OF_ENVIRONMENT, of_environment
 from envs import EnvConfig, describe_backend, make, make_agent_env, make_vector
 from envs.minerl import adapter
 from envs.navigate import NavigateEnv, physics
-from envs.registry import NAVIGATE
+from envs.registry import FAMILIES, NAVIGATE, Family
 
 
 def test_makes_the_three_kinds_of_names():
@@ -20,6 +21,38 @@ def test_makes_the_three_kinds_of_names():
     assert make("gym:CartPole-v1").spec.id == "CartPole-v1"
     env = make("gymnasium.envs.classic_control.pendulum:PendulumEnv", g=3.0)
     assert env.g == 3.0
+
+
+def test_a_family_is_a_row_of_the_table(monkeypatch):
+    """One of one's own, in one file: made, named in messages, with a preset for all of it."""
+
+    class Walk(gymnasium.Env):
+        observation_space = action_space = spaces.Discrete(4)
+
+        def __init__(self, name, side):
+            self.name, self.side = name, side
+
+        def reset(self, *, seed=None, options=None):
+            return 0, {}
+
+        def step(self, action):
+            return action, 1.0, False, False, {}
+
+    family = Family(
+        "walk:NAME",
+        lambda name, options: Walk(name, **options),
+        defaults=lambda config: {"side": config.image_size},
+    )
+    monkeypatch.setitem(FAMILIES, "walk", family)
+    monkeypatch.setitem(OF_ENVIRONMENT, "walk:", "pure")
+    env = make_agent_env(EnvConfig("walk:here", image_size=9)).unwrapped
+    assert (env.name, env.side) == ("here", 9)
+    assert make_agent_env(EnvConfig("walk:here", options={"side": "3"})).unwrapped.side == 3
+    with pytest.raises(ValueError, match="walk:NAME"):
+        make("nonsense")
+    with pytest.raises(ValueError, match="pixels with gym:ID or dmc:DOMAIN_TASK, received 'walk"):
+        make_agent_env(EnvConfig("walk:here", pixels=True))
+    assert of_environment("walk:here") == "pure" and of_environment("dmc:walker_walk") == "dmc"
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recordings import Video
 from recordings.__main__ import main
 from recordings.importers.formats import FORMATS
 from recordings.importers.images import Look
@@ -63,6 +65,39 @@ def test_good_videos_are_kept_and_bad_ones_named(tmp_path, folder, files, capsys
         assert np.abs(episode["obs/image"].astype(int) - images).max() <= 6
         assert episode["is_first"].tolist() == [True] + [False] * (len(episode) - 1)
         assert not episode["action_mask"].any() and not episode["terminal"].any()
+
+
+@dataclass(frozen=True)
+class Ramps:
+    """Ramps: a format of one's own, in one file."""
+
+    source: Path
+    """A text file of one start per line."""
+    step: int = 1
+    """Added at each frame."""
+
+    def names(self):
+        return [f"ramp_{n}" for n, _ in enumerate(self.source.read_text().split())]
+
+    def read(self, name):
+        start = int(self.source.read_text().split()[int(name[5:])])
+        if not 0 <= start < 200:
+            raise ValueError(f"a start of {start}")
+        grey = (start + self.step * np.arange(5, dtype=np.uint8))[:, None, None, None]
+        yield Video(name, {"image": np.tile(grey, (1, 64, 64, 3))})
+
+    def split(self, name):
+        return "train"
+
+
+def test_a_format_is_a_class_and_a_row_of_the_table(tmp_path, files, monkeypatch, capsys):
+    """Its options, its help, and what becomes of what it cannot read follow from it."""
+    monkeypatch.setitem(FORMATS, "ramps", Ramps)
+    (tmp_path / "list.txt").write_text("7 300 9")
+    assert command("ramps", tmp_path / "list.txt", tmp_path / "s", "--step", 2) == 0
+    assert "ramp_1: a start of 300" in capsys.readouterr().out
+    seen = [e["obs/image"][:, 0, 0, 0].tolist() for e in files.episodes(tmp_path / "s" / "train")]
+    assert seen == [[7, 9, 11, 13, 15], [9, 11, 13, 15, 17]]
 
 
 def test_the_store_is_one_to_learn_from(tmp_path, folder):

@@ -39,7 +39,7 @@ def test_actions_and_rewards_of_recordings_are_kept(tmp_path, world, width):
     own = SequenceSampler(world.filled(tmp_path / "a", [9]), batch=3, length=4, stride=2, seed=0)
     recorded = of_videos(tmp_path / "b", width=width)
     video = SequenceSampler(recorded, batch=8, length=4, stride=2, seed=0)
-    batch = {k: x[3:] for k, x in MixedSampler(own, video).sample().items() if k != "obs"}
+    batch = {k: x[3:] for k, x in MixedSampler(own, video, True).sample().items() if k != "obs"}
     real = batch["mask"] > 0
     np.testing.assert_array_equal(batch["reward"], 10 * batch["action"][..., 0])
     marks = batch["action"][..., 0] > 0  # the episode's first action, a 0, led nowhere
@@ -48,10 +48,13 @@ def test_actions_and_rewards_of_recordings_are_kept(tmp_path, world, width):
     assert batch["action_mask"][real].all() and (batch["action"][real] > 1).any()
 
 
-def test_actions_of_another_width_are_refused(tmp_path, world):
+@pytest.mark.parametrize("width", [1, 4])
+def test_actions_of_another_width_are_refused(tmp_path, world, width):
+    """A float short too, where the agent does not mark plans."""
     own = SequenceSampler(world.filled(tmp_path / "a", [9]), batch=3, length=4, stride=2, seed=0)
-    video = SequenceSampler(of_videos(tmp_path / "b", width=4), batch=2, length=4, stride=2, seed=0)
-    with pytest.raises(ValueError, match="expected actions of 2 floats, received 4"):
+    recorded = of_videos(tmp_path / "b", width=width)
+    video = SequenceSampler(recorded, batch=2, length=4, stride=2, seed=0)
+    with pytest.raises(ValueError, match=f"expected actions of 2 floats, received {width}"):
         MixedSampler(own, video).sample()
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from training.build_video import to_records
+from configs.video_presets import parse_pretrain
+from training.build_video import marks_plans, to_records
 
 
 def batch(width):
@@ -21,20 +22,40 @@ def batch(width):
 
 
 def test_known_actions_stay_and_missing_ones_are_unknown():
-    assert to_records(batch(2), 2).action.tolist() == batch(2)["action"].tolist()
-    records = to_records(batch(0), 2)
+    assert to_records(batch(2), 2, False).action.tolist() == batch(2)["action"].tolist()
+    records = to_records(batch(0), 2, False)
     assert records.action.shape == (2, 3, 2) and not records.action_mask.any()
 
 
 def test_recorded_actions_count_as_planned_anew():
     """For a model that reads marks of plans: 1 where an action is known and led somewhere."""
-    records = to_records(batch(2), 3)
+    records = to_records(batch(2), 3, True)
     assert records.action[..., :2].tolist() == batch(2)["action"].tolist()
     assert records.action[..., 2].tolist() == [[1, 1, 0], [1, 0, 1]]
     assert records.action.dtype == np.float32
 
 
-@pytest.mark.parametrize("width", [1, 4])
-def test_actions_of_another_environment_are_refused(width):
-    with pytest.raises(ValueError, match=f"expected actions of 3 floats, received {width}"):
-        to_records(batch(width), 3)
+@pytest.mark.parametrize(
+    ("flags", "marked"),
+    [
+        (["--preset", "agent", "--data", "navigate", "--data.env", "pure:pendulum"], True),
+        (["--preset", "agent", "--data", "navigate"], False),  # its agent marks none
+        (["--preset", "cwvae"], False),
+    ],
+)
+def test_marks_are_those_of_the_agent_to_be(flags, marked):
+    assert marks_plans(parse_pretrain(flags, False, "float32")) == marked
+
+
+@pytest.mark.parametrize(
+    ("width", "marked", "words"),
+    [
+        (1, True, "expected actions of 3 floats, or 2 without the mark of plans, received 1"),
+        (4, True, "received 4; give data of the same environment"),
+        (2, False, "expected actions of 3 floats, received 2; give data of the same environment"),
+    ],
+)
+def test_actions_of_another_environment_are_refused(width, marked, words):
+    """One float short is another environment too, unless the model's last one marks plans."""
+    with pytest.raises(ValueError, match=words):
+        to_records(batch(width), 3, marked)

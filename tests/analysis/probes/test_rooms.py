@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.probes import rooms
+from recordings.generators.maze_layout import HALLWAY, ROOM_A, ROOM_B
 
 RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
 
@@ -25,12 +26,12 @@ def test_histograms_by_hand():
 def test_frames_go_to_the_nearest_region_that_was_visited():
     colours = [RED] * 20 + [BLUE] * 20
     true = rooms.histograms(painted(*[c for c in colours for _ in range(4)]))
-    room = np.repeat([rooms.ROOM_A, rooms.HALLWAY], 20)
+    room = np.repeat([ROOM_A, HALLWAY], 20)
     template = rooms.templates(true, room)
-    assert np.isinf(template[rooms.ROOM_B]).all()
+    assert np.isinf(template[ROOM_B]).all()
     predicted = painted(*[RED] * 40, *([BLUE] * 3 + [RED]) * 10)
     said = rooms.nearest_room(rooms.histograms(predicted), template)
-    np.testing.assert_array_equal(said, np.repeat([rooms.ROOM_A, rooms.HALLWAY], 10))
+    np.testing.assert_array_equal(said, np.repeat([ROOM_A, HALLWAY], 10))
     np.testing.assert_array_equal(rooms.held_out_rooms(true, room), room)
 
 
