@@ -7,8 +7,8 @@ use the machine), videos, factors and what starts a video included, the first vi
 (compiling, loading digits) not. Each window of about a second makes some videos and then copies
 the same frames, frame by frame, from memory to memory: the ratio of the two times says what a
 frame costs beyond being written at all, whatever else the machine did in that second. `navigate` is
-the raw environment, one tick per frame; `navigate, agent` is what the agent of the
-`minerl_navigate` preset sees, four ticks per frame.
+every frame of the raw environment; `navigate, agent` is what the agent of the
+`minerl_navigate` preset sees, every fourth.
 """
 
 import argparse

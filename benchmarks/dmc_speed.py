@@ -1,4 +1,4 @@
-"""Ticks per CPU second of `dmc:` environments, in turn with dm_control's own loop in one minute.
+"""Frames per CPU second of `dmc:` environments, in turn with dm_control's own loop in one minute.
 
   MUJOCO_GL=egl python benchmarks/dmc_speed.py
 
@@ -6,7 +6,7 @@ Every side steps the same task by random actions, in a process of its own (graph
 libraries in one process get in each other's way), one after the other. CPU seconds of all threads
 are counted, so that other work on the machine does not decide. From state `ours` is the
 environment that the agent sees (canonical float32 vectors) and `dm_control` is its `env.step`
-alone. From pixels each draws 64x64 at every tick from the same camera: `dm_control` by
+alone. From pixels each draws 64x64 at every frame from the same camera: `dm_control` by
 `physics.render` as it comes (shadows, reflections, oversampling), `dm_control, plain` by the same
 call with the drawing settings of ours. Ratios are medians over rounds of ours / the other.
 """
@@ -31,24 +31,24 @@ TASKS = {
     "cartpole_swingup": ("cartpole", "swingup"),
 }
 SIZE = 64  # pixels
-Tick = Callable[[np.ndarray], object]
+Step = Callable[[np.ndarray], object]
 
 
-def ours(task: str, pixels: bool) -> Tick:
-    """One tick of the agent's environment."""
+def ours(task: str, pixels: bool) -> Step:
+    """One frame of the agent's environment."""
     env = make_agent_env(EnvConfig(name=f"dmc:{task}", pixels=pixels, image_size=SIZE))
     env.reset(seed=0)
 
-    def tick(action: np.ndarray) -> None:
+    def step(action: np.ndarray) -> None:
         _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             env.reset()
 
-    return tick
+    return step
 
 
-def theirs(task: str, pixels: bool, plain: bool) -> Tick:
-    """One tick of dm_control's, which resets itself."""
+def theirs(task: str, pixels: bool, plain: bool) -> Step:
+    """One frame of dm_control's, which resets itself."""
     env = load_suite().load(*TASKS[task], task_kwargs={"random": 0})
     flags: dict[str, Any] = {}
     if plain:
@@ -57,15 +57,15 @@ def theirs(task: str, pixels: bool, plain: bool) -> Tick:
         flags = {"render_flag_overrides": {"shadow": False, "reflection": False}}
     env.reset()
 
-    def tick(action: np.ndarray) -> None:
+    def step(action: np.ndarray) -> None:
         env.step(action)
         if pixels:
             env.physics.render(SIZE, SIZE, camera_id=0, **flags)
 
-    return tick
+    return step
 
 
-SIDES: dict[str, Callable[[str, bool], Tick]] = {
+SIDES: dict[str, Callable[[str, bool], Step]] = {
     "ours": ours,
     "dm_control": partial(theirs, plain=False),
     "dm_control, plain": partial(theirs, plain=True),
@@ -73,17 +73,17 @@ SIDES: dict[str, Callable[[str, bool], Tick]] = {
 
 
 def serve(side: str, task: str, pixels: bool, pipe: Connection) -> None:
-    """A side's process: receives CPU seconds, answers with ticks per CPU second; 0 ends it."""
-    tick = SIDES[side](task, pixels)
+    """A side's process: receives CPU seconds, answers with frames per CPU second; 0 ends it."""
+    step = SIDES[side](task, pixels)
     width = make_agent_env(EnvConfig(name=f"dmc:{task}")).action_space.shape or (1,)
     actions = np.random.default_rng(0).uniform(-1, 1, (1000, *width)).astype(np.float32)
-    tick(actions[0])  # makes graphics contexts
+    step(actions[0])  # makes graphics contexts
     while seconds := pipe.recv():
-        ticks, used, start = 0, 0.0, time.process_time()
+        frames, used, start = 0, 0.0, time.process_time()
         while used < seconds:
-            tick(actions[ticks % len(actions)])
-            ticks, used = ticks + 1, time.process_time() - start
-        pipe.send(ticks / used)
+            step(actions[frames % len(actions)])
+            frames, used = frames + 1, time.process_time() - start
+        pipe.send(frames / used)
 
 
 def measure(task: str, pixels: bool, seconds: float, rounds: int) -> str:

@@ -2,15 +2,15 @@
 
     python benchmarks/navigate.py > benchmarks/results/navigate.md
 
-Speed is for one process: physics, dense reward, compass and the 64 x 64 picture of every tick, in
+Speed is for one process: physics, dense reward, compass and the 64 x 64 picture of every frame, in
 wall time and in CPU time (they differ where other programs use the machine). Success is a sparse
-return of at least 100, that is, the goal block touched within 6 000 ticks; one world per episode,
+return of at least 100, that is, the goal block touched within 6 000 frames; one world per episode,
 the same for every policy. The policies:
 
 - follower: `envs.navigate.follower.CompassFollower`, which sees the picture and the needle only;
-- random: `env.action_space.sample()` every tick, so the camera jumps by up to ±180 degrees;
+- random: `env.action_space.sample()` every frame, so the camera jumps by up to ±180 degrees;
 - random, camera ±15: the same over the agent's action space (`EnvConfig.camera_limit`);
-- random, camera ±15, held: the same, each action held for 20 ticks (1 s), a better explorer.
+- random, camera ±15, held: the same, each action held for 20 frames (1 s), a better explorer.
 """
 
 import argparse
@@ -35,8 +35,8 @@ from envs.navigate.follower import CompassFollower
 from envs.wrappers import CameraLimit
 
 Policy = Callable[[dict[str, Any]], dict[str, Any]]
-CAMERA = 15.0  # degrees per tick
-HOLD = 20  # ticks
+CAMERA = 15.0  # degrees per frame
+HOLD = 20  # frames
 COLD_START = """
 import time; start = time.perf_counter()
 from envs.navigate import NavigateEnv
@@ -45,10 +45,10 @@ print(time.perf_counter() - start)
 """
 
 
-def report_speed(worlds: int, ticks: int) -> None:
+def report_speed(worlds: int, frames: int) -> None:
     """Print frames per second of a player who walks, turns, digs and keeps the horizon in view."""
     env = CameraLimit(NavigateEnv(dense=True), CAMERA)
-    actions = walking(env.action_space, ticks)
+    actions = walking(env.action_space, frames)
     env.reset(seed=0)
     env.step(actions[0])
     wall, cpu, resets = [], [], []
@@ -59,8 +59,8 @@ def report_speed(worlds: int, ticks: int) -> None:
         start, start_cpu = time.perf_counter(), time.process_time()
         for action in actions:
             env.step(action)
-        wall.append(ticks / (time.perf_counter() - start))
-        cpu.append(ticks / (time.process_time() - start_cpu))
+        wall.append(frames / (time.perf_counter() - start))
+        cpu.append(frames / (time.process_time() - start_cpu))
     print("| | median | lowest and highest of", worlds, "worlds |")
     print("|---|---|---|")
     print(f"| frames/s, wall time | {row(wall)} |")
@@ -84,15 +84,15 @@ def row(values: list[float]) -> str:
     return f"{statistics.median(values):.0f} | {min(values):.0f} to {max(values):.0f}"
 
 
-def report_vector(ticks: int) -> None:
+def report_vector(frames: int) -> None:
     """Print frames per second through the agent's wrappers and vector, resets included."""
     envs = make_vector(EnvConfig(backend="builtin"), 4, seed=0)
     envs.reset()
-    actions = walking(envs.action_space, ticks)
+    actions = walking(envs.action_space, frames)
     start = time.perf_counter()
     for action in actions:
         envs.step(action)
-    speed = 4 * ticks / (time.perf_counter() - start)
+    speed = 4 * frames / (time.perf_counter() - start)
     print(f"\nThrough `make_vector`, 4 environments: {speed:.0f} frames/s, wall time.")
 
 
@@ -116,15 +116,15 @@ class Blind(NavigateEnv):
 
 
 def random_policy(seed: int, camera: float, hold: int) -> Policy:
-    """Uniform over the action space with the camera narrowed, each action held `hold` ticks."""
+    """Uniform over the action space with the camera narrowed, each action held `hold` frames."""
     space = CameraLimit(NavigateEnv(), camera).action_space
     space.seed(seed)
-    last: dict[str, Any] = {"ticks": 0}
+    last: dict[str, Any] = {"frames": 0}
 
     def act(obs: dict[str, Any]) -> dict[str, Any]:
-        if last["ticks"] % hold == 0:
+        if last["frames"] % hold == 0:
             last["action"] = space.sample()
-        last["ticks"] += 1
+        last["frames"] += 1
         return last["action"]
 
     return act
@@ -133,7 +133,7 @@ def random_policy(seed: int, camera: float, hold: int) -> Policy:
 def run_policy(
     env: NavigateEnv, make_policy: Callable[[int], Policy], episodes: int
 ) -> list[tuple[float, bool, int]]:
-    """(dense return, goal touched, ticks) of every episode; world i has seed 10 000 + i."""
+    """(dense return, goal touched, frames) of every episode; world i has seed 10 000 + i."""
     results = []
     for episode in range(episodes):
         policy, total = make_policy(episode), 0.0
@@ -142,7 +142,7 @@ def run_policy(
         while not done:
             obs, reward, terminated, truncated, info = env.step(policy(obs))
             total, done = total + reward, terminated or truncated
-        results.append((total, bool(info["success"]), env.ticks))
+        results.append((total, bool(info["success"]), env.frames))
     return results
 
 
@@ -164,7 +164,7 @@ def report_policies(follower_episodes: int, random_episodes: int) -> None:
         f"random, camera ±{CAMERA:.0f}, held": lambda seed: random_policy(seed, CAMERA, HOLD),
     }
     print(
-        "\n| policy | episodes | sparse return ≥ 100 | 95% interval | mean dense return | ticks |"
+        "\n| policy | episodes | sparse return ≥ 100 | 95% interval | mean dense return | frames |"
     )
     print("|---|---|---|---|---|---|")
     for name, make_policy in policies.items():
@@ -175,10 +175,10 @@ def report_policies(follower_episodes: int, random_episodes: int) -> None:
         wins = sum(success for _, success, _ in results)
         low, high = wilson(wins, episodes)
         dense = np.mean([total for total, _, _ in results])
-        ticks = np.median([ticks for _, _, ticks in results])
+        frames = np.median([frames for _, _, frames in results])
         print(
             f"| {name} | {episodes} | {wins / episodes:.0%} | {low:.1%} to {high:.1%} "
-            f"| {dense:.1f} | {ticks:.0f} |",
+            f"| {dense:.1f} | {frames:.0f} |",
             flush=True,
         )
 
@@ -188,15 +188,15 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100, help="of the follower")
     parser.add_argument("--random-episodes", type=int, default=200, help="of each random policy")
     parser.add_argument("--worlds", type=int, default=24, help="worlds for the speed")
-    parser.add_argument("--ticks", type=int, default=1000, help="ticks per world for the speed")
+    parser.add_argument("--frames", type=int, default=1000, help="frames per world for the speed")
     arguments = parser.parse_args()
     print("# Navigate, builtin back end\n")
     print(f"`{' '.join(['python benchmarks/navigate.py', *sys.argv[1:]])}`\n")
     versions = f"Python {platform.python_version()}, numba {numba.__version__}"
     print(f"{versions}; {platform.machine()}, one of {os.cpu_count()} cores.")
     print(f"Load average when it started: {os.getloadavg()[0]:.1f}.\n")
-    report_speed(arguments.worlds, arguments.ticks)
-    report_vector(arguments.ticks)
+    report_speed(arguments.worlds, arguments.frames)
+    report_vector(arguments.frames)
     report_cold_start()
     report_policies(arguments.episodes, arguments.random_episodes)
 

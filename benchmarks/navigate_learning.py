@@ -3,7 +3,7 @@
   python train_agent.py --env minerl_navigate --env.backend builtin --logdir RUN ...
   python benchmarks/navigate_learning.py --run RUN --episodes 20
 
-Every policy plays whole episodes of 6 000 ticks in worlds of the same seeds, builtin back end.
+Every policy plays whole episodes of 6 000 frames in worlds of the same seeds, builtin back end.
 Writes benchmarks/results/navigate_learning.{md,png} and stills of an episode.
 """
 
@@ -34,17 +34,17 @@ STILLS = 8
 
 
 def follow(built: Built, episodes: int) -> list[Episode]:
-    """The scripted compass-follower; its steps counted as the agent's, of several ticks each."""
+    """The scripted compass-follower; its steps counted as the agent's, of several frames each."""
     played = []
     for index in range(episodes):
         env, follower = NavigateEnv(dense=built.config.env.dense), CompassFollower(index)
         obs, _ = env.reset(seed=EVAL_SEED + index)
-        score, ticks, over = 0.0, 0, False
+        score, frames, over = 0.0, 0, False
         info: dict[str, Any] = {}
         while not over:
             obs, reward, terminal, truncated, info = env.step(follower(obs))
-            score, ticks, over = score + float(reward), ticks + 1, terminal or truncated
-        played.append(Episode(score, ticks // built.config.env.action_repeat, info["success"]))
+            score, frames, over = score + float(reward), frames + 1, terminal or truncated
+        played.append(Episode(score, frames // built.config.env.action_repeat, info["success"]))
     return played
 
 
@@ -99,7 +99,7 @@ def about(built: Built, step: int) -> str:
     strides = " ".join(map(str, c.agent.model.strides))
     return (
         f"Agent of size {c.size}, strides {strides}, trained for {step:,} environment steps of\n"
-        f"{c.env.action_repeat} ticks, seed {c.seed}, on {choose_device().name}."
+        f"{c.env.action_repeat} frames, seed {c.seed}, on {choose_device().name}."
     )
 
 
@@ -129,7 +129,7 @@ def main() -> None:
     python benchmarks/navigate_learning.py --run RUN --episodes {args.episodes}
 
 {about(built, step)}
-{args.episodes} episodes of up to 6 000 ticks, in the same worlds for all; success: goal touched.
+{args.episodes} episodes of up to 6 000 frames, in the same worlds for all; success: goal touched.
 
 | policy | return, 95% interval | best | success | length (agent's steps) |
 |---|---|---|---|---|

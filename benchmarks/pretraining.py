@@ -70,7 +70,7 @@ def draw(runs: Mapping[str, Mapping[int, Path]], path: Path) -> None:
     for colour, (arm, done) in zip(("C0", "C1", "C2"), runs.items(), strict=False):
         for index, one in enumerate(done.values()):
             axes.plot(*curve(one), color=colour, marker="o", label=arm if index == 0 else None)
-    axes.set(xlabel="environment steps of 4 ticks", ylabel="greedy return")
+    axes.set(xlabel="environment steps of 4 frames", ylabel="greedy return")
     axes.legend(title="pretrained model", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -89,7 +89,7 @@ def report(runs: Runs, steps: int, updates: int) -> str:
         "",
         f"{choose_device().name}. Builtin back end, preset `minerl_navigate`; {updates:,} updates "
         f"on walks of the scripted follower, actions unknown, then an agent for {steps:,} steps of "
-        "4 ticks. Greedy return, mean over 8 episodes in the same worlds ± half a 95% interval.",
+        "4 frames. Greedy return, mean over 8 episodes in the same worlds ± half a 95% interval.",
         "",
         "| world model | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean |",
         "|---" * (len(seeds) + 2) + "|",

@@ -63,7 +63,7 @@ class DataConfig:
     mnist: str | None = None
     """moving_digits: folder of MNIST's idx files, to draw those in place of scikit-learn's."""
     env: str = ""
-    """navigate: empty for its frames at every tick, alone; else the environment whose agent's view
+    """navigate: empty for every frame, without actions; else the environment whose agent's view
     is recorded, by that environment's preset (`agent` preset: minerl_navigate)."""
     actions: bool = False
     """navigate, with `env`: keep the agent's actions; otherwise they are unknown, as in video."""

@@ -1,18 +1,18 @@
-"""DeepMind Control, from state and from pixels, over the 100 000 ticks that are often published.
+"""DeepMind Control, from state and from pixels, over the 100 000 frames that are often published.
 
 Command:   python train_agent.py --env dmc:walker_walk
            python train_agent.py --env dmc:walker_walk --preset dmc_pixels
 Cost:      on 2 CPU cores about 10 000 updates, by Pendulum's cost under an hour; at size xs with 8
            sequences of 32 steps 8 to 9 minutes on one core; from pixels 0.35 s
-           per update of that size (cartpole_swingup at 32 000 ticks, 3 000 updates: 153)
+           per update of that size (cartpole_swingup at 32 000 frames, 3 000 updates: 153)
 Expected:  at size xs, seed 0 (seed 1), benchmarks/results/learning_dmc_stride2.md, ..._seed1.md:
            cartpole_swingup 817, ball_in_cup_catch 953, reacher_easy 945, cheetah_run 538,
            walker_walk 684 (589), finger_spin 347 (358), with five times the updates 507
-           DreamerV3's published means at 100 000 ticks from state: 528, 730, 693, 283, 475, 766
+           DreamerV3's published means at 100 000 frames from state: 528, 730, 693, 283, 475, 766
 
-Actions are held for 2 ticks, as in DreamerV3's report (arXiv 2301.04104v1, Table A.1: repeat 2, 512
-replayed steps per action, which is 0.5 updates of 16 sequences of 64). Its present repository holds
-them for 1, with 1 024 replayed steps per tick from state and 256 from pixels.
+Actions are held for 2 frames, as in DreamerV3's report (arXiv 2301.04104v1, Table A.1: repeat 2,
+512 replayed steps per action, which is 0.5 updates of 16 sequences of 64). Its present repository
+holds them for 1, with 1 024 replayed steps per frame from state and 256 from pixels.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from configs.schema import TrainConfig
 
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
-    """From state: 50 000 steps of 2 ticks; 1 update per step on an accelerator, else 0.2. Windows
+    """From state: 50 000 steps of 2 frames; 1 update per step on an accelerator, else 0.2. Windows
     of 2 steps, for with 4 it is long to wait for an answer (docs/adr/0017)."""
     config = control(base)
     model = replace(config.agent.model, strides=(1, 2))

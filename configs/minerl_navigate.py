@@ -11,7 +11,7 @@ from configs.schema import TrainConfig
 
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
-    """Each action is held for 4 ticks (0.2 s); the agent's step is that long and turns by 20
+    """Each action is held for 4 frames (0.2 s); the agent's step is that long and turns by 20
     degrees at most, so that random actions walk somewhere instead of spinning. Jump is held and
     digging, placing, sneaking and walking back are left out: with them the agent digs itself in."""
     model = replace(base.agent.model, strides=(1, 4), image_std=1.5, vector_std=0.1, min_std=0.03)

@@ -22,7 +22,7 @@ Size = Literal["debug", "xs", "s", "m", "l"]
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a clockwork agent. Units are in each line; `environment steps` are the agent's own,
-    each of `env.action_repeat` ticks."""
+    each of `env.action_repeat` frames."""
 
     preset: str = "auto"
     """Settings to start from: a file of configs/, or `auto` for the one of the environment."""

@@ -1,6 +1,6 @@
 """The tasks of the DeepMind Control Suite as Gymnasium environments, observed by their state.
 
-Source: Tassa et al. 2018, arXiv 1801.00690. One tick is one control step of the task; each pays a
+Source: Tassa et al. 2018, arXiv 1801.00690. One frame is one control step of the task; each pays a
 reward in [0, 1] and an episode has 1 000 of them, so that a return is at most 1 000. State needs no
 graphics library. Read next: `dmc_render.py`, the pictures; `registry.py`, which names them.
 """
@@ -83,7 +83,7 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         return self._observation(start.observation), {}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """One tick.
+        """One frame.
 
         Raises:
           ValueError: after an episode's end, before `reset`.

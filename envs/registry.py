@@ -55,13 +55,13 @@ class EnvConfig:
     backend: Backend = "auto"
     """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
     dense: bool = True
-    """Navigate only: also reward each tick's decrease of the distance to the compass target."""
+    """Navigate only: also reward each frame's decrease of the distance to the compass target."""
     num_envs: Count = 4
     """Environments stepped together."""
     action_repeat: Count = 1
-    """Ticks for which each action is held; their rewards are summed."""
+    """Frames for which each action is held; their rewards are summed."""
     camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
-    """Navigate only: largest turn in degrees per tick and axis (the environment allows 180)."""
+    """Navigate only: largest turn in degrees per frame and axis (the environment allows 180)."""
     held_keys: tuple[str, ...] = ()
     """Navigate only: keys taken out of the agent's action space, each held at a value, such as
     `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
@@ -70,7 +70,7 @@ class EnvConfig:
     pixels: bool = False
     """dmc: and gym: only: observe the picture that the environment draws instead of its state."""
     time_limit: Count | None = None
-    """Ticks until an episode is truncated; None: the environment's own limit."""
+    """Frames until an episode is truncated; None: the environment's own limit."""
     options: dict[str, str] = field(default_factory=dict)
     """Keyword options of the environment, such as `goal_distance 16` (blocks) of the builtin
     Navigate; 3, 0.5, True, None are read as such."""

@@ -25,7 +25,7 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
 
         Args:
           env: an environment whose action space is a Dict with a Box named `camera`.
-          degrees: new bound, per tick and axis; at most the environment's own.
+          degrees: new bound, per frame and axis; at most the environment's own.
         Raises:
           ValueError: when there is no such Box or the bound is outside (0, its own].
         """
@@ -40,7 +40,7 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
             )
         if not 0 < degrees <= float(camera.high.min()):
             raise UserError(
-                f"expected camera_limit in (0, {float(camera.high.min()):g}] degrees per tick, "
+                f"expected camera_limit in (0, {float(camera.high.min()):g}] degrees per frame, "
                 f"received {degrees:g}"
             )
         keys["camera"] = spaces.Box(-degrees, degrees, camera.shape, np.float32)
@@ -102,17 +102,17 @@ class CompassVector(gymnasium.ObservationWrapper[Any, Any, Any]):
 
 
 class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Hold each action for several ticks and sum their rewards; stop early at an episode's end."""
+    """Hold each action for several frames and sum their rewards; stop early at an episode's end."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], repeat: int) -> None:
-        """Hold each action for `repeat` ticks (at least 1, else ValueError)."""
+        """Hold each action for `repeat` frames (at least 1, else ValueError)."""
         super().__init__(env)
         if repeat < 1:
-            raise UserError(f"expected action_repeat of at least 1 tick, received {repeat}")
+            raise UserError(f"expected action_repeat of at least 1 frame, received {repeat}")
         self.repeat = repeat
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Last observation, summed reward, and how the last tick ended."""
+        """Last observation, summed reward, and how the last frame ended."""
         total = 0.0
         for _ in range(self.repeat):
             obs, reward, terminated, truncated, info = self.env.step(action)

@@ -5,7 +5,7 @@ import numpy as np
 
 from benchmarks.navigate_learning import learning_curves
 
-LEARNING = {"window_reward/realised": 0.5, "window_reward/imagined": 1.0, "loss/total": 9.0}
+LEARNING = {"window_reward/observed": 0.5, "window_reward/imagined": 1.0, "loss/total": 9.0}
 
 
 def test_both_panels_have_their_data() -> None:
@@ -15,7 +15,7 @@ def test_both_panels_have_their_data() -> None:
     left, right = figure.axes
     np.testing.assert_array_equal(left.lines[0].get_xydata(), [[10, 3], [30, 4]])
     drawn = {line.get_label(): line.get_xydata().tolist() for line in right.lines}
-    assert drawn == {"realised": [[20, 0.5]], "imagined": [[20, 1.0]]}
+    assert drawn == {"observed": [[20, 0.5]], "imagined": [[20, 1.0]]}
     assert not left.get_title() and not right.get_title()
     plt.close(figure)
 

@@ -143,11 +143,11 @@ def fields_of(cls: Any) -> Iterator[str]:
 @cache
 def settings() -> frozenset[str]:
     """Every setting of every command line: fields of the classes, and of those in tables, that a
-    module knows which calls `parse` or tyro."""
+    module knows which calls `parse`, `parse_run` or tyro."""
     found: set[str] = set()
     for path in PYTHON:
         called = {ast.unparse(call.func) for call in read_source(path).calls}
-        if not plants(path) and called & {"parse", "tyro.cli"}:
+        if not plants(path) and called & {"parse", "parse_run", "tyro.cli"}:
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             values = list(vars(importlib.import_module(name)).values())
             tables = [x for value in values if isinstance(value, dict) for x in value.values()]
@@ -167,14 +167,15 @@ def flags() -> frozenset[str]:
     return frozenset(name.replace("_", "-") for name in {*settings(), *leaves, *given})
 
 
-OTHERS = {"help", "flag", "lf", "ff"}
+OTHERS = {"help", "flag", "of.flag", "lf", "ff"}
 """Flags of every program, and of pytest."""
 
 
 def test_flags_exist() -> None:
     def exists(name: str) -> bool:
         name = name.replace("_", "-")
-        return name.removeprefix("no-") in flags() | OTHERS or name.startswith("xla-")
+        name = re.sub(r"(^|\.)no-", r"\1", name)  # denied
+        return name in flags() | OTHERS or name.startswith("xla-")
 
     assert_all(r"(?<![\w-])--([a-z][\w.-]*\w)", exists)
 

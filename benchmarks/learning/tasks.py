@@ -12,7 +12,7 @@ class Task:
     pure: bool = False  # runs compile as a whole, all seeds in one program
 
 
-DREAMER = "DreamerV3, published mean over 5 seeds at 100 000 ticks: "
+DREAMER = "DreamerV3, published mean over 5 seeds at 100 000 frames: "
 
 
 def _pure(name: str, steps: int, length: int, *more: str, published: str = "") -> Task:
@@ -23,7 +23,7 @@ def _pure(name: str, steps: int, length: int, *more: str, published: str = "") -
 
 
 def _dmc(name: str, score: int, *more: str) -> Task:
-    """100 000 ticks of DeepMind Control: 50 000 steps of two."""
+    """100 000 frames of DeepMind Control: 50 000 steps of two."""
     flags = ("--env", f"dmc:{name}", "--steps", "50000", *more)
     return Task(flags, f"{DREAMER}{score}" if score else "")
 

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 from envs.navigate.env import PLACE, action_space, observation_space
-from envs.navigate.task import GOAL_REWARD, TICKS
+from envs.navigate.task import FRAMES, GOAL_REWARD
 
 
 def missing() -> str | None:
@@ -23,7 +23,7 @@ def missing() -> str | None:
     return f"the {' and '.join(absent)} package is not installed" if absent else None
 
 
-def make(dense: bool = False, time_limit: int = TICKS) -> gymnasium.Env[Any, Any]:
+def make(dense: bool = False, time_limit: int = FRAMES) -> gymnasium.Env[Any, Any]:
     """MineRLNavigateDense-v0 or MineRLNavigate-v0 behind Gymnasium's interface."""
     importlib.import_module("minerl")
     gym = importlib.import_module("gym")
@@ -34,7 +34,7 @@ class MineRLEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     """An old Gym MineRL Navigate environment as a Gymnasium one."""
 
     def __init__(self, env: Any, time_limit: int) -> None:
-        """Adapt `env`; episodes are truncated after `time_limit` ticks."""
+        """Adapt `env`; episodes are truncated after `time_limit` frames."""
         self.env = env
         self.time_limit = time_limit
         self.observation_space = observation_space()
@@ -47,19 +47,19 @@ class MineRLEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         super().reset(seed=seed)
         if seed is not None:
             self.env.seed(seed)
-        self.ticks, self.success = 0, False
+        self.frames, self.success = 0, False
         return self._observation(self.env.reset()), {"success": False}
 
     def step(
         self, action: dict[str, Any]
     ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """One tick. The game ends an episode for the goal, for death or for its own time limit."""
+        """One frame. The game ends an episode for the goal, for death or for its own time limit."""
         words = {**action, "place": PLACE[int(action["place"])]}
         obs, reward, done, _ = self.env.step(words)
-        self.ticks += 1
-        # A dense tick is worth a few blocks at most, so only the goal can pay half its reward.
+        self.frames += 1
+        # A dense frame is worth a few blocks at most, so only the goal can pay half its reward.
         self.success |= float(reward) > GOAL_REWARD / 2
-        late = self.ticks >= self.time_limit
+        late = self.frames >= self.time_limit
         terminated = bool(done) and (self.success or not late)
         info = {"success": self.success}
         return self._observation(obs), float(reward), terminated, late and not terminated, info

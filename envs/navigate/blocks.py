@@ -15,7 +15,7 @@ PLANKS, COBBLE, ROOF, SNOW, GOAL = 13, 14, 15, 16, 17
 FIRST_SOLID = BEDROCK
 NUM_BLOCKS = GOAL + 1
 
-#: Ticks (50 ms) of `attack` by bare hand until a block breaks: 30 x Minecraft's hardness, or 100 x
+#: Frames (50 ms) of `attack` by bare hand until a block breaks: 30 x Minecraft's hardness, or 100 x
 #: where a tool would be needed for a drop (stone, cobble). 0 means unbreakable. The goal is
 #: unbreakable here, so that an episode can always be solved.
 DIG_TICKS = np.zeros(NUM_BLOCKS, np.int32)

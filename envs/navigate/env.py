@@ -1,6 +1,6 @@
 """Navigate in the builtin voxel world, with exactly the spaces of MineRL 0.4.4's Navigate.
 
-What it shares with the original: spaces, tick, task constants, rewards. What it leaves out: mobs,
+What it shares with the original: spaces, frame, task constants, rewards. What it leaves out: mobs,
 health, drowning and falling damage, day and night, falling sand, flowing water, drops to pick up
 (dug dirt goes straight to the inventory). What it makes easier: the goal cannot be dug away, swims
 at the surface over deep water, and swimmers can climb banks one block high.
@@ -20,7 +20,7 @@ from envs.navigate import blocks as B
 from envs.navigate import physics as P
 from envs.navigate.grid import HEIGHT, SIZE
 from envs.navigate.render import render
-from envs.navigate.task import GOAL_DISTANCE, TICKS, Task, place_player
+from envs.navigate.task import FRAMES, GOAL_DISTANCE, Task, place_player
 from envs.navigate.world import generate, set_block
 
 KEYS = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint")
@@ -28,7 +28,7 @@ KEYS = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint")
 PLACE = ("none", "dirt")
 MAX_DIRT = 2_304
 PIXELS = 64
-_PLACE_PAUSE = 4  # ticks between two placed blocks while the key is held
+_PLACE_PAUSE = 4  # frames between two placed blocks while the key is held
 
 
 def observation_space() -> spaces.Dict:
@@ -45,7 +45,7 @@ def observation_space() -> spaces.Dict:
 
 
 def action_space() -> spaces.Dict:
-    """Eight keys, `camera` = [Δpitch, Δyaw] degrees per tick, `place` (see PLACE)."""
+    """Eight keys, `camera` = [Δpitch, Δyaw] degrees per frame, `place` (see PLACE)."""
     keys: dict[str, spaces.Space[Any]] = {key: spaces.Discrete(2) for key in KEYS}
     keys["camera"] = spaces.Box(-180.0, 180.0, (2,), np.float32)
     keys["place"] = spaces.Discrete(len(PLACE))
@@ -56,8 +56,8 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     """Find the goal block some 64 blocks off, with a compass that points near it.
 
     Reward: +100 once for touching the goal, which ends the episode (terminated). With `dense`, each
-    tick also the decrease of the 3-D distance to the compass target, in blocks. After `time_limit`
-    ticks the episode is truncated. `info["success"]` says whether the goal has been touched.
+    frame also the decrease of the 3-D distance to the compass target, in blocks. After `time_limit`
+    frames the episode is truncated. `info["success"]` says whether the goal has been touched.
     MineRL calls a run solved at a return of 100, or 160 with `dense` (`reward_threshold`).
     """
 
@@ -66,7 +66,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def __init__(
         self,
         dense: bool = False,
-        time_limit: int = TICKS,
+        time_limit: int = FRAMES,
         render_mode: str | None = None,
         render_size: int = 256,
         goal_distance: float = GOAL_DISTANCE,
@@ -75,7 +75,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
 
         Args:
           dense: add the shaping reward (MineRLNavigateDense) or not (MineRLNavigate).
-          time_limit: ticks of 50 ms.
+          time_limit: frames of 50 ms.
           render_mode: None, or "rgb_array" for `render()`.
           render_size: pixels along one edge of what `render()` returns.
           goal_distance: blocks from the start to the goal, horizontally; MineRL's are 64, nearer
@@ -87,7 +87,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         if time_limit < 1 or render_size < 1:
             raise UserError(
                 f"expected time_limit and render_size of at least 1, received {time_limit} and "
-                f"{render_size}; give a positive number of ticks and pixels"
+                f"{render_size}; give a positive number of frames and pixels"
             )
         if render_mode not in (None, "rgb_array"):
             raise UserError(
@@ -116,7 +116,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.world = generate(int(self.np_random.integers(2**31)))
         self.body = place_player(self.world, self.np_random)
         self.task = Task(self.world, self.np_random, self.body, self.goal_distance)
-        self.ticks, self.dirt = 0, 0
+        self.frames, self.dirt = 0, 0
         self._sneaking = False
         self._digging: tuple[int, int, int] | None = None
         self._progress, self._pause = 0, 0
@@ -125,14 +125,14 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def step(
         self, action: dict[str, Any]
     ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """One tick: turn, move, dig and place, then reward."""
+        """One frame: turn, move, dig and place, then reward."""
         self._turn(action["camera"])
         self._walk(action)
         self._use_hands(bool(action["attack"]), bool(action["place"]))
         sparse, dense, done = self.task.update(self.body)
-        self.ticks += 1
+        self.frames += 1
         reward = sparse + dense if self.dense else sparse
-        truncated = not done and self.ticks >= self.time_limit
+        truncated = not done and self.frames >= self.time_limit
         return self._observe(), float(reward), done, truncated, self._info()
 
     def render(self) -> np.ndarray | None:
@@ -153,7 +153,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def _walk(self, action: dict[str, Any]) -> None:
         """Hand the movement keys to the physics."""
         self._sneaking = bool(action["sneak"])
-        P.tick(
+        P.advance(
             self.world.blocks,
             self.body,
             int(action["forward"]) - int(action["back"]),
@@ -178,7 +178,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             self._place(x + normal[0], y + normal[1], z + normal[2])
 
     def _dig(self, cell: tuple[int, int, int] | None) -> None:
-        """One tick of work on a block; the count starts anew when another block is looked at."""
+        """One frame of work on a block; the count starts anew when another block is looked at."""
         if cell != self._digging:
             self._digging, self._progress = cell, 0
         if cell is None:

@@ -1,7 +1,7 @@
 """A scripted player of Navigate, for reference: follows the compass, then looks for the goal.
 
 It sees what an agent sees (the picture and the needle, no positions) and keeps within 15 degrees
-of turning per tick. What it does, in order of precedence:
+of turning per frame. What it does, in order of precedence:
 
 1. seek: the goal's cyan is in the picture: walk towards it;
 2. free itself: the picture has not changed although it walks: dig ahead, then try another way;
@@ -23,14 +23,14 @@ import numpy as np
 from envs.navigate.env import KEYS
 from envs.navigate.render import FIELD_OF_VIEW
 
-MAX_TURN = 15.0  # degrees per tick
+MAX_TURN = 15.0  # degrees per frame
 _LOOK_DOWN = 8.0  # degrees of pitch while walking
-_ARRIVED_AFTER = 12  # ticks of facing the needle before its swing counts as arrival
-_SPIN = 40  # ticks to look all round at 10 degrees per tick
-_OUT = 34  # ticks to walk from the target to where the goal may be
-_CIRCLE = 260  # ticks to walk round the target at that distance
-_MEMORY = 25  # ticks to keep going towards a goal that has left the picture
-_PATIENCE = 350  # ticks of following the needle without arriving, until it tries another way
+_ARRIVED_AFTER = 12  # frames of facing the needle before its swing counts as arrival
+_SPIN = 40  # frames to look all round at 10 degrees per frame
+_OUT = 34  # frames to walk from the target to where the goal may be
+_CIRCLE = 260  # frames to walk round the target at that distance
+_MEMORY = 25  # frames to keep going towards a goal that has left the picture
+_PATIENCE = 350  # frames of following the needle without arriving, until it tries another way
 _PAST = 26  # pictures remembered
 _STILL = 2.0  # mean change of the picture (of 255) below which it counts as the same
 
@@ -46,7 +46,7 @@ class CompassFollower:
     def reset(self) -> None:
         """Forget the episode."""
         self.pitch = 0.0
-        self.plan: deque[tuple[str, float, int]] = deque()  # (what, degrees, ticks left)
+        self.plan: deque[tuple[str, float, int]] = deque()  # (what, degrees, frames left)
         self.aligned = 0
         self.rounds = 0
         self.followed = 0
@@ -121,14 +121,14 @@ class CompassFollower:
         self.plan.extendleft(reversed(steps[2 * int(self.rng.random() < 0.5) :]))
 
     def _follow_plan(self, angle: float) -> dict[str, Any]:
-        """One tick of the first step of the plan."""
-        what, degrees, ticks = self.plan.popleft()
+        """One frame of the first step of the plan."""
+        what, degrees, frames = self.plan.popleft()
         if what == "away" and abs(degrees) > MAX_TURN:
             turn = float(np.copysign(MAX_TURN, degrees))
-            self.plan.appendleft((what, degrees - turn, ticks))
+            self.plan.appendleft((what, degrees - turn, frames))
             return self._act(turn, _LOOK_DOWN, run=False)
-        if ticks > 1:
-            self.plan.appendleft((what, degrees, ticks - 1))
+        if frames > 1:
+            self.plan.appendleft((what, degrees, frames - 1))
         if what == "dig":
             return self._act(0.0, degrees, run=False, attack=True)
         if what == "spin":
@@ -155,7 +155,7 @@ class CompassFollower:
         return action
 
     def _is_stuck(self, pov: np.ndarray) -> bool:
-        """Whether a picture seen 8 to 26 ticks ago (a jump takes 12) comes back while walking."""
+        """Whether a picture seen 8 to 26 frames ago (a jump takes 12) comes back while walking."""
         if not self.walked:
             self.seen = 0
         slot = self.seen % _PAST

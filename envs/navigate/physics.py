@@ -1,6 +1,6 @@
 """The player's body: walking, jumping, swimming, collision, and what he looks at.
 
-One call is one tick of 50 ms. Constants are Minecraft's (1.11): acceleration, then movement clipped
+A call is one frame of 50 ms. Constants are Minecraft's (1.11): acceleration, then movement clipped
 against the blocks axis by axis (y, x, z), then drag and gravity. Angles follow Minecraft too:
 yaw 0 looks south (+z), positive yaw turns right; positive pitch looks down. Degrees everywhere.
 """
@@ -17,13 +17,13 @@ from envs.navigate.grid import HEIGHT, SIZE
 
 WIDTH, TALL, EYE = 0.6, 1.8, 1.62  # blocks; the body stands on its `y`
 REACH = 4.5  # blocks, from the eye
-GRAVITY, AIR_DRAG, GROUND_DRAG = 0.08, 0.98, 0.546  # blocks/tick², 1, 1 (0.6 slipperiness x 0.91)
-JUMP, SPRINT_JUMP = 0.42, 0.2  # blocks/tick: upward; forward, when sprinting
-WALK, FLY, SWIM = 0.1, 0.02, 0.02  # blocks/tick² of acceleration on the ground, in air, in water
+GRAVITY, AIR_DRAG, GROUND_DRAG = 0.08, 0.98, 0.546  # blocks/frame², 1, 1 (0.6 slipperiness x 0.91)
+JUMP, SPRINT_JUMP = 0.42, 0.2  # blocks/frame: upward; forward, when sprinting
+WALK, FLY, SWIM = 0.1, 0.02, 0.02  # blocks/frame² of acceleration on the ground, in air, in water
 SPRINT_FACTOR, SNEAK_FACTOR = 1.3, 0.3
 WATER_DRAG, SINK, PADDLE = 0.8, 0.02, 0.04
 CLIMB_OUT = (
-    0.42  # blocks/tick; a jump, so that banks one block high never trap a swimmer (0.3 there)
+    0.42  # blocks/frame; a jump, so that banks one block high never trap a swimmer (0.3 there)
 )
 
 # Fields of a body: float64 [11].
@@ -32,7 +32,7 @@ _EPS = 1e-7
 
 
 @numba.njit(cache=True)
-def tick(
+def advance(
     blocks: np.ndarray,
     body: np.ndarray,
     forward: int,
@@ -41,11 +41,11 @@ def tick(
     sneak: bool,
     sprint: bool,
 ) -> None:
-    """Move the body by one tick of 50 ms, in place.
+    """Move the body by one frame of 50 ms, in place.
 
     Args:
       blocks: uint8 [SIZE, SIZE, HEIGHT].
-      body: float64 [11], fields named in this module; positions in blocks, speeds in blocks/tick.
+      body: float64 [11], fields named in this module; positions in blocks, speeds in blocks/frame.
       forward: -1, 0 or 1 (forward is positive).
       strafe: -1, 0 or 1 (left is positive).
       jump, sneak, sprint: keys held. Sprinting needs `forward` = 1 and no sneaking.

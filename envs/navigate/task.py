@@ -18,12 +18,12 @@ from envs.navigate.world import World, set_block
 GOAL_DISTANCE = 64.0  # blocks, horizontally
 GOAL_REWARD = 100.0
 COMPASS_OFFSET = (8.0, 11.0)  # blocks between the goal and where the compass points, uniform
-TICKS = 6_000  # of 50 ms
+FRAMES = 6_000  # of 50 ms
 _TOUCH = 0.05  # blocks of air between body and goal that still count as touching
 
 
 class Needle:
-    """A compass needle with inertia, one update per tick.
+    """A compass needle with inertia, one update per frame.
 
     speed ← 0.8 (speed + 0.1 wrap(true - angle)),   angle ← wrap(angle + speed)
     """
@@ -34,7 +34,7 @@ class Needle:
         self.speed = 0.0
 
     def update(self, true: float) -> float:
-        """Follow the true angle (degrees, positive to the right) by one tick; the new angle."""
+        """Follow the true angle (degrees, positive to the right) by one frame; the new angle."""
         self.speed = 0.8 * (self.speed + 0.1 * wrap_degrees(true - self.angle))
         self.angle = wrap_degrees(self.angle + self.speed)
         return self.angle
@@ -73,10 +73,10 @@ class Task:
         self.distance = self.target_distance(body)
 
     def update(self, body: np.ndarray) -> tuple[float, float, bool]:
-        """Account for one tick.
+        """Account for one frame.
 
         Returns:
-          (sparse, dense, done): +100 on the tick the goal is first touched; the decrease of the
+          (sparse, dense, done): +100 on the frame the goal is first touched; the decrease of the
           3-D distance to the compass target, blocks; whether the goal has been touched.
         """
         self.needle.update(self.true_angle(body))

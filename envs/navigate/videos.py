@@ -3,7 +3,7 @@
 `NavigateVideos(config.env).episode(i, seed)` is one walk with observations, actions, rewards and
 ground truth. Observations pass through the very wrappers of `registry.make_agent_env`, and the
 actions are the agent's own: once per agent's step the follower's wish is cut to the agent's action
-space and held for `action_repeat` ticks. So a world model pretrained on these frames, with or
+space and held for `action_repeat` frames. So a world model pretrained on these frames, with or
 without the actions, meets the same spaces in the environment.
 """
 
@@ -23,11 +23,11 @@ from envs.navigate import physics as P
 from envs.navigate.env import PIXELS, NavigateEnv
 from envs.navigate.follower import CompassFollower
 from envs.navigate.grid import SIZE
-from envs.navigate.task import GOAL_DISTANCE, TICKS, Task
+from envs.navigate.task import FRAMES, GOAL_DISTANCE, Task
 from envs.navigate.world import set_block
 from envs.registry import NAVIGATE, EnvConfig, make_agent_env
 
-_NO_LIMIT = 2**62  # ticks
+_NO_LIMIT = 2**62  # frames
 
 
 class Episode(NamedTuple):
@@ -39,13 +39,13 @@ class Episode(NamedTuple):
 
     obs: dict[str, np.ndarray]  # [T, ...], as the agent's observation space
     action: dict[str, np.ndarray]  # [T, ...], as the agent's action space
-    reward: np.ndarray  # float32 [T], summed over the ticks of a step
+    reward: np.ndarray  # float32 [T], summed over the frames of a step
     terminal: np.ndarray  # bool [T]
     factors: dict[str, np.ndarray]  # ground truth [T, ...], see NavigateVideos
 
 
 class _Player(NavigateEnv):
-    """Navigate that draws the picture when asked to `look`, not at every tick."""
+    """Navigate that draws the picture when asked to `look`, not at every frame."""
 
     def _view(self, size: int) -> np.ndarray:
         return np.zeros((0, 0, 3), np.uint8)
@@ -129,7 +129,7 @@ class NavigateVideos:
         return make_agent_env(replace(self.env, backend="builtin"))
 
     def _player(self) -> _Player:
-        limit = TICKS if self.env.time_limit is None else self.env.time_limit
+        limit = FRAMES if self.env.time_limit is None else self.env.time_limit
         limit = _NO_LIMIT if self.endless else limit
         distance = float(self.env.options.get("goal_distance", GOAL_DISTANCE))
         return _Player(self.env.dense, limit, goal_distance=distance)
@@ -138,7 +138,7 @@ class NavigateVideos:
         self, follower: CompassFollower, raw: dict[str, Any], keys: dict[str, spaces.Space[Any]]
     ) -> dict[str, Any]:
         """The agent's action nearest to the follower's: keys that the agent lacks are dropped, and
-        a step turns as far as the follower would in a tick, within the camera's limit."""
+        a step turns as far as the follower would in a frame, within the camera's limit."""
         while "attack" not in keys and follower.plan and follower.plan[0][0] == "dig":
             follower.plan.popleft()  # it cannot dig: on with what comes after that
         wish = follower(raw)
@@ -150,7 +150,7 @@ class NavigateVideos:
         return {key: turn if key == "camera" else np.int64(wish[key]) for key in keys}
 
     def _hold(self, player: _Player, action: dict[str, Any]) -> tuple[float, bool, bool, int]:
-        """The ticks of one step. Returns (reward, terminal, whether it ended, goals touched)."""
+        """The frames of one step. Returns (reward, terminal, whether it ended, goals touched)."""
         total, touched = 0.0, 0
         for _ in range(self.env.action_repeat):
             _, reward, terminated, truncated, _ = player.step(action)

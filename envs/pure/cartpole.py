@@ -11,8 +11,8 @@ from envs.pure.environment import PureEnv, clip_action
 GRAVITY, CART, POLE, FORCE = 9.81, 1.0, 0.1, 10.0  # m/s², kg, kg, N
 CENTRE, INERTIA = 0.5, 9.42459e-3  # m from the hinge; kg m² of the capsule about its centre
 DAMPING = (5e-4, 2e-6)  # of the slide, N s/m, and of the hinge, N m s/rad
-SECONDS, RAIL = 0.01, 1.8  # per tick; m from the middle
-TICKS = 2  # for which an action is held
+SECONDS, RAIL = 0.01, 1.8  # per frame; m from the middle
+FRAMES = 2  # for which an action is held
 
 
 class CartpoleState(NamedTuple):
@@ -23,9 +23,9 @@ class CartpoleState(NamedTuple):
 
 
 class CartpoleSwingup(PureEnv):
-    """An episode is 1 000 ticks of 0.01 s, a step holds its action for 2; at most 1 000 points.
+    """An episode is 1 000 frames of 0.01 s, a step holds its action for 2; at most 1 000 points.
 
-    The reward of a tick is upright · centred · small control · small velocity, each in [0, 1].
+    The reward of a frame is upright · centred · small control · small velocity, each in [0, 1].
     Unlike MuJoCo's, the rail ends in a hard wall. Source: Tassa et al.
     2018, DeepMind Control Suite; agreement in ``tests/envs/test_pure.py``.
     """
@@ -42,10 +42,10 @@ class CartpoleSwingup(PureEnv):
     def step(
         self, state: CartpoleState, action: Float[Array, " A"]
     ) -> tuple[CartpoleState, Float[Array, ""]]:
-        """Two ticks of a fourth-order Runge-Kutta step; rewards are summed."""
+        """Two frames of a fourth-order Runge-Kutta step; rewards are summed."""
         control, total = clip_action(action)[0], jnp.zeros(())
-        for _ in range(TICKS):
-            state = tick(state, FORCE * control)
+        for _ in range(FRAMES):
+            state = advance(state, FORCE * control)
             total += reward(state, control)
         return state, total
 
@@ -69,7 +69,7 @@ def acceleration(position: Array, velocity: Array, force: Array) -> Array:
     return jnp.stack([d * first - b * second, a * second - b * first]) / (a * d - b**2)
 
 
-def tick(state: CartpoleState, force: Array) -> CartpoleState:
+def advance(state: CartpoleState, force: Array) -> CartpoleState:
     """One Runge-Kutta step of 0.01 s, then the wall at either end of the rail."""
 
     def slope(q: Array, v: Array) -> tuple[Array, Array]:
@@ -88,7 +88,7 @@ def tick(state: CartpoleState, force: Array) -> CartpoleState:
 
 
 def reward(state: CartpoleState, control: Array) -> Array:
-    """Of one tick, in [0, 1]."""
+    """Of one frame, in [0, 1]."""
     upright = (jnp.cos(state.position[1]) + 1) / 2
     centred = (1 + near_zero(state.position[0], 2.0)) / 2
     small_control = (4 + jnp.maximum(1 - control**2, 0.0)) / 5

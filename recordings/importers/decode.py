@@ -113,7 +113,7 @@ def _check_end(container: InputContainer, count: int, end: float) -> None:
 
 def _subsampled(frames: Iterator[av.VideoFrame], fps: float | None) -> Iterator[av.VideoFrame]:
     """The first frame of every 1/fps seconds, counted from the first; all where fps is None."""
-    tick = -1
+    seen = -1
     start: float | None = None
     for frame in frames:
         if fps is None:
@@ -123,6 +123,6 @@ def _subsampled(frames: Iterator[av.VideoFrame], fps: float | None) -> Iterator[
             raise ValueError("frames without times, which --fps needs")
         start = frame.time if start is None else start
         now = int((frame.time - start) * fps + 1e-6)
-        if now > tick:
-            tick = now
+        if now > seen:
+            seen = now
             yield frame

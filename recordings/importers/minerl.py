@@ -30,7 +30,7 @@ from recordings.importers.arrays import load_arrays
 from recordings.importers.images import Look
 
 FILES = ("metadata.json", "recording.mp4", "rendered.npz")
-GOAL = 50.0  # a tick that pays more than half of the goal's 100 touched it
+GOAL = 50.0  # a frame that pays more than half of the goal's 100 touched it
 _ANGLES = ("observation$compass$angle", "observation$compassAngle")  # 4, 0.3
 _DIRT = "observation$inventory$dirt"
 
@@ -44,7 +44,7 @@ class MineRL:
     look: Look = Look()
     """How frames are made to fit; MineRL's are 64x64."""
     camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
-    """Degrees per tick that an action of 1 turns by: `--env.camera-limit` of the agent to be
+    """Degrees per frame that an action of 1 turns by: `--env.camera-limit` of the agent to be
     trained. Faster turns are clipped (named in the report)."""
     held_keys: tuple[str, ...] = ()
     """Keys that the agent to be trained does not have: the names in its `--env.held-keys`."""
@@ -131,11 +131,11 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def _array(arrays: dict[str, np.ndarray], key: str, length: int) -> np.ndarray:
-    """One array of rendered.npz, of so many ticks."""
+    """One array of rendered.npz, of so many frames."""
     if key not in arrays:
         raise ValueError(f"rendered.npz without {key}: no Navigate recording")
     if len(arrays[key]) != length:
-        raise ValueError(f"{len(arrays[key])} ticks of {key}, expected {length}")
+        raise ValueError(f"{len(arrays[key])} frames of {key}, expected {length}")
     return arrays[key]
 
 
@@ -166,7 +166,7 @@ def _ended(video: Video) -> Video:
         return video
     end = int(goals[0]) + 1
     after = video.steps - end
-    notes = (f"{after} ticks after the goal left out",) if after else ()
+    notes = (f"{after} frames after the goal left out",) if after else ()
     return video._replace(
         obs={key: x[:end] for key, x in video.obs.items()},
         action=video.action[:end],

@@ -1,4 +1,4 @@
-"""DeepMind Control from state: names, what a tick returns, ends, seeds, packages."""
+"""DeepMind Control from state: names, what a frame returns, ends, seeds, packages."""
 
 import tomllib
 from pathlib import Path
@@ -23,10 +23,10 @@ TASKS = (
 )
 
 
-def rollout(env, seed, ticks=5):
+def rollout(env, seed, frames=5):
     env.action_space.seed(0)
     seen = [env.reset(seed=seed)[0]]
-    seen += [env.step(env.action_space.sample())[0] for _ in range(ticks)]
+    seen += [env.step(env.action_space.sample())[0] for _ in range(frames)]
     return np.array([np.concatenate(list(obs.values())) for obs in seen])
 
 

@@ -138,14 +138,14 @@ def test_the_step_after_the_end_returns_the_reset_record():
     envs = make_vector(navigate(), 2, seed=0)
     first = envs.reset()[0]["pov"].copy()
     envs.action_space.seed(0)
-    for tick in range(1, 4):
+    for frame in range(1, 4):
         obs, reward, terminated, truncated, infos = envs.step(envs.action_space.sample())
-        assert truncated.all() == (tick == 3) and not terminated.any()
+        assert truncated.all() == (frame == 3) and not terminated.any()
     assert infos["_success"].all() and not infos["success"].any()
     obs, reward, terminated, truncated, _ = envs.step(envs.action_space.sample())
     assert (reward == 0).all() and not (terminated | truncated).any()
     assert (obs["inventory.dirt"] == 0).all() and not np.array_equal(obs["pov"], first)
-    assert all(env.unwrapped.ticks == 0 for env in envs.envs)
+    assert all(env.unwrapped.frames == 0 for env in envs.envs)
 
 
 def test_success_shows_in_the_vectors_infos():

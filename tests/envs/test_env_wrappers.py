@@ -10,7 +10,7 @@ from envs.wrappers import ActionRepeat, CameraLimit, CompassVector, HeldKeys
 
 
 class Counter(gymnasium.Env):
-    """Pays 1, 2, 3, ... and ends on tick `end`, as a terminal or as a time limit."""
+    """Pays 1, 2, 3, ... and ends on frame `end`, as a terminal or as a time limit."""
 
     observation_space = spaces.Box(0, 100, (), np.float32)
     action_space = spaces.Discrete(2)
@@ -20,14 +20,14 @@ class Counter(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.ticks = 0
+        self.frames = 0
         return np.float32(0), {}
 
     def step(self, action):
-        self.ticks += 1
-        done = self.ticks == self.end
-        obs = np.float32(self.ticks)
-        return obs, float(self.ticks), done and self.terminal, done and not self.terminal, {}
+        self.frames += 1
+        done = self.frames == self.end
+        obs = np.float32(self.frames)
+        return obs, float(self.frames), done and self.terminal, done and not self.terminal, {}
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -54,7 +54,7 @@ def test_the_camera_limit_narrows_only_the_camera():
 
 @pytest.mark.parametrize("degrees", [0.0, -3.0, 181.0])
 def test_a_camera_limit_outside_the_environments_is_rejected(degrees):
-    with pytest.raises(ValueError, match=r"\(0, 180\] degrees per tick"):
+    with pytest.raises(ValueError, match=r"\(0, 180\] degrees per frame"):
         CameraLimit(NavigateEnv(), degrees)
 
 

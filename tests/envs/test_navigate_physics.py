@@ -10,11 +10,11 @@ FLOOR = 20
 FEET = FLOOR + 1
 
 
-def run(world, body, ticks, forward=0, strafe=0, jump=False, sneak=False, sprint=False):
-    """Ticks with the same keys held. Returns [ticks, 11] bodies."""
+def run(world, body, frames, forward=0, strafe=0, jump=False, sneak=False, sprint=False):
+    """Frames with the same keys held. Returns [frames, 11] bodies."""
     track = []
-    for _ in range(ticks):
-        P.tick(world.blocks, body, forward, strafe, jump, sneak, sprint)
+    for _ in range(frames):
+        P.advance(world.blocks, body, forward, strafe, jump, sneak, sprint)
         track.append(body.copy())
     return np.array(track)
 

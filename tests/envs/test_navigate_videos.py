@@ -58,7 +58,7 @@ def test_the_agents_records_are_those_of_its_environment(ending) -> None:
 def test_the_raw_records_are_those_of_the_raw_environment() -> None:
     config = replace(RAW, time_limit=120)
     episode = NavigateVideos(config, length=500, endless=False).episode(0, 0)
-    assert len(episode.reward) == 121 and not episode.terminal.any()  # the reset and 120 ticks
+    assert len(episode.reward) == 121 and not episode.terminal.any()  # the reset and 120 frames
     assert assert_is_what_the_environment_gives(episode, config, 0)
 
 
@@ -73,7 +73,7 @@ def test_an_endless_walk_goes_on_where_the_other_ends(endless, ending) -> None:
     found = np.flatnonzero(np.diff(goals)) + 1
     assert (endless.reward[found] > 90).all()
     others = np.setdiff1d(np.arange(500), found)
-    assert np.abs(endless.reward[others]).max() < 4  # blocks in four ticks
+    assert np.abs(endless.reward[others]).max() < 4  # blocks in four frames
 
 
 def test_shapes_and_types(endless) -> None:
@@ -88,7 +88,7 @@ def test_shapes_and_types(endless) -> None:
 
 
 def test_an_action_stands_beside_what_it_led_to(endless) -> None:
-    """yaw_t = yaw_{t-1} + 4 Δyaw_t, and the pitch likewise: 4 ticks of the action of record t."""
+    """yaw_t = yaw_{t-1} + 4 Δyaw_t, and the pitch likewise: 4 frames of the action of record t."""
     view, turn = endless.factors["view"].astype(float), 4 * endless.action["camera"].astype(float)
     off = (np.diff(view[:, 0]) - turn[1:, 1] + 180) % 360 - 180
     np.testing.assert_allclose(off, 0, atol=1e-3)

@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from envs import EnvConfig, make, make_vector
 from envs.pure import CartpoleSwingup, Pendulum, PureGym, TwoRooms, TwoRoomsDoor
-from envs.pure.cartpole import CartpoleState, reward, tick
+from envs.pure.cartpole import CartpoleState, advance, reward
 from envs.pure.pendulum import PendulumState
 from envs.pure.two_rooms import TwoRoomsState
 from envs.registry import PURE
@@ -34,7 +34,7 @@ def test_cartpole_is_deepmind_controls() -> None:
     suite = pytest.importorskip("dm_control.suite")
     theirs = suite.load("cartpole", "swingup", task_kwargs={"random": 0})
     theirs.reset()
-    physics, step = theirs.physics, jax.jit(tick)
+    physics, step = theirs.physics, jax.jit(advance)
     rng = np.random.default_rng(0)
     for _ in range(20):
         with physics.reset_context():
@@ -69,13 +69,13 @@ def test_cartpole_keeps_energy_without_damping_and_force(monkeypatch: pytest.Mon
     state = CartpoleState(jnp.array([0.0, 1.0]), jnp.array([0.1, 0.5]))
     before = energy(state)
     for _ in range(100):
-        state = tick(state, jnp.float32(0.0))
+        state = advance(state, jnp.float32(0.0))
     assert energy(state) == pytest.approx(before, abs=1e-3)
 
 
 def test_cartpole_stops_at_the_wall() -> None:
     state = CartpoleState(jnp.array([1.79, jnp.pi]), jnp.array([2.0, 0.0]))
-    state = tick(state, jnp.float32(10.0))
+    state = advance(state, jnp.float32(10.0))
     assert float(state.position[0]) == pytest.approx(1.8)
     assert float(state.velocity[0]) == 0
 

@@ -12,7 +12,7 @@ from recordings.__main__ import main
 from recordings.importers.images import Look
 from recordings.importers.minerl import MineRL
 
-STEPS, BEFORE = 8, 5  # ticks of the episode; frames recorded before it
+STEPS, BEFORE = 8, 5  # frames of the episode; frames recorded before it
 
 
 def recording(files, root, name="Navigate-v0/v3_player-1", version=4, goal=None, **changes):
@@ -77,7 +77,7 @@ def test_the_goal_ends_the_episode(tmp_path, files):
     recording(files, tmp_path, goal=4)
     video = only(MineRL(tmp_path))
     assert video.terminal and video.steps == 6 and video.reward[5] > 50
-    assert video.notes == ("3 ticks after the goal left out",)
+    assert video.notes == ("3 frames after the goal left out",)
 
 
 def test_fast_turns_are_clipped_and_counted(tmp_path, files):
@@ -113,7 +113,7 @@ def test_a_recording_one_frame_short_repeats_its_last(tmp_path, files):
 BAD = {
     "reward": ({"reward": None}, "rendered.npz without rewards"),
     "treechop": ({"observation__compass__angle": None}, "no Navigate recording"),
-    "short": ({"action__jump": np.zeros(3, int)}, "3 ticks of action$jump, expected 8"),
+    "short": ({"action__jump": np.zeros(3, int)}, "3 frames of action$jump, expected 8"),
     "object": (
         {"action__place": np.array(["dirt", 1] * 4, object)},
         "damaged, or of objects",
