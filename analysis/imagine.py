@@ -1,9 +1,6 @@
-"""See what a trained model imagines: real context, then a future at the top clock, decoded.
+"""What `imagine.py` does: a run's context and imagined future, as a video and as arrays.
 
-  python imagine.py --run RUN --output out.mp4
-
-Writes a video (true above imagined; a red edge where nothing was seen) and, beside it, an npz with
-what the agent predicts per tick. Read next: `worldmodel/openloop.py`.
+Read next: `worldmodel/openloop.py`.
 """
 
 from dataclasses import dataclass

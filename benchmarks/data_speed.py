@@ -1,6 +1,6 @@
 """How fast the data that needs no download is made, on one core.
 
-    python benchmarks/data_speed.py > benchmarks/results/data_speed.md
+    python -m benchmarks.data_speed > benchmarks/results/data_speed.md
 
 Frames per second of each generator, in CPU time and in wall time (they differ where other programs
 use the machine), videos, factors and what starts a video included, the first video of each kind
@@ -12,18 +12,15 @@ every frame of the raw environment; `navigate, agent` is what the agent of the
 """
 
 import argparse
-import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from benchmarks.machine import measured
 from configs.presets import resolve
 from envs import EnvConfig
 from envs.navigate.videos import NavigateVideos
@@ -118,13 +115,8 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=12, help="measurements of each kind of data")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each, about")
     arguments = parser.parse_args()
-    print("# Data that needs no download\n")
-    print(f"`{' '.join(['python benchmarks/data_speed.py', *sys.argv[1:]])}`\n")
-    versions = f"Python {platform.python_version()}, numba {numba.__version__}"
-    print(f"{versions}; {platform.machine()}, one of {os.cpu_count()} cores.")
-    print(f"Load average when it started: {os.getloadavg()[0]:.1f}.\n")
-    report(arguments.windows, arguments.seconds)
-    print(f"\nLoad average when it ended: {os.getloadavg()[0]:.1f}.")
+    with measured("Data that needs no download", "benchmarks.data_speed"):
+        report(arguments.windows, arguments.seconds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The builtin Navigate world: how fast it runs, and how often simple policies reach the goal.
 
-    python benchmarks/navigate.py > benchmarks/results/navigate.md
+    python -m benchmarks.navigate > benchmarks/results/navigate.md
 
 Speed is for one process: physics, dense reward, compass and the 64 x 64 picture of every frame, in
 wall time and in CPU time (they differ where other programs use the machine). Success is a sparse
@@ -16,7 +16,6 @@ the same for every policy. The policies:
 import argparse
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,9 +25,9 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-import numba
 import numpy as np
 
+from benchmarks.machine import measured
 from envs import EnvConfig, make_vector
 from envs.navigate import NavigateEnv
 from envs.navigate.follower import CompassFollower
@@ -190,15 +189,11 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=24, help="worlds for the speed")
     parser.add_argument("--frames", type=int, default=1000, help="frames per world for the speed")
     arguments = parser.parse_args()
-    print("# Navigate, builtin back end\n")
-    print(f"`{' '.join(['python benchmarks/navigate.py', *sys.argv[1:]])}`\n")
-    versions = f"Python {platform.python_version()}, numba {numba.__version__}"
-    print(f"{versions}; {platform.machine()}, one of {os.cpu_count()} cores.")
-    print(f"Load average when it started: {os.getloadavg()[0]:.1f}.\n")
-    report_speed(arguments.worlds, arguments.frames)
-    report_vector(arguments.frames)
-    report_cold_start()
-    report_policies(arguments.episodes, arguments.random_episodes)
+    with measured("Navigate, builtin back end", "benchmarks.navigate"):
+        report_speed(arguments.worlds, arguments.frames)
+        report_vector(arguments.frames)
+        report_cold_start()
+        report_policies(arguments.episodes, arguments.random_episodes)
 
 
 if __name__ == "__main__":

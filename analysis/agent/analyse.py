@@ -1,12 +1,6 @@
-"""What each clock of a trained agent stores, and what it imagines: one report to look at.
+"""The report of `analyse_agent.py`, which says what stands in it.
 
-  python analyse_agent.py --run RUN
-
-Writes one HTML file, pictures inside, and its numbers as JSON beside it: how the run learned, an
-episode with the KL of every level, value and window rewards drawn under its frames, and what if:
-futures imagined at the top clock from one moment of it under several abstract actions, decoded.
-Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`;
-`analysis/agent/episode.py`, which puts them together.
+Read next: `trace.py` and `what_if.py`, which compute; `episode.py`, which puts them together.
 """
 
 import json

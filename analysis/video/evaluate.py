@@ -1,10 +1,7 @@
-"""How well, and for how long, world models predict video: open loop, from some frames on.
+"""What `evaluate_video.py` does: scores of runs on common held-out videos, as table and curves.
 
-  python evaluate_video.py --run RUN [--run RUN2 …]
-
-Writes a table (Markdown, JSON), curves over the distance predicted and stills (PNG), beside what
-predictions that know nothing score. Read next: `analysis/metrics/protocols.py`, what SSIM and
-PSNR mean here; `analysis/video/predictions.py`, how they are computed.
+Read next: `analysis/metrics/protocols.py`, what SSIM and PSNR mean here; `predictions.py`, how they
+are computed.
 """
 
 import time
