@@ -9,11 +9,11 @@ Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`;
 `analysis/agent/episode.py`, which puts them together.
 """
 
-import shlex
 import sys
 
 from analysis.agent.analyse import AnalyseAgentConfig, analyse
 from configs.cli import fail, parse
+from training.commands import this_command
 from training.device import enable_compilation_cache
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     try:
         enable_compilation_cache(None)
         config = parse(AnalyseAgentConfig, sys.argv[1:])
-        output = analyse(config, shlex.join(["python", "analyse_agent.py", *sys.argv[1:]]))
+        output = analyse(config, this_command())
         print(f"report: {output}\nnumbers: {output.with_suffix('.json')}")
     except ValueError as error:
         fail(str(error))

@@ -10,11 +10,11 @@ Read next: `analysis/video/blindfold.py`, what a blind level is; `inspection.py`
 `analysis/video/findings.py`, what is looked for in which data.
 """
 
-import shlex
 import sys
 
 from analysis.video.analyse import AnalyseVideoConfig, analyse
 from configs.cli import fail, parse
+from training.commands import this_command
 from training.device import enable_compilation_cache
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     try:
         enable_compilation_cache(None)
         config = parse(AnalyseVideoConfig, sys.argv[1:])
-        analyse(config, shlex.join(["python", "analyse_video.py", *sys.argv[1:]]))
+        analyse(config, this_command())
     except ValueError as error:
         fail(str(error))
 

@@ -7,11 +7,11 @@ predictions that know nothing score. Read next: `analysis/metrics/protocols.py`,
 PSNR mean here; `analysis/video/predictions.py`, how they are computed.
 """
 
-import shlex
 import sys
 
 from analysis.video.evaluate import EvaluateVideoConfig, evaluate
 from configs.cli import fail, parse
+from training.commands import this_command
 from training.device import enable_compilation_cache
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     try:
         enable_compilation_cache(None)
         config = parse(EvaluateVideoConfig, sys.argv[1:])
-        evaluate(config, shlex.join(["python", "evaluate_video.py", *sys.argv[1:]]))
+        evaluate(config, this_command())
     except ValueError as error:
         fail(str(error))
 

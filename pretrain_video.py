@@ -3,7 +3,7 @@
   python pretrain_video.py --data moving_digits --preset cwvae
 
 The same update, store, logs and checkpoints as `train_agent.py`. Read next:
-`training/video_run.py`, the loop; `worldmodel/pretraining.py`, the loss;
+`training/loop.py`, the loop; `worldmodel/pretraining.py`, the loss;
 `configs/video_presets.py`, the paper's settings.
 """
 
@@ -11,8 +11,10 @@ import sys
 
 from configs.cli import fail
 from configs.video_presets import parse_pretrain
+from training.commands import command, tensorboard
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
-from training.video_run import train
+from training.loop import train
+from training.video_source import VideoSource
 
 
 def main() -> None:
@@ -28,7 +30,10 @@ def main() -> None:
             f"{config.size}, {config.steps:,} updates of {config.batch} clips of {config.length} "
             "frames; more: --size paper"
         )
-        train(config)
+        if train(config, VideoSource):
+            print(f"evaluate: {command('evaluate_video.py', '--run', config.logdir)}")
+            print(f"analyse:  {command('analyse_video.py', '--run', config.logdir)}")
+            print(f"look:     {tensorboard(config.logdir)}")
     except ValueError as error:
         fail(str(error))
 

@@ -3,7 +3,7 @@
   python train_agent.py --env minerl_navigate
   python train_agent.py --eval RUN --episodes 20
 
-Read next: `training/agent_run.py`, the loop; `agents/dreamer.py`, what it learns;
+Read next: `training/loop.py`, the loop; `agents/dreamer.py`, what it learns;
 `configs/schema.py`, every setting.
 """
 
@@ -15,8 +15,10 @@ from analysis.imagine import write_imagined
 from configs import parse_train
 from configs.cli import fail, parse
 from envs import describe_backend
-from training.agent_run import train
+from training.agent_source import AgentSource
+from training.commands import command, tensorboard
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
+from training.loop import train
 
 
 def main() -> None:
@@ -32,12 +34,13 @@ def main() -> None:
         config = parse_train(args, device.kind != "cpu", device.dtype)
         print(f"{device.line}\n{describe_backend(config.env)}")
         print(f"size {config.size}, {config.steps:,} steps; more: --size m --steps 1000000")
-        if train(config):
+        if train(config, AgentSource):
             write_imagined(config.logdir)
             if config.report:
                 write_report(config.logdir)
-            print(f"evaluate: python train_agent.py --eval {config.logdir} --episodes 20")
-            print(f"look:     tensorboard --logdir {config.logdir}")
+            evaluation = command("train_agent.py", "--eval", config.logdir, "--episodes", 20)
+            print(f"evaluate: {evaluation}")
+            print(f"look:     {tensorboard(config.logdir)}")
     except ValueError as error:
         fail(str(error))
 

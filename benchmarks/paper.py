@@ -24,7 +24,7 @@ import numpy as np
 from analysis.video.scores import frames_above
 from configs.video import PretrainConfig
 from recordings.data import open_stores
-from training.build_video import BuiltVideo
+from training.build_video import BuiltVideo, video_spaces
 from training.config_io import load_config
 from training.device import choose_device, enable_compilation_cache
 
@@ -134,7 +134,7 @@ def update_seconds(runs: Mapping[str, Path], rounds: int) -> dict[str, float]:
     for name in ("cwvae-6", "notmpabs", "rssm"):
         config = load_config(PretrainConfig, runs[name])
         store, _ = open_stores(config.data)
-        built = BuiltVideo(config, store.fields)
+        built = BuiltVideo(config, video_spaces(config, store.fields))
         clips = clips or built.clips(built.sampler(store).sample())
         updates[name], states[name] = built.update, built.initial()
     times: dict[str, list[float]] = {name: [] for name in updates}

@@ -1,11 +1,9 @@
 """From settings to objects: the agent with its spaces, and a trained one back from its run."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 import numpy as np
 from flax import nnx
@@ -14,75 +12,38 @@ from agents import ActionCodec, Agent
 from agents.dreamer import estimate, initial_aux, initial_policy, make_loss, make_policy
 from agents.driver import AgentAct, Obs, Played, Stepper, play, random_act
 from configs.schema import TrainConfig
-from envs import make_agent_env, make_vector
+from envs import make_vector
 from replay import Field, standard_fields
-from training.checkpoint import CheckpointStore
+from training.checkpoint import restore_newest
 from training.config_io import load_config
-from worldmodel.learner import (
-    Params,
-    TrainState,
-    initial_state,
-    join,
-    make_optimizer,
-    make_update,
-    split,
-)
+from training.spaces import Spaces, ask, read_spaces
+from worldmodel.learner import Learner, Params, make_optimizer
 
 EVAL_SEED = 1_000_003  # worlds of evaluation: away from those of training, the same every time
 
 
-@dataclass(frozen=True)
-class Spaces:
-    """What an environment's agent sees and does."""
+class Built(Learner[Agent]):
+    """The agent of a config: module, update, policies, environments.
 
-    obs: gymnasium.spaces.Dict
-    action: gymnasium.Space[Any]
+    Args:
+      spaces: what it sees and does; None: its environment is asked.
+    """
 
-    @classmethod
-    def of(cls, config: TrainConfig) -> "Spaces":
-        """Asks one environment; ValueError if the name is unknown or its spaces do not fit."""
-        env = make_agent_env(config.env)
-        obs, action = env.observation_space, env.action_space
-        env.close()
-        assert isinstance(obs, gymnasium.spaces.Dict)
-        return cls(obs, action)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Per observation: (64, 64, C) or (n,)."""
-        return {name: tuple(space.shape or ()) for name, space in self.obs.spaces.items()}
-
-
-class Built:
-    """The agent of a config: module, update, policies, spaces."""
-
-    def __init__(self, config: TrainConfig):
-        self.config, self.spaces = config, Spaces.of(config)
+    def __init__(self, config: TrainConfig, spaces: Spaces | None = None):
+        self.config, self.spaces = config, spaces or ask(config)
         self.codec = ActionCodec(self.spaces.action, config.agent.actions)
-        self.agent: Agent = nnx.eval_shape(self._agent)  # its parameters are shapes only
-        self.optimizer = make_optimizer(config.optimizer, apart=("actor", "critic"))
-        self.graph, _ = split(self.agent)
-        self.params = jax.jit(lambda: split(self._agent())[1])()  # one program, not one per array
+        super().__init__(
+            self._agent,
+            make_loss,
+            initial_aux,
+            make_optimizer(config.optimizer, apart=("actor", "critic")),
+            config.agent.average_rate,
+            estimate,
+        )
+        self.agent = self.module
 
     def _agent(self) -> Agent:
         return Agent(self.config.agent, self.spaces.shapes, self.codec, nnx.Rngs(self.config.seed))
-
-    @cached_property
-    def update(self) -> Any:
-        """The jitted update."""
-        return make_update(
-            make_loss(self.graph), self.optimizer, self.config.agent.average_rate, estimate
-        )
-
-    def join(self, params: Params) -> Agent:
-        """The agent with these parameters."""
-        agent: Agent = join(self.graph, params)
-        return agent
-
-    def initial(self) -> TrainState:
-        """State before the first update."""
-        aux = initial_aux(self.params, self.agent)
-        return initial_state(self.params, aux, self.optimizer, keep_average=True)
 
     def fields(self) -> dict[str, Field]:
         """Fields of a replayed record."""
@@ -142,14 +103,21 @@ class Built:
             stepper.envs.close()
 
 
-def load_run(run: Path) -> tuple[Built, Params, int]:
-    """A trained agent from its directory: objects, averaged parameters, environment steps trained.
+class AgentRun(NamedTuple):
+    """A trained agent from its run."""
+
+    built: Built
+    params: Params  # averaged
+    step: int  # environment steps trained
+
+
+def load_run(run: Path) -> AgentRun:
+    """A trained agent from its directory. Its environment is asked only for what the run did not
+    record; no parameters are made but those that are read.
 
     Raises:
       ValueError: if there is no run, no checkpoint, or it does not fit its config.
     """
-    built = Built(load_config(TrainConfig, run))
-    store = CheckpointStore(run / "checkpoints", built.config.keep)
-    restored = store.restore(jax.eval_shape(built.initial))
-    store.close()
-    return built, restored.state.average, restored.step
+    built = Built(load_config(TrainConfig, run), read_spaces(run))
+    restored = restore_newest(run, built.abstract())
+    return AgentRun(built, restored.state.average, restored.step)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,72 +9,45 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from gymnasium import Space, spaces
 
 from agents import ActionCodec
-from agents.agent import action_width as agent_width
-from agents.agent import plans_marked
+from agents.agent import action_width, plans_marked
 from configs.presets import resolve
 from configs.video import PretrainConfig
 from recordings.data import data_fields
 from replay import ClipSampler, Field, ReplayStore, SequenceSampler, first_steps
 from replay.recorded import with_width
-from training.build import Spaces
-from training.checkpoint import CheckpointStore
+from training.checkpoint import restore_newest
 from training.config_io import CONFIG, holds_run, load_config
+from training.spaces import Spaces, ask, read_spaces
 from worldmodel import ClockworkVAE
-from worldmodel.learner import (
-    Params,
-    TrainState,
-    initial_state,
-    join,
-    make_optimizer,
-    make_update,
-    split,
-)
+from worldmodel.learner import Learner, Params, TrainState, make_optimizer
 from worldmodel.pretraining import Clips, estimate, initial_aux, make_loss
 from worldmodel.records import Records
 
 
-class BuiltVideo:
-    """The world model of a config over a data set's observations: module and update.
+class BuiltVideo(Learner[ClockworkVAE]):
+    """The world model of a config: module and update.
 
     Args:
-      fields: of the data set's records.
+      spaces: what it sees, and the actions that it reads (`video_spaces`).
     """
 
-    def __init__(self, config: PretrainConfig, fields: Mapping[str, Field]):
-        self.config, self.width = config, action_width(config, fields)
-        self.marked = marks_plans(config)
-        self.shapes = {
-            name.removeprefix("obs/"): tuple(field.shape)
-            for name, field in fields.items()
-            if name.startswith("obs/")
-        }
-        self.model: ClockworkVAE = nnx.eval_shape(self._model)  # its parameters are shapes only
-        self.optimizer = make_optimizer(config.optimizer)
-        self.graph, _ = split(self.model)
+    def __init__(self, config: PretrainConfig, spaces: Spaces):
+        self.config, self.spaces, self.marked = config, spaces, marks_plans(config)
+        super().__init__(
+            self._model,
+            lambda graph: make_loss(graph, config.objective, config.streams),
+            lambda _, model: initial_aux(model, config.batch, config.streams),
+            make_optimizer(config.optimizer),
+            estimate=estimate,
+        )
+        self.model = self.module
 
     def _model(self) -> ClockworkVAE:
         rngs = nnx.Rngs(self.config.seed)
-        return ClockworkVAE(self.config.model, self.shapes, self.width, rngs)
-
-    @cached_property
-    def update(self) -> Any:
-        """The jitted update."""
-        config = self.config
-        loss = make_loss(self.graph, config.objective, config.streams)
-        return make_update(loss, self.optimizer, estimate=estimate)
-
-    def join(self, params: Params) -> ClockworkVAE:
-        """The model with these parameters."""
-        model: ClockworkVAE = join(self.graph, params)
-        return model
-
-    def initial(self) -> TrainState:
-        """State before the first update."""
-        params = jax.jit(lambda: split(self._model())[1])()  # one program, not one per array
-        aux = initial_aux(self.model, self.config.batch, self.config.streams)
-        return initial_state(params, aux, self.optimizer)
+        return ClockworkVAE(self.config.model, self.spaces.shapes, self.spaces.width, rngs)
 
     def sampler(self, store: ReplayStore) -> SequenceSampler:
         """Clips, or for a causal model sequences with their lead-in."""
@@ -89,15 +61,26 @@ class BuiltVideo:
     def clips(self, batch: dict[str, Any]) -> Clips:
         """A sampled batch as the loss takes it."""
         continues = batch.get("continues", np.zeros(len(batch["mask"]), bool))
-        return Clips(to_records(batch, self.width, self.marked), continues)
+        return Clips(to_records(batch, self.spaces.width, self.marked), continues)
 
 
-def action_width(config: PretrainConfig, fields: Mapping[str, Field]) -> int:
-    """Floats of an action: the data's, or for an agent's model those of its environment."""
+def video_spaces(config: PretrainConfig, fields: Mapping[str, Field]) -> Spaces:
+    """What a world model sees and reads of a data set: its actions, or for an agent's model those
+    of its environment, as they are replayed."""
+    obs = {name: field for name, field in fields.items() if name.startswith("obs/")}
+    seen = [(name.removeprefix("obs/"), _box(field)) for name, field in obs.items()]
     if config.preset == "agent":
         agent = resolve("auto", config.data.env, "auto", False, "float32")
-        return agent_width(agent.agent, ActionCodec(Spaces.of(agent).action, agent.agent.actions))
-    return fields["action"].shape[0] if "action" in fields else 0
+        codec = ActionCodec(ask(agent).action, agent.agent.actions)
+        width = action_width(agent.agent, codec)
+    else:
+        width = fields["action"].shape[0] if "action" in fields else 0
+    return Spaces(spaces.Dict(seen), spaces.Box(-1.0, 1.0, (width,), np.float32))
+
+
+def _box(field: Field) -> Space[Any]:
+    low, high = (0, 255) if field.dtype == "uint8" else (-np.inf, np.inf)
+    return spaces.Box(low, high, field.shape, np.dtype(field.dtype).type)
 
 
 def marks_plans(config: PretrainConfig) -> bool:
@@ -156,10 +139,9 @@ def load_video_run(run: Path) -> VideoRun:
       ValueError: if there is no run, no checkpoint, or it does not fit its config.
     """
     config = load_config(PretrainConfig, run)
-    built = BuiltVideo(config, data_fields(config.data))
-    saves = CheckpointStore(run / "checkpoints", config.keep)
-    restored = saves.restore(jax.eval_shape(built.initial))
-    saves.close()
+    found = read_spaces(run) or video_spaces(config, data_fields(config.data))
+    built = BuiltVideo(config, found)
+    restored = restore_newest(run, built.abstract())
     params = restored.state.params
     return VideoRun(config, built.join(params), params, restored.step)
 

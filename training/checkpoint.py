@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.sharding import SingleDeviceSharding
 
 from configs.before import FORMAT
 from training.older import FORMAT_KEY, format_of, leaf_today
 
 STATE, META = "state", "meta"
+CHECKPOINTS = "checkpoints"
+"""The folder of a run that holds them."""
 
 UNFINISHED = ".orbax-checkpoint-tmp"
 """How orbax's folder of a step ends until it is committed."""
@@ -176,6 +177,15 @@ class CheckpointStore:
         )
 
 
+def restore_newest(run: Path, template: Any) -> Restored:
+    """The newest checkpoint of a run, read only; as `CheckpointStore.restore`."""
+    store = CheckpointStore(run / CHECKPOINTS, keep=1)
+    try:
+        return store.restore(template)
+    finally:
+        store.close()
+
+
 def _named(state: Any) -> dict[str, Any]:
     """The leaves of a pytree by path, in the order of its flattening."""
     pairs = jax.tree_util.tree_leaves_with_path(state)
@@ -218,19 +228,34 @@ def _encode(leaf: Any) -> Any:
 
 
 def _target(leaf: Any) -> Any:
-    """What orbax shall restore a leaf to: numpy stays numpy, jax goes to the template's devices."""
+    """What orbax shall restore a leaf to: what is committed to devices goes there at once, all
+    else comes as numpy."""
     if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return np.asarray(leaf)
     data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    sharding = leaf.sharding or SingleDeviceSharding(jax.devices()[0])
-    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=sharding)
+    if _committed(leaf):
+        return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=leaf.sharding)
+    return np.broadcast_to(np.zeros((), data.dtype), data.shape)
+
+
+def _committed(leaf: Any) -> bool:
+    """Whether its devices were chosen, rather than where it was computed."""
+    if isinstance(leaf, jax.Array):
+        return bool(leaf.committed)
+    return isinstance(leaf, jax.ShapeDtypeStruct) and leaf.sharding is not None
 
 
 def _decode(stored: Any, leaf: Any) -> Any:
-    """A stored leaf as the template has it; the inverse of `_encode`."""
-    if _is_key(leaf):
-        return jax.random.wrap_key_data(stored, impl=_key_impl(leaf))
-    return type(leaf)(stored.item()) if isinstance(leaf, bool | int | float) else stored
+    """A stored leaf as the template has it; the inverse of `_encode`.
+
+    An array that the template commits to no device is not committed here either: a program that
+    was compiled for the one takes the other.
+    """
+    if isinstance(leaf, bool | int | float):
+        return type(leaf)(stored.item())
+    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) and not _committed(leaf):
+        stored = jax.device_put(stored, may_alias=False)  # it will be donated
+    return jax.random.wrap_key_data(stored, impl=_key_impl(leaf)) if _is_key(leaf) else stored
 
 
 def _describe(leaf: Any) -> str:

@@ -6,7 +6,8 @@ pytree.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from functools import cached_property, partial
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ Aux = Any  # pytree of arrays that the loss carries from update to update withou
 Metrics = dict[str, Array]
 Estimate = Callable[[Params, Any], Params]  # of (params, batch)
 Loss = Callable[[Params, Aux, Any, PRNGKeyArray], tuple[Array, tuple[Aux, Metrics]]]
+
+M = TypeVar("M", bound=nnx.Module)
 
 
 @dataclass(frozen=True)
@@ -174,3 +177,54 @@ def make_update(
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), done, state), metrics
 
     return jax.jit(update, donate_argnums=0)
+
+
+class Learner(Generic[M]):
+    """A module and how it is trained; its parameters are in states (``TrainState``), not here.
+
+    Args:
+      make: makes the module.
+      make_loss: of the module's static part to its loss.
+      make_aux: of (params, module) to the loss's first aux; of the module only shapes are read.
+      optimizer, average_rate, estimate: as ``make_update``.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], M],
+        make_loss: Callable[[nnx.GraphDef], Loss],
+        make_aux: Callable[[Params, M], Aux],
+        optimizer: optax.GradientTransformation,
+        average_rate: float | None = None,
+        estimate: Estimate | None = None,
+    ):
+        self.module: M = nnx.eval_shape(make)  # its parameters are shapes only
+        self.graph, self.shapes = split(self.module)
+        self.optimizer, self._make, self._make_aux = optimizer, make, make_aux
+        self._keep_average = average_rate is not None
+        self._make_update = partial(
+            make_update, make_loss(self.graph), optimizer, average_rate, estimate
+        )
+
+    @cached_property
+    def update(self) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
+        """The jitted update."""
+        return self._make_update()
+
+    def join(self, params: Params) -> M:
+        """The module with these parameters."""
+        module: M = join(self.graph, params)
+        return module
+
+    def initial(self) -> TrainState:
+        """The state before the first update; computed by one program, not one per array."""
+        return jax.jit(self._initial)()
+
+    def abstract(self) -> TrainState:
+        """Its shapes, at no cost."""
+        return jax.eval_shape(self._initial)
+
+    def _initial(self) -> TrainState:
+        params = split(self._make())[1]
+        aux = self._make_aux(params, self.module)
+        return initial_state(params, aux, self.optimizer, self._keep_average)

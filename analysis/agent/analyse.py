@@ -23,6 +23,7 @@ from common import Count, CountOrZero, check_bounds
 from configs.schema import TrainConfig
 from replay.atomic import write_text
 from training.build import EVAL_SEED, Built, load_run
+from training.commands import command
 from training.config_io import flat
 from training.config_json import encode
 from worldmodel.learner import Params
@@ -86,7 +87,7 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
 def write_report(run: Path) -> None:
     """The report of a run that has just ended, `report.html` in it; where that fails, one line."""
     try:
-        output = analyse(AnalyseAgentConfig(run), f"python analyse_agent.py --run {run}")
+        output = analyse(AnalyseAgentConfig(run), command("analyse_agent.py", "--run", run))
     except (ValueError, RuntimeError, OSError, MemoryError) as error:  # RuntimeError: JAX's too
         print(f"no report: {' '.join(str(error).split())}")
     else:

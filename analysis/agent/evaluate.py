@@ -9,7 +9,7 @@ import tyro
 from agents.statistics import summary
 from common import Count, check_bounds
 from envs import describe_backend
-from training.agent_run import shown, write_episode
+from training.agent_source import episode_film, shown, write_episode
 from training.build import load_run
 
 
@@ -33,4 +33,4 @@ def evaluate(config: EvalConfig) -> None:
     for greedy in (False, True):
         played = built.evaluate(params, config.episodes, greedy, watch=greedy)
         print(f"{'greedy' if greedy else 'sampled':8} {shown(summary(played.episodes))}")
-    write_episode(played, config.output or config.run / "episode.mp4")
+    write_episode(episode_film(played), config.output or config.run / "episode.mp4")

@@ -21,7 +21,7 @@ from training.metrics import read_metrics
 def overview(run: Path, built: Built, step: int) -> str:
     """What ran, and how good it is."""
     c, model = built.config, built.agent.model
-    size = sum(x.size for x in jax.tree.leaves(built.params))
+    size = sum(x.size for x in jax.tree.leaves(built.shapes))
     made = run / VERSIONS
     versions = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
     rows = [

@@ -10,7 +10,7 @@ from analysis.imagine import ImagineConfig, imagine
 from configs import parse_train
 from replay import ReplayStore
 from training import read_metrics
-from training.agent_run import open_sampler
+from training.agent_source import open_sampler
 from training.build import Built
 
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "800", "--steps", "900"]

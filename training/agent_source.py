@@ -1,0 +1,159 @@
+"""What an agent's run learns from: environments that it acts in, and the replay of what it did.
+
+Read next: `agents/dreamer.py`, the loss; `configs/schema.py`, every setting.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from agents.agent import plans_marked
+from agents.driver import Collector, Episode, Played
+from agents.policy import initial_policy
+from agents.statistics import plus_minus, summary
+from configs import TrainConfig
+from configs.data import DataConfig
+from configs.video import PretrainConfig
+from recordings.data import open_train
+from replay import MixedSampler, ReplayStore, SequenceSampler, estimate
+from training.build import Built
+from training.build_video import start_from
+from training.config_io import load_config
+from training.loop import FPS, Evaluation, thinned
+from training.picture import bar_limits, pictures, true_above_imagined
+from training.video import upscale, write_video
+from worldmodel.learner import Params, TrainState
+from worldmodel.openloop import predict
+from worldmodel.records import Records
+
+LONGEST = 1000  # frames of an episode's film
+SHOWN = 4  # sequences side by side
+
+
+class AgentSource:
+    """Environments, their replay, and recordings beside it where they are asked for."""
+
+    acts = True
+
+    def __init__(self, config: TrainConfig):
+        self.config, self.learner = config, Built(config)
+        self.spaces, self.stride = self.learner.spaces, config.env.num_envs
+        print(estimate(self.learner.fields(), config.replay, config.logdir))
+
+    def first_state(self) -> TrainState:
+        """With a pretrained world model, where one is asked for."""
+        state, pretrained = self.learner.initial(), self.config.init_from
+        return state if pretrained is None else start_from(state, pretrained)
+
+    def start(self, steps: int, sampler: Mapping[str, Any] | None) -> None:
+        """Opens the replay, and makes environments of seeds that no earlier part of the run had."""
+        config, built = self.config, self.learner
+        self.replay = ReplayStore(config.logdir / "replay", built.fields(), config.replay)
+        self.sampler = open_sampler(built, self.replay)
+        if sampler is not None:
+            self.sampler.restore(dict(sampler))
+        stepper = built.stepper(self.stride, config.seed + 7919 * steps)
+        carry = initial_policy(built.agent, stepper.size, config.agent.replan)
+        self.collector = Collector(stepper, built.policy(greedy=False), carry, self.replay)
+
+    def act(self, params: Params, key: Any) -> list[Episode]:
+        """One step of every environment, into replay; the episodes that ended."""
+        return self.collector.step(params, key)
+
+    def owed(self, steps: int) -> int:
+        """Updates that so many environment steps call for, once there is something to replay."""
+        wanted = int((steps - self.config.prefill) * self.config.updates_per_step)
+        return wanted if self.replay.steps else 0
+
+    def sample(self) -> Records:
+        """Replayed sequences."""
+        return Records(**self.sampler.sample())
+
+    def sampler_state(self) -> dict[str, Any]:
+        """The state of the draws, for JSON."""
+        return self.sampler.state()
+
+    def stored(self, updates: int) -> dict[str, float]:
+        """How much is in replay."""
+        return {"replay/steps": self.replay.steps, "replay/gb": self.replay.bytes / 1e9}
+
+    def show(self, state: TrainState, key: Any) -> np.ndarray | None:
+        """Open-loop prediction of replayed sequences that are longer than two windows."""
+        length, stride = self.config.length, self.learner.agent.model.stride
+        if length <= 2 * stride:
+            return None
+        records = jax.tree.map(lambda x: x[:SHOWN], self.sample())
+        context = max(stride, length // 4 // stride * stride)
+        loop = predict(self.learner.join(state.params).model, records, context, key)
+        true, drawn = jax.device_get((loop.true, loop.predicted))
+        return true_above_imagined(true, drawn, loop.context)
+
+    def evaluate(self, state: TrainState, key: Any) -> Evaluation:
+        """The greedy policy of the averaged parameters, in the same worlds every time."""
+        played = self.learner.evaluate(
+            state.average, self.config.eval_episodes, greedy=True, watch=True
+        )
+        values = summary(played.episodes)
+        return Evaluation(values, f"greedy   {shown(values)}", episode_film(played))
+
+    def write_film(self, state: TrainState, film: np.ndarray | None, key: Any) -> None:
+        """The episode."""
+        assert film is not None
+        write_episode(film, self.config.logdir / "episode.mp4")
+
+    def close(self) -> None:
+        """Replay is on disk, environments have ended."""
+        self.replay.close()
+        self.collector.stepper.envs.close()
+
+
+def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSampler:
+    """Of replay, and where asked of recordings as well.
+
+    Raises:
+      ValueError: if the share of recordings leaves either with no sequence.
+    """
+    config, stride = built.config, built.agent.model.stride
+    rows = round(config.video_ratio * config.batch)
+    sizes: dict[str, int] = {"length": config.length, "stride": stride, "seed": config.seed}
+    starts = config.episode_starts
+    if config.video_ratio == 0:
+        return SequenceSampler(replay, batch=config.batch, **sizes, episode_starts=starts)
+    if not 0 < rows < config.batch:
+        raise ValueError(
+            f"video_ratio: expected 1 to {config.batch - 1} of {config.batch} sequences, received "
+            f"{rows}; raise --batch, or change --video-ratio"
+        )
+    if config.recordings is not None:
+        data = DataConfig(name=str(config.recordings))
+    else:
+        assert config.init_from is not None  # `schema.check`
+        data = load_config(PretrainConfig, config.init_from).data
+    video = open_train(data)
+    own = SequenceSampler(replay, batch=config.batch - rows, **sizes, episode_starts=starts)
+    recorded = SequenceSampler(video, batch=rows, **sizes)
+    return MixedSampler(own, recorded, marked=plans_marked(config.agent))
+
+
+def episode_film(played: Played) -> np.ndarray:
+    """What the first agent saw; vectors drawn as bars."""
+    assert played.seen is not None
+    return thinned(pictures(played.seen, bar_limits(played.seen)), LONGEST)
+
+
+def write_episode(film: np.ndarray, path: Path) -> None:
+    """An episode as a video."""
+    write_video(path, upscale(film, 4), 2 * FPS)
+    print(f"an episode: {path}")
+
+
+def shown(values: dict[str, float]) -> str:
+    """Numbers of ``summary`` in one line."""
+    text = "return " + plus_minus(values["return"], values.get("return_95"), 2, " (95%)")
+    if "success" in values:
+        text += f", success {values['success']:.0%}"
+    text += f", length {values['length']:.1f} steps"
+    return f"{text}; discounted {values['discounted']:.2f}, foreseen {values['foreseen']:.2f}"

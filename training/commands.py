@@ -1,0 +1,40 @@
+"""Lines for the user's shell, which work from where the user stands."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+
+def command(script: str, *args: object) -> str:
+    """Runs a script that lies beside the one that runs now.
+
+    Args:
+      script: its file's name, such as `imagine.py`.
+      args: quoted where a shell asks for it.
+    """
+    path = Path(sys.argv[0]).with_name(script)
+    return shlex.join([python(), *map(str, (path, *args))])
+
+
+def this_command() -> str:
+    """Runs again what runs now."""
+    return shlex.join([python(), *sys.argv])
+
+
+def resume_command(logdir: Path) -> str:
+    """Goes on with the run that this command began in a directory."""
+    named = any(arg.partition("=")[0] == "--logdir" for arg in sys.argv)
+    return this_command() if named else f"{this_command()} {shlex.join(['--logdir', str(logdir)])}"
+
+
+def python() -> str:
+    """This interpreter: `python`, where the shell finds it in the same folder, else its path."""
+    found = shutil.which("python")
+    ours = Path(sys.executable)
+    return "python" if found and Path(found).absolute().parent == ours.parent else str(ours)
+
+
+def tensorboard(logdir: Path) -> str:
+    """Shows a run's curves and videos."""
+    return shlex.join(["tensorboard", "--logdir", str(logdir)])

@@ -1,0 +1,291 @@
+"""The training loop of every run, an agent's and a video model's: act, store, learn, report, save.
+
+What differs between them is a `Source`: `agent_source.py` acts in environments and samples their
+replay, `video_source.py` samples videos. The update is opaque here: a function of (state, batch,
+key). Read next: `logger.py` and `checkpoint.py`, what a run leaves on disk.
+"""
+
+import json
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from agents.driver import Episode
+from replay.atomic import write_text
+from training.checkpoint import CHECKPOINTS, CheckpointStore
+from training.commands import resume_command
+from training.config_io import check_same_config, holds_run, write_run_files
+from training.device import memory_use
+from training.logger import RunLogger
+from training.progress import Progress
+from training.spaces import Spaces, keep_spaces
+from worldmodel.learner import Learner, Params, TrainState
+
+LEARN, EVALUATE, SHOW, ACT = range(4)  # purposes of keys
+RECENT = 20  # episodes over which the success rate is shown
+LOGGED = 200  # frames of an evaluation's film that are logged
+FPS = 10
+
+
+class Settings(Protocol):
+    """The settings that every run has."""
+
+    logdir: Path
+    seed: int
+    steps: int
+    log_every: int
+    save_every: int
+    eval_every: int
+    video_every: int
+    keep: int
+
+
+class Evaluation(NamedTuple):
+    """What a source finds of a state."""
+
+    values: dict[str, float]
+    line: str  # the values that matter most, to be printed
+    film: np.ndarray | None  # uint8 [T, H, W, 3], what was seen in it
+
+
+class Source(Protocol):
+    """What a run learns from, and how well it has.
+
+    Nothing is written, and no environment steps, before `start`.
+    """
+
+    acts: bool  # whether there are environments; a step is theirs, or else an update
+    stride: int  # steps that one round of the loop makes
+    spaces: Spaces
+
+    @property
+    def learner(self) -> Learner[Any]:
+        """What is trained."""
+
+    def first_state(self) -> TrainState:
+        """The state before the first update."""
+
+    def start(self, steps: int, sampler: Mapping[str, Any] | None) -> None:
+        """Opens what the run is fed with, after so many steps; ``sampler``: its state then."""
+
+    def act(self, params: Params, key: Any) -> list[Episode]:
+        """One step of every environment, into replay; the episodes that ended."""
+
+    def owed(self, steps: int) -> int:
+        """Updates that so many steps call for."""
+
+    def sample(self) -> Any:
+        """A batch for the update."""
+
+    def sampler_state(self) -> dict[str, Any]:
+        """The state of the draws, for JSON."""
+
+    def stored(self, updates: int) -> dict[str, float]:
+        """Metrics of the data, after so many updates."""
+
+    def show(self, state: TrainState, key: Any) -> np.ndarray | None:
+        """Open-loop prediction, true above imagined: uint8 [T, H, W, 3]; None where none fits."""
+
+    def evaluate(self, state: TrainState, key: Any) -> Evaluation:
+        """How good a state is, on what it was not trained on."""
+
+    def write_film(self, state: TrainState, film: np.ndarray | None, key: Any) -> None:
+        """A video of what the run has come to, in its directory, and a line that says where."""
+
+    def close(self) -> None:
+        """Data are on disk, environments ended."""
+
+
+@dataclass
+class Counters:
+    """How far a run is; checkpointed."""
+
+    steps: int = 0  # environment steps, or updates where there is no environment
+    updates: int = 0
+    episodes: int = 0
+
+
+@dataclass
+class Run:
+    """What a training run carries from round to round, and where it goes."""
+
+    config: Settings
+    source: Source
+    state: TrainState  # checkpointed; consumed by the update
+    counters: Counters
+    saves: CheckpointStore
+    logger: RunLogger
+    logged: tuple[float, int, int]  # time, steps and updates of the last log
+    pending: list[Any] = field(default_factory=list)  # metrics of updates not yet logged
+    recent: deque[Episode] = field(default_factory=lambda: deque(maxlen=RECENT))
+    stopped: bool = False
+
+    @property
+    def place(self) -> str:
+        """How far it is, in words."""
+        return f"{'step' if self.source.acts else 'update'} {self.counters.steps:,}"
+
+    def key(self, purpose: int, count: int) -> Any:
+        """A key of its own for every use: of the seed, the purpose and a counter."""
+        key = jax.random.fold_in(jax.random.key(self.config.seed), purpose)
+        return jax.random.fold_in(key, count)
+
+    def due(self, every: int) -> bool:
+        """Whether the last round crossed a multiple of ``every`` steps; never for 0."""
+        before = self.counters.steps - self.source.stride
+        return every > 0 and self.counters.steps // every > before // every
+
+    def stop(self, *_: object) -> None:
+        """Ends the loop after the present round."""
+        self.stopped = True
+
+
+def train(config: Any, source: Callable[[Any], Source]) -> bool:
+    """Runs to its end, or to Ctrl-C; both save. Returns whether it came to its end.
+
+    Args:
+      config: a TrainConfig or PretrainConfig.
+      source: makes what it learns from.
+    """
+    run = open_run(config, source)
+    before = signal.signal(signal.SIGINT, run.stop)
+    try:
+        with Progress(config.steps, run.source.acts) as progress:
+            while run.counters.steps < config.steps and not run.stopped:
+                act(run)
+                learn(run)
+                report(run, progress)
+                if run.due(config.save_every):
+                    save(run)
+        save(run)
+        if run.stopped:
+            print(f"stopped at {run.place}; to go on:\n  {resume_command(config.logdir)}")
+        else:
+            finish(run)
+        return not run.stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+        run.source.close()
+        run.logger.close()
+        run.saves.close()
+
+
+def open_run(config: Any, make_source: Callable[[Any], Source]) -> Run:
+    """Begins a run, or picks it up where it was saved."""
+    started = time.monotonic()
+    check_same_config(config.logdir, config)
+    source, resumed = make_source(config), holds_run(config.logdir)
+    if not resumed:
+        write_run_files(config.logdir, config)
+    keep_spaces(config.logdir, source.spaces)
+    saves = CheckpointStore(config.logdir / CHECKPOINTS, config.keep)
+    if saves.latest() is None:
+        state, counters, sampler = source.first_state(), Counters(), None
+    else:
+        state, meta = saves.restore(source.learner.abstract())[1:]
+        counters, sampler = Counters(**meta["counters"]), meta["sampler"]
+    source.start(counters.steps, sampler)
+    logger = RunLogger(config.logdir, resume_step=(saves.latest() or 0) if resumed else None)
+    logged = (started, counters.steps, counters.updates)
+    run = Run(config, source, state, counters, saves, logger, logged)
+    print(f"{'resuming' if resumed else 'writing'} {config.logdir} at {run.place}")
+    return run
+
+
+def act(run: Run) -> None:
+    """One step of every environment, into replay; without any, a step is the update to come."""
+    counters = run.counters
+    for episode in run.source.act(run.state.params, run.key(ACT, counters.steps)):
+        run.recent.append(episode)
+        counters.episodes += 1
+        values = {"episode/return": episode.score, "episode/length": episode.length}
+        if episode.success is not None:
+            values["episode/success"] = float(episode.success)
+        run.logger.scalars(counters.steps, values)
+    counters.steps += run.source.stride
+
+
+def learn(run: Run) -> None:
+    """As many updates as the steps so far call for."""
+    counters, update = run.counters, run.source.learner.update
+    owed = run.source.owed(counters.steps)
+    while counters.updates < owed and not run.stopped:
+        key = run.key(LEARN, counters.updates)
+        run.state, metrics = update(run.state, run.source.sample(), key)
+        counters.updates += 1
+        run.pending.append(metrics)
+        if counters.updates == 1:
+            jax.block_until_ready(metrics)
+            print(f"first update done {time.monotonic() - run.logged[0]:.0f} s after the start")
+
+
+def report(run: Run, progress: Progress) -> None:
+    """The live line always; metrics, videos and evaluations when due."""
+    counters, config = run.counters, run.config
+    successes = [e.success for e in run.recent if e.success is not None]
+    rate = float(np.mean(successes)) if successes else None
+    score = run.recent[-1].score if run.recent else None
+    progress.update(counters.steps, counters.updates, score, rate)
+    if run.due(config.log_every):
+        log(run)
+    if run.due(config.video_every) and counters.updates:
+        shown = run.source.show(run.state, run.key(SHOW, 0))
+        if shown is not None:
+            run.logger.video(counters.steps, "open_loop", shown, FPS)
+    if run.due(config.eval_every) and counters.updates and counters.steps < config.steps:
+        evaluate(run)
+
+
+def log(run: Run) -> None:
+    """Means of the updates since the last line, speeds, data and memory."""
+    now, counters = time.monotonic(), run.counters
+    before, steps, updates = run.logged
+    unit = "env_steps" if run.source.acts else "steps"
+    values: dict[str, float] = {
+        f"speed/{unit}_per_s": (counters.steps - steps) / (now - before),
+        "speed/updates_per_s": (counters.updates - updates) / (now - before),
+    }
+    values |= run.source.stored(counters.updates) | memory_use()
+    if run.pending:
+        stacked = jax.device_get(run.pending)
+        values |= {name: float(np.mean([m[name] for m in stacked])) for name in stacked[0]}
+    run.logger.scalars(counters.steps, values)
+    run.pending, run.logged = [], (now, counters.steps, counters.updates)
+
+
+def evaluate(run: Run) -> Evaluation:
+    """The source's verdict on the state, logged."""
+    found = run.source.evaluate(run.state, run.key(EVALUATE, 0))
+    steps = run.counters.steps
+    run.logger.scalars(steps, {f"eval/{name}": value for name, value in found.values.items()})
+    if found.film is not None:
+        run.logger.video(steps, "episode", thinned(found.film, LOGGED), FPS)
+    return found
+
+
+def thinned(frames: np.ndarray, most: int) -> np.ndarray:
+    """At most so many frames, evenly spaced."""
+    return frames[:: -(-len(frames) // most)]
+
+
+def save(run: Run) -> None:
+    """Checkpoint of everything that the run carries."""
+    meta = {"counters": vars(run.counters), "sampler": run.source.sampler_state()}
+    run.saves.save(run.counters.steps, run.state, meta)
+
+
+def finish(run: Run) -> None:
+    """Evaluation, and a video of what the run has come to."""
+    if run.pending:
+        log(run)
+    found = evaluate(run)
+    write_text(run.config.logdir / "evaluation.json", json.dumps(found.values, indent=1) + "\n")
+    print(found.line)
+    run.source.write_film(run.state, found.film, run.key(SHOW, 0))

@@ -1,0 +1,129 @@
+"""What a video model's run learns from: videos, and others held out.
+
+Read next: `worldmodel/pretraining.py`, the loss; `configs/video_presets.py`, the paper's settings.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from agents.driver import Episode
+from configs.video import PretrainConfig
+from recordings.data import open_stores
+from replay import ReplayStore
+from training.build_video import BuiltVideo, beginnings, video_spaces
+from training.loop import FPS, Evaluation
+from training.picture import true_above_imagined
+from training.video import write_video
+from worldmodel.learner import Metrics, Params, TrainState
+from worldmodel.objective import model_loss
+from worldmodel.openloop import predict
+from worldmodel.pretraining import Clips
+from worldmodel.records import Records
+
+HELD_OUT = 16  # videos on which the loss is evaluated
+SHOWN = 4  # videos side by side
+
+
+class VideoSource:
+    """Clips of a data set's videos; a step is an update."""
+
+    acts, stride = False, 1
+
+    def __init__(self, config: PretrainConfig):
+        train_store, test_store = open_stores(config.data)
+        print(
+            f"data: {train_store.steps:,} frames of {train_store.episodes:,} videos to train on, "
+            f"{test_store.steps:,} of {test_store.episodes:,} held out"
+        )
+        self.config, self.spaces = config, video_spaces(config, train_store.fields)
+        self.learner = BuiltVideo(config, self.spaces)
+        self.sampler = self.learner.sampler(train_store)
+        self.held_out = held_out_records(self.learner, test_store)
+
+    def first_state(self) -> TrainState:
+        """The state before the first update."""
+        return self.learner.initial()
+
+    def start(self, steps: int, sampler: Mapping[str, Any] | None) -> None:
+        """Goes on drawing where the run was saved."""
+        if sampler is not None:
+            self.sampler.restore(dict(sampler))
+
+    def act(self, params: Params, key: Any) -> list[Episode]:
+        """Nothing: there are no environments."""
+        return []
+
+    def owed(self, steps: int) -> int:
+        """A step is an update."""
+        return steps
+
+    def sample(self) -> Clips:
+        """Clips of videos."""
+        return self.learner.clips(self.sampler.sample())
+
+    def sampler_state(self) -> dict[str, Any]:
+        """The state of the draws, for JSON."""
+        return self.sampler.state()
+
+    def stored(self, updates: int) -> dict[str, float]:
+        """How much was seen of the data."""
+        return {"data/frames_seen": updates * self.config.batch * self.config.length}
+
+    def show(self, state: TrainState, key: Any) -> np.ndarray:
+        """Open-loop prediction of held-out videos."""
+        records = jax.tree.map(lambda x: x[:SHOWN], self.held_out)
+        loop = self._predict(state.params, records, key)
+        true, drawn = jax.device_get((loop.true, loop.predicted))
+        return true_above_imagined(true, drawn, int(loop.context))
+
+    def evaluate(self, state: TrainState, key: Any) -> Evaluation:
+        """The loss and what it is made of on held-out videos."""
+        found = jax.device_get(self._loss(state.params, self.held_out, key))
+        values = {name: float(value) for name, value in found.items()}
+        parts = [f"{name} {value:.2f}" for name, value in values.items() if name.startswith("kl/")]
+        loss = f"held out: loss {values['loss/model']:.2f} nats per frame"
+        return Evaluation(values, "; ".join([loss, ", ".join(parts)]), None)
+
+    def write_film(self, state: TrainState, film: np.ndarray | None, key: Any) -> None:
+        """Open-loop prediction of held-out videos."""
+        path = self.config.logdir / "predicted.mp4"
+        write_video(path, self.show(state, key), FPS)
+        print(f"open-loop prediction, true above predicted: {path}")
+
+    def close(self) -> None:
+        """Nothing is written to."""
+
+    @cached_property
+    def _loss(self) -> Any:
+        """Jitted: the loss's metrics under (params, records, key)."""
+
+        def loss(params: Params, records: Records, key: PRNGKeyArray) -> Metrics:
+            model = self.learner.join(params)
+            batch, length = records.mask.shape
+            beliefs = model.observe(records, model.draw_noise(key, batch, length - model.lead))
+            return model_loss(model, records, beliefs, self.config.objective)[1]
+
+        return jax.jit(loss)
+
+    @cached_property
+    def _predict(self) -> Any:
+        """Jitted: open-loop prediction under (params, records, key)."""
+        context = self.config.context
+        return jax.jit(lambda p, r, k: predict(self.learner.join(p), r, context, k))
+
+
+def held_out_records(built: BuiltVideo, store: ReplayStore) -> Records:
+    """The beginnings of held-out videos: a clip's length, or twice the context if that is more.
+
+    Raises:
+      ValueError: if no held-out video is that long.
+    """
+    config, stride = built.config, built.model.stride
+    length = max(config.length, -(-2 * config.context // stride) * stride)
+    long = sum(s.whole and s.steps >= length for s in store.index.segments)
+    return beginnings(built.model, store, max(1, min(HELD_OUT, long)), length, built.marked)
