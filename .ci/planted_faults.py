@@ -92,6 +92,13 @@ FAULTS = (
         "import train_agent\n",
         "tests/planted.py imports",
     ),
+    Fault(
+        "a codec asked which it is",
+        HOUSE,
+        "analysis/planted.py",
+        "def planted(config):\n    return config.codec == 'latent'\n",
+        "analysis/planted.py:2: config.codec == 'latent'",
+    ),
     Fault("pickle", HOUSE, "replay/planted.py", "import pickle\n", "replay/planted.py"),
     Fault(
         "package not listed",

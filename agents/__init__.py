@@ -1,9 +1,10 @@
 """The agent: actor and critic over imagination at the top clock. Read `dreamer.py` first."""
 
-from agents.actions import ActionCodec, ActionDistribution, ChunkCodec
+from agents.actions import ActionCodec, ActionDistribution
 from agents.actor_critic import ActorCriticConfig
-from agents.agent import Agent, AgentConfig
-from agents.latent import LatentCodec, LatentConfig
+from agents.agent import Agent
+from agents.codec import Codec
+from agents.config import AgentConfig, LatentConfig
 
 __all__ = [
     "ActionCodec",
@@ -11,7 +12,6 @@ __all__ = [
     "ActorCriticConfig",
     "Agent",
     "AgentConfig",
-    "ChunkCodec",
-    "LatentCodec",
+    "Codec",
     "LatentConfig",
 ]

@@ -1,8 +1,7 @@
-"""Action codec: any Gymnasium action space as one flat vector, and distributions over its actions.
+"""Primitive actions: any Gymnasium action space as one flat vector, and distributions over it.
 
-A space is a list of independent factors (``factors.py``). The abstract action ``u`` of one
-top-level interval is the ``chunk`` of its K primitive actions (or a learned code: ``latent.py``).
-docs/design.md, Plans. Read next: ``actor_critic.py``, which emits the distribution's numbers.
+A space is a list of independent factors (``factors.py``). Read next: ``codec.py``, what these
+primitive actions are to the top's clock.
 """
 
 from collections.abc import Iterator
@@ -62,8 +61,7 @@ class ActionCodec:
         self.factors = tuple(factors(space))
         self.width = sum(f.size for f in self.factors)
         self.outputs = sum(f.outputs for f in self.factors)
-        self.sizes = tuple(f.primitives for f in self.factors)  # primitives of each factor, [F]
-        self.primitives = sum(self.sizes)
+        self.primitives = sum(f.primitives for f in self.factors)
 
     def encode(self, action: Any) -> np.ndarray:
         """Actions of the space as flat float32 vectors [..., A]: one, or a series (``flatten``)."""
@@ -113,12 +111,14 @@ class ActionCodec:
         return ActionSample(jnp.concatenate(flat, -1), log_prob, jnp.stack(entropy, -1))
 
     def act(
-        self, outputs: Float[Array, "*N P"], normal: Float[Array, "*N A"]
+        self, outputs: Float[Array, "*N P"], normal: Float[Array, "*N A"] | None
     ) -> Float[Array, "*N A"]:
-        """As ``sample`` by given standard normal numbers n, without gradients.
+        """As ``sample`` by given standard normal numbers n, without gradients; None: the mode.
 
         Choices take as Gumbel's noise -log(-log Φ(n)), which is so distributed.
         """
+        if normal is None:
+            return self.mode(outputs)
         flat, noises = [], self.parts(normal, outputs=False)
         for (factor, x), (_, n) in zip(self.parts(outputs, outputs=True), noises, strict=True):
             if factor.discrete:
@@ -209,56 +209,3 @@ class ActionCodec:
         probs = jnp.exp(logp)
         value = onehot + (probs - jax.lax.stop_gradient(probs))
         return value, jnp.sum(onehot * logp, -1), -jnp.sum(probs * logp, -1)
-
-
-class ChunkCodec:
-    """Abstract action ``u`` = the K primitive actions of one interval, in order: [..., K·A].
-
-    Slot 0 is executed first. Equal to the primitive action at K = 1. Nothing is learned, nothing
-    drifts between what is imagined and what is done.
-
-    With ``marked`` every action carries a float more, for the model alone: 1 if it begins a plan,
-    0 if it goes on with one. So a plan is marked 1, 0, …, 0, actions that were each planned anew
-    1, 1, …, 1, and the model need not take what reactions led to for what plans lead to. Below,
-    A counts it. docs/adr/0016.
-    """
-
-    def __init__(self, codec: ActionCodec, stride: int, marked: bool = False) -> None:
-        self.codec, self.stride, self.marked = codec, stride, marked
-        self.width, self.outputs = stride * (codec.width + marked), stride * codec.outputs
-        self.sizes = stride * codec.sizes  # primitives of each factor of each slot, [K·F]
-        self.primitives = stride * codec.primitives
-
-    def slots(self, x: Array) -> Array:
-        """[..., K·P] to [..., K, P]."""
-        return x.reshape(*x.shape[:-1], self.stride, -1)
-
-    def join(self, actions: Float[Array, "*N K A"]) -> Float[Array, "*N W"]:
-        """Primitive actions of the codec, one per slot, as one plan: marked, if they are to be."""
-        if self.marked:
-            begins = (jnp.arange(self.stride) == 0).astype(actions.dtype)[:, None]
-            marks = jnp.broadcast_to(begins, (*actions.shape[:-1], 1))
-            actions = jnp.concatenate([actions, marks], axis=-1)
-        return actions.reshape(*actions.shape[:-2], self.width)
-
-    def sample(
-        self, outputs: Float[Array, "*N P"], key: PRNGKeyArray, gradient: ActorGradient
-    ) -> ActionSample:
-        """As ``ActionCodec.sample``; log_prob summed over the K slots, entropy [..., K·F]."""
-        sample = self.codec.sample(self.slots(outputs), key, gradient)
-        entropy = sample.entropy.reshape(*outputs.shape[:-1], -1)
-        return ActionSample(self.join(sample.flat), sample.log_prob.sum(-1), entropy)
-
-    def act(
-        self, outputs: Float[Array, "*N P"], normal: Float[Array, "*N K A"]
-    ) -> Float[Array, "*N W"]:
-        """As ``ActionCodec.act``, a chunk [..., K·A]."""
-        return self.join(self.codec.act(self.slots(outputs), normal))
-
-    def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N W"]:
-        """The likeliest chunk, [..., K·A]."""
-        return self.join(self.codec.mode(self.slots(outputs)))
-
-    def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N F"]:
-        """``ActionCodec.spread`` of every slot, [..., K·F]."""
-        return self.codec.spread(self.slots(outputs)).reshape(*outputs.shape[:-1], -1)

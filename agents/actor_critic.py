@@ -57,6 +57,7 @@ class BehaviourState(NamedTuple):
     log_entropy_scale: Array  # [K·F] log of the entropy bonus' weight, of every factor of a slot
 
 
+ENTROPY_SCALE = 3e-3  # entropy bonus per nat of a primitive before its adaptation
 LOG_SCALE_RANGE = (-7.0, 1.0)  # entropy bonus between 9e-4 and 2.7 per nat of a primitive
 
 

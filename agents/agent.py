@@ -3,64 +3,27 @@
 Read next: ``dreamer.py``, the loss that trains it; ``policy.py``, how it acts.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from agents.actions import ActionCodec, ActionDistribution, ActionSample, ChunkCodec
-from agents.actor_critic import ActorCriticConfig
+from agents.actions import ActionCodec, ActionSample
+from agents.chunk import ChunkCodec
 from agents.coarse import CoarseDecoder
+from agents.codec import Codec
+from agents.config import AgentConfig, layers
 from agents.heads import Bernoulli, TwoHot, two_hot_mean
-from agents.latent import LatentCodec, LatentConfig
+from agents.latent import LatentCodec
 from worldmodel import clock
-from worldmodel.clockwork import ClockworkConfig, ClockworkVAE, ObsShapes
-from worldmodel.codes import ActionCode
-from worldmodel.distributions import Gaussian
+from worldmodel.clockwork import ClockworkVAE, ObsShapes
 from worldmodel.filter import check_replan
 from worldmodel.networks import MLP
-from worldmodel.objective import ObjectiveConfig
 
-
-@dataclass(frozen=True)
-class AgentConfig:
-    """Settings of the agent."""
-
-    model: ClockworkConfig = field(default_factory=ClockworkConfig)
-    """World model."""
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    """The world model's loss."""
-    behaviour: ActorCriticConfig = field(default_factory=ActorCriticConfig)
-    """Actor and critic."""
-    actions: ActionDistribution = field(default_factory=ActionDistribution)
-    """Distributions of primitive actions."""
-    codec: Literal["chunk", "latent"] = "chunk"
-    """Abstract action of one window: `chunk`, its K actions, or `latent`, a learned code with a
-    decoder that reacts inside the window."""
-    latent: LatentConfig = field(default_factory=LatentConfig)
-    """The `latent` codec; unused by `chunk`."""
-    newest: float = 1.0
-    """Weight of the auxiliary decoder of the newest observation from the top state; 0: none."""
-    window_decoder: float = 0.0
-    """Weight of the one of the sum over the window's observations, where K > 1; 0: none. For what
-    is seen shortly and matters much later. docs/adr/0018."""
-    replan: int = 1
-    """r: environment steps between plans, in collection and evaluation; divides K."""
-    noise_correlation: float = 0.0
-    """ρ from one step to the next of the noise by which actions are sampled. docs/adr/0012."""
-    keep_plan: float = 0.0
-    """Probability by which the agent goes on with its plan where it could plan anew: replay holds
-    what comes of plans, and no plan is put off for ever. docs/adr/0013."""
-    mark_plans: bool = False
-    """Replayed actions say whether they begin a plan or go on with one, and the model reads it:
-    what comes of plans is told from what comes of reactions. Chunks of K > 1, where
-    some plans are kept or all are executed whole (r = K). docs/adr/0016."""
-    average_rate: float = 0.005
-    """Evaluation acts by an average of the parameters over about the last tenth of the updates, at
-    most 1/average_rate of them; collection by the newest. 1: the newest in both. docs/adr/0008."""
+CODECS: dict[str, type[Codec]] = {"chunk": ChunkCodec, "latent": LatentCodec}
+"""The action codecs that there are, by the name that settings give them."""
 
 
 class Agent(nnx.Module):
@@ -71,33 +34,26 @@ class Agent(nnx.Module):
     """
 
     def __init__(
-        self, config: AgentConfig, obs_shapes: ObsShapes, codec: ActionCodec, rngs: nnx.Rngs
+        self, config: AgentConfig, obs_shapes: ObsShapes, actions: ActionCodec, rngs: nnx.Rngs
     ) -> None:
         check_agent(config)
         self.config = config
-        b, m, stride = config.behaviour, config.model, config.model.strides[-1]
-        kind: dict[str, Any] = {"layers": b.layers, "act": m.act, "norm": m.norm, "rngs": rngs}
-        dtype, code = jnp.dtype(m.dtype), None
-        if config.codec == "latent":
-            latent = Gaussian(config.latent.size, config.latent.min_std)
-            code = ActionCode(stride * codec.width, latent, b.hidden, dtype=m.dtype, **kind)
-        width = action_width(config, codec)
+        kind: dict[str, Any] = {**layers(config, rngs), "dtype": config.model.dtype}
+        codec = CODECS[config.codec]
+        code = codec.encoder(config, actions, rngs)
+        width = action_width(config, actions)
         self.model = ClockworkVAE(config.model, obs_shapes, width, rngs, code)
         features = self.model.features
-        self.codec: ChunkCodec | LatentCodec
-        if code is None:
-            self.codec = ChunkCodec(codec, stride, marked=plans_marked(config))
-        else:
-            learned: dict[str, Any] = {"hidden": b.hidden, "dtype": dtype, **kind}
-            self.codec = LatentCodec(codec, stride, features, code.latent, **learned)
-        self.reward = TwoHot(features, b.hidden, dtype=m.dtype, **kind)
-        self.cont = Bernoulli(features, b.hidden, dtype=m.dtype, **kind)
-        self.critic = TwoHot(features, b.hidden, dtype=m.dtype, **kind)
+        self.codec = codec.make(config, actions, self.model, rngs)
+        self.reward = TwoHot(features, **kind)
+        self.cont = Bernoulli(features, **kind)
+        self.critic = TwoHot(features, **kind)
         if config.newest > 0:
-            self.newest = CoarseDecoder(features, b.hidden, obs_shapes, dtype=m.dtype, **kind)
-        self.actor = MLP(features, b.hidden, self.codec.outputs, zero=True, dtype=dtype, **kind)
+            self.newest = CoarseDecoder(features, obs_shapes=obs_shapes, **kind)
+        outputs, dtype = self.codec.outputs, jnp.dtype(config.model.dtype)
+        self.actor = MLP(features, outputs=outputs, zero=True, **{**kind, "dtype": dtype})
         if window_decoded(config):  # last, so that the other parts start the same without it
-            self.window = CoarseDecoder(features, b.hidden, obs_shapes, dtype=m.dtype, **kind)
+            self.window = CoarseDecoder(features, obs_shapes=obs_shapes, **kind)
 
     def predict_reward(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
         """Window reward, environment units."""
@@ -112,16 +68,14 @@ class Agent(nnx.Module):
         return two_hot_mean(self.critic(features))
 
     def act(self, features: Float[Array, "*N F"], key: PRNGKeyArray) -> ActionSample:
-        """Abstract action sampled from the actor, with the configured gradient."""
-        outputs = self.actor(features)
-        if isinstance(self.codec, LatentCodec):
-            return self.codec.sample(outputs, features, key)
-        return self.codec.sample(outputs, key, self.config.behaviour.gradient)
+        """Abstract action sampled from the actor."""
+        return self.codec.sample(self.actor(features), features, key)
 
 
 def plans_marked(config: AgentConfig) -> bool:
     """Whether there are plans of several actions and they are to be marked."""
-    return config.mark_plans and config.codec == "chunk" and config.model.strides[-1] > 1
+    several = config.model.strides[-1] > 1
+    return config.mark_plans and several and not CODECS[config.codec].closed_loop
 
 
 def window_decoded(config: AgentConfig) -> bool:
@@ -129,10 +83,10 @@ def window_decoded(config: AgentConfig) -> bool:
     return config.window_decoder > 0 and config.model.strides[-1] > 1
 
 
-def action_width(config: AgentConfig, codec: ActionCodec) -> int:
-    """Floats of a replayed action, which the world model reads: the codec's, and the mark of plans
-    where there is one (``ChunkCodec``)."""
-    return codec.width + plans_marked(config)
+def action_width(config: AgentConfig, actions: ActionCodec) -> int:
+    """Floats of a replayed action, which the world model reads: a primitive action's, and the mark
+    of plans where there is one (``Codec.join``)."""
+    return actions.width + plans_marked(config)
 
 
 def check_agent(config: AgentConfig) -> None:
@@ -141,6 +95,10 @@ def check_agent(config: AgentConfig) -> None:
     Raises:
       ValueError: naming the setting, what it may be, and what it is.
     """
+    if config.codec not in CODECS:
+        raise ValueError(
+            f"codec: expected one of {', '.join(CODECS)}, received {config.codec!r}; choose one"
+        )
     strides = clock.check_strides(config.model.strides)
     check_replan(strides[-1], config.replan)
     if config.model.window != "causal":
@@ -153,9 +111,8 @@ def check_agent(config: AgentConfig) -> None:
             "mark_plans: expected keep_plan above 0, received 0: replay would never hold a plan "
             "marked as imagination's are; raise --agent.keep-plan, or set --agent.mark-plans False"
         )
+    CODECS[config.codec].check(config)
     b = config.behaviour
-    if config.codec == "latent":
-        check_latent(config.latent, b)
     if b.horizon < 1:
         raise ValueError(
             f"horizon: expected 1 or more imagined ticks of the top clock, received {b.horizon}"
@@ -182,21 +139,3 @@ def check_weights(config: AgentConfig) -> None:
             raise ValueError(
                 f"{name}: expected 0 or more, received {getattr(config, name)}; 0 leaves it out"
             )
-
-
-def check_latent(config: LatentConfig, behaviour: ActorCriticConfig) -> None:
-    """As ``check_agent``, of the `latent` codec."""
-    if config.size < 1:
-        raise ValueError(f"latent.size: expected 1 or more, received {config.size}; raise it")
-    if not config.min_std > 0:
-        raise ValueError(f"latent.min_std: expected above 0, received {config.min_std}; raise it")
-    for name in ("kl", "actor_kl"):
-        if getattr(config, name) <= 0:
-            raise ValueError(
-                f"latent.{name}: expected above 0, received {getattr(config, name)}; raise it"
-            )
-    if behaviour.gradient == "reinforce":
-        raise ValueError(
-            "gradient: expected 'dynamics' with codec 'latent', whose codes are continuous, "
-            "received 'reinforce'; leave it"
-        )

@@ -22,14 +22,13 @@ from agents.actor_critic import (
     behaviour_targets,
     critic_loss,
     return_scale,
-    update_entropy_scale,
     update_range,
 )
-from agents.agent import Agent, AgentConfig, window_decoded
+from agents.agent import Agent, window_decoded
 from agents.coarse import coarse, coarse_nll, seen_in_window
+from agents.config import AgentConfig
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
-from agents.latent import LatentCodec, codec_loss, draw_codes
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import WindowTargets, observed_returns, window_targets
 from worldmodel import clock
@@ -56,16 +55,12 @@ __all__ = [
     "make_policy",
 ]
 
-ENTROPY_SCALE = 3e-3  # entropy bonus per nat of a primitive before its adaptation
-
 
 def initial_aux(params: Params, agent: Agent) -> BehaviourState:
     """Aux before the first update. Of the agent only shapes are read."""
     slow = jax.tree.map(jnp.array, params["critic"])
-    parts = len(agent.codec.sizes)
-    latent = isinstance(agent.codec, LatentCodec)
-    first = agent.config.latent.actor_kl if latent else ENTROPY_SCALE
-    scale = jnp.full(parts, np.log(first), jnp.float32)  # not weakly typed: one compile
+    weight = np.log(agent.codec.weight)
+    scale = jnp.full(agent.codec.parts, weight, jnp.float32)  # not weakly typed: one compile
     return BehaviourState(slow, low=jnp.zeros(()), high=jnp.zeros(()), log_entropy_scale=scale)
 
 
@@ -91,25 +86,21 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         noise_key, fill_key, start_key, path_key = jax.random.split(key, 4)
         records = fill_absorbing(records, fill_key)
         batch, length = records.mask.shape
-        codes = draw_codes(model, records, jax.random.fold_in(key, 4))
+        codes = agent.codec.encode(model, records, jax.random.fold_in(key, 4))
         noise = model.draw_noise(noise_key, batch, length - model.lead)
-        beliefs = model.observe(records, noise, code=None if codes is None else codes.sample)
+        beliefs = model.observe(records, noise, code=codes.sample)
         world, metrics = model_loss(model, records, beliefs, config.objective)
         heads, head_metrics = head_loss(agent, records, beliefs)
-        if isinstance(agent.codec, LatentCodec) and codes is not None:
-            coding, codec_metrics = codec_loss(
-                agent.codec, model, records, beliefs, codes, config.latent
-            )
-            heads, head_metrics = heads + coding, head_metrics | codec_metrics
+        coding, codec_metrics = agent.codec.loss(model, records, beliefs, codes)
         start, alive = draw_starts(agent, records, beliefs, start_key)
         path = imagine_path(
             frozen.model, agent.act, frozen.predict_reward, frozen.predict_cont, start, alive,
             config.behaviour.horizon, path_key,
         )  # fmt: skip
         acting, aux, behaviour_metrics = behaviour_loss(agent, frozen, slow, path, aux)
-        total = world + heads + acting
+        total = world + (heads + coding) + acting
         behaviour_metrics |= foreseen_returns(frozen, records, beliefs[-1])
-        metrics |= {**head_metrics, **behaviour_metrics, "loss/total": total}
+        metrics |= {**head_metrics, **codec_metrics, **behaviour_metrics, "loss/total": total}
         imagined, observed = metrics["window_reward/imagined"], metrics["window_reward/observed"]
         return total, (aux, {**metrics, "window_reward/gap": imagined - observed})
 
@@ -285,17 +276,10 @@ def behaviour_loss(
         "value": masked_mean(value[:, 0], path.alive),
         "window_reward/imagined": masked_mean(path.reward[:, 0], path.alive),
     }
-    if isinstance(agent.codec, LatentCodec):  # the weight of its KL to the prior is fixed
-        metrics["actor/prior_kl"] = -masked_mean(path.entropy[:, 0, 0], path.alive)
-    else:
-        spreads = stop(agent.codec.spread(agent.actor(features[:, 0])))
-        spread = jax.vmap(masked_mean, (1, None))(spreads, path.alive)
-        metrics["actor/spread"] = jnp.mean(spread)
-        metrics["actor/spread_first"] = jnp.mean(spread[: spread.shape[0] // stride])
-        metrics["actor/entropy_scale"] = jnp.exp(jnp.mean(aux.log_entropy_scale))
-        aux = update_entropy_scale(aux, spread, config)
+    outputs = agent.actor(features[:, 0])
+    aux, regulated = agent.codec.regulate(aux, outputs, path.entropy[:, 0], path.alive, config)
     critic_params = nnx.to_pure_dict(nnx.state(frozen.critic, nnx.Param))
     slow_params = jax.tree.map(
         lambda s, c: s + config.slow_rate * (c - s), aux.slow_critic, critic_params
     )
-    return actor + critic, aux._replace(slow_critic=slow_params), metrics
+    return actor + critic, aux._replace(slow_critic=slow_params), metrics | regulated

@@ -12,7 +12,6 @@ are the prior p(u | s) over codes, from which the actor may not stray far, and t
 docs/design.md, Plans; docs/adr/0007. Read next: ``policy.py``, how it acts.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -21,8 +20,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from agents.actions import ActionCodec, ActionSample
+from agents.actor_critic import ActorCriticConfig, BehaviourState
+from agents.codec import Codec, Codes
+from agents.config import AgentConfig, LatentConfig, layers
 from agents.returns import window_targets
 from worldmodel.clockwork import ClockworkVAE
+from worldmodel.codes import ActionCode
 from worldmodel.distributions import Gaussian, Stats
 from worldmodel.level import Belief
 from worldmodel.networks import MLP
@@ -30,41 +33,69 @@ from worldmodel.objective import Metrics, masked_mean, masked_sum
 from worldmodel.records import Records
 
 
-@dataclass(frozen=True)
-class LatentConfig:
-    """Settings of the `latent` codec."""
+class LatentCodec(Codec):
+    """Prior over codes and closed-loop decoder to primitive actions of any Gymnasium space.
 
-    size: int = 8
-    """Floats of a code."""
-    min_std: float = 0.1
-    """Smallest standard deviation of codes, in encoder, prior and actor."""
-    kl: float = 0.1
-    """β: weight of KL[q(u | actions) ‖ p(u | s)] in nats beside the actions' log-likelihood. Higher
-    leaves more to the decoder's reactions, lower more to the code."""
-    actor_kl: float = 0.01
-    """Weight of KL[π(u | s) ‖ p(u | s)] in nats in the actor's loss, beside normalised returns."""
+    The actor is regularised by one number, its KL to the prior, whose weight is fixed.
+    """
 
-
-class LatentCodec(nnx.Module):
-    """Prior over codes and closed-loop decoder to primitive actions of any Gymnasium space."""
-
-    sizes = (1,)  # one regulariser, the KL to the prior, in place of an entropy per factor
-    primitives = 1
+    closed_loop = coded = True
+    primitives = parts = 1
 
     def __init__(
         self,
-        codec: ActionCodec,
+        actions: ActionCodec,
         stride: int,
         features: int,
         latent: Gaussian,
-        hidden: int,
+        config: LatentConfig,
         **kind: Any,
     ) -> None:
-        self.codec, self.stride, self.latent = codec, stride, latent
-        self.width, self.outputs = latent.width, sum(latent.outputs)
-        self.prior = MLP(features, hidden, self.outputs, zero=True, **kind)
+        super().__init__(actions, stride, marked=False)
+        self.latent, self.config, self.weight = latent, config, config.actor_kl
+        self.width = self.plan_width = latent.width
+        self.outputs = sum(latent.outputs)
+        self.prior = MLP(features, outputs=self.outputs, zero=True, **kind)
         inputs = features + latent.width + stride
-        self.decoder = MLP(inputs, hidden, codec.outputs, zero=True, **kind)
+        self.decoder = MLP(inputs, outputs=actions.outputs, zero=True, **kind)
+
+    @classmethod
+    def check(cls, config: AgentConfig) -> None:
+        """See ``Codec``."""
+        latent = config.latent
+        if latent.size < 1:
+            raise ValueError(f"latent.size: expected 1 or more, received {latent.size}; raise it")
+        if not latent.min_std > 0:
+            raise ValueError(
+                f"latent.min_std: expected above 0, received {latent.min_std}; raise it"
+            )
+        for name in ("kl", "actor_kl"):
+            if getattr(latent, name) <= 0:
+                raise ValueError(
+                    f"latent.{name}: expected above 0, received {getattr(latent, name)}; raise it"
+                )
+        if config.behaviour.gradient == "reinforce":
+            raise ValueError(
+                "gradient: expected 'dynamics' with codec 'latent', whose codes are continuous, "
+                "received 'reinforce'; leave it"
+            )
+
+    @classmethod
+    def encoder(cls, config: AgentConfig, actions: ActionCodec, rngs: nnx.Rngs) -> ActionCode:
+        """q(u | actions)."""
+        latent = Gaussian(config.latent.size, config.latent.min_std)
+        chunk = config.model.strides[-1] * actions.width
+        return ActionCode(chunk, latent, dtype=config.model.dtype, **layers(config, rngs))
+
+    @classmethod
+    def make(
+        cls, config: AgentConfig, actions: ActionCodec, model: ClockworkVAE, rngs: nnx.Rngs
+    ) -> "LatentCodec":
+        """See ``Codec``."""
+        assert model.code is not None
+        kind = {**layers(config, rngs), "dtype": jnp.dtype(config.model.dtype)}
+        latent = model.code.latent
+        return cls(actions, model.stride, model.features, latent, config.latent, **kind)
 
     def stats(self, outputs: Float[Array, "*N P"]) -> Stats:
         """Numbers of prior or actor as a distribution of codes."""
@@ -75,20 +106,33 @@ class LatentCodec(nnx.Module):
         return self.latent.mode(self.stats(outputs))
 
     def sample(
-        self, outputs: Float[Array, "*N P"], features: Float[Array, "*N F"], key: PRNGKeyArray
+        self, outputs: Float[Array, "*N P"], features: Float[Array, "*N D"], key: PRNGKeyArray
     ) -> ActionSample:
         """u = mean + std·noise, which passes the gradient; log_prob 0: no score function is needed.
 
         Its entropy [..., 1] is that relative to the prior, -KL[π(u | s) ‖ sg(p(u | s))].
-
-        Args:
-          outputs: the actor's numbers at ``features`` of the top.
         """
         post, prior = self.stats(outputs), jax.lax.stop_gradient(self.stats(self.prior(features)))
         code = self.latent.sample(post, self.latent.noise(key, outputs.shape[:-1]))
         return ActionSample(
             code, jnp.zeros(code.shape[:-1]), -self.latent.kl(post, prior)[..., None]
         )
+
+    def plan(
+        self, outputs: Float[Array, "N P"], features: Float[Array, "N D"], key: PRNGKeyArray | None
+    ) -> Float[Array, "N U"]:
+        """The code."""
+        return self.mode(outputs) if key is None else self.sample(outputs, features, key).flat
+
+    def react(
+        self,
+        plan: Float[Array, "N U"],
+        features: Float[Array, "N D"],
+        step: Int[Array, " N"],
+        normal: Float[Array, "N A"] | None,
+    ) -> Float[Array, "N A"]:
+        """The decoder's action at what level 1 sees."""
+        return self.actions.act(self.decode(features, plan, step), normal)
 
     def decode(
         self, features: Float[Array, "*N F"], code: Float[Array, "*N U"], phase: Int[Array, "*N"]
@@ -103,31 +147,44 @@ class LatentCodec(nnx.Module):
         clock = jax.nn.one_hot(phase, self.stride)
         return self.decoder(jnp.concatenate([features, code, clock], axis=-1))
 
-    def react(
+    def regulate(
         self,
-        features: Float[Array, "N F"],
-        code: Float[Array, "N U"],
-        phase: Int[Array, " N"],
-        normal: Float[Array, "N A"] | None,
-    ) -> Float[Array, "N A"]:
-        """The decoder's action by ``ActionCodec.act``; without numbers to draw by, its mode."""
-        outputs = self.decode(features, code, phase)
-        return self.codec.mode(outputs) if normal is None else self.codec.act(outputs, normal)
+        aux: BehaviourState,
+        outputs: Float[Array, "N P"],
+        entropy: Float[Array, "N 1"],
+        alive: Float[Array, " N"],
+        config: ActorCriticConfig,
+    ) -> tuple[BehaviourState, Metrics]:
+        """The weight of the KL to the prior is fixed."""
+        return aux, {"actor/prior_kl": -masked_mean(entropy[:, 0], alive)}
 
+    def encode(self, model: ClockworkVAE, records: Records, key: PRNGKeyArray) -> Codes:
+        """Samples q(u | actions) for every tick."""
+        assert model.code is not None
+        stats = model.code(model.chunks(records))
+        noise = self.latent.noise(key, stats["mean"].shape[:-1])
+        return Codes(self.latent.sample(stats, noise), stats)
 
-class Codes(NamedTuple):
-    """Codes of the intervals that end at every tick of the top, [B, n, ·]."""
+    def loss(
+        self, model: ClockworkVAE, records: Records, beliefs: tuple[Belief, ...], codes: Codes
+    ) -> tuple[Array, Metrics]:
+        """Trains encoder, prior and decoder on replayed intervals, by their mean over valid ones of
 
-    stats: Stats
-    sample: Array
+        -Σ_{i<K} log π(a_{t+i+1} | sg(s¹_{t+i}), u_t, i) + β KL[q_t ‖ p(u | sg(s_t))]
 
-
-def draw_codes(model: ClockworkVAE, records: Records, key: PRNGKeyArray) -> Codes | None:
-    """Samples q(u | actions) for every tick; None where the top reads the actions themselves."""
-    if model.code is None:
-        return None
-    stats, latent = model.code(model.chunks(records)), model.code.latent
-    return Codes(stats, latent.sample(stats, latent.noise(key, stats["mean"].shape[:-1])))
+        with q_t = q(u | a_{t+1} … a_{t+K}) and u_t ~ q_t. Metrics: nats per known
+        action, and KL per interval.
+        """
+        part = intervals(model, records, beliefs, codes)
+        shape = part.level1.shape[:3]
+        code = jnp.broadcast_to(part.code[:, :, None], (*shape, self.width))
+        phase = jnp.broadcast_to(jnp.arange(shape[2])[None, None], shape)
+        nll = -self.actions.log_prob(self.decode(part.level1, code, phase), part.action)
+        known = part.known * part.valid[..., None]
+        kl = self.latent.kl(part.encoded, self.stats(self.prior(part.top)))
+        kl = masked_mean(kl, part.valid)
+        loss = masked_sum(nll, known) / jnp.maximum(jnp.sum(part.valid), 1.0) + self.config.kl * kl
+        return loss, {"loss/codec": loss, "codec/nll": masked_mean(nll, known), "codec/kl": kl}
 
 
 class Intervals(NamedTuple):
@@ -153,6 +210,7 @@ def intervals(
     """
     stride, every = model.stride, model.alignment(model.upper).every
     taken = records.mask * records.action_mask
+    assert codes.sample is not None
     targets = jax.vmap(lambda r, t, f, m: window_targets(r, t, f, m, stride, 1.0))(
         records.reward, records.terminal, records.is_first, taken
     )
@@ -169,29 +227,3 @@ def intervals(
         known=taken[:, model.lead + now + 1],
         valid=targets.valid[:, model.lead + start + stride],
     )
-
-
-def codec_loss(
-    codec: LatentCodec,
-    model: ClockworkVAE,
-    records: Records,
-    beliefs: tuple[Belief, ...],
-    codes: Codes,
-    config: LatentConfig,
-) -> tuple[Array, Metrics]:
-    """Trains encoder, prior and decoder on replayed intervals, by their mean over valid ones of
-
-    -Σ_{i<K} log π(a_{t+i+1} | sg(s¹_{t+i}), u_t, i) + β KL[q(u | a_{t+1}…a_{t+K}) ‖ p(u | sg(s_t))]
-
-    with u_t ~ q. Metrics: nats per known action, and KL per interval.
-    """
-    part = intervals(model, records, beliefs, codes)
-    shape = part.level1.shape[:3]
-    code = jnp.broadcast_to(part.code[:, :, None], (*shape, codec.width))
-    phase = jnp.broadcast_to(jnp.arange(shape[2])[None, None], shape)
-    nll = -codec.codec.log_prob(codec.decode(part.level1, code, phase), part.action)
-    known = part.known * part.valid[..., None]
-    kl = codec.latent.kl(part.encoded, codec.stats(codec.prior(part.top)))
-    kl = masked_mean(kl, part.valid)
-    loss = masked_sum(nll, known) / jnp.maximum(jnp.sum(part.valid), 1.0) + config.kl * kl
-    return loss, {"loss/codec": loss, "codec/nll": masked_mean(nll, known), "codec/kl": kl}

@@ -1,9 +1,9 @@
 """Acting: one jitted function over a batch of environments, each with its own clock.
 
-Every step filters one observation; every r-th step of an episode plans anew. Of a chunk of K
-actions the first r are executed: r = K is the plain open-loop semi-MDP. With `keep_plan` the agent
-goes on with some plans for longer. A learned code is decoded step by step from level 1's belief, so
-the levels below the top are filtered as well.
+Every step filters one observation; every r-th step of an episode plans anew, and the first r steps
+of each plan are executed: r = K is the plain open-loop semi-MDP. With `keep_plan` the agent goes on
+with some plans for longer. What a plan is, and the action of each of its steps, is the codec's
+(``codec.py``); where that reacts to level 1's belief, the levels below the top are filtered too.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from agents.actions import ChunkCodec
 from agents.agent import Agent
 from worldmodel.filter import FilterCarry, filter_step, initial_carry
 from worldmodel.learner import Params, join
@@ -25,11 +24,11 @@ class PolicyCarry(NamedTuple):
     """Memory of the acting agent, per environment."""
 
     filter: FilterCarry
-    plan: Array  # [N, W] the abstract action being executed
+    plan: Array  # [N, Q] what is being executed (``Codec.plan``)
     step: Array  # [N] steps of it done
-    action: Array  # [N, A] last action, as the model reads it (``ChunkCodec``)
-    normal: Array  # [N, K, A] standard normal numbers of the plan's steps, where correlated
-    lower: LowerCarry | None = None  # levels below the top, where a decoder reads level 1
+    action: Array  # [N, C] last action, as the model reads it
+    normal: Array  # [N, A] standard normal numbers by which it was drawn
+    lower: LowerCarry | None  # levels below the top, where the codec reads level 1
 
 
 Act = Callable[[Params, PolicyCarry, Any, Any, PRNGKeyArray], tuple[PolicyCarry, Array]]
@@ -37,7 +36,7 @@ Act = Callable[[Params, PolicyCarry, Any, Any, PRNGKeyArray], tuple[PolicyCarry,
 
 def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
     """Jitted ``policy(params, carry, obs, is_first, key) -> (carry, action)``; actions [N, A] flat,
-    with their mark where plans are marked (``ChunkCodec``).
+    with their mark where plans are marked (``Codec.join``).
 
     An action given for an observation with ``is_first`` leads to the record after it, as any other.
 
@@ -57,65 +56,72 @@ def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
         key: PRNGKeyArray,
     ) -> tuple[PolicyCarry, Array]:
         agent: Agent = join(graph, params)
-        noise_key, act_key = jax.random.split(key)
-        noise = agent.model.latent.noise(noise_key, is_first.shape)
-        filtered, due = filter_step(
-            agent.model, carry.filter, obs, carry.action, is_first, noise, replan
-        )
-        plan_key, *keys = (act_key,) if carry.lower is None else jax.random.split(act_key, 3)
-        features, normal = filtered.belief.features, carry.normal
-        rho, keep = agent.config.noise_correlation, agent.config.keep_plan
-        if keep > 0 and agent.model.stride > replan:
-            keep_key, plan_key = jax.random.split(plan_key)
-            kept = jax.random.bernoulli(keep_key, keep, due.shape)
-            due &= is_first | ~kept | (carry.step + replan > agent.model.stride)
-        if greedy:
-            new = agent.codec.mode(agent.actor(features))
-        elif isinstance(agent.codec, ChunkCodec) and rho > 0:
-            last = normal[jnp.arange(due.shape[0]), carry.step - 1]
-            fresh = jax.random.normal(plan_key, normal.shape)
-            normals = correlated(last, fresh, is_first, rho)
-            new = agent.codec.act(agent.actor(features), normals)
-            normal = jnp.where(due[:, None, None], normals, normal)
-        else:
-            new = agent.act(features, plan_key).flat
+        model, codec, config = agent.model, agent.codec, agent.config
+        keys = split_keys(key, codec.closed_loop)
+        noise = model.latent.noise(keys.filter, is_first.shape)
+        filtered, due = filter_step(model, carry.filter, obs, carry.action, is_first, noise, replan)
+        if config.keep_plan > 0 and model.stride > replan:
+            kept = jax.random.bernoulli(keys.keep, config.keep_plan, due.shape)
+            due &= is_first | ~kept | (carry.step + replan > model.stride)
+        top = filtered.belief.features
+        new = codec.plan(agent.actor(top), top, None if greedy else keys.plan)
         plan, step = jnp.where(due[:, None], new, carry.plan), jnp.where(due, 0, carry.step)
-        if isinstance(agent.codec, ChunkCodec):
-            action = agent.codec.slots(plan)[jnp.arange(step.shape[0]), step]
-            return PolicyCarry(filtered, plan, step + 1, action, normal), action
-        assert carry.lower is not None
-        noise = agent.model.latent.noise(keys[0], (is_first.shape[0], agent.model.upper))
-        lower = lower_step(agent.model, carry.lower, filtered, obs, is_first, noise)
-        seen = level1(lower, filtered).features
-        normal = correlated(normal[:, 0], jax.random.normal(keys[1], normal.shape), is_first, rho)
-        action = agent.codec.react(seen, plan, step, None if greedy else normal[:, 0])
+        seen, lower = top, carry.lower
+        if lower is not None:
+            noise = model.latent.noise(keys.lower, (is_first.shape[0], model.upper))
+            lower = lower_step(model, lower, filtered, obs, is_first, noise)
+            seen = level1(lower, filtered).features
+        fresh = jax.random.normal(keys.react, carry.normal.shape)
+        normal = correlated(carry.normal, fresh, is_first, config.noise_correlation)
+        action = codec.react(plan, seen, step, None if greedy else normal)
         return PolicyCarry(filtered, plan, step + 1, action, normal, lower), action
 
     return policy
 
 
-def correlated(
-    last: Float[Array, "N A"], fresh: Float[Array, "N K A"], is_first: Bool[Array, " N"], rho: float
-) -> Float[Array, "N K A"]:
-    """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t over K steps, at an episode's first step ξ_t.
+class Keys(NamedTuple):
+    """Of one step of acting."""
 
-    Exploration that goes on in one direction, whatever is planned in between: ``last`` are the
-    numbers of the last step before these. Standard normal for any ρ, so each action by itself is
-    distributed as with ρ = 0. Source: docs/adr/0012.
+    filter: PRNGKeyArray
+    keep: PRNGKeyArray
+    plan: PRNGKeyArray
+    lower: PRNGKeyArray
+    react: PRNGKeyArray
+
+
+def split_keys(key: PRNGKeyArray, closed_loop: bool) -> Keys:
+    """Keys of what is drawn in a step. Those in closed loop are split in another order: so recorded
+    evaluations of either kind come out as they were."""
+    noise_key, act_key = jax.random.split(key)
+    if closed_loop:
+        first, lower, react = jax.random.split(act_key, 3)
+        keep, plan = jax.random.split(first)
+    else:
+        keep, rest = jax.random.split(act_key)
+        plan, lower, react = jax.random.split(rest, 3)
+    return Keys(noise_key, keep, plan, lower, react)
+
+
+def correlated(
+    last: Float[Array, "N A"], fresh: Float[Array, "N A"], is_first: Bool[Array, " N"], rho: float
+) -> Float[Array, "N A"]:
+    """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t, at an episode's first step ξ_t.
+
+    Exploration that goes on in one direction, whatever is planned in between. Standard normal for
+    any ρ, so each action by itself is distributed as with ρ = 0. Source: docs/adr/0012.
     """
-    drive = (1 - rho**2) ** 0.5 * fresh
-    found = [jnp.where(is_first[:, None], fresh[:, 0], rho * last + drive[:, 0])]
-    for slot in range(1, fresh.shape[1]):
-        found.append(rho * found[-1] + drive[:, slot])
-    return jnp.stack(found, axis=1)
+    drawn = rho * last + (1 - rho**2) ** 0.5 * fresh
+    return jnp.where(is_first[:, None], fresh, drawn)
 
 
 def initial_policy(agent: Agent, batch: int, replan: int) -> PolicyCarry:
     """Carry of ``batch`` environments before their first observation."""
-    carry = initial_carry(agent.model, batch, replan)
-    chunk = isinstance(agent.codec, ChunkCodec)
-    lower = None if chunk else initial_lower(agent.model, batch)
-    plan = jnp.zeros((batch, agent.codec.width))
-    action = jnp.zeros((batch, agent.model.action_width))
-    normal = jnp.zeros((batch, agent.model.stride if chunk else 1, agent.codec.codec.width))
-    return PolicyCarry(carry, plan, jnp.zeros(batch, jnp.int32), action, normal, lower)
+    model, codec = agent.model, agent.codec
+    return PolicyCarry(
+        filter=initial_carry(model, batch, replan),
+        plan=jnp.zeros((batch, codec.plan_width)),
+        step=jnp.zeros(batch, jnp.int32),
+        action=jnp.zeros((batch, model.action_width)),
+        normal=jnp.zeros((batch, codec.actions.width)),
+        lower=initial_lower(model, batch) if codec.closed_loop else None,
+    )

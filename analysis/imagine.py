@@ -67,10 +67,10 @@ def imagine(config: ImagineConfig) -> None:
         imagine_video(config)
         return
     built, params, step = load_run(config.run)
-    if config.actions == "policy" and built.config.agent.codec == "latent":
+    if config.actions == "policy" and built.agent.codec.closed_loop:
         raise ValueError(
             f"actions: expected 'recorded', received 'policy' for {config.run}, whose codec "
-            "'latent' acts on what level 1 sees step by step; leave it"
+            f"{built.config.agent.codec!r} acts on what level 1 sees step by step; leave it"
         )
     stride = built.agent.model.stride
     context = -(-config.context // stride) * stride

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Lt
 
 from agents import AgentConfig
-from agents.agent import check_agent
+from agents.agent import CODECS, check_agent
 from common import Count, CountOrZero, MayChange, NonNegative, Share, UserError, check_bounds
 from envs import EnvConfig
 from replay import ReplayConfig
@@ -88,10 +88,11 @@ def check(config: TrainConfig) -> None:
             f"{config.prefill:,} are --prefill, and {config.updates_per_step:g} updates per step "
             "after it; raise --steps, or lower --prefill"
         )
-    if config.init_from is not None and config.agent.codec != "chunk":
+    if config.init_from is not None and CODECS[config.agent.codec].coded:
         raise UserError(
-            f"init_from: expected codec 'chunk', received {config.agent.codec!r}: the top of a "
-            "pretrained world model reads actions, not codes; leave out one of the two"
+            f"init_from: expected a codec whose top level reads actions, as that of a pretrained "
+            f"world model does, received {config.agent.codec!r}, which reads codes; leave out one "
+            "of the two"
         )
     stride = config.agent.model.strides[-1]
     if config.length % stride:

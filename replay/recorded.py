@@ -13,7 +13,7 @@ def with_width(batch: dict[str, Any], width: int, marked: bool) -> dict[str, Any
 
     Args:
       width: floats of an action as the model reads it, its mark among them.
-      marked: whether the last of them marks plans (`agents.actions.ChunkCodec`).
+      marked: whether the last of them marks plans (`agents.codec.Codec.join`).
     Raises:
       ValueError: if the store's actions are of another width.
     """

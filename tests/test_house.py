@@ -90,6 +90,35 @@ def test_configs_hold_settings_alone() -> None:
             assert not wrong, f"{path.relative_to(ROOT)} imports {name}"
 
 
+CODEC_MODULES = {"agents.chunk", "agents.latent"}
+CODEC_REGISTRY = ROOT / "agents" / "agent.py"
+
+
+def codecs_asked_for(tree: ast.AST) -> Iterator[ast.expr]:
+    """Where a codec is asked which it is: `isinstance(x, AnyCodec)`, `config.codec == "any"`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"isinstance", "issubclass"}:
+            if re.search(r"\b(?!ActionCodec)\w+Codec\b", ast.unparse(node.args[1])):
+                yield node
+        elif isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            named = any(re.search(r"\bcodec$", ast.unparse(side)) for side in sides)
+            if named and any(isinstance(side, ast.Constant) for side in sides):
+                yield node
+
+
+def test_no_code_asks_which_codec_it_has() -> None:
+    """All that is asked of a codec is its interface; `agents/agent.py: CODECS` alone names them."""
+    for path in FILES:
+        if path.suffix != ".py" or module_name(path) in CODEC_MODULES:
+            continue
+        for node in codecs_asked_for(ast.parse(path.read_text(encoding="utf-8"))):
+            raise AssertionError(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
+        if path != CODEC_REGISTRY and ROOT / "tests" not in path.parents:
+            taken = CODEC_MODULES & set(imported(path))
+            assert not taken, f"{path.relative_to(ROOT)} imports {taken}: see agents/codec.py"
+
+
 def test_packages_in_pyproject_are_those_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     listed = project["tool"]["setuptools"]["packages"]

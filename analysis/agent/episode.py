@@ -18,7 +18,6 @@ from analysis.agent.what_if import (
     Futures,
     apart,
     decode_futures,
-    held_chunks,
     imagine_futures,
     return_that_followed,
 )
@@ -171,7 +170,7 @@ def what_if(
       ValueError: where no abstract actions can be held.
     """
     held = held_actions(built.codec, MOST_HELD, DIMENSIONS)
-    chunks = held_chunks(built.agent.codec, np.stack([h.flat for h in held]))
+    chunks = built.agent.codec.hold(jnp.asarray(np.stack([h.flat for h in held])))
     noise_key, decode_key = jax.random.split(jax.random.key(settings.seed + 1))
 
     drawn = built.agent.model.latent.noise(noise_key, (settings.samples, ticks))

@@ -6,14 +6,13 @@ futures differ by what is done alone. Read next: `agents/imagination.py`, which 
 from.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from agents.actions import ChunkCodec
 from agents.agent import Agent
 from agents.returns import lambda_returns
 from worldmodel.level import State
@@ -27,21 +26,6 @@ class Futures(NamedTuple):
     reward: Array  # [R, S, H] window rewards, environment units
     value: Array  # [R, S, H] the critic's
     returns: Array  # [R, S] discounted window rewards, and the value at the end
-
-
-def held_chunks(codec: Any, actions: Float[np.ndarray, "C A"]) -> Array:
-    """Primitive actions, each held for the K steps of a tick, as abstract actions [C, W].
-
-    Raises:
-      ValueError: for a codec whose abstract actions are not chunks of primitive ones.
-    """
-    if not isinstance(codec, ChunkCodec):
-        raise ValueError(
-            f"what if: expected abstract actions that are chunks of primitive ones, received "
-            f"{type(codec).__name__}; no held action is known for it, leave these futures out"
-        )
-    held = jnp.asarray(actions, jnp.float32)[:, None]
-    return codec.join(jnp.broadcast_to(held, (len(actions), codec.stride, actions.shape[1])))
 
 
 def imagine_futures(

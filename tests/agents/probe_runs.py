@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,8 +55,8 @@ class Kit:
         return found
 
 
-def make_kit(strides: tuple[int, ...], codec: Literal["chunk", "latent"] = "chunk") -> Kit:
-    """Of a small agent on these clocks; the latent codec's actor and critic are clipped apart."""
+def make_kit(strides: tuple[int, ...], codec: str = "chunk", apart: tuple[str, ...] = ()) -> Kit:
+    """Of a small agent on these clocks; gradients of parts ``apart`` are clipped by themselves."""
     stride = strides[-1]
     model = ClockworkConfig(strides=strides, deter=64, hidden=64, embed=64, stoch=8, vector_std=0.1)
     behaviour = ActorCriticConfig(
@@ -66,7 +66,6 @@ def make_kit(strides: tuple[int, ...], codec: Literal["chunk", "latent"] = "chun
     config = AgentConfig(model=model, behaviour=behaviour, codec=codec)
     agent = Agent(config, {"observation": (4,)}, actions, nnx.Rngs(0))
     graph, _ = split(agent)
-    apart = ("actor", "critic") if codec == "latent" else ()
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=20), apart)
     compiled = partial(jax.jit, compiler_options=AS_USERS)
     greedy = {replan: compiled(make_policy(graph, replan, greedy=True)) for replan in {1, stride}}

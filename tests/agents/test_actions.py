@@ -1,7 +1,6 @@
 """The chunk codec: every kind of action space, there and back; densities, entropies, gradients."""
 
 from collections import OrderedDict
-from functools import partial
 from typing import Any
 
 import gymnasium
@@ -12,7 +11,8 @@ import pytest
 from gymnasium import spaces
 
 import envs
-from agents.actions import ActionCodec, ActionDistribution, ActionSample, ChunkCodec
+from agents.actions import ActionCodec, ActionDistribution, ActionSample
+from agents.chunk import ChunkCodec
 from worldmodel import clock
 
 SETTINGS = ActionDistribution(min_std=0.1, max_std=1.0, unimix=0.01)
@@ -59,16 +59,25 @@ def codec(name: str, settings: ActionDistribution = SETTINGS) -> ActionCodec:
     return ActionCodec(space, settings)
 
 
-def sample(c: ActionCodec | ChunkCodec, outputs: Any, key: Any, gradient: Any) -> ActionSample:
+def chunks(c: ActionCodec, stride: int, gradient: Any = "dynamics", marked: bool = False) -> Any:
+    return ChunkCodec(c, stride, marked, gradient)
+
+
+def sample(c: ActionCodec, outputs: Any, key: Any, gradient: Any) -> ActionSample:
     """Compiled as one: eager operations would be compiled one by one."""
     return jax.jit(c.sample, static_argnums=2)(outputs, key, gradient)
 
 
-def mode(c: ActionCodec | ChunkCodec, outputs: Any) -> jax.Array:
+def sample_chunk(chunk: ChunkCodec, outputs: Any, key: Any) -> ActionSample:
+    """At any state of the top: the actor's numbers are all that it reads."""
+    return jax.jit(chunk.sample)(outputs, jnp.zeros((*outputs.shape[:-1], 1)), key)
+
+
+def mode(c: Any, outputs: Any) -> jax.Array:
     return jax.jit(c.mode)(outputs)
 
 
-def spread(c: ActionCodec | ChunkCodec, outputs: Any) -> jax.Array:
+def spread(c: Any, outputs: Any) -> jax.Array:
     return jax.jit(c.spread)(outputs)
 
 
@@ -277,10 +286,10 @@ def test_straight_through_gradient_is_that_of_the_probabilities() -> None:
 
 def test_chunk_of_one_is_the_primitive() -> None:
     c = codec("mixed")
-    chunk, key = ChunkCodec(c, 1), jax.random.key(0)
+    chunk, key = chunks(c, 1), jax.random.key(0)
     outputs = jax.random.normal(jax.random.key(1), (5, c.outputs))
     assert (chunk.width, chunk.outputs) == (c.width, c.outputs)
-    ours = sample(chunk, outputs, jax.random.clone(key), "dynamics")
+    ours = sample_chunk(chunk, outputs, jax.random.clone(key))
     jax.tree.map(np.testing.assert_array_equal, ours, sample(c, outputs, key, "dynamics"))
     np.testing.assert_array_equal(mode(chunk, outputs), mode(c, outputs))
     np.testing.assert_array_equal(spread(chunk, outputs), spread(c, outputs))
@@ -288,10 +297,10 @@ def test_chunk_of_one_is_the_primitive() -> None:
 
 def test_chunk_is_its_primitives() -> None:
     c, k = codec("mixed"), 4
-    chunk = ChunkCodec(c, k)
+    chunk = chunks(c, k, "reinforce")
     outputs = jax.random.normal(jax.random.key(1), (5, chunk.outputs))
     parts = outputs.reshape(5, k, c.outputs)
-    drawn = sample(chunk, outputs, jax.random.key(0), "reinforce")
+    drawn = sample_chunk(chunk, outputs, jax.random.key(0))
     assert drawn.flat.shape == (5, chunk.width)
     alone = [sample(c, parts[:, i], jax.random.key(9), "reinforce").entropy for i in range(k)]
     np.testing.assert_allclose(drawn.entropy, jnp.concatenate(alone, -1), rtol=1e-5)
@@ -303,7 +312,7 @@ def test_slots_are_in_the_order_of_the_models_window() -> None:
     """The chunk that is executed slot by slot is the window that the model is trained on."""
     c, k = ActionCodec(spaces.Box(-1, 1, (2,)), SETTINGS), 4
     chunk = jnp.arange(float(k * c.width))
-    executed = jax.jit(ChunkCodec(c, k).slots)(chunk)  # [K, A], first executed first
+    executed = jax.jit(chunks(c, k).slots)(chunk)  # [K, A], first executed first
     arrivals = jnp.concatenate([jnp.zeros((1, 2)), executed])  # a_0 = 0, then a_1 … a_K
     window = jax.jit(clock.window_stack, static_argnums=2)(arrivals, jnp.zeros(k + 1, int), k)[k]
     np.testing.assert_array_equal(window, chunk)
@@ -312,17 +321,19 @@ def test_slots_are_in_the_order_of_the_models_window() -> None:
 def test_a_marked_plan_begins_once() -> None:
     """Two floats of the codec and 1, 0, 0, 0 after them, whichever way the plan is made."""
     c, k = ActionCodec(spaces.Box(-1, 1, (2,)), SETTINGS), 4
-    plain, marked = ChunkCodec(c, k), ChunkCodec(c, k, marked=True)
+    plain, marked = chunks(c, k), chunks(c, k, marked=True)
     assert (marked.width, marked.outputs) == (12, plain.outputs)
     outputs = jax.random.normal(jax.random.key(1), (5, plain.outputs))
-    normal = jax.random.normal(jax.random.key(2), (5, k, 2))
+    normal, features = jax.random.normal(jax.random.key(2), (k, 5, 2)), jnp.zeros((5, 1))
 
-    @partial(jax.jit, static_argnums=0)
     def plans(chunk: ChunkCodec) -> list[jax.Array]:
-        drawn = chunk.sample(outputs, jax.random.key(0), "dynamics").flat
-        return [chunk.slots(x) for x in (drawn, chunk.act(outputs, normal), chunk.mode(outputs))]
+        drawn = chunk.sample(outputs, features, jax.random.key(0)).flat
+        plan = chunk.plan(outputs, features, None)
+        done = [chunk.react(plan, features, jnp.full(5, step), normal[step]) for step in range(k)]
+        whole = [chunk.slots(x) for x in (drawn, chunk.mode(outputs), chunk.hold(normal[0]))]
+        return [*whole, jnp.stack(done, 1)]
 
-    for got, expected in zip(plans(marked), plans(plain), strict=True):
+    for got, expected in zip(*jax.jit(lambda: (plans(marked), plans(plain)))(), strict=True):
         np.testing.assert_array_equal(got[..., :2], expected)
         np.testing.assert_array_equal(got[..., 2], np.broadcast_to([1, 0, 0, 0], (5, 4)))
     held = jax.jit(marked.join)(jnp.full((1, k, 2), 0.5))

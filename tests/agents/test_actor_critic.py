@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from agents.actions import ActionCodec, ActionDistribution, ChunkCodec
+from agents.actions import ActionCodec, ActionDistribution
 from agents.actor_critic import (
     ActorCriticConfig,
     BehaviourState,
@@ -22,6 +22,7 @@ from agents.actor_critic import (
     update_range,
 )
 from agents.agent import Agent
+from agents.chunk import ChunkCodec
 from agents.heads import two_hot, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
 from worldmodel.learner import join, split
@@ -107,7 +108,9 @@ def bandit_path(sample: Any, reward: jax.Array) -> Trajectory:
 def test_reinforce_climbs_the_bandit(stride: int, baseline: float) -> None:
     """The gradient is that of E[r(u)], computed by summing over all u; any baseline, any K."""
     table = jax.random.normal(jax.random.key(0), (3,) * stride) + 1.0
-    codec = ChunkCodec(ActionCodec(spaces.Discrete(3), ActionDistribution()), stride)
+    codec = ChunkCodec(
+        ActionCodec(spaces.Discrete(3), ActionDistribution()), stride, False, "reinforce"
+    )
     config = ActorCriticConfig(gradient="reinforce", horizon=1)
     logits, n = jnp.array([0.5, -0.3, 0.1, 0.2, 0.0, -0.6])[: 3 * stride], 100_000
 
@@ -118,7 +121,7 @@ def test_reinforce_climbs_the_bandit(stride: int, baseline: float) -> None:
 
     def loss(x: jax.Array) -> jax.Array:
         outputs = jnp.broadcast_to(x, (n, x.shape[0]))
-        sample = codec.sample(outputs, jax.random.key(1), "reinforce")
+        sample = codec.sample(outputs, jnp.zeros((n, 1)), jax.random.key(1))
         reward = table[tuple(jnp.argmax(codec.slots(sample.flat), -1).T)]
         path = bandit_path(sample, reward)
         targets = behaviour_targets(path, jnp.full((n, 2), baseline), stride, config)
@@ -131,7 +134,7 @@ def test_reinforce_climbs_the_bandit(stride: int, baseline: float) -> None:
 def test_bandit_mixes_gradients() -> None:
     """Under `dynamics` a mixed action: its continuous part by the path, its choice by the score."""
     space = spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(2)))
-    codec = ChunkCodec(ActionCodec(space, ActionDistribution()), 1)
+    codec = ChunkCodec(ActionCodec(space, ActionDistribution()), 1, False, "dynamics")
     config = ActorCriticConfig(gradient="dynamics", horizon=1)
     outputs, n = jnp.array([0.1, -3.0, 0.4, -0.2]), 100_000
 
@@ -142,7 +145,7 @@ def test_bandit_mixes_gradients() -> None:
         return (probs[0] + 3 * probs[1]) * (1 - (jnp.tanh(x[0]) - 0.5) ** 2 - std**2)
 
     def loss(x: jax.Array) -> jax.Array:
-        sample = codec.sample(jnp.broadcast_to(x, (n, 4)), jax.random.key(1), "dynamics")
+        sample = codec.sample(jnp.broadcast_to(x, (n, 4)), jnp.zeros((n, 1)), jax.random.key(1))
         a, b = sample.flat[:, 0], sample.flat[:, 1] + 3 * sample.flat[:, 2]
         path = bandit_path(sample, b * (1 - (a - 0.5) ** 2))
         targets = behaviour_targets(path, jnp.full((n, 2), 1.0), 1, config)
@@ -154,13 +157,13 @@ def test_bandit_mixes_gradients() -> None:
 
 @pytest.mark.parametrize("gradient", ["reinforce", "dynamics", "straight_through"])
 def test_entropy_bonus_is_per_primitive(gradient: Any) -> None:
-    codec = ChunkCodec(ActionCodec(spaces.Discrete(3), ActionDistribution()), 4)
+    codec = ChunkCodec(ActionCodec(spaces.Discrete(3), ActionDistribution()), 4, False, gradient)
     config = ActorCriticConfig(gradient=gradient, horizon=1)
 
     @jax.jit
     @jax.value_and_grad
     def loss(x: jax.Array, scale: jax.Array) -> jax.Array:
-        sample = codec.sample(jnp.broadcast_to(x, (5, 12)), jax.random.key(1), gradient)
+        sample = codec.sample(jnp.broadcast_to(x, (5, 12)), jnp.zeros((5, 1)), jax.random.key(1))
         path = bandit_path(sample, jnp.zeros(5))
         targets = behaviour_targets(path, jnp.zeros((5, 2)), 4, config)
         return actor_loss(path, targets, state()._replace(log_entropy_scale=scale), 4, config)

@@ -15,8 +15,9 @@ from jaxtyping import Array, PRNGKeyArray
 
 from agents.actions import ActionCodec
 from agents.actor_critic import ActorCriticConfig
-from agents.agent import Agent, AgentConfig
+from agents.agent import Agent
 from agents.compiled import CompiledRun, Episodes, RunState, Schedule, cut_sequence, recorded
+from agents.config import AgentConfig
 from envs.pure import PureEnv
 from tests.replay.slow_sequences import slow_slots
 from worldmodel.clockwork import ClockworkConfig

@@ -12,7 +12,8 @@ from gymnasium import spaces
 
 from agents.actions import ActionCodec, ActionDistribution
 from agents.actor_critic import ActorCriticConfig
-from agents.agent import Agent, AgentConfig, action_width
+from agents.agent import Agent, action_width
+from agents.config import AgentConfig
 from agents.dreamer import (
     decoder_loss,
     draw_starts,

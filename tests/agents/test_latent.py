@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,12 @@ from gymnasium import spaces
 
 from agents.actions import ActionCodec, ActionDistribution
 from agents.actor_critic import ActorCriticConfig, BehaviourState, BehaviourTargets, actor_loss
-from agents.agent import Agent, AgentConfig
+from agents.agent import Agent
+from agents.codec import Codes
+from agents.config import AgentConfig, LatentConfig
 from agents.dreamer import initial_aux, make_loss
 from agents.imagination import Trajectory
-from agents.latent import Codes, LatentCodec, LatentConfig, codec_loss, draw_codes, intervals
+from agents.latent import LatentCodec, intervals
 from worldmodel.learner import (
     OptimizerConfig,
     initial_state,
@@ -35,8 +37,7 @@ MIXED = spaces.Tuple((spaces.Box(-1, 1, (2,)), spaces.Discrete(3), spaces.MultiB
 
 
 def codec_of(agent: Agent) -> LatentCodec:
-    assert isinstance(agent.codec, LatentCodec)
-    return agent.codec
+    return cast(LatentCodec, agent.codec)
 
 
 def test_log_prob_of_given_actions() -> None:
@@ -118,7 +119,7 @@ def by_time(agent: Agent, length: int) -> tuple[Records, tuple[Belief, ...], Cod
         return Belief(State(ticks, ticks), {}, {})
 
     code = belief(1).state.h
-    return records, (belief(0), belief(1)), Codes({"mean": code, "std": code}, code)
+    return records, (belief(0), belief(1)), Codes(code, {"mean": code, "std": code})
 
 
 @pytest.mark.parametrize("all_phases", [True, False])
@@ -170,8 +171,9 @@ def test_codec_loss_is_that_of_a_plain_loop(
     make_agent: MakeAgent, make_records: MakeRecords
 ) -> None:
     agent = make_agent(MIXED, (1, 2), "latent")
-    model, codec, config = agent.model, codec_of(agent), LatentConfig(size=3, kl=0.7)
-    records = make_records(2, model.lead + 8, codec.codec.width)
+    model, codec = agent.model, codec_of(agent)
+    codec.config = replace(codec.config, kl=0.7)
+    records = make_records(2, model.lead + 8, codec.actions.width)
     records = records._replace(  # row 1 ends in a terminal at 4
         mask=records.mask.at[1, model.lead + 5 :].set(0.0),
         terminal=records.terminal.at[1, model.lead + 4].set(True),
@@ -180,14 +182,13 @@ def test_codec_loss_is_that_of_a_plain_loop(
 
     @jax.jit
     def run(records: Records) -> Any:
-        codes = draw_codes(model, records, jax.random.key(0))
-        assert codes is not None
+        codes = codec.encode(model, records, jax.random.key(0))
         noise = model.draw_noise(jax.random.key(1), 2, 8)
         beliefs = model.observe(records, noise, code=codes.sample)
-        return codes, beliefs, codec_loss(codec, model, records, beliefs, codes, config)
+        return codes, beliefs, codec.loss(model, records, beliefs, codes)
 
     codes, beliefs, (got, metrics) = run(records)
-    decode, log_prob = jax.jit(codec.decode), jax.jit(codec.codec.log_prob)
+    decode, log_prob = jax.jit(codec.decode), jax.jit(codec.actions.log_prob)
     level1, top = (beliefs[n].state.features for n in (0, 1))
     total, kls, count, actions = 0.0, 0.0, 0, 0
     for row, last in ((0, 7), (1, 4)):
@@ -213,11 +214,11 @@ def test_the_decoder_reads_level_1_the_code_and_the_phase(make_agent: MakeAgent)
     got = codec.decode(features, code, jnp.array(2))
     clock = jnp.array([0.0, 0, 1, 0])
     np.testing.assert_array_equal(got, codec.decoder(jnp.concatenate([features, code, clock])))
-    sampled = codec.react(features[None], code[None], jnp.array([2]), jnp.ones((1, 2)))
-    mean, std = codec.codec._moments(got)
+    sampled = codec.react(code[None], features[None], jnp.array([2]), jnp.ones((1, 2)))
+    mean, std = codec.actions._moments(got)
     np.testing.assert_allclose(sampled[0], np.clip(mean + std, -1, 1), rtol=1e-6)
-    mode = codec.react(features[None], code[None], jnp.array([2]), None)
-    np.testing.assert_allclose(mode[0], codec.codec.mode(got), rtol=1e-6)
+    mode = codec.react(code[None], features[None], jnp.array([2]), None)
+    np.testing.assert_allclose(mode[0], codec.actions.mode(got), rtol=1e-6)
 
 
 def moved(grads: Any) -> set[str]:
@@ -272,13 +273,14 @@ def test_update_learns_and_keeps_the_weight_of_the_kl(
     np.testing.assert_allclose(state.aux.log_entropy_scale, [weight], rtol=1e-6)
 
 
-def test_a_chunk_agent_has_no_codec_parameters(
-    make_agent: MakeAgent, make_records: MakeRecords
-) -> None:
-    agent = make_agent(BOX)
-    params = split(agent)[1]
+def test_a_chunk_agent_has_no_codec_parameters(make_agent: MakeAgent) -> None:
+    params = split(make_agent(BOX))[1]
     assert "codec" not in params and "code" not in params["model"]
-    assert draw_codes(agent.model, make_records(1, 4, 2), jax.random.key(0)) is None
+
+
+def test_no_action_is_held_as_a_code(make_agent: MakeAgent) -> None:
+    with pytest.raises(ValueError, match="tell their primitive ones, received .* LatentCodec"):
+        make_agent(BOX, codec="latent").codec.hold(jnp.zeros((1, 2)))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ REACTED = 14.0  # return on React that no blind chunk gets: 13 is the most, 16 t
 @pytest.fixture(scope="module")
 def kit() -> Kit:
     """One compiled update for both."""
-    return make_kit((1, STRIDE), "latent")
+    return make_kit((1, STRIDE), "latent", apart=("actor", "critic"))
 
 
 def reach(

@@ -137,28 +137,21 @@ def test_some_plans_are_gone_on_with(
         same = step == done + 1 if time else step > 1
         assert ((step == 1) | same).all()
         np.testing.assert_array_equal(carry.plan[same], plan[same])
-        if codec == "chunk":
-            chosen = agent.codec.slots(carry.plan)[np.arange(many), step - 1]
-            np.testing.assert_array_equal(action, chosen)
-            np.testing.assert_array_equal(action[:, -1], step == 1)  # the mark
+        if agent.codec.marked:
+            np.testing.assert_array_equal(action[:, -1], step == 1)
         counts += np.bincount(step, minlength=5) * (time >= 20)
     np.testing.assert_allclose(counts[1:] / many / 20, shares, atol=0.02)
 
 
-@pytest.mark.parametrize("replan", [1, 4])
-def test_correlated_noise_as_a_plain_loop(replan: int) -> None:
+def test_correlated_noise_as_a_plain_loop() -> None:
     """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t, anew at an episode's first step; of variance 1 throughout."""
-    fresh = np.asarray(jax.random.normal(jax.random.key(0), (STEPS, 1, 4, 2000)))
+    fresh = np.asarray(jax.random.normal(jax.random.key(0), (STEPS, 1, 2000)))
     found, by_hand, last = [], [], jnp.full((1, 2000), np.nan)
-    for step in range(STEPS):
+    for step, xi in enumerate(fresh):
         time = step % 8  # episodes of 8 steps
-        if time % replan == 0:
-            first = jnp.asarray([time == 0])
-            plan = correlated(last, jnp.asarray(fresh[step]), first, 0.6)
-            last = plan[:, replan - 1]
-        xi = fresh[step - time % replan, 0, time % replan]
-        by_hand.append(0.6 * by_hand[-1] + 0.8 * xi if time else xi)
-        found.append(np.asarray(plan)[0, time % replan])
+        last = correlated(last, jnp.asarray(xi), jnp.asarray([time == 0]), 0.6)
+        by_hand.append(0.6 * by_hand[-1] + 0.8 * xi[0] if time else xi[0])
+        found.append(np.asarray(last)[0])
     np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(np.std(found, axis=-1), 1.0, atol=0.08)
     lag = [np.corrcoef(a, b)[0, 1] for a, b in zip(found[:-1], found[1:], strict=True)]
@@ -183,11 +176,9 @@ def test_the_noise_of_executed_actions_is_correlated(
     agent = make_agent(gymnasium.spaces.Box(-1, 1, (1,)), (1, 4), codec)
     actions = replace(agent.config.actions, min_std=0.1, max_std=0.1001)
     agent.config = replace(agent.config, noise_correlation=0.6, keep_plan=keep)
-    agent.codec.codec.settings = actions
+    agent.codec.actions.settings = actions
     graph, params = split(agent)
-    part = params["actor"] if codec == "chunk" else params["codec"]["decoder"]
-    zero = jax.tree.map(jnp.zeros_like, part)
-    params = {**params, "actor": zero} if codec == "chunk" else with_decoder(params, zero)
+    params = jax.tree.map(jnp.zeros_like, params)  # the last layer's above all
     policy, carry = make_policy(graph, replan, False), initial_policy(agent, 2000, replan)
     acted = []
     for step in range(6):
@@ -198,8 +189,3 @@ def test_the_noise_of_executed_actions_is_correlated(
     np.testing.assert_allclose(np.std(acted, axis=-1), 0.1, atol=0.01)
     lag = [np.corrcoef(a, b)[0, 1] for a, b in zip(acted[:-1], acted[1:], strict=True)]
     np.testing.assert_allclose(lag, [0.6, 0.6, 0.6, 0.0, 0.6], atol=0.08)
-
-
-def with_decoder(params: Any, decoder: Any) -> Any:
-    """The parameters with another decoder of codes."""
-    return {**params, "codec": {**params["codec"], "decoder": decoder}}

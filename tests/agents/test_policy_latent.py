@@ -71,6 +71,6 @@ def test_actions_are_the_decoders_of_observed_beliefs(
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(np.abs(b).max()))
         if greedy:
             held = plans[row, time // replan * replan]
-            expected = react(level1.features, held, jnp.asarray(time % replan))
+            expected = react(held, level1.features, jnp.asarray(time % replan))
             took = actions[start : start + steps, env]
             np.testing.assert_allclose(took, expected, atol=1e-4)

@@ -12,7 +12,6 @@ from gymnasium import spaces
 from analysis.agent.what_if import (
     apart,
     decode_futures,
-    held_chunks,
     imagine_futures,
     return_that_followed,
 )
@@ -39,7 +38,7 @@ def start_of(agent: Any) -> tuple[State, ...]:
 
 def futures(agent: Any, actions: np.ndarray, seed: int = 0) -> Any:
     noise = agent.model.latent.noise(jax.random.key(seed), (SAMPLES, TICKS))
-    chunks = held_chunks(agent.codec, actions)
+    chunks = agent.codec.hold(jnp.asarray(actions, jnp.float32))
     return imagined(*split(agent), start_of(agent)[-1], chunks, noise)
 
 
@@ -105,13 +104,8 @@ def test_decoded_futures_share_the_noise_of_all_levels(make_agent, strides):
 
 def test_a_held_action_is_one_plan(make_agent):
     codec = make_agent(BOX, (1, 4), mark_plans=True).codec
-    plan = held_chunks(codec, np.array([[0.5, -1.0]]))
+    plan = codec.hold(jnp.array([[0.5, -1.0]]))
     assert plan.tolist() == [[0.5, -1, 1, 0.5, -1, 0, 0.5, -1, 0, 0.5, -1, 0]]
-
-
-def test_actions_of_another_kind_are_refused():
-    with pytest.raises(ValueError, match="chunks of primitive ones, received dict"):
-        held_chunks({}, np.zeros((1, 2)))
 
 
 def test_rows_that_differ_most_are_chosen():

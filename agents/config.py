@@ -1,0 +1,70 @@
+"""Settings of the agent and of its codecs. Read next: ``agent.py``, which checks them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flax import nnx
+
+from agents.actions import ActionDistribution
+from agents.actor_critic import ActorCriticConfig
+from worldmodel.clockwork import ClockworkConfig
+from worldmodel.objective import ObjectiveConfig
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """Settings of the `latent` codec."""
+
+    size: int = 8
+    """Floats of a code."""
+    min_std: float = 0.1
+    """Smallest standard deviation of codes, in encoder, prior and actor."""
+    kl: float = 0.1
+    """β: weight of KL[q(u | actions) ‖ p(u | s)] in nats beside the actions' log-likelihood. Higher
+    leaves more to the decoder's reactions, lower more to the code."""
+    actor_kl: float = 0.01
+    """Weight of KL[π(u | s) ‖ p(u | s)] in nats in the actor's loss, beside normalised returns."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Settings of the agent."""
+
+    model: ClockworkConfig = field(default_factory=ClockworkConfig)
+    """World model."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """The world model's loss."""
+    behaviour: ActorCriticConfig = field(default_factory=ActorCriticConfig)
+    """Actor and critic."""
+    actions: ActionDistribution = field(default_factory=ActionDistribution)
+    """Distributions of primitive actions."""
+    codec: str = "chunk"
+    """Abstract action of one window: `chunk`, its K actions, or `latent`, a learned code with a
+    decoder that reacts inside the window (`agents.agent.CODECS`). docs/design.md, Plans."""
+    latent: LatentConfig = field(default_factory=LatentConfig)
+    """The `latent` codec; unused by `chunk`."""
+    newest: float = 1.0
+    """Weight of the auxiliary decoder of the newest observation from the top state; 0: none."""
+    window_decoder: float = 0.0
+    """Weight of the one of the sum over the window's observations, where K > 1; 0: none. For what
+    is seen shortly and matters much later. docs/adr/0018."""
+    replan: int = 1
+    """r: environment steps between plans, in collection and evaluation; divides K."""
+    noise_correlation: float = 0.0
+    """ρ from one step to the next of the noise by which actions are sampled. docs/adr/0012."""
+    keep_plan: float = 0.0
+    """Probability by which the agent goes on with its plan where it could plan anew: replay holds
+    what comes of plans, and no plan is put off for ever. docs/adr/0013."""
+    mark_plans: bool = False
+    """Replayed actions say whether they begin a plan or go on with one, and the model reads it:
+    what comes of plans is told from what comes of reactions. Chunks of K > 1, where
+    some plans are kept or all are executed whole (r = K). docs/adr/0016."""
+    average_rate: float = 0.005
+    """Evaluation acts by an average of the parameters over about the last tenth of the updates, at
+    most 1/average_rate of them; collection by the newest. 1: the newest in both. docs/adr/0008."""
+
+
+def layers(config: AgentConfig, rngs: nnx.Rngs) -> dict[str, Any]:
+    """What all networks of the agent beside the world model share, as ``networks.MLP`` takes it."""
+    b, m = config.behaviour, config.model
+    return {"hidden": b.hidden, "layers": b.layers, "act": m.act, "norm": m.norm, "rngs": rngs}
