@@ -66,5 +66,5 @@ class AgentConfig:
 
 def layers(config: AgentConfig, rngs: nnx.Rngs) -> dict[str, Any]:
     """What all networks of the agent beside the world model share, as ``networks.MLP`` takes it."""
-    b, m = config.behaviour, config.model
-    return {"hidden": b.hidden, "layers": b.layers, "act": m.act, "norm": m.norm, "rngs": rngs}
+    b, n = config.behaviour, config.model.networks
+    return {"hidden": b.hidden, "layers": b.layers, "act": n.act, "norm": n.norm, "rngs": rngs}

@@ -156,8 +156,7 @@ def known_windows(agent: Agent, records: Records) -> WindowTargets:
     targets = jax.vmap(
         lambda r, t, f, m: window_targets(r, t, f, m, model.stride, config.behaviour.discount)
     )(records.reward, records.terminal, records.is_first, labelled)
-    cut = 1 if config.model.all_phases else model.stride
-    return jax.tree.map(lambda x: x[:, model.lead :: cut], targets)
+    return jax.tree.map(lambda x: x[:, model.lead :], targets)
 
 
 def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics:
@@ -167,9 +166,8 @@ def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics
     """
     config, stride = frozen.config.behaviour, frozen.model.stride
     value = frozen.predict_value(belief.state.features)
-    chains = stride if frozen.config.model.all_phases else 1
     observed = jax.vmap(
-        lambda w, v: observed_returns(w, v, chains, config.discount**stride, config.lam)
+        lambda w, v: observed_returns(w, v, stride, config.discount**stride, config.lam)
     )(known_windows(frozen, records), value)
     return {
         "return/observed": masked_mean(observed.returns, observed.known),
@@ -205,18 +203,18 @@ def decoder_loss(
     """The auxiliary decoders of the newest observation and of the window's sum, each by its weight,
     at every real tick."""
     model, config = agent.model, agent.config
-    ticks = slice(model.lead, None, 1 if config.model.all_phases else model.stride)
+    main = slice(model.lead, None)
     frame, image = coarse(model.units(records.obs))
     deviations = image, config.model.image_std, config.model.vector_std
     total, metrics = jnp.zeros(()), {}
     if config.newest > 0:
-        nll = coarse_nll(agent.newest(features), frame[:, ticks], *deviations)
-        metrics["nll/newest"] = masked_mean(nll, records.mask[:, ticks])
+        nll = coarse_nll(agent.newest(features), frame[:, main], *deviations)
+        metrics["nll/newest"] = masked_mean(nll, records.mask[:, main])
         total = total + config.newest * metrics["nll/newest"]
     if window_decoded(config):
         window = seen_in_window(frame, records, model.stride)
-        nll = coarse_nll(agent.window(features), window[:, ticks], *deviations)
-        metrics["nll/window"] = masked_mean(nll, records.mask[:, ticks])
+        nll = coarse_nll(agent.window(features), window[:, main], *deviations)
+        metrics["nll/window"] = masked_mean(nll, records.mask[:, main])
         total = total + config.window_decoder * metrics["nll/window"]
     return total, metrics
 
@@ -243,9 +241,8 @@ def draw_starts(
     A state is to act in (alive) where its step is real and not terminal.
     """
     model = agent.model
-    cut = 1 if agent.config.model.all_phases else model.stride
     main = records.after(model.lead)
-    alive = (main.mask * (1.0 - main.terminal))[:, ::cut].reshape(-1)
+    alive = (main.mask * (1.0 - main.terminal)).reshape(-1)
     state = jax.tree.map(
         lambda x: x.reshape(-1, x.shape[-1]), jax.lax.stop_gradient(beliefs[-1].state)
     )

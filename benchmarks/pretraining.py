@@ -47,7 +47,11 @@ def train(output: Path, steps: int, updates: int, seeds: list[int], arms: list[s
         output / "video",
     )
     start = ["--init-from", str(video)]
-    flags = {"without": [], "with": start, "with, and kept": [*start, "--video-ratio", str(SHARE)]}
+    flags = {
+        "without": [],
+        "with": start,
+        "with, and kept": [*start, "--recordings-share", str(SHARE)],
+    }
     runs: Runs = {arm: {} for arm in arms}
     for seed in seeds:
         for arm in arms:

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from common import UserError
+from worldmodel.config import ARCHITECTURES, Architecture
+
 FORMAT = 2
 
 
@@ -51,7 +54,51 @@ class Converted:
 
 Change = Gone | Renamed | Converted
 
-CHANGES: dict[int, tuple[Change, ...]] = {2: ()}
+
+def gone(config: str, name: str, value: Any, meant: str) -> Gone:
+    """A setting that became a constant of this value."""
+    return Gone(config, name, (value,), meant, "go on with the version that versions.json names")
+
+
+def all_phases(model: dict[str, Any]) -> dict[str, Any]:
+    """Training at every phase follows from what a tick sees."""
+    causal = model["window"] == "causal"
+    if model.pop("all_phases", causal) != causal:
+        raise UserError(
+            "all_phases: expected True, received False: a causal top is trained at every phase of "
+            "its clock; go on with the version that versions.json names"
+        )
+    return model
+
+
+def architecture(model: dict[str, Any]) -> dict[str, Any]:
+    """Eight settings, which are one of two architectures, and the units of the MLPs over frame
+    embeddings: what was left to other widths is said."""
+    if "act" not in model:
+        return model
+    built = {name: model.pop(name) for name in Architecture._fields}
+    known = [name for name, networks in ARCHITECTURES.items() if networks._asdict() == built]
+    hidden = model.pop("embed_hidden") or model["hidden"]
+    frame = known == ["original"]  # the output is as wide as the frame embedding
+    if not known or (model["embed"] != 0 if frame else hidden != model["hidden"]):
+        raise UserError(
+            f"architecture: expected that of {' or '.join(ARCHITECTURES)}, received {built}, embed "
+            f"{model['embed']} and embed_hidden {hidden}; go on with the version that "
+            "versions.json names"
+        )
+    return model | {"architecture": known[0], "embed": hidden if frame else model["embed"]}
+
+
+CHANGES: dict[int, tuple[Change, ...]] = {
+    2: (
+        Renamed("TrainConfig", "video_ratio", "recordings_share"),
+        Converted("ClockworkConfig", all_phases),
+        Converted("ClockworkConfig", architecture),
+        gone("ClockworkConfig", "unimix", 0.01, "uniform share of a categorical latent"),
+        gone("ObjectiveConfig", "dyn", 0.5, "weight of the KL that trains the prior"),
+        gone("ObjectiveConfig", "rep", 0.1, "weight of the KL that trains the posterior"),
+    )
+}
 """By the format that brought them: a run of an older one goes through all later ones."""
 
 LEAVES: dict[int, tuple[tuple[str, str | None], ...]] = {2: ()}

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Literal
 
 from configs import dmc, general, minerl_navigate, pendulum, pure
-from configs.schema import Size, TrainConfig
-from configs.sizes import SIZES, resize
+from configs.schema import TrainConfig
+from configs.sizes import AGENT_SIZES, AgentSize, resize
 
 PRESETS = {
     "dmc": dmc.preset,
@@ -51,9 +51,9 @@ def resolve(
     chosen = of_environment(name) if preset == "auto" else preset
     if chosen not in PRESETS:
         raise ValueError(unknown("preset", chosen, ["auto", *PRESETS]))
-    if size not in ("auto", *SIZES):
-        raise ValueError(unknown("size", size, ["auto", *SIZES]))
-    picked: Size = ("m" if accelerator else "s") if size == "auto" else size  # type: ignore[assignment]
+    if size not in ("auto", *AGENT_SIZES):
+        raise ValueError(unknown("size", size, ["auto", *AGENT_SIZES]))
+    picked: AgentSize = ("m" if accelerator else "s") if size == "auto" else size  # type: ignore[assignment]
     base = replace(base, preset=chosen, size=picked, env=replace(base.env, name=name))
     agent = resize(base.agent, picked)
     agent = replace(agent, model=replace(agent.model, dtype=dtype))

@@ -12,11 +12,10 @@ from annotated_types import Ge, Lt
 from agents import AgentConfig
 from agents.agent import CODECS, check_agent
 from common import Count, CountOrZero, MayChange, NonNegative, Share, UserError, check_bounds
+from configs.sizes import AgentSize
 from envs import EnvConfig
 from replay import ReplayConfig
 from worldmodel import OptimizerConfig
-
-Size = Literal["debug", "xs", "s", "m", "l"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class TrainConfig:
 
     preset: str = "auto"
     """Settings to start from: a file of configs/, or `auto` for the one of the environment."""
-    size: Size | Literal["auto"] = "auto"
+    size: AgentSize | Literal["auto"] = "auto"
     """Model size: `auto` is s on a CPU and m on an accelerator."""
     seed: CountOrZero = 0
     """Of everything random: environments, replay, parameters, noise."""
@@ -50,7 +49,7 @@ class TrainConfig:
     recordings: Path | None = None
     """Store (of recordings, or of demonstrations) that batches are shared with; None: that
     of `init_from`."""
-    video_ratio: Annotated[float, Ge(0), Lt(1)] = 0.0
+    recordings_share: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of each batch's sequences that are recordings: video, or where they hold actions and
     rewards, demonstrations."""
     log_every: MayChange[Count] = 500
@@ -103,10 +102,10 @@ def check(config: TrainConfig) -> None:
 
 
 def _check_recordings(config: TrainConfig) -> None:
-    if config.video_ratio and config.init_from is None and config.recordings is None:
+    if config.recordings_share and config.init_from is None and config.recordings is None:
         raise UserError(
-            f"video_ratio: received {config.video_ratio:g} and no recordings; name their store "
-            "with --recordings, or a run with --init-from"
+            f"recordings_share: received {config.recordings_share:g} and no recordings; name their "
+            "store with --recordings, or a run with --init-from"
         )
     if config.recordings is not None and not any(
         (config.recordings / split / "store.json").exists() for split in ("", "train")
@@ -115,8 +114,8 @@ def _check_recordings(config: TrainConfig) -> None:
             f"recordings: expected a store, received {config.recordings}; make one with "
             "python -m recordings"
         )
-    if config.recordings is not None and not config.video_ratio:
+    if config.recordings is not None and not config.recordings_share:
         raise UserError(
             f"recordings: received {config.recordings} and no share of the batches; set "
-            "--video-ratio, such as 0.5"
+            "--recordings-share, such as 0.5"
         )

@@ -1,25 +1,46 @@
-"""Model sizes: what `--size` sets. Parameters counted on Navigate with strides (1, 4)."""
+"""Model sizes: what `--size` sets, of agents and of models of video."""
 
 from dataclasses import replace
+from typing import Literal, NamedTuple, get_args
 
 from agents import AgentConfig
-from configs.schema import Size
+from worldmodel import ClockworkConfig
 
-# name: (|h|, hidden and embedding units, |z|, first convolution's channels, imagination starts)
-SIZES: dict[Size, tuple[int, int, int, int, int]] = {
-    "debug": (16, 16, 4, 2, 32),
-    "xs": (64, 64, 8, 4, 128),
-    "s": (128, 128, 16, 8, 256),
-    "m": (512, 512, 32, 32, 1024),
-    "l": (1024, 1024, 64, 64, 2048),
+AgentSize = Literal["debug", "xs", "s", "m", "l"]
+Size = AgentSize | Literal["paper"]
+
+
+class Widths(NamedTuple):
+    """What a size fixes."""
+
+    deter: int  # |h|
+    hidden: int  # units of hidden layers
+    embed: int  # of the MLPs over frame embeddings
+    stoch: int  # |z|
+    conv_depth: int  # channels of the first convolution
+    starts: int  # imagination starts per update
+
+
+SIZES: dict[str, Widths] = {
+    "debug": Widths(16, 16, 16, 4, 2, 32),
+    "xs": Widths(64, 64, 64, 8, 4, 128),
+    "s": Widths(128, 128, 128, 16, 8, 256),
+    "m": Widths(512, 512, 512, 32, 32, 1024),
+    "l": Widths(1024, 1024, 1024, 64, 64, 2048),
+    "paper": Widths(200, 200, 1000, 20, 32, 0),  # CW-VAE appendix D and its code; no agent
 }
+AGENT_SIZES: tuple[str, ...] = get_args(AgentSize)
 
 
-def resize(agent: AgentConfig, size: Size) -> AgentConfig:
-    """The agent's settings with the widths of ``size``."""
-    deter, hidden, stoch, depth, starts = SIZES[size]
-    model = replace(
-        agent.model, deter=deter, hidden=hidden, embed=hidden, stoch=stoch, conv_depth=depth
-    )
-    behaviour = replace(agent.behaviour, hidden=hidden, starts=starts)
-    return replace(agent, model=model, behaviour=behaviour)
+def resize_model(model: ClockworkConfig, size: str) -> ClockworkConfig:
+    """The world model's settings with the widths of ``size``."""
+    widths = SIZES[size]._asdict()
+    del widths["starts"]
+    return replace(model, **widths)
+
+
+def resize(agent: AgentConfig, size: str) -> AgentConfig:
+    """The agent's settings with the widths of ``size``, one of ``AGENT_SIZES``."""
+    widths = SIZES[size]
+    behaviour = replace(agent.behaviour, hidden=widths.hidden, starts=widths.starts)
+    return replace(agent, model=resize_model(agent.model, size), behaviour=behaviour)

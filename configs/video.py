@@ -9,10 +9,10 @@ from typing import Literal
 
 from common import Count, CountOrZero, MayChange, UserError, check_bounds
 from configs.data import DataConfig, Like
+from configs.sizes import Size
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
 
 Preset = Literal["cwvae", "notmpabs", "rssm", "agent"]
-VideoSize = Literal["debug", "xs", "s", "paper", "m", "l"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class PretrainConfig:
     preset: Preset = "cwvae"
     """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), or `agent`: that of the agent of
     `data.env`, to start it from (train_agent.py --init-from)."""
-    size: VideoSize | Literal["auto"] = "auto"
-    """Model size: debug, s, paper; of the agent's model debug, xs, s, m, l. `auto` is s on a CPU;
+    size: Size | Literal["auto"] = "auto"
+    """Model size: debug, xs, s, m, l, and but for the agent's model paper. `auto` is s on a CPU;
     paper, or m of the agent's, on an accelerator."""
     like: Like | Literal["auto"] = "auto"
     """Data set whose hyperparameters of the paper are taken; `auto` by the data's name."""

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 from configs.cli import choices, expand, parse_run
 from configs.data import GENERATED, Like
 from configs.presets import resolve, unknown
-from configs.sizes import SIZES as AGENT_SIZES
+from configs.sizes import AGENT_SIZES, SIZES, resize_model
 from configs.video import PretrainConfig, check
 from worldmodel import ClockworkConfig, OptimizerConfig
 
@@ -35,38 +35,22 @@ SHORT = {"--data": "--data.name", "--strides": "--model.strides"}
 EPILOG = """Short for: --data = --data.name, --strides = --model.strides (frames per tick of each
 level)."""
 
-ORIGINAL = ClockworkConfig(
-    window="lookahead",
-    all_phases=False,
-    min_std=1e-4,
-    std_shift=0.54,
-    post_layers=2,
-    act="relu",
-    norm=False,
-    embed_layers=2,
-    embed_hidden=1000,
-    embed=0,
-    cumulative=True,
-    top_context=True,
-    image_final="tanh",
-)
-"""The architecture of the original code, at no particular size."""
+ORIGINAL = ClockworkConfig(window="lookahead", architecture="original", min_std=1e-4)
+"""The model of the original code, at no particular size."""
 
 
 class Paper(NamedTuple):
     """Hyperparameters of one data set of the paper."""
 
     image_std: float
-    stoch: int = 20
-    deter: int = 200
-    hidden: int = 200
+    larger: bool = False  # |z| 100 in place of 20, |h| and hidden units 800 in place of 200
 
 
 PAPER: dict[Like, Paper] = {
     "moving_mnist": Paper(image_std=1.0),
     "kth": Paper(image_std=0.4),
     "mazes": Paper(image_std=0.1),
-    "minerl": Paper(image_std=0.4, stoch=100, deter=800, hidden=800),
+    "minerl": Paper(image_std=0.4, larger=True),
 }
 
 OPTIMIZER = OptimizerConfig(lr=3e-4, eps=1e-4, eps_hat=True, clip=10_000.0, warmup=0)
@@ -85,8 +69,8 @@ def resolve_video(
     Args:
       data: name or path of the videos.
       like: data set whose hyperparameters of the paper are taken, or `auto`.
-      size: debug, s, paper, or `auto`: s on a CPU, paper on an accelerator; of the agent's model
-        those of `train_agent.py`.
+      size: one of ``SIZES``, of the agent's model one of ``AGENT_SIZES``, or `auto`: s on a CPU;
+        paper, or m of the agent's, on an accelerator.
       accelerator: whether there is one.
       dtype: precision of matrix products on the device.
     Raises:
@@ -99,7 +83,7 @@ def resolve_video(
     chosen = own if like == "auto" else like
     if chosen not in PAPER:
         raise ValueError(unknown("like", like, ["auto", *PAPER]))
-    sizes = list(AGENT_SIZES) if preset == "agent" else ["debug", "s", "paper"]
+    sizes = list(AGENT_SIZES) if preset == "agent" else list(SIZES)
     large = "m" if preset == "agent" else "paper"
     picked = (large if accelerator else "s") if size == "auto" else size
     if picked not in sizes:
@@ -126,14 +110,11 @@ def resolve_video(
 
 
 def _sized(model: ClockworkConfig, paper: Paper, size: str) -> ClockworkConfig:
-    if size == "paper":
-        model = replace(model, conv_depth=32, stoch=paper.stoch, deter=paper.deter)
-        return replace(model, hidden=paper.hidden, image_std=paper.image_std)
-    if size == "debug":
-        model = replace(model, conv_depth=2, stoch=4, deter=16, hidden=16, embed_hidden=16)
-    else:
-        model = replace(model, conv_depth=8, stoch=20, deter=128, hidden=128, embed_hidden=128)
-    return replace(model, image_std=paper.image_std)
+    """The widths of a size, but |z|, which is the paper's at every size."""
+    model = replace(resize_model(model, size), stoch=20, image_std=paper.image_std)
+    if size == "paper" and paper.larger:
+        return replace(model, stoch=100, deter=800, hidden=800)
+    return model
 
 
 def _agent(

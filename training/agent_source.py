@@ -117,15 +117,15 @@ def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSa
       ValueError: if the share of recordings leaves either with no sequence.
     """
     config, stride = built.config, built.agent.model.stride
-    rows = round(config.video_ratio * config.batch)
+    rows = round(config.recordings_share * config.batch)
     sizes: dict[str, int] = {"length": config.length, "stride": stride, "seed": config.seed}
     starts = config.episode_starts
-    if config.video_ratio == 0:
+    if config.recordings_share == 0:
         return SequenceSampler(replay, batch=config.batch, **sizes, episode_starts=starts)
     if not 0 < rows < config.batch:
         raise ValueError(
-            f"video_ratio: expected 1 to {config.batch - 1} of {config.batch} sequences, received "
-            f"{rows}; raise --batch, or change --video-ratio"
+            f"recordings_share: expected 1 to {config.batch - 1} of {config.batch} sequences, "
+            f"received {rows}; raise --batch, or change --recordings-share"
         )
     if config.recordings is not None:
         data = DataConfig(name=str(config.recordings))

@@ -5,7 +5,7 @@ One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings diff
     CW-VAE    strides (1, 6, 36), window lookahead, action_width 0
     NoTmpAbs  strides (1, 1, 1),  window lookahead, action_width 0
     RSSM      strides (1,)
-    agent     strides (1, 4, 16), window causal, actions, all_phases
+    agent     strides (1, 4, 16), window causal, actions
 
 ``observe`` filters recorded sequences, ``imagine`` rolls the priors of all levels, ``imagine_top``
 the top level alone by one tick (what an actor needs), ``decode`` draws what level 1 believes and
@@ -62,15 +62,16 @@ class ClockworkVAE(nnx.Module):
         self.lead = clock.lead_in(self.strides, config.window)
         self.latent = make_latent(config)
         self.encoder = Encoder(config, obs_shapes, rngs)
-        embeds = [self.encoder.width] + [config.embed or self.encoder.width] * self.upper
+        frame, original = self.encoder.width, config.architecture == "original"
+        embeds = [frame] + [frame if original else config.embed] * self.upper
         self.level_embeds = nnx.List(
             [
                 make_mlp(
                     config,
-                    embeds[index if config.cumulative else 0],
+                    embeds[index if config.networks.cumulative else 0],
                     embeds[index + 1],
-                    layers=config.embed_layers,
-                    hidden=config.embed_hidden,
+                    layers=config.networks.embed_layers,
+                    hidden=config.embed if original else config.hidden,
                     rngs=rngs,
                 )
                 for index in range(self.upper)
@@ -90,7 +91,7 @@ class ClockworkVAE(nnx.Module):
         code = self.code if index == self.upper else None
         return Inputs(
             embed=2 * embed if newest_apart else embed,
-            context=self.features if index < self.upper or self.config.top_context else 0,
+            context=self.features if index < self.upper or self.config.networks.top_context else 0,
             action=stride * self.action_width if code is None else code.latent.width,
         )
 
@@ -115,8 +116,8 @@ class ClockworkVAE(nnx.Module):
         return self.config.deter + self.latent.width
 
     def phased(self, index: int) -> bool:
-        """Whether level ``index`` (from 0) is filtered at every phase: only the top, by setting."""
-        return self.config.all_phases and index == self.upper
+        """Whether level ``index`` (from 0) is filtered at every phase: the top, if causal."""
+        return self.config.window == "causal" and index == self.upper
 
     def alignment(self, index: int) -> clock.Alignment:
         """How the ticks of level ``index`` (from 0) lie in a sequence, for ``observe``."""
@@ -151,7 +152,7 @@ class ClockworkVAE(nnx.Module):
         """Embedding of single frames for every level, [..., E_l]; no windows yet."""
         embeds = [self.encoder(self.units(obs))]
         for mlp in self.level_embeds:
-            embeds.append(mlp(embeds[-1] if self.config.cumulative else embeds[0]))
+            embeds.append(mlp(embeds[-1] if self.config.networks.cumulative else embeds[0]))
         return tuple(embeds)
 
     def known_actions(self, action: Array, action_mask: Array) -> Array:
@@ -189,8 +190,8 @@ class ClockworkVAE(nnx.Module):
             which the first ticks go on unless ``is_first``; None: from zeros. Looking ahead only.
           code: what the top reads at its ticks; None: ``interval`` of the recorded actions.
         Returns:
-          Beliefs per level, level 1 first, [B, ticks, ·]; tick n of level l at time n·K_l, but with
-          ``all_phases`` the top's tick n at time n (its chains interleaved).
+          Beliefs per level, level 1 first, [B, ticks, ·]; tick n of level l at time n·K_l, but of
+          the causal top, whose chains are interleaved, at time n.
         Raises:
           ValueError: when T is no multiple of K and the window is causal, or a carry is given and
             T is none or the window is causal; when actions or observations do not fit, or (on

@@ -1,13 +1,51 @@
 """Settings of the clockwork world model. Read next: ``clockwork.py``, what is built from them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from worldmodel import clock
-from worldmodel.distributions import Categorical, Gaussian, Latent
+from worldmodel.distributions import UNIMIX, Categorical, Gaussian, Latent
 from worldmodel.networks import check_image
 
 ObsShapes = dict[str, tuple[int, ...]]  # per observation: (64, 64, C) is an image, (n,) a vector
+
+
+class Architecture(NamedTuple):
+    """How the networks are built, sizes aside."""
+
+    act: str  # activation of dense layers
+    norm: bool  # RMS norm before it
+    post_layers: int  # hidden layers of the posterior
+    std_shift: float  # added to the hidden vector before the layer of a latent's deviation
+    embed_layers: int  # hidden layers of the MLPs over frame embeddings, levels 2 and up
+    cumulative: bool  # each of them reads the output of the one below; else the frame embedding
+    top_context: bool  # the top has weights for a context too, of zeros: they never learn
+    image_final: str  # last activation of the image decoder
+
+
+ARCHITECTURES = {
+    "ours": Architecture(
+        act="silu",
+        norm=True,
+        post_layers=1,
+        std_shift=0.0,
+        embed_layers=1,
+        cumulative=False,
+        top_context=False,
+        image_final="sigmoid",
+    ),
+    # github.com/vaibhavsaxena11/cwvae, commit 62dd505
+    "original": Architecture(
+        act="relu",
+        norm=False,
+        post_layers=2,
+        std_shift=0.54,
+        embed_layers=2,
+        cumulative=True,
+        top_context=True,
+        image_final="tanh",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -17,22 +55,20 @@ class ClockworkConfig:
     strides: tuple[int, ...] = (1, 4)
     """Environment steps per tick of each level, lowest first; 1 first, each divides the next."""
     window: clock.Window = "causal"
-    """Frames that a tick sees: `causal` those since the last tick (agents), `lookahead` the block
-    to come (CW-VAE eq. 4)."""
-    all_phases: bool = True
-    """Train the top level at every phase of its clock, as acting filters it. Causal only."""
+    """Frames that a tick sees: `causal` those since the last tick, and the top is trained at every
+    phase of its clock, as acting filters it (agents); `lookahead` the block to come (CW-VAE
+    eq. 4)."""
+    architecture: Literal["ours", "original"] = "ours"
+    """Layers, norms and activations: `ours` as DreamerV3's (RMS norm, silu); `original` those of
+    the code of CW-VAE, whose numbers it reproduces (``ARCHITECTURES``)."""
     latent: Literal["gaussian", "categorical"] = "gaussian"
     """Latent distribution: diagonal Gaussian (CW-VAE) or one-hot groups (DreamerV2/V3)."""
     stoch: int = 16
     """|z|: latent dimensions (gaussian) or groups (categorical)."""
     classes: int = 16
     """Classes per group; categorical only."""
-    unimix: float = 0.01
-    """Uniform share of a categorical. DreamerV3."""
     min_std: float = 0.1
     """Smallest standard deviation of a Gaussian latent (original CW-VAE: 1e-4)."""
-    std_shift: float = 0.0
-    """Added to the hidden vector before the std's layer (original CW-VAE: 0.54)."""
     deter: int = 128
     """|h|: units of each level's GRU."""
     keep_bias: float = 0.0
@@ -40,29 +76,12 @@ class ClockworkConfig:
     where something must be kept for many ticks (DreamerV3: 1)."""
     hidden: int = 128
     """Units of hidden layers."""
-    post_layers: int = 1
-    """Hidden layers of the posterior (original code: 2)."""
-    act: Literal["silu", "relu"] = "silu"
-    """Activation of dense layers (CW-VAE: relu)."""
-    norm: bool = True
-    """RMS norm before the activation of dense layers (CW-VAE: none)."""
-    embed_layers: int = 1
-    """Hidden layers of the per-level MLP over frame embeddings, levels 2 and up (original code:
-    2)."""
-    embed_hidden: int = 0
-    """Units of that MLP's hidden layers; 0 = as ``hidden``."""
     embed: int = 128
-    """Units of that MLP's output; 0 = as many as the frame embedding has (original code)."""
-    cumulative: bool = False
-    """Each level's MLP reads the level below's output (original code) rather than the frame
-    embedding."""
-    top_context: bool = False
-    """The top level's input layer has weights for a context too, of zeros: they never learn
-    (original code, whose parameter count they are part of)."""
+    """Units of the MLPs over frame embeddings, levels 2 and up: of their output; in the original
+    architecture, whose output is as wide as the frame embedding, of their hidden layers (original
+    code: 1000)."""
     conv_depth: int = 8
     """Channels of the first convolution; the others have 2, 4, 8 times as many (CW-VAE: 32)."""
-    image_final: Literal["linear", "tanh", "sigmoid"] = "sigmoid"
-    """Last activation of the image decoder (original code: tanh)."""
     image_std: float = 0.3
     """Standard deviation of the image likelihood, pixel values in [0, 1]."""
     vector_std: float = 1.0
@@ -74,22 +93,22 @@ class ClockworkConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products; parameters, states and losses stay float32."""
 
+    @property
+    def networks(self) -> Architecture:
+        """How the networks are built."""
+        return ARCHITECTURES[self.architecture]
+
 
 def make_latent(config: ClockworkConfig) -> Latent:
     """The latent distribution that ``config`` names."""
     if config.latent == "gaussian":
         return Gaussian(config.stoch, config.min_std)
-    return Categorical(config.stoch, config.classes, config.unimix)
+    return Categorical(config.stoch, config.classes, UNIMIX)
 
 
 def check_config(config: ClockworkConfig, obs_shapes: ObsShapes, action_width: int) -> None:
     """Raises ValueError on settings that cannot be built."""
     clock.check_strides(config.strides)
-    if config.all_phases and config.window != "causal":
-        raise ValueError(
-            f"all_phases: expected window 'causal', received {config.window!r}; set all_phases to "
-            "False"
-        )
     _check_numbers(config, action_width)
     if not obs_shapes:
         raise ValueError(
@@ -107,8 +126,7 @@ def check_config(config: ClockworkConfig, obs_shapes: ObsShapes, action_width: i
 
 def _check_numbers(config: ClockworkConfig, action_width: int) -> None:
     least = {
-        **dict.fromkeys(("stoch", "deter", "hidden", "post_layers", "conv_depth"), 1),
-        **dict.fromkeys(("embed", "embed_hidden", "embed_layers"), 0),
+        **dict.fromkeys(("stoch", "deter", "hidden", "embed", "conv_depth"), 1),
         "classes": 2 if config.latent == "categorical" else 1,
     }
     for name, low in least.items():
@@ -121,7 +139,5 @@ def _check_numbers(config: ClockworkConfig, action_width: int) -> None:
             raise ValueError(
                 f"{name}: expected a positive standard deviation, received {getattr(config, name)}"
             )
-    if not 0 <= config.unimix < 1:
-        raise ValueError(f"unimix: expected a share in [0, 1), received {config.unimix}")
     if action_width < 0:
         raise ValueError(f"action_width: expected 0 or more floats, received {action_width}")

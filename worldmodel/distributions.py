@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 Stats = dict[str, Array]
 
+UNIMIX = 0.01  # uniform share of every choice and categorical. Source: Hafner et al. 2023
+
 
 @dataclass(frozen=True)
 class Gaussian:

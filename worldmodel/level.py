@@ -56,7 +56,7 @@ class Level(nnx.Module):
     def __init__(self, config: ClockworkConfig, inputs: Inputs, rngs: nnx.Rngs):
         c = self.config = config
         self.inputs, self.latent, dtype = inputs, make_latent(c), jnp.dtype(c.dtype)
-        kind = (c.act, c.norm, dtype, rngs)
+        kind = (c.networks.act, c.networks.norm, dtype, rngs)
         # Bias and norm of the whole input layer live in its share of z.
         self.input = Dense(self.latent.width, c.hidden, *kind)
         self.context = (
@@ -76,7 +76,7 @@ class Level(nnx.Module):
         self.post_hidden = Dense(c.deter, c.hidden, *kind)
         self.post_embed = nnx.Linear(inputs.embed, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
         self.post_more = nnx.List(
-            [Dense(c.hidden, c.hidden, *kind) for _ in range(c.post_layers - 1)]
+            [Dense(c.hidden, c.hidden, *kind) for _ in range(c.networks.post_layers - 1)]
         )
         self.post_out = StatsHead(c, self.latent, rngs)
 
@@ -229,11 +229,11 @@ class GRU(nnx.Module):
 class StatsHead(nnx.Module):
     """Output layers of a latent.
 
-    ``std_shift`` is added to the hidden vector before the std's layer (original code).
+    ``Architecture.std_shift`` is added to the hidden vector before the deviation's layer.
     """
 
     def __init__(self, config: ClockworkConfig, latent: Latent, rngs: nnx.Rngs):
-        self.latent, self.shift = latent, config.std_shift
+        self.latent, self.shift = latent, config.networks.std_shift
         self.layers = nnx.List(
             [nnx.Linear(config.hidden, n, dtype=jnp.float32, rngs=rngs) for n in latent.outputs]
         )

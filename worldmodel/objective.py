@@ -3,7 +3,7 @@
 ``elbo``:      -[Σ_t log p(x_t | s¹_t) - Σ_l Σ_{ticks of l} KL[q ‖ p]] over the whole batch,
                divided by its real frames; of a level at all phases, the mean over its chains.
 ``balanced``:  mean over real steps of -log p(x_t) + Σ_l mean over level l's real ticks of
-               dyn·max(free, KL[sg(q) ‖ p]) + rep·max(free, KL[q ‖ sg(p)]).
+               0.5 max(free, KL[sg(q) ‖ p]) + 0.1 max(free, KL[q ‖ sg(p)]).
 
 Read next: ``learner.py``, the jitted update that descends it.
 """
@@ -25,6 +25,9 @@ from worldmodel.records import Records
 
 Metrics = dict[str, Array]
 
+DYN = 0.5  # weight of KL[sg(q) ‖ p], which trains the prior. Source: Hafner et al. 2023
+REP = 0.1  # weight of KL[q ‖ sg(p)], which trains the posterior. Source: the same
+
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
@@ -32,10 +35,6 @@ class ObjectiveConfig:
 
     kl: Literal["balanced", "elbo"] = "balanced"
     """`balanced` for agents (DreamerV3), `elbo` as the paper (CW-VAE eq. 5)."""
-    dyn: float = 0.5
-    """Weight of KL[sg(q) ‖ p], which trains the prior; balanced only."""
-    rep: float = 0.1
-    """Weight of KL[q ‖ sg(p)], which trains the posterior; balanced only."""
     free_nats: float = 1.0
     """Nats per tick below which KL costs nothing; balanced only."""
 
@@ -117,7 +116,7 @@ def model_loss(
 
 
 def balanced_kl(model: ClockworkVAE, belief: Belief, config: ObjectiveConfig) -> Array:
-    """dyn·max(free, KL[sg(q) ‖ p]) + rep·max(free, KL[q ‖ sg(p)]) per tick.
+    """DYN max(free, KL[sg(q) ‖ p]) + REP max(free, KL[q ‖ sg(p)]) per tick.
 
     Source: Hafner et al. 2023, eq. 5.
     """
@@ -125,4 +124,4 @@ def balanced_kl(model: ClockworkVAE, belief: Belief, config: ObjectiveConfig) ->
     dyn = model.latent.kl(stop(belief.post), belief.prior)
     rep = model.latent.kl(belief.post, stop(belief.prior))
     dyn, rep = (jnp.maximum(kl, config.free_nats) for kl in (dyn, rep))
-    return config.dyn * dyn + config.rep * rep
+    return DYN * dyn + REP * rep

@@ -117,7 +117,7 @@ class Decoder(nnx.Module):
         for name, shape in sorted(obs_shapes.items()):
             if len(shape) == 3:
                 parts[name] = ConvDecoder(
-                    inputs, shape[-1], config.conv_depth, config.image_final, dtype, rngs
+                    inputs, shape[-1], config.conv_depth, config.networks.image_final, dtype, rngs
                 )
             else:
                 parts[name] = make_mlp(config, inputs, shape[0], layers=2, rngs=rngs)
@@ -155,8 +155,8 @@ def make_mlp(
         hidden or config.hidden,
         outputs,
         layers=layers,
-        act=config.act,
-        norm=config.norm,
+        act=config.networks.act,
+        norm=config.networks.norm,
         dtype=jnp.dtype(config.dtype),
         rngs=rngs,
     )

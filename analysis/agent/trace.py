@@ -18,7 +18,7 @@ from worldmodel.records import Records
 
 
 class Trace(NamedTuple):
-    """Along episodes; [B, n] are at the top's ticks, every step with ``all_phases``, else every K.
+    """Along episodes; [B, n] are at the top's ticks, that is at every step.
 
     A tick after a terminal that closes the window in which it fell is data as well.
     """
@@ -48,10 +48,9 @@ def observe_episodes(
     batch, length = records.mask.shape[0], records.mask.shape[1] - model.lead
     beliefs = model.observe(records, model.draw_noise(key, batch, length))
     levels = level_ticks(model, records, beliefs)
-    every = model.alignment(model.upper).every
     targets = known_windows(agent, records)
     main = records.after(model.lead)
-    alive = (main.mask * (1.0 - main.terminal))[:, ::every]
+    alive = main.mask * (1.0 - main.terminal)
     features = beliefs[-1].state.features
 
     def known(x: Array) -> Array:

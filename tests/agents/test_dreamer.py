@@ -40,7 +40,7 @@ from worldmodel.records import Records
 MakeAgent = Callable[..., Agent]
 MakeRecords = Callable[[int, int, int], Records]
 BOX = spaces.Box(-1, 1, (2,))
-LOOKAHEAD = ClockworkConfig(window="lookahead", all_phases=False)
+LOOKAHEAD = ClockworkConfig(window="lookahead")
 
 
 def ends(records: Records, row: int, at: int, until: int, terminal: bool) -> Records:
@@ -183,20 +183,18 @@ def test_unlabelled_video_teaches_no_reward(
     assert abs(float(known["loss/reward"] - mixed["loss/reward"])) > 1e-4
 
 
-@pytest.mark.parametrize("all_phases", [True, False])
 def test_the_top_decodes_its_newest_frame_and_its_windows_sum(
-    make_agent: MakeAgent, make_records: MakeRecords, all_phases: bool
+    make_agent: MakeAgent, make_records: MakeRecords
 ) -> None:
     """At every real tick, by a plain loop over ticks and frames; strides (1, 4), two episodes."""
-    agent = make_agent(BOX, (1, 4), all_phases=all_phases, window_decoder=0.5)
-    lead, every = 3, 1 if all_phases else 4
+    agent, lead = make_agent(BOX, (1, 4), window_decoder=0.5), 3
     records = ends(make_records(1, lead + 12, 2), 0, lead + 5, lead + 8, terminal=True)
-    features = jax.random.normal(jax.random.key(7), (1, 12 // every, agent.model.features))
+    features = jax.random.normal(jax.random.key(7), (1, 12, agent.model.features))
     total, metrics = decoder_loss(agent, records, features)
     x, mask = symlog(records.obs["x"])[0], np.asarray(records.mask)[0]
     newest, window = agent.newest(features)[0], agent.window(features)[0]
     begins, nlls = (0, lead + 8), []
-    for n, t in enumerate(range(lead, lead + 12, every)):
+    for n, t in enumerate(range(lead, lead + 12)):
         if not mask[t]:
             continue
         start = max(b for b in begins if b <= t)
@@ -204,7 +202,7 @@ def test_the_top_decodes_its_newest_frame_and_its_windows_sum(
         targets = ((newest[n], x[t]), (window[n], sum(seen) / 2))
         nlls.append([-normal_log_prob(y, mean, 1.0).sum() for mean, y in targets])
     expected = np.mean(nlls, axis=0)
-    assert len(nlls) == (10 if all_phases else 3)
+    assert len(nlls) == 10
     found = [metrics["nll/newest"], metrics["nll/window"]]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_allclose(total, expected[0] + 0.5 * expected[1], rtol=1e-5)

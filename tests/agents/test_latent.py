@@ -122,13 +122,12 @@ def by_time(agent: Agent, length: int) -> tuple[Records, tuple[Belief, ...], Cod
     return records, (belief(0), belief(1)), Codes(code, {"mean": code, "std": code})
 
 
-@pytest.mark.parametrize("all_phases", [True, False])
-def test_windows_by_hand(make_agent: MakeAgent, all_phases: bool) -> None:
+def test_windows_by_hand(make_agent: MakeAgent) -> None:
     """K = 3: the interval from t has the top's belief at t, level 1's at t, t+1, t+2, the actions
     that lead to t+1, t+2, t+3, and the code that conditions the top at t+3."""
-    agent = make_agent(spaces.Box(-1, 1, (1,)), (1, 3), "latent", all_phases)
+    agent = make_agent(spaces.Box(-1, 1, (1,)), (1, 3), "latent")
     part = intervals(agent.model, *by_time(agent, 9))
-    starts = np.arange(6) if all_phases else np.array([0, 3])
+    starts = np.arange(6)
     np.testing.assert_array_equal(part.top[0, :, 0], starts)
     np.testing.assert_array_equal(part.code[0, :, 0], starts + 3)
     np.testing.assert_array_equal(part.encoded["mean"], part.code)

@@ -46,7 +46,7 @@ def test_the_paper_size_carries_the_papers_hyperparameters():
 
 @pytest.mark.parametrize("preset", ["cwvae", "notmpabs", "rssm"])
 @pytest.mark.parametrize("like", ["moving_mnist", "kth", "mazes", "minerl"])
-@pytest.mark.parametrize("size", ["debug", "s", "paper"])
+@pytest.mark.parametrize("size", ["debug", "xs", "s", "m", "l", "paper"])
 def test_every_preset_can_run(preset, like, size):
     check(resolve_video(preset, "moving_digits", like, size, False, "float32"))
 
@@ -82,7 +82,7 @@ def test_flags_override_presets():
         (["--streams", "True", "--length", "70"], "set --length 72"),
         (["--steps", "0"], "raise --steps"),
         (["--like", "mnist"], "expected one of auto"),
-        (["--size", "xl"], "expected one of auto, debug, s, paper"),
+        (["--size", "xl"], "expected one of auto, debug, xs, s, m, l, paper"),
     ],
 )
 def test_mistakes_are_one_line(args, line):

@@ -53,7 +53,7 @@ def test_it_starts_from_no_pretrained_model(run):
 
 def test_it_learns_from_recordings_as_well(run, tmp_path):
     """Such as an earlier run's replay: with its actions and rewards, from the first update on."""
-    flags = [*SMALL, "--recordings", str(run / "replay"), "--video-ratio", "0.5"]
+    flags = [*SMALL, "--recordings", str(run / "replay"), "--recordings-share", "0.5"]
     config = parse_train([*flags, "--logdir", str(tmp_path), "--report", "False"], False, "float32")
     built = Built(config)
     with ReplayStore(tmp_path / "own", built.fields(), config.replay) as own:
@@ -68,9 +68,12 @@ def test_it_learns_from_recordings_as_well(run, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--video-ratio", "0.5"], "video_ratio: received 0.5 and no recordings"),
-        (["--video-ratio", "1"], "video_ratio: expected a share in"),
-        (["--recordings", "nowhere", "--video-ratio", "0.5"], "expected a store, received nowhere"),
+        (["--recordings-share", "0.5"], "recordings_share: received 0.5 and no recordings"),
+        (["--recordings-share", "1"], "recordings_share: expected a share in"),
+        (
+            ["--recordings", "nowhere", "--recordings-share", "0.5"],
+            "expected a store, received nowhere",
+        ),
         (["--recordings", "RUN/replay"], "recordings: received .* and no share of the batches"),
     ],
 )

@@ -114,7 +114,7 @@ def pretrained(tmp_path_factory):
 
 def agent_flags(folder, logdir):
     flags = ["--env", "minerl_navigate", "--env.backend", "builtin", "--size", "debug"]
-    flags += ["--init-from", folder / "video", "--video-ratio", "0.5", "--env.num-envs", "2"]
+    flags += ["--init-from", folder / "video", "--recordings-share", "0.5", "--env.num-envs", "2"]
     flags += ["--env.time-limit", "80", "--prefill", "60", "--steps", "80", "--batch", "2"]
     flags += ["--length", "16", "--eval-episodes", "1", "--video-every", "0", "--log-every", "10"]
     flags += ["--report", "False"]

@@ -102,15 +102,10 @@ def recorded(
     return records, took.noise[:, model.lead :]
 
 
-def top_states(
-    model: ClockworkVAE, records: Records, top_noise: jax.Array
-) -> tuple[State, np.ndarray]:
-    """The top's states in `observe`, and the main times of its ticks."""
-    batch, length = top_noise.shape[:2]
-    lower = model.draw_noise(jax.random.key(9), batch, length)[:-1]
-    every = model.alignment(model.upper).every
-    beliefs = jax.jit(model.observe)(records, (*lower, top_noise[:, ::every]))
-    return beliefs[-1].state, np.arange(0, length, every)
+def top_states(model: ClockworkVAE, records: Records, top_noise: jax.Array) -> State:
+    """The top's states in `observe`, at every main time."""
+    lower = model.draw_noise(jax.random.key(9), *top_noise.shape[:2])[:-1]
+    return jax.jit(model.observe)(records, (*lower, top_noise))[-1].state
 
 
 def whole(length: int, stride: int) -> int:
@@ -122,12 +117,12 @@ def test_filter_is_observe_at_every_phase(
     cases: Any, strides: tuple[int, ...], replan: int
 ) -> None:
     """All K chains by time index, across ends of episodes; r = 1, 2, K."""
-    model = cases.model(strides=strides, all_phases=True)
+    model = cases.model(strides=strides)
     stream = stream_of(model)
     belief, due = filter_stream(model, stream, replan)
     parts = [(episode, 0) for episode in episodes()]
     records, noise = recorded(model, stream, parts, whole(STEPS, model.stride))
-    states, _ = top_states(model, records, noise)
+    states = top_states(model, records, noise)
     for n, episode in enumerate(episodes()):
         online = np.arange(episode.start, episode.start + episode.length), episode.row
         steps = np.arange(episode.length)
@@ -140,29 +135,30 @@ def test_filter_is_observe_at_every_phase(
 def test_filter_is_observe_of_a_sequence_from_any_phase(
     cases: Any, strides: tuple[int, ...]
 ) -> None:
-    """One plain chain, of sequences that start at phase p and have their past as lead-in."""
-    model = cases.model(strides=strides, all_phases=False)
+    """The first chain of sequences that start at phase p and have their past as lead-in: the
+    stream's chain p, which begins there as well."""
+    model = cases.model(strides=strides)
     stream = stream_of(model)
     belief, _ = filter_stream(model, stream, replan=1)
     longest = Episode(1, 0, 26)
     parts = [(longest, phase) for phase in range(model.stride)]
     records, noise = recorded(model, stream, parts, 16)
-    states, times = top_states(model, records, noise)
+    states, times = top_states(model, records, noise), np.arange(0, 16, model.stride)
     for phase in range(model.stride):
         online = cases.at(belief, (phase + times, longest.row))
-        cases.close(online, cases.at(states, phase), 1e-4)
+        cases.close(online, cases.at(states, (phase, times)), 1e-4)
 
 
 def test_filter_is_observe_of_packed_episodes(cases: Any) -> None:
     """Two episodes in one sequence, the first padded to a multiple of K."""
-    model = cases.model(strides=(1, 4), all_phases=True)
+    model = cases.model(strides=(1, 4))
     stream = stream_of(model)
     belief, _ = filter_stream(model, stream, replan=1)
     first, second = Episode(0, 0, 9), Episode(2, 14, 12)
     a, b = (recorded(model, stream, [(e, 0)], whole(e.length, 4)) for e in (first, second))
     b = jax.tree.map(lambda x: x[:, model.lead :], b[0]), b[1]
     records, noise = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), a, b)
-    states, _ = top_states(model, records, noise)
+    states = top_states(model, records, noise)
     for episode, at in ((first, 0), (second, 12)):
         online = np.arange(episode.start, episode.start + episode.length), episode.row
         recorded_at = 0, np.arange(at, at + episode.length)

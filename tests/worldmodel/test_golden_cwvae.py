@@ -43,10 +43,9 @@ FAITHFUL = replace(  # the presets' own architecture, at the file's tiny sizes
     stoch=Z,
     deter=12,
     hidden=14,
-    embed_hidden=16,
+    embed=16,
     conv_depth=4,
     image_std=0.4,
-    top_context=False,  # weights for zeros, which the file's numbers do not depend on
 )
 
 
@@ -88,7 +87,7 @@ class Weights:
             for part in ("kernel", "recurrent_kernel", "bias")
         )
         first = self.layer(f"{name}/posterior_h1_dense")  # of [h, e]
-        result = {
+        return {
             "input": {"linear": {"kernel": joint["kernel"][:Z], "bias": joint["bias"]}},
             "gru": {
                 "input": {"kernel": kernel, "bias": bias[0]},
@@ -100,10 +99,8 @@ class Weights:
             "post_embed": {"kernel": first["kernel"][12:]},
             "post_more": {0: self.dense(f"{name}/posterior_h2_dense")},
             "post_out": self.stats(f"{name}/posterior"),
+            "context": {"kernel": h_before_z(joint["kernel"][Z:])},  # the top's is of zeros
         }
-        if cell < 2:  # the original's top has a context of zeros
-            result["context"] = {"kernel": h_before_z(joint["kernel"][Z:])}
-        return result
 
     def stats(self, name: str) -> Params:
         return {

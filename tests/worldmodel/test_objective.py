@@ -49,14 +49,14 @@ def test_likelihoods_of_images_and_vectors(cases: Any) -> None:
 
 
 @pytest.mark.parametrize("kl", ["elbo", "balanced"])
-@pytest.mark.parametrize("all_phases", [True, False])
-def test_loss_by_a_plain_loop(cases: Any, kl: Any, all_phases: bool) -> None:
+@pytest.mark.parametrize("window", ["causal", "lookahead"])
+def test_loss_by_a_plain_loop(cases: Any, kl: Any, window: Any) -> None:
     """Sums over the ticks that count, level by level; of a level at all phases, per chain."""
-    model = cases.model(strides=(1, 2, 4), all_phases=all_phases)
+    model = cases.model(strides=(1, 2, 4), window=window)
     records = cases.records(model, 2, 8, 0, firsts=(0,))
     records = records._replace(mask=records.mask.at[1, model.lead + 5 :].set(0))
     beliefs = jax.jit(model.observe)(records, model.draw_noise(jax.random.key(0), 2, 8))
-    config = ObjectiveConfig(kl=kl, dyn=0.7, rep=0.2, free_nats=1.5)
+    config = ObjectiveConfig(kl=kl, free_nats=1.5)
     loss, metrics = jax.jit(lambda: model_loss(model, records, beliefs, config))()
     real = [(b, t) for b in range(2) for t in range(8) if records.mask[b, model.lead + t]]
     main = records.after(model.lead)
@@ -69,10 +69,10 @@ def test_loss_by_a_plain_loop(cases: Any, kl: Any, all_phases: bool) -> None:
         kls = [values[b, t // every] for b, t in real if t % every == 0]
         assert metrics[f"kl/level{index + 1}"] == pytest.approx(np.mean(kls), rel=1e-5)
         if kl == "elbo":
-            chains = 4 if all_phases and index == 2 else 1
+            chains = 4 if window == "causal" and index == 2 else 1
             total += sum(kls) / len(real) / chains
         else:
-            total += 0.9 * np.mean(np.maximum(kls, 1.5))
+            total += 0.6 * np.mean(np.maximum(kls, 1.5))
     assert loss == pytest.approx(total, rel=1e-5)
     assert metrics["loss/model"] == loss
 
@@ -84,8 +84,8 @@ def belief_of(mean: jax.Array, other: jax.Array) -> Belief:
 
 
 def test_balanced_kl_trains_each_side_by_its_weight(cases: Any) -> None:
-    """KL = d²/2: the prior's gradient is dyn times, the posterior's rep times d."""
-    model, config = cases.model(), ObjectiveConfig(dyn=0.5, rep=0.1, free_nats=0.0)
+    """KL = d²/2: the prior's gradient is 0.5 times, the posterior's 0.1 times d."""
+    model, config = cases.model(), ObjectiveConfig(free_nats=0.0)
     q, p = jnp.array([3.0, 0.0, 0.0]), jnp.zeros(3)
     grads = jax.grad(lambda q, p: balanced_kl(model, belief_of(q, p), config), (0, 1))(q, p)
     np.testing.assert_allclose(grads[0], [0.3, 0, 0], rtol=1e-6)
@@ -93,13 +93,13 @@ def test_balanced_kl_trains_each_side_by_its_weight(cases: Any) -> None:
 
 
 def test_free_nats_cost_their_floor_and_train_nothing(cases: Any) -> None:
-    model, config = cases.model(), ObjectiveConfig(dyn=0.5, rep=0.1, free_nats=1.0)
+    model, config = cases.model(), ObjectiveConfig(free_nats=1.0)
     q, p = jnp.array([1.0, 0.0, 0.0]), jnp.zeros(3)  # half a nat
     value, grad = jax.value_and_grad(lambda q: balanced_kl(model, belief_of(q, p), config))(q)
     assert value == pytest.approx(0.6) and not np.any(grad)
 
 
 def test_tick_masks_are_arranged_as_beliefs(cases: Any) -> None:
-    model = cases.model(strides=(1, 2, 4), all_phases=True)
+    model = cases.model(strides=(1, 2, 4))
     records = cases.records(model, 2, 8, 0, firsts=(0,))
     assert [x.shape for x in tick_masks(model, records)] == [(2, 8), (2, 4), (2, 8)]

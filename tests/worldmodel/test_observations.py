@@ -117,7 +117,7 @@ def test_a_small_dimension_is_read_like_a_large_one(cases: Any) -> None:
 
 def test_updates_leave_the_scale_to_the_estimate(cases: Any) -> None:
     """Neither Adam nor the average moves it elsewhere; all else is descended."""
-    changes = {"window": "lookahead", "all_phases": False}
+    changes = {"window": "lookahead"}
     graph, params = built(cases, {"x": (2,)}, **changes)
     model = join(graph, params)
     records = cases.records(model, 2, 8, 0)._replace(obs=obs_of(np.tile(X[:, :2], (2, 4, 1))))

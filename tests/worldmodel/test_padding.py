@@ -17,8 +17,7 @@ from worldmodel.objective import tick_masks
 LENGTH = 16
 MASK = np.array([1] * 6 + [0] * 2 + [1] * 5 + [0] * 3)  # episodes from main times 0 and 8
 SETTINGS = [
-    {"window": "causal", "all_phases": True},
-    {"window": "causal", "all_phases": False},
+    {"window": "causal"},
     {"window": "lookahead"},
 ]
 
@@ -105,12 +104,12 @@ def test_the_absorbing_steps_of_a_terminal_count(cases: Any, model: ClockworkVAE
         [int(np.sum(mask)) for mask in run(padded(cases, model, end))[1]] for end in (False, True)
     ]
     steps = np.flatnonzero(MASK)
-    top = steps if model.config.all_phases else steps[steps % 4 == 0]
+    top = steps if model.phased(2) else steps[steps % 4 == 0]
     limit = [2 * len(steps), 2 * len(steps[steps % 2 == 0]), 2 * len(top)]
     assert counts[0] == limit
     # The second episode's last record is at 12. Level 2 ticks there; the top's windows that end at
     # 13, 14 and 15 hold it too, but only chains of other phases tick then.
-    more = [0, 0, 2 * 3 if model.config.all_phases else 0]
+    more = [0, 0, 2 * 3 if model.phased(2) else 0]
     assert counts[1] == [a + b for a, b in zip(limit, more, strict=True)]
 
 

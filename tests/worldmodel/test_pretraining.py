@@ -19,7 +19,7 @@ STRIDES, B, T = (1, 2, 4), 2, 8
 @pytest.fixture(scope="module")
 def built() -> Any:
     config = ClockworkConfig(
-        strides=STRIDES, window="lookahead", all_phases=False, deter=6, hidden=8, stoch=3, embed=5
+        strides=STRIDES, window="lookahead", deter=6, hidden=8, stoch=3, embed=5
     )
     model = ClockworkVAE(config, {"x": (3,)}, 0, nnx.Rngs(0))
     obs = np.random.default_rng(0).normal(size=(B, 2 * T, 3)).astype(np.float32)

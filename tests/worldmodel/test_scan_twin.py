@@ -12,11 +12,10 @@ from worldmodel.level import Level
 
 SETTINGS = [
     {"strides": (1,)},
-    {"strides": (1, 4), "all_phases": True},
-    {"strides": (1, 2, 8), "all_phases": True},
-    {"strides": (1, 2, 8), "all_phases": False},
+    {"strides": (1, 4)},
+    {"strides": (1, 2, 8)},
     {"strides": (1, 2, 4), "window": "lookahead"},
-    {"strides": (1, 2, 4), "window": "lookahead", "cumulative": True, "embed": 0},
+    {"strides": (1, 2, 4), "window": "lookahead", "architecture": "original"},
     {"strides": (1, 2), "latent": "categorical"},
     {"strides": (1, 1, 2), "actions": 0},
 ]

@@ -1,6 +1,5 @@
 """A traced episode: every value at the time it belongs to, gaps where nothing is known."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -82,31 +81,22 @@ def test_a_terminal_closes_the_windows_that_it_falls_into(make_agent):
     assert trace.levels[0].time[np.isfinite(trace.levels[0].kl[0])].tolist() == list(range(10))
 
 
-def with_phases(agent: Any, all_phases: bool) -> Any:
-    """The same agent, its top filtered at all phases or at its own ticks alone."""
-    agent.model.config = replace(agent.model.config, all_phases=all_phases)
-    agent.config = replace(agent.config, model=agent.model.config)
-    return agent
-
-
 def test_ticks_of_every_level_stand_at_multiples_of_its_stride(make_agent):
-    agent = with_phases(make_agent(SPACE, (1, 2, 4)), all_phases=False)
+    """But of the top, whose chains are interleaved: at every step."""
+    agent = make_agent(SPACE, (1, 2, 4))
     _, trace = traced(agent, episode(agent.model, terminal=False))
     seen = [level.time[np.isfinite(level.kl[0])].tolist() for level in trace.levels]
-    assert seen == [list(range(10)), [0, 2, 4, 6, 8], [0, 4, 8]]
-    assert trace.time[np.isfinite(trace.value[0])].tolist() == [0, 4, 8]
-    assert trace.time[np.isfinite(trace.observed[0])].tolist() == [4, 8]
-    np.testing.assert_allclose(trace.observed[0, 2], window(8, 4), rtol=1e-6)
+    assert seen == [list(range(10)), [0, 2, 4, 6, 8], list(range(10))]
+    assert trace.time[np.isfinite(trace.value[0])].tolist() == list(range(10))
 
 
-@pytest.mark.parametrize("all_phases", [True, False])
-def test_a_surprise_raises_kl_from_the_tick_that_sees_it_on(make_agent, all_phases):
+def test_a_surprise_raises_kl_from_the_tick_that_sees_it_on(make_agent):
     """Another observation at time 6: nothing before it changes, the first tick to see it does."""
-    agent = with_phases(make_agent(SPACE, (1, 4)), all_phases)
+    agent = make_agent(SPACE, (1, 2, 4))
     records = episode(agent.model, terminal=False)
     changed = records._replace(obs={"x": records.obs["x"].at[0, agent.model.lead + 6].add(3.0)})
     (_, before), (_, after) = traced(agent, records), traced(agent, changed)
-    for level, first in zip(range(2), (6, 6 if all_phases else 8), strict=True):
+    for level, first in enumerate((6, 6, 6)):
         a, b = before.levels[level], after.levels[level]
         moved = a.time[np.isfinite(a.kl[0]) & (a.kl[0] != b.kl[0])]
         assert moved[0] == first

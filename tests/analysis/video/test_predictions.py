@@ -18,7 +18,6 @@ VIDEOS, CONTEXT, HORIZON, SAMPLES = 3, 4, 11, 2
 CONFIG = ClockworkConfig(
     strides=(1, 2, 4),
     window="lookahead",
-    all_phases=False,
     deter=6,
     hidden=8,
     stoch=3,

@@ -30,7 +30,7 @@ CASES = [
     {"strides": (1, 2, 4), "window": "lookahead"},
     {"strides": (1,), "window": "lookahead"},
     {"strides": (1, 4)},
-    {"strides": (1, 2, 4), "all_phases": False},
+    {"strides": (1, 2, 4)},
 ]
 
 

@@ -1,0 +1,62 @@
+"""Settings that are gone: what today's code does is taken, anything else is named."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.schema import TrainConfig
+from configs.video import PretrainConfig
+from training.config_json import decode
+from training.older import to_today
+
+RUNS = Path(__file__).parents[1] / "golden" / "runs"
+
+
+def written(run: str) -> Any:
+    """The settings of a run that 04f8b22 wrote."""
+    with tarfile.open(RUNS / f"{run}_04f8b22.tar.xz") as archive:
+        member = next(m for m in archive.getmembers() if m.name.endswith("config.json"))
+        return json.load(io.TextIOWrapper(archive.extractfile(member), encoding="utf-8"))  # type: ignore[arg-type]
+
+
+def agent_of(tree: Any) -> TrainConfig:
+    config: TrainConfig = decode(TrainConfig, to_today(TrainConfig, tree), "")
+    return config
+
+
+@pytest.mark.parametrize("run", ["pendulum", "codes"])
+def test_an_agents_settings_are_todays(run: str) -> None:
+    model = agent_of(written(run)).agent.model
+    assert (model.architecture, model.embed, model.window) == ("ours", 16, "causal")
+
+
+def test_a_videos_settings_are_todays() -> None:
+    config: PretrainConfig = decode(PretrainConfig, to_today(PretrainConfig, written("video")), "")
+    assert (config.model.architecture, config.model.embed) == ("original", 16)
+    assert config.model.window == "lookahead"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("agent.model.all_phases", False, "all_phases: expected True, received False"),
+        ("agent.model.act", "relu", "architecture: expected that of ours or original"),
+        ("agent.model.embed_hidden", 7, "architecture: .* embed_hidden 7"),
+        ("agent.model.unimix", 0.1, "agent.model.unimix: expected 0.01, received 0.1"),
+        ("agent.objective.dyn", 1.0, "agent.objective.dyn: expected 0.5, received 1.0"),
+    ],
+)
+def test_what_today_cannot_do_is_named(path: str, value: Any, message: str) -> None:
+    tree = written("pendulum")
+    *outer, name = path.split(".")
+    inner = tree
+    for part in outer:
+        inner = inner[part]
+    assert name in inner
+    inner[name] = value
+    with pytest.raises(ValueError, match=message):
+        agent_of(tree)
