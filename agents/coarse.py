@@ -1,7 +1,7 @@
 """Auxiliary decoders at the top: what a tick has seen, coarsely, from the top state alone.
 
 The paper decodes from level 1 only, so what an agent must know of the present reaches the top level
-only through rewards that depend on it. On Navigate that was not enough: see docs/adr/0005. What a
+only through rewards that depend on it, which does not suffice (docs/adr/0005). What a
 window held before its newest frame reaches it even less, and a cue there is forgotten: see
 docs/adr/0018. They train the top's beliefs and are used for nothing else; weight 0 leaves one out.
 """

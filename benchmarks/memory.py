@@ -82,7 +82,7 @@ def recorded_episodes(env: PureEnv, count: int, seed: int, num_envs: int) -> Epi
     return Episodes(obs, action, reward, begun, jnp.zeros((), jnp.int32))
 
 
-def look(
+def inspect(
     run: CompiledRun, episodes: Episodes, rows: Array, params: Params
 ) -> tuple[float, list[float]]:
     """(Share of first windows in a goal whose sign is right, the cue's readability by eighths of an
@@ -135,7 +135,7 @@ def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int
     for index in range(updates // PORTION):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed + 1), index), PORTION)
         train, _ = jax.block_until_ready(portion(train, keys))
-        right, cue = look(run, unseen, jnp.arange(TEST), train.params)
+        right, cue = inspect(run, unseen, jnp.arange(TEST), train.params)
         cells = ", ".join(f"{x:.2f}" for x in cue)
         seconds = time.perf_counter() - started
         lines.append(

@@ -21,7 +21,7 @@ import numpy as np
 from agents.compiled import CompiledRun, Episodes, RunState
 from benchmarks.learning.compiled_runs import program
 from benchmarks.learning.curves import Curve
-from benchmarks.memory import RESULTS, ROOMS, look
+from benchmarks.memory import RESULTS, ROOMS, inspect
 from configs import parse_train
 from training.checkpoint import CheckpointStore
 from training.device import enable_compilation_cache
@@ -79,7 +79,7 @@ def tables(path: Path) -> tuple[list[str], list[str]]:
         total = finished(one.episodes, run.schedule.num_envs)
         met += [f"| {curve.name} | {seed} | {cells} |" for cells in quarters(one.episodes, total)]
         rows = jnp.arange(max(total - LAST, 0), total)
-        right, cue = look(run, one.episodes, rows, one.train.params)
+        right, cue = inspect(run, one.episodes, rows, one.train.params)
         readable = ", ".join(f"{share:.2f}" for share in cue)
         kept.append(f"| {curve.name} | {seed} | {right:.2f} | {readable} |")
     return met, kept

@@ -112,7 +112,7 @@ def train(scale: str, seed: int, output: Path) -> dict[str, Path]:
     return runs
 
 
-def look(
+def inspect(
     runs: Mapping[str, Path], scale: str, output: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(evaluation, analysis) of all runs, as their JSON."""
@@ -227,7 +227,7 @@ def resets(inside: Mapping[str, Any], name: str) -> list[str]:
 
 def report(scale: str, seed: int, runs: Mapping[str, Path], output: Path) -> str:
     """All results as Markdown."""
-    scores, inside = look(runs, scale, output)
+    scores, inside = inspect(runs, scale, output)
     names = {name: path.name for name, path in runs.items()}
     kl = {name: inside["runs"][path.name]["kl"] for name, path in runs.items()}
     seconds = update_seconds(runs, 5 if scale == "smoke" else 15)

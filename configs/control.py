@@ -1,4 +1,4 @@
-"""What measured best on control from state, shared by its presets. docs/adr/0008, 0012 to 0016."""
+"""Settings of control from state, shared by its presets. docs/adr/0008, 0012 to 0016."""
 
 from dataclasses import replace
 

@@ -4,7 +4,14 @@ from replay.clips import ClipSampler
 from replay.episodes import first_steps
 from replay.mixed import MixedSampler
 from replay.sampler import SequenceSampler
-from replay.store import Field, ReplayConfig, ReplayStore, estimate, read_fields, standard_fields
+from replay.store import (
+    Field,
+    ReplayConfig,
+    ReplayStore,
+    describe_size,
+    read_fields,
+    standard_fields,
+)
 
 __all__ = [
     "ClipSampler",
@@ -13,7 +20,7 @@ __all__ = [
     "ReplayConfig",
     "ReplayStore",
     "SequenceSampler",
-    "estimate",
+    "describe_size",
     "first_steps",
     "read_fields",
     "standard_fields",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from replay.index import Segment
-from replay.sampler import Run, SequenceSampler
+from replay.sampler import SequenceSampler, Stretch
 from replay.store import ReplayStore
 
 
@@ -71,7 +71,7 @@ class ClipSampler(SequenceSampler):
             row and (self._store.index.segment(row[0], row[1]), row[2]) for row in state["cursor"]
         ]
 
-    def _draw_row(self, row: int) -> Iterator[Run]:
+    def _draw_row(self, row: int) -> Iterator[Stretch]:
         here = self._cursor[row]
         if here is None or here[1] + self._length > here[0].steps:
             segment, start = self._store.index.draw_clip(self._rng, self._length)
@@ -79,4 +79,4 @@ class ClipSampler(SequenceSampler):
                 start = min(start, int(self._rng.integers(self._length)))
             here = segment, start
         segment, start = here
-        yield Run(row, 0, segment, start, start + self._length, self._length)
+        yield Stretch(row, 0, segment, start, start + self._length, self._length)

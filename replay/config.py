@@ -46,7 +46,7 @@ def size_at_capacity(fields: Mapping[str, Field], config: ReplayConfig) -> tuple
     return steps, round(steps / config.chunk_steps * chunk)
 
 
-def estimate(
+def describe_size(
     fields: Mapping[str, Field], config: ReplayConfig, directory: str | Path | None = None
 ) -> str:
     """One line: what a full store occupies; with a directory, against the free space there."""

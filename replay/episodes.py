@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from replay.sampler import Run, SequenceSampler
+from replay.sampler import SequenceSampler, Stretch
 from replay.store import ReplayStore
 
 
@@ -22,6 +22,6 @@ def first_steps(store: ReplayStore, count: int, length: int, skip: int = 0) -> d
             f"episodes: expected {skip + count} of at least {length} steps, received a store with "
             f"{len(long)} of {store.episodes}; ask for fewer or shorter ones"
         )
-    runs = [Run(n, 0, s, 0, length, length) for n, s in enumerate(long[skip : skip + count])]
+    runs = [Stretch(n, 0, s, 0, length, length) for n, s in enumerate(long[skip : skip + count])]
     reader = SequenceSampler(store, batch=count, length=length, stride=1, seed=0)
     return reader.gather(runs, [part for run in runs for part in reader.open(run)])

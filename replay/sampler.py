@@ -16,7 +16,7 @@ from replay.store import EpisodeGone, ReplayStore
 REQUIRED = ("action_mask", "reward", "terminal", "is_first")
 
 
-class Run(NamedTuple):
+class Stretch(NamedTuple):
     """Frames start..stop-1 of a segment, laid from slot `at` of a row; then absorbing to `end`."""
 
     row: int
@@ -84,7 +84,9 @@ class SequenceSampler:
         """
         return self.gather(*self._locate())
 
-    def gather(self, runs: list[Run], parts: list[tuple[int, int, np.ndarray]]) -> dict[str, Any]:
+    def gather(
+        self, runs: list[Stretch], parts: list[tuple[int, int, np.ndarray]]
+    ) -> dict[str, Any]:
         """A batch from where it lies: the runs, and their (row, slot, mapped records)."""
         flat = self._empty()
         for row, at, records in parts:
@@ -92,7 +94,7 @@ class SequenceSampler:
         self._pad(flat, runs)
         return self._nested(flat)
 
-    def draw(self) -> list[Run]:
+    def draw(self) -> list[Stretch]:
         """Where the next batch lies, row by row in order of slots; nothing is read."""
         return [run for row in range(self._batch) for run in self._draw_row(row)]
 
@@ -113,7 +115,7 @@ class SequenceSampler:
             )
         self._rng.bit_generator.state = state["rng"]
 
-    def _locate(self) -> tuple[list[Run], list[tuple[int, int, np.ndarray]]]:
+    def _locate(self) -> tuple[list[Stretch], list[tuple[int, int, np.ndarray]]]:
         """The runs of one batch, and their (row, slot, mapped records) pieces."""
         while True:
             with self._store.lock:
@@ -126,7 +128,7 @@ class SequenceSampler:
     def _shape(self) -> list[float]:
         return [self._batch, self._length, self._stride, self._starts]
 
-    def _draw_row(self, row: int) -> Iterator[Run]:
+    def _draw_row(self, row: int) -> Iterator[Stretch]:
         """The runs of one sequence, in order of slots."""
         index = self._store.index
         if not index.steps:
@@ -145,12 +147,12 @@ class SequenceSampler:
             following = index.draw_whole(self._rng) if end < total else None
             first, stop = max(0, placed.time(0)), min(segment.steps, placed.time(total))
             at = placed.at - (placed.frame - first)
-            yield Run(row, at, segment, first, stop, end if following else total)
+            yield Stretch(row, at, segment, first, stop, end if following else total)
             if following is None:
                 return
             segment, placed = following, follow(placed, following.steps, self._stride)
 
-    def open(self, run: Run) -> Iterator[tuple[int, int, np.ndarray]]:
+    def open(self, run: Stretch) -> Iterator[tuple[int, int, np.ndarray]]:
         """(row, slot, mapped records) of each contiguous piece of a run."""
         at = run.at
         for chunk, first, end in run.segment.pieces(run.start, run.stop):
@@ -170,7 +172,7 @@ class SequenceSampler:
             flat[name][row, slots] = records[name]
         flat["mask"][row, slots] = 1
 
-    def _pad(self, flat: dict[str, np.ndarray], runs: list[Run]) -> None:
+    def _pad(self, flat: dict[str, np.ndarray], runs: list[Stretch]) -> None:
         """Fill the slots that no record fills: zeros, but for the absorbing step's observation."""
         row = -1
         for run in runs:

@@ -18,11 +18,18 @@ import numpy as np
 
 from common import check_bounds
 from replay.chunk import CUT, END, MORE, Chunk, Field, advise, map_chunk, record_dtype
-from replay.config import ReplayConfig, estimate, free_bytes, size_at_capacity, standard_fields
+from replay.config import ReplayConfig, describe_size, free_bytes, size_at_capacity, standard_fields
 from replay.directory import StoreDirectory, read_fields
 from replay.index import Index
 
-__all__ = ["Field", "ReplayConfig", "ReplayStore", "estimate", "read_fields", "standard_fields"]
+__all__ = [
+    "Field",
+    "ReplayConfig",
+    "ReplayStore",
+    "describe_size",
+    "read_fields",
+    "standard_fields",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -215,7 +222,7 @@ class ReplayStore:
         self._evict()
         size = size_at_capacity(self.fields, self.config)[1]
         if self._state == "open" and free_bytes(self._files.path) < size:
-            _log.warning("%s", estimate(self.fields, self.config, self._files.path))
+            _log.warning("%s", describe_size(self.fields, self.config, self._files.path))
 
     def _check_open(self) -> None:
         if self._state != "open":

@@ -18,7 +18,7 @@ from configs import TrainConfig
 from configs.data import DataConfig
 from configs.video import PretrainConfig
 from recordings.data import open_train
-from replay import MixedSampler, ReplayStore, SequenceSampler, estimate
+from replay import MixedSampler, ReplayStore, SequenceSampler, describe_size
 from training.build import Built
 from training.build_video import start_from
 from training.config_io import load_config
@@ -41,7 +41,7 @@ class AgentSource:
     def __init__(self, config: TrainConfig):
         self.config, self.learner = config, Built(config)
         self.spaces, self.stride = self.learner.spaces, config.env.num_envs
-        print(estimate(self.learner.fields(), config.replay, config.logdir))
+        print(describe_size(self.learner.fields(), config.replay, config.logdir))
 
     def first_state(self) -> TrainState:
         """With a pretrained world model, where one is asked for."""

@@ -86,7 +86,7 @@ class ClockworkConfig:
     """Standard deviation of the image likelihood, pixel values in [0, 1]."""
     vector_std: float = 1.0
     """Standard deviation of the vector likelihood, symlog units; 1 is DreamerV3's squared error and
-    measured best on control (adr 8). Lower where small differences matter (a compass, a cue)."""
+    chosen for control (adr 8). Lower where small differences matter (a compass, a cue)."""
     scale_vectors: bool = False
     """Read and predict every dimension of a vector by its own mean and deviation, estimated from
     the batches; `vector_std` counts in them. Otherwise what varies little is not kept. adr 14."""

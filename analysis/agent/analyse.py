@@ -13,7 +13,7 @@ import numpy as np
 
 from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
-from analysis.agent.episode import Looked, Settings, look, padded
+from analysis.agent.episode import EpisodeInspection, Settings, inspect_episode, padded
 from analysis.agent.figures import draw_episode, draw_promises, draw_what_if
 from analysis.agent.overview import overview, training_section
 from analysis.imagine import stack
@@ -67,7 +67,7 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
     played = [play_episode(built, params, config, n) for n in range(config.episodes)]
     length = padded(max(map(len, played)), built.agent.model.stride)  # one for all: one program
     looked = [
-        look(built, params, stack(arrivals, built.agent.model.lead, length), settings)
+        inspect_episode(built, params, stack(arrivals, built.agent.model.lead, length), settings)
         for arrivals in played
     ]
     header = [report.command(command), overview(config.run, built, step)]
@@ -120,7 +120,9 @@ def play_episode(
         stepper.envs.close()
 
 
-def episode_section(name: str, one: Looked, built: Built, config: AnalyseAgentConfig) -> list[str]:
+def episode_section(
+    name: str, one: EpisodeInspection, built: Built, config: AnalyseAgentConfig
+) -> list[str]:
     """One episode drawn along its time."""
     strides, steps = built.agent.model.strides, len(one.reward) - 1
     ends = "ended by a terminal" if one.terminal else "ended by a limit of time"
@@ -162,7 +164,7 @@ def episode_section(name: str, one: Looked, built: Built, config: AnalyseAgentCo
     ]
 
 
-def what_if_section(one: Looked, built: Built, config: AnalyseAgentConfig) -> list[str]:
+def what_if_section(one: EpisodeInspection, built: Built, config: AnalyseAgentConfig) -> list[str]:
     """Futures from one time of the episode."""
     heading, found = report.heading("What if", 3), one.what_if
     if found is None:
@@ -202,7 +204,7 @@ def settings_of(built: Built) -> str:
     return report.details("All settings of the run", report.table(["setting", "value"], rows))
 
 
-def numbers(looked: list[Looked], command: str) -> dict[str, object]:
+def numbers(looked: list[EpisodeInspection], command: str) -> dict[str, object]:
     """What the report shows, for JSON; nan as null."""
 
     def plain(x: float | np.floating[Any]) -> float | None:

@@ -66,7 +66,7 @@ class View(NamedTuple):
     decoded: Obs  # [n, ...] from level 1's belief at those times
 
 
-class Looked(NamedTuple):
+class EpisodeInspection(NamedTuple):
     """One episode."""
 
     trace: Trace  # numpy, without a batch axis
@@ -86,7 +86,9 @@ class Observed(NamedTuple):
     starts: tuple[State, ...]  # [1, ·] of every level
 
 
-def look(built: Built, params: Params, records: Records, settings: Settings) -> Looked:
+def inspect_episode(
+    built: Built, params: Params, records: Records, settings: Settings
+) -> EpisodeInspection:
     """Looks into one episode.
 
     Args:
@@ -118,7 +120,7 @@ def look(built: Built, params: Params, records: Records, settings: Settings) -> 
     terminal = bool(main.terminal[-1])
     if found is not None:
         found = _beside(found, built, trace, main, terminal)
-    return Looked(trace, main.reward, main.obs, terminal, views, found, why_not)
+    return EpisodeInspection(trace, main.reward, main.obs, terminal, views, found, why_not)
 
 
 def padded(steps: int, stride: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.agent.episode import Looked, Obs, View, WhatIf
+from analysis.agent.episode import EpisodeInspection, Obs, View, WhatIf
 from analysis.pages.episode_plots import BLACK, Line, Panel, draw_along, draw_futures
 from analysis.pages.plots import COLOURS, GREY
 from training.picture import pictures
@@ -53,7 +53,7 @@ def draw_training(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     return draw_along(panels, (0.0, last), "environment steps")
 
 
-def draw_episode(one: Looked, view: View, strides: Sequence[int]) -> Figure:
+def draw_episode(one: EpisodeInspection, view: View, strides: Sequence[int]) -> Figure:
     """Frames, what level 1 believes of them, and every curve of the trace on one axis of time."""
     trace: Any = one.trace  # numpy by now
     seen = {name: x[view.times] for name, x in one.obs.items()}
@@ -137,7 +137,7 @@ def draw_promises(found: WhatIf, trace: Any, stride: int) -> Figure:
     """Imagined window rewards, values and vector observations of all futures over one another.
 
     Args:
-      trace: `Looked.trace`, of what happened.
+      trace: `EpisodeInspection.trace`, of what happened.
     """
     ticks = stride * np.arange(1, found.ticks + 1)
     colour = colours(found)

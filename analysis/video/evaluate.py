@@ -21,7 +21,7 @@ from analysis.metrics.lpips import load_lpips
 from analysis.metrics.protocols import PROTOCOLS, ProtocolName
 from analysis.pages.stills import draw_stills
 from analysis.video.curves import draw_curves
-from analysis.video.predictions import Task, score_model, score_references
+from analysis.video.predictions import Trial, score_model, score_references
 from analysis.video.rollout import check_context, usable_context
 from analysis.video.scores import Line, make_line, rank_lines
 from analysis.video.table import markdown, to_json
@@ -92,20 +92,20 @@ def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
     check(config)
     runs = load_runs(config)
     data = common_data({loaded.name: loaded.run.config.data for loaded in runs})
-    steps, task = make_task(config, data)
+    steps, trial = make_trial(config, data)
     lines = [
         make_line(name, True, scored.values, scored.fvd, {})
-        for name, scored in score_references(task, progress("knowing nothing")).items()
+        for name, scored in score_references(trial, progress("knowing nothing")).items()
     ]
-    stills = {"true": task.future[:SHOWN, task.still_times]}
+    stills = {"true": trial.future[:SHOWN, trial.still_times]}
     for loaded in runs:
         start, model = time.monotonic(), loaded.run.model
         records = to_records(steps, model.action_width, marks_plans(loaded.run.config))
-        scored = score_model(task, model, records, loaded.context, progress(loaded.name))
+        scored = score_model(trial, model, records, loaded.context, progress(loaded.name))
         about = describe(loaded) | {"seconds": round(time.monotonic() - start, 1)}
         lines.append(make_line(loaded.name, False, scored.values, scored.fvd, about))
         stills[loaded.name] = scored.stills[:SHOWN]
-    return write(config, command, task, Results(lines, stills, data))
+    return write(config, command, trial, Results(lines, stills, data))
 
 
 def check(config: EvaluateVideoConfig) -> None:
@@ -141,13 +141,13 @@ def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:
     return loaded
 
 
-def make_task(config: EvaluateVideoConfig, data: DataConfig) -> tuple[dict[str, Any], Task]:
+def make_trial(config: EvaluateVideoConfig, data: DataConfig) -> tuple[dict[str, Any], Trial]:
     """What is read of the held-out videos, and what is to be predicted of them."""
     lpips = None if config.lpips_weights is None else load_lpips(config.lpips_weights)
     fvd = None if config.fvd_torchscript is None else load_torchscript(config.fvd_torchscript)
     steps = read_videos(data, config.videos, config.context, config.horizon)
     image = only_image(steps["obs"])
-    task = Task(
+    trial = Trial(
         videos=steps["obs"][image],
         image=image,
         context=config.context,
@@ -158,7 +158,7 @@ def make_task(config: EvaluateVideoConfig, data: DataConfig) -> tuple[dict[str, 
         seed=config.seed,
         chunk=CHUNK_CPU if jax.default_backend() == "cpu" else CHUNK_ACCELERATOR,
     )
-    return steps, task
+    return steps, trial
 
 
 def progress(what: str) -> Callable[[range], Iterator[int]]:
@@ -180,21 +180,21 @@ def describe(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def write(config: EvaluateVideoConfig, command: str, task: Task, results: Results) -> Path:
+def write(config: EvaluateVideoConfig, command: str, trial: Trial, results: Results) -> Path:
     """Table, JSON, curves and stills, all named by the protocol; prints the table."""
     folder = config.output or config.run[0] / "evaluation"
     lines, data = results.lines, results.data
-    ranks, header = rank_lines(lines, data.name), headline(config, task, results)
+    ranks, header = rank_lines(lines, data.name), headline(config, trial, results)
     settings = {
         "command": command,
-        "protocol": task.protocol.name,
-        "protocol_words": task.protocol.words,
+        "protocol": trial.protocol.name,
+        "protocol_words": trial.protocol.words,
         "data": encode(data, DataConfig, ""),
-        "videos": len(task.videos),
-        "context": task.context,
-        "horizon": task.horizon,
-        "samples": task.samples,
-        "seed": task.seed,
+        "videos": len(trial.videos),
+        "context": trial.context,
+        "horizon": trial.horizon,
+        "samples": trial.samples,
+        "seed": trial.seed,
         "weights": {
             name: str(path)
             for name, path in (("lpips", config.lpips_weights), ("fvd", config.fvd_torchscript))
@@ -202,26 +202,27 @@ def write(config: EvaluateVideoConfig, command: str, task: Task, results: Result
         },
         "versions": versions(),
     }
-    name = task.protocol.name
+    name = trial.protocol.name
     write_text(folder / f"{name}.json", to_json(lines, ranks, settings))
-    draw_curves(folder / f"{name}.png", lines, header[0], task.samples)
-    draw_stills(folder / "stills.png", results.stills, task.still_times + 1)
-    table = markdown(lines, ranks, task.samples, [*header, f"`{command}`"])
+    draw_curves(folder / f"{name}.png", lines, header[0], trial.samples)
+    draw_stills(folder / "stills.png", results.stills, trial.still_times + 1)
+    table = markdown(lines, ranks, trial.samples, [*header, f"`{command}`"])
     write_text(folder / f"{name}.md", table)
     print(table)
     print(f"curves: {folder / f'{name}.png'}\nstills: {folder / 'stills.png'}")
     return folder / f"{name}.md"
 
 
-def headline(config: EvaluateVideoConfig, task: Task, results: Results) -> list[str]:
+def headline(config: EvaluateVideoConfig, trial: Trial, results: Results) -> list[str]:
     """What was evaluated and how, and what was not; a paragraph each."""
     first = (
-        f"{results.data.name}: {len(task.videos)} held-out videos, {task.context} frames seen, "
-        f"{task.horizon} predicted open loop, {task.samples} sample(s) per video, seed {task.seed}"
+        f"{results.data.name}: {len(trial.videos)} held-out videos, {trial.context} frames seen, "
+        f"{trial.horizon} predicted open loop, {trial.samples} sample(s) per video, "
+        f"seed {trial.seed}"
     )
-    notes = [first, f"{task.protocol.words}. ± is half a 95% interval over videos."]
+    notes = [first, f"{trial.protocol.words}. ± is half a 95% interval over videos."]
     fewer = [
-        line for line in results.lines if line.about.get("context", task.context) < task.context
+        line for line in results.lines if line.about.get("context", trial.context) < trial.context
     ]
     notes += [f"{line.name} sees the last {line.about['context']} of them." for line in fewer]
     if config.lpips_weights is None:
@@ -231,6 +232,6 @@ def headline(config: EvaluateVideoConfig, task: Task, results: Results) -> list[
             "The Frechet video distance is not computed: no weights of I3D were given "
             "(--fvd-torchscript FILE.pt)."
         )
-    if len(task.videos) < 2:
+    if len(trial.videos) < 2:
         notes.append("random frame is left out: it needs 2 videos or more.")
     return notes

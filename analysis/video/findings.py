@@ -22,7 +22,7 @@ from analysis.video.inspection import (
     BATCH,
     SIGHTED,
     Inspection,
-    Task,
+    Trial,
     blindfolds,
     futures,
     inspect,
@@ -102,7 +102,7 @@ def analyse_run(path: Path, settings: Settings) -> Found:
     image = only_image(steps["obs"])
     look = look_for(run, steps, image, context, settings)
     horizon = steps["obs"][image].shape[1] - context
-    task = Task(
+    trial = Trial(
         records=to_records(steps, run.model.action_width, marks_plans(run.config)),
         image=image,
         context=context,
@@ -112,8 +112,8 @@ def analyse_run(path: Path, settings: Settings) -> Found:
         seed=settings.seed,
         chunk=settings.chunk,
     )
-    inspection = inspect(run.model, sequences, task)
-    films = make_films(run, task, steps["obs"][image], settings)
+    inspection = inspect(run.model, sequences, trial)
+    films = make_films(run, trial, steps["obs"][image], settings)
     return Found(run, context, inspection, look.references, look.explained, look.notes, films)
 
 
@@ -241,17 +241,17 @@ def over(probe: measures.Probe, images: np.ndarray) -> dict[str, np.ndarray]:
     return {name: mean_known(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
 
-def make_films(run: VideoRun, task: Task, videos: np.ndarray, settings: Settings) -> list[Film]:
+def make_films(run: VideoRun, trial: Trial, videos: np.ndarray, settings: Settings) -> list[Film]:
     """The first videos: true, predicted, and with each level blind."""
-    past = np.unique(np.linspace(1 - task.context, 0, min(3, task.context)).astype(int))
-    later = np.unique(np.linspace(1, task.reset_horizon, COLUMNS).astype(int))
+    past = np.unique(np.linspace(1 - trial.context, 0, min(3, trial.context)).astype(int))
+    later = np.unique(np.linspace(1, trial.reset_horizon, COLUMNS).astype(int))
     times = np.concatenate([past, later])
     shown = min(settings.shown, BATCH, len(videos))
-    rows = [{"true": videos[v, task.context - 1 + times]} for v in range(shown)]
-    first = task._replace(records=jax.tree.map(lambda x: x[:BATCH], task.records))
+    rows = [{"true": videos[v, trial.context - 1 + times]} for v in range(shown)]
+    first = trial._replace(records=jax.tree.map(lambda x: x[:BATCH], trial.records))
     for name, blind in blindfolds(len(run.model.levels)).items():
         sighted = name == SIGHTED
-        horizon = task.horizon if sighted else task.reset_horizon
+        horizon = trial.horizon if sighted else trial.reset_horizon
         for sample in range(1 if sighted else settings.samples):
             seed = settings.seed + sample
             _, images, _ = next(futures(run.model, first, blind, horizon, seed))

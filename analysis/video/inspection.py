@@ -24,7 +24,7 @@ SIGHTED = "all levels see"
 BATCH = 8  # videos at once
 
 
-class Task(NamedTuple):
+class Trial(NamedTuple):
     """What predictions are made of, and how they are looked at."""
 
     records: Records  # [V, T, ...] from each video's first frame on, on the host
@@ -45,17 +45,17 @@ class Inspection(NamedTuple):
     measures: dict[str, dict[str, np.ndarray]]  # measure, blind: [H] or [reset_horizon]
 
 
-def inspect(model: ClockworkVAE, sequences: Records, task: Task) -> Inspection:
-    """KL over ``sequences`` [V, lead+T, ...] as trained on, the rest over the task."""
+def inspect(model: ClockworkVAE, sequences: Records, trial: Trial) -> Inspection:
+    """KL over ``sequences`` [V, lead+T, ...] as trained on, the rest over the trial."""
     measures: dict[str, dict[str, np.ndarray]] = {}
     entropy = np.zeros(())
     for name, blind in blindfolds(len(model.levels)).items():
-        horizon = task.horizon if name == SIGHTED else min(task.horizon, task.reset_horizon)
-        found, certain = probe_futures(model, task, blind, horizon)
+        horizon = trial.horizon if name == SIGHTED else min(trial.horizon, trial.reset_horizon)
+        found, certain = probe_futures(model, trial, blind, horizon)
         entropy = certain if name == SIGHTED else entropy
         for measure, value in found.items():
             measures.setdefault(measure, {})[name] = value
-    return Inspection(measure_kl(model, sequences, task.seed), entropy, measures)
+    return Inspection(measure_kl(model, sequences, trial.seed), entropy, measures)
 
 
 def blindfolds(levels: int) -> dict[str, tuple[int, ...]]:
@@ -88,14 +88,14 @@ def measure_kl(model: ClockworkVAE, sequences: Records, seed: int) -> np.ndarray
 
 
 def probe_futures(
-    model: ClockworkVAE, task: Task, blind: tuple[int, ...], horizon: int
+    model: ClockworkVAE, trial: Trial, blind: tuple[int, ...], horizon: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Every probe's measures [H] and the priors' entropies [H, L], means over the videos."""
     parts: dict[str, list[np.ndarray]] = {}
     entropies = []
-    for rows, images, entropy in futures(model, task, blind, horizon):
+    for rows, images, entropy in futures(model, trial, blind, horizon):
         entropies.append(entropy)
-        for probe in task.probes:
+        for probe in trial.probes:
             for name, value in probe(rows, images).items():
                 parts.setdefault(name, []).append(value)
     means = {name: mean_known(np.concatenate(values)) for name, values in parts.items()}
@@ -103,7 +103,7 @@ def probe_futures(
 
 
 def futures(
-    model: ClockworkVAE, task: Task, blind: tuple[int, ...], horizon: int, seed: int | None = None
+    model: ClockworkVAE, trial: Trial, blind: tuple[int, ...], horizon: int, seed: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Per batch: numbers of its videos [b], predicted frames uint8 [b, H, h, w, C], entropies
     [b, H, L]. The same seed gives the same noise whoever is blind and however far is decoded."""
@@ -112,11 +112,11 @@ def futures(
     @jax.jit
     def run(params: Any, part: Records, key: PRNGKeyArray) -> tuple[Array, Array]:
         model = join(graph, params)
-        states = open_loop(model, part, task.context, task.horizon, key, blind)  # same noise
-        images = predicted_images(model, states, horizon, task.image, task.chunk)
+        states = open_loop(model, part, trial.context, trial.horizon, key, blind)  # same noise
+        images = predicted_images(model, states, horizon, trial.image, trial.chunk)
         return images, prior_entropy(model, states, horizon)
 
-    for rows, part, key in batches(task.records, task.seed if seed is None else seed):
+    for rows, part, key in batches(trial.records, trial.seed if seed is None else seed):
         images, entropy = jax.device_get(run(params, part, key))
         yield rows, images[: len(rows)], entropy[: len(rows)]
 

@@ -31,7 +31,7 @@ Track = Callable[[range], Iterator[int]]
 """Shows how far a loop is."""
 
 
-class Task(NamedTuple):
+class Trial(NamedTuple):
     """What is to be predicted, and how it is scored."""
 
     videos: np.ndarray  # uint8 [V, context+H, h, w, C]
@@ -64,8 +64,8 @@ class Scored(NamedTuple):
     """Scores of one predictor."""
 
     values: dict[str, np.ndarray]  # [V, N, H] by metric
-    fvd: float | None  # of the first samples; None where the task has no features
-    stills: np.ndarray  # uint8 [V, times, h, w, C], at the task's ``still_times``
+    fvd: float | None  # of the first samples; None where the trial has no features
+    stills: np.ndarray  # uint8 [V, times, h, w, C], at the trial's ``still_times``
 
 
 class Batch(NamedTuple):
@@ -77,19 +77,19 @@ class Batch(NamedTuple):
 
 
 def score_model(
-    task: Task, model: ClockworkVAE, records: Records, context: int, track: Track = iter
+    trial: Trial, model: ClockworkVAE, records: Records, context: int, track: Track = iter
 ) -> Scored:
     """Scores of a model's open-loop predictions.
 
     Args:
       records: [V, T, ...] from each video's first frame on, on the host; the model's actions.
-      context: the last frames of the task's context that the model sees.
+      context: the last frames of the trial's context that the model sees.
     Raises:
       ValueError: where the model cannot start after ``context`` frames.
     """
     check_context(model, context)
     graph, params = split(model)
-    records = jax.tree.map(lambda x: x[:, task.context - context :], records)
+    records = jax.tree.map(lambda x: x[:, trial.context - context :], records)
     records = records._replace(obs={name: x[:, :context] for name, x in records.obs.items()})
 
     @jax.jit
@@ -97,66 +97,66 @@ def score_model(
         params: Params, lpips: LpipsWeights | None, true: Array, part: Records, key: PRNGKeyArray
     ) -> Batch:
         model = join(graph, params)
-        features = imagine_samples(model, part, context, task.horizon, task.samples, key)
-        return compare(task, lpips, lambda x: model.decode(x)[task.image], features, true)
+        features = imagine_samples(model, part, context, trial.horizon, trial.samples, key)
+        return compare(trial, lpips, lambda x: model.decode(x)[trial.image], features, true)
 
     def score(rows: np.ndarray, key: PRNGKeyArray) -> Batch:
         part = jax.tree.map(lambda x: x[rows], records)
-        return run(params, task.lpips, task.future[rows], part, key)
+        return run(params, trial.lpips, trial.future[rows], part, key)
 
-    return over_videos(task, score, batch_size(task, model.features), track)
+    return over_videos(trial, score, batch_size(trial, model.features), track)
 
 
-def score_references(task: Task, track: Track = iter) -> dict[str, Scored]:
+def score_references(trial: Trial, track: Track = iter) -> dict[str, Scored]:
     """Scores of the predictions that know nothing, by name; no random frames of a single video."""
-    context = task.videos[:, : task.context]
-    shape, horizon = task.videos.shape[2:], task.horizon
+    context = trial.videos[:, : trial.context]
+    shape, horizon = trial.videos.shape[2:], trial.horizon
     makers: dict[str, Callable[[np.ndarray], references.Source]] = {
         references.BLANK: lambda rows: references.blank(len(rows), horizon, shape),
         references.MEAN: lambda rows: references.mean_frame(context[rows], horizon),
     }
-    if len(task.videos) > 1:
-        pool = references.RandomFrames(task.videos, task.seed)
-        makers[references.RANDOM] = lambda rows: pool.draw(rows, task.samples, horizon)
+    if len(trial.videos) > 1:
+        pool = references.RandomFrames(trial.videos, trial.seed)
+        makers[references.RANDOM] = lambda rows: pool.draw(rows, trial.samples, horizon)
 
     @jax.jit
     def run(lpips: LpipsWeights | None, true: Array, source: references.Source) -> Batch:
-        return compare(task, lpips, references.drawer(source.pool), source.number, true)
+        return compare(trial, lpips, references.drawer(source.pool), source.number, true)
 
     def score(make: Callable[[np.ndarray], references.Source], rows: np.ndarray) -> Batch:
-        return run(task.lpips, task.future[rows], make(rows))
+        return run(trial.lpips, trial.future[rows], make(rows))
 
-    size = batch_size(task, 1)
+    size = batch_size(trial, 1)
     return {
-        name: over_videos(task, lambda rows, _, m=make: score(m, rows), size, track)  # type: ignore[misc]
+        name: over_videos(trial, lambda rows, _, m=make: score(m, rows), size, track)  # type: ignore[misc]
         for name, make in makers.items()
     }
 
 
 def compare(
-    task: Task,
+    trial: Trial,
     lpips: LpipsWeights | None,
     draw: Callable[[Any], Array],
     source: Array,
     true: Array,
 ) -> Batch:
     """Scores of what is drawn from ``source`` [N, B, H, ...], and the frames that are kept."""
-    scores = score_frames(task.protocol, lpips, draw, source, true, task.chunk)
-    frames = None if task.fvd is None else draw_frames(draw, source[0], task.chunk)
-    stills = draw_frames(draw, source[0][:, task.still_times], task.chunk)
+    scores = score_frames(trial.protocol, lpips, draw, source, true, trial.chunk)
+    frames = None if trial.fvd is None else draw_frames(draw, source[0], trial.chunk)
+    stills = draw_frames(draw, source[0][:, trial.still_times], trial.chunk)
     return Batch(scores, frames, stills)
 
 
 def over_videos(
-    task: Task, score: Callable[[np.ndarray, PRNGKeyArray], Batch], size: int, track: Track
+    trial: Trial, score: Callable[[np.ndarray, PRNGKeyArray], Batch], size: int, track: Track
 ) -> Scored:
     """All videos through ``score`` (of row numbers and a key), ``size`` at a time.
 
     The last batch is filled with the last video, and cut: one compiled program serves all.
     """
-    count = len(task.videos)
+    count = len(trial.videos)
     starts = range(0, count, size)
-    keys = jax.random.split(jax.random.key(task.seed), len(starts))
+    keys = jax.random.split(jax.random.key(trial.seed), len(starts))
     values: list[dict[str, np.ndarray]] = []
     features: list[np.ndarray] = []
     stills: list[np.ndarray] = []
@@ -165,20 +165,20 @@ def over_videos(
         real = min(size, count - start)
         batch = jax.device_get(score(rows, keys[start // size]))
         values.append({n: np.moveaxis(x, 0, 1)[:real] for n, x in batch.scores.items()})
-        if task.fvd is not None and batch.frames is not None:
-            features.append(video_features(task.fvd, batch.frames[:real]))
+        if trial.fvd is not None and batch.frames is not None:
+            features.append(video_features(trial.fvd, batch.frames[:real]))
         stills.append(batch.stills[:real])
     order = [name for name in HIGHER_IS_BETTER if name in values[0]]
     joined = {name: np.concatenate([part[name] for part in values]) for name in order}
     distance = None
-    if task.fvd is not None:
-        true = video_features(task.fvd, task.future)
+    if trial.fvd is not None:
+        true = video_features(trial.fvd, trial.future)
         distance = frechet_distance(true, np.concatenate(features))
     return Scored(joined, distance, np.concatenate(stills))
 
 
-def batch_size(task: Task, width: int) -> int:
+def batch_size(trial: Trial, width: int) -> int:
     """Videos at a time, so that neither their states nor their frames fill the memory."""
-    count, horizon = len(task.videos), task.horizon
-    states = task.samples * horizon * width
-    return max(1, min(count, FLOATS // states, 4 * FLOATS // int(task.videos[0].nbytes)))
+    count, horizon = len(trial.videos), trial.horizon
+    states = trial.samples * horizon * width
+    return max(1, min(count, FLOATS // states, 4 * FLOATS // int(trial.videos[0].nbytes)))

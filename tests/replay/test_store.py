@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from replay import Field, ReplayConfig, ReplayStore, SequenceSampler, estimate, read_fields
+from replay import Field, ReplayConfig, ReplayStore, SequenceSampler, describe_size, read_fields
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -263,7 +263,7 @@ def test_reading_needs_a_store(tmp_path, world):
 
 def test_the_estimate_is_what_a_full_store_occupies(tmp_path, world, caplog):
     config = ReplayConfig(capacity_steps=4096, chunk_steps=512)
-    line = estimate(world.fields, config, tmp_path)
+    line = describe_size(world.fields, config, tmp_path)
     assert line.startswith("replay: 4,096 steps of 74 B = ") and "free" in line
     with ReplayStore(tmp_path, world.fields, config) as store:
         world.add(store, 1, 4096)
@@ -272,15 +272,15 @@ def test_the_estimate_is_what_a_full_store_occupies(tmp_path, world, caplog):
 
 
 def test_the_estimate_obeys_the_cap_in_gb(world):
-    line = estimate(world.fields, ReplayConfig(capacity_gb=1.5))
+    line = describe_size(world.fields, ReplayConfig(capacity_gb=1.5))
     assert "1,000,000 steps" in line
-    line = estimate(world.fields, ReplayConfig(capacity_gb=0.015))
+    line = describe_size(world.fields, ReplayConfig(capacity_gb=0.015))
     assert "= 15.00 MB" in line
 
 
 def test_too_little_room_on_the_disk_is_said_before_it_starts(tmp_path, world, caplog):
     config = ReplayConfig(capacity_steps=10**15, capacity_gb=1e9)
-    assert "lower replay.capacity_gb" in estimate(world.fields, config, tmp_path / "new")
+    assert "lower replay.capacity_gb" in describe_size(world.fields, config, tmp_path / "new")
     with caplog.at_level(logging.WARNING):
         ReplayStore(tmp_path / "new", world.fields, config)
     assert "lower replay.capacity_gb" in caplog.text

@@ -10,26 +10,26 @@ from analysis.levels import sequence_kl
 from analysis.probes.measures import likeness
 from analysis.video import inspection
 from analysis.video.blindfold import open_loop, prior_entropy
-from analysis.video.inspection import SIGHTED, Task
+from analysis.video.inspection import SIGHTED, Trial
 from worldmodel import ClockworkVAE
 from worldmodel.records import video
 
 
 @pytest.fixture(scope="module")
 def found(cases):
-    """A model over images, a task of three videos of 8 frames, what was found."""
+    """A model over images, a trial of three videos of 8 frames, what was found."""
     config = cases.config(strides=(1, 2), window="lookahead")
     model = cases.lively(ClockworkVAE(config, {"image": (64, 64, 1)}, 0, nnx.Rngs(0)))
     frames = np.random.default_rng(0).integers(0, 255, (3, 8, 64, 64, 1), dtype=np.uint8)
     records = jax.device_get(video({"image": jnp.asarray(frames)}))
-    task = Task(records, "image", 4, 4, 3, [likeness(frames[:, 4:])], 0, 8)
+    trial = Trial(records, "image", 4, 4, 3, [likeness(frames[:, 4:])], 0, 8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspection, "BATCH", 2)
-        return model, task, inspection.inspect(model, records, task)
+        return model, trial, inspection.inspect(model, records, trial)
 
 
 def test_all_videos_and_all_blindfolds(found):
-    model, task, inspected = found
+    model, trial, inspected = found
     assert inspected.kl.shape == (3, 2) and inspected.entropy.shape == (4, 2)
     (by_blind,) = inspected.measures.values()
     assert {name: len(x) for name, x in by_blind.items()} == {
@@ -42,7 +42,7 @@ def test_all_videos_and_all_blindfolds(found):
 
 def test_kl_and_entropy_are_those_of_levels(found):
     """The first batch again, by the functions themselves under the same keys."""
-    model, task, inspected = found
+    model, trial, inspected = found
 
     @jax.jit
     def run(part, key):
@@ -52,7 +52,7 @@ def test_kl_and_entropy_are_those_of_levels(found):
 
     kl, entropy = [], []
     for rows, key in zip(([0, 1], [2, 2]), jax.random.split(jax.random.key(0), 2), strict=True):
-        part = jax.tree.map(lambda x, r=rows: jnp.asarray(x[np.array(r)]), task.records)
+        part = jax.tree.map(lambda x, r=rows: jnp.asarray(x[np.array(r)]), trial.records)
         found_kl, found_entropy = run(part, key)
         kl.append(found_kl)
         entropy.append(found_entropy)
@@ -76,9 +76,9 @@ def test_means_leave_out_what_is_unknown():
 
 def test_a_shorter_future_is_the_beginning_of_the_longer(found):
     """So what is lost with a level blind is not owed to other noise."""
-    model, task, _ = found
+    model, trial, _ = found
     (_, long, _), (_, short, _) = (
-        next(inspection.futures(model, task, (), horizon)) for horizon in (4, 2)
+        next(inspection.futures(model, trial, (), horizon)) for horizon in (4, 2)
     )
     assert long.shape[1] == 4 and short.shape[1] == 2
     assert np.abs(long[:, :2].astype(int) - short).max() <= 1  # bytes, rounded
