@@ -64,12 +64,11 @@ class ClipSampler(SequenceSampler):
         """Continue from `state()`: over the same data, the same batches follow.
 
         Raises:
-          ValueError: if it is the state of a sampler of other sizes, or of another store.
+          ValueError: if it is the state of a sampler of other clips, or of another store.
         """
         super().restore(state)
-        self._cursor = [
-            row and (self._store.index.segment(row[0], row[1]), row[2]) for row in state["cursor"]
-        ]
+        rows = [*state["cursor"], *[None] * self._batch][: self._batch]
+        self._cursor = [row and (self._store.index.segment(row[0], row[1]), row[2]) for row in rows]
 
     def _draw_row(self, row: int) -> Iterator[Stretch]:
         here = self._cursor[row]

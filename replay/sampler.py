@@ -103,15 +103,17 @@ class SequenceSampler:
         return {"rng": self._rng.bit_generator.state, "shape": self._shape()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`: over the same data, the same batches follow.
+        """Continue from `state()`: over the same data, the same batches follow, or where the batch
+        has another size, the same sequences.
 
         Raises:
-          ValueError: if it is the state of a sampler of other settings.
+          ValueError: if it is the state of a sampler of other sequences.
         """
-        if state["shape"] != self._shape():
+        (_, *here), (_, *there) = self._shape(), state["shape"]
+        if here != there:
             raise ValueError(
-                f"replay sampler: expected a state of (batch, length, stride, episode_starts) "
-                f"{self._shape()}, received {state['shape']}; keep these, or start from a new seed"
+                f"replay sampler: expected a state of (length, stride, episode_starts) "
+                f"{here}, received {there}; keep these, or start from a new seed"
             )
         self._rng.bit_generator.state = state["rng"]
 

@@ -21,7 +21,7 @@ from agents.driver import Episode
 from replay.atomic import write_text
 from training.checkpoint import CHECKPOINTS, CheckpointStore
 from training.commands import resume_command
-from training.config_io import check_same_config, holds_run, write_run_files
+from training.config_io import check_same_config, holds_run, load_config, write_run_files
 from training.device import memory_use
 from training.logger import RunLogger
 from training.progress import Progress
@@ -110,6 +110,7 @@ class Counters:
     steps: int = 0  # environment steps, or updates where there is no environment
     updates: int = 0
     episodes: int = 0
+    ahead: int = 0  # updates beyond what today's updates per step would have made of the steps
 
 
 @dataclass
@@ -182,8 +183,8 @@ def open_run(config: Any, make_source: Callable[[Any], Source]) -> Run:
     started = time.monotonic()
     check_same_config(config.logdir, config)
     source, resumed = make_source(config), holds_run(config.logdir)
-    if not resumed:
-        write_run_files(config.logdir, config)
+    before = load_config(type(config), config.logdir) if resumed else config
+    write_run_files(config.logdir, config)
     keep_spaces(config.logdir, source.spaces)
     saves = CheckpointStore(config.logdir / CHECKPOINTS, config.keep)
     if saves.latest() is None:
@@ -192,11 +193,18 @@ def open_run(config: Any, make_source: Callable[[Any], Source]) -> Run:
         state, meta = saves.restore(source.learner.abstract())[1:]
         counters, sampler = Counters(**meta["counters"]), meta["sampler"]
     source.start(counters.steps, sampler)
+    if _pace(before) != _pace(config):  # holds from here on, not for the steps that lie behind
+        counters.ahead = counters.updates - source.owed(counters.steps)
     logger = RunLogger(config.logdir, resume_step=(saves.latest() or 0) if resumed else None)
     logged = (started, counters.steps, counters.updates)
     run = Run(config, source, state, counters, saves, logger, logged)
     print(f"{'resuming' if resumed else 'writing'} {config.logdir} at {run.place}")
     return run
+
+
+def _pace(config: Any) -> float:
+    """Updates per step; where there is no environment a step is an update."""
+    return getattr(config, "updates_per_step", 1.0)
 
 
 def act(run: Run) -> None:
@@ -215,7 +223,7 @@ def act(run: Run) -> None:
 def learn(run: Run) -> None:
     """As many updates as the steps so far call for."""
     counters, update = run.counters, run.source.learner.update
-    owed = run.source.owed(counters.steps)
+    owed = run.source.owed(counters.steps) + counters.ahead
     while counters.updates < owed and not run.stopped:
         key = run.key(LEARN, counters.updates)
         run.state, metrics = update(run.state, run.source.sample(), key)

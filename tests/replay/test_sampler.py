@@ -272,5 +272,16 @@ def test_a_state_of_other_settings_is_refused(tmp_path, world):
     store = world.filled(tmp_path, [20])
     state = SequenceSampler(store, batch=4, length=8, stride=1, seed=0).state()
     for other in ({"stride": 2}, {"stride": 1, "episode_starts": 0.5}):
-        with pytest.raises(ValueError, match=r"received \[4, 8, 1, 0.0\]; keep these"):
+        with pytest.raises(ValueError, match=r"received \[8, 1, 0.0\]; keep these"):
             SequenceSampler(store, batch=4, length=8, seed=0, **other).restore(state)
+
+
+def test_another_batch_size_goes_on_with_the_same_sequences(tmp_path, world):
+    store = world.filled(tmp_path, [20, 9])
+    four, two = (SequenceSampler(store, batch=n, length=8, stride=1, seed=0) for n in (4, 2))
+    four.sample()
+    two.restore(four.state())
+    once = four.sample()["obs"]
+    twice = [two.sample()["obs"], two.sample()["obs"]]
+    for name, whole in once.items():
+        np.testing.assert_array_equal(whole, np.concatenate([half[name] for half in twice]))

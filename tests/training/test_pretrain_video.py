@@ -90,10 +90,12 @@ def test_other_settings_are_refused_and_nothing_is_touched(run):
     folder, _, _ = run
     before = sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
     where = ["--logdir", folder / "run", "--data.folder", folder / "data"]
-    other = start("pretrain_video.py", *SMALL, *where, "--batch", 3)
+    other = start("pretrain_video.py", *SMALL, *where, "--seed", 3)
     out, err = finish(other)
     assert other.returncode == 2 and "Traceback" not in err
-    assert len(err.strip().splitlines()) == 1 and "batch" in err
+    first, listed, last = err.strip().splitlines()
+    assert first.startswith("error: ") and listed == "  seed: 0 there, 3 now"
+    assert "another --logdir" in last
     assert before == sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
 
 

@@ -1,0 +1,72 @@
+"""Runs that older versions wrote evaluate to their numbers, go on, and imagine. See README.md."""
+
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.imagine import ImagineConfig, imagine
+from configs.before import FORMAT
+from configs.schema import TrainConfig
+from configs.video import PretrainConfig
+from training.agent_source import AgentSource
+from training.build import load_run
+from training.config_io import load_config, run_format
+from training.loop import train
+from training.video_source import VideoSource
+
+RUNS = Path(__file__).parent / "runs"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Where every stored run has been unpacked."""
+    folder = tmp_path_factory.mktemp("golden")
+    for path in RUNS.glob("*.tar.xz"):
+        with tarfile.open(path) as archive:
+            archive.extractall(folder, filter="data")
+    return folder
+
+
+def greedy(run: Path) -> float:
+    built, params, _ = load_run(run)
+    episodes = built.evaluate(params, 2, greedy=True).episodes
+    return sum(episode.score for episode in episodes) / len(episodes)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("pendulum_04f8b22", -1265.27), ("codes_04f8b22", -1373.29)]
+)
+def test_an_agent_evaluates_as_when_it_was_written(runs, name, expected):
+    assert greedy(runs / name) == pytest.approx(expected, abs=0.5)
+
+
+def test_an_agent_imagines(runs, tmp_path):
+    output = tmp_path / "out.gif"
+    imagine(ImagineConfig(run=runs / "pendulum_04f8b22", output=output, worlds=1, ticks=2))
+    assert output.stat().st_size > 0
+
+
+def test_an_agent_goes_on(runs):
+    run = runs / "pendulum_04f8b22"
+    assert run_format(run) == 1
+    config = load_config(TrainConfig, run)
+    changed = replace(config, batch=8, updates_per_step=0.4, eval_episodes=1)
+    assert train(replace(changed, logdir=run, steps=1_010), AgentSource)
+    assert run_format(run) == FORMAT
+    _, _, steps = load_run(run)
+    assert steps == 1_010
+    counters = json.loads((run / "checkpoints" / "1010" / "meta" / "metadata").read_text())
+    assert counters["counters"]["updates"] == 126 + 4  # 0.4 of the ten new steps, no more
+
+
+def test_a_video_run_evaluates_as_when_it_was_written_and_imagines(runs, tmp_path):
+    run = runs / "video_04f8b22"
+    config = load_config(PretrainConfig, run)
+    data = replace(config.data, folder=tmp_path)
+    assert train(replace(config, logdir=run, data=data), VideoSource)
+    found = json.loads((run / "evaluation.json").read_text())
+    assert found["loss/model"] == pytest.approx(3860.97, abs=0.05)
+    imagine(ImagineConfig(run=run, output=tmp_path / "out.gif", context=36, ticks=1, worlds=1))
