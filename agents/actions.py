@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from agents.factors import Factor, decode, factors, flatten
+from common import Positive, Share, UserError, check_bounds
 
 ActorGradient = Literal["reinforce", "dynamics", "straight_through"]
 
@@ -31,22 +32,21 @@ class ActionSample(NamedTuple):
 class ActionDistribution:
     """Settings of the factors' distributions."""
 
-    min_std: float = 0.1
+    min_std: Positive = 0.1
     """Smallest standard deviation of a continuous action, in units of the scaled space [-1, 1]."""
-    max_std: float = 1.0
+    max_std: Positive = 1.0
     """Largest."""
-    unimix: float = 0.01
+    unimix: Share = 0.01
     """Uniform share of every discrete choice (DreamerV3)."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError on deviations that are no interval, or a share outside [0, 1]."""
-        if not 0 < self.min_std < self.max_std:
-            raise ValueError(
-                f"actions: expected 0 < min_std < max_std, received min_std {self.min_std} and "
+        """Raises UserError on a number out of bounds, or deviations that are no interval."""
+        check_bounds(self, "agent.actions")
+        if self.min_std >= self.max_std:
+            raise UserError(
+                f"actions: expected min_std < max_std, received min_std {self.min_std} and "
                 f"max_std {self.max_std}; the defaults are 0.1 and 1.0"
             )
-        if not 0 <= self.unimix <= 1:
-            raise ValueError(f"actions: expected unimix from 0 to 1, received {self.unimix}")
 
 
 class ActionCodec:

@@ -14,37 +14,38 @@ from agents.actions import ActorGradient
 from agents.heads import two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory
 from agents.returns import lambda_returns, path_weights
+from common import Count, NonNegative, Share
 
 
 @dataclass(frozen=True)
 class ActorCriticConfig:
     """Settings of behaviour learning."""
 
-    horizon: int = 15
+    horizon: Count = 15
     """H: imagined ticks of the top clock; H·K environment steps."""
-    discount: float = 0.99
+    discount: Share = 0.99
     """γ per environment step; γ^K per tick."""
-    lam: float = 0.95
+    lam: Share = 0.95
     """λ of the λ-returns, per tick."""
     gradient: ActorGradient = "dynamics"
     """Actor gradient: `reinforce`, `dynamics` (continuous parts through the model, discrete ones by
     REINFORCE), or `straight_through` (discrete ones through the model as well)."""
-    entropy_target: float = 0.3
+    entropy_target: Share = 0.3
     """Where the entropy of each factor of each slot is kept, as a share, averaged over states: 0
     smallest deviation / one class, 1 largest / uniform."""
-    entropy_rate: float = 0.05
+    entropy_rate: NonNegative = 0.05
     """Speed at which the entropy bonus follows its target, log-units per update and unit error."""
-    layers: int = 2
+    layers: Count = 2
     """Hidden layers of actor, critic and heads."""
-    hidden: int = 128
+    hidden: Count = 128
     """Their units."""
-    slow_rate: float = 0.02
+    slow_rate: Share = 0.02
     """Share by which the slow critic moves towards the critic at every update."""
-    slow_weight: float = 1.0
+    slow_weight: NonNegative = 1.0
     """Weight of the critic's regulariser towards the slow critic (DreamerV3)."""
-    scale_rate: float = 0.02
+    scale_rate: Share = 0.02
     """Rate of the running 5th-95th percentile range of returns (DreamerV3: 0.01)."""
-    starts: int = 1024
+    starts: Count = 1024
     """Most imagination starts per update, drawn from the replayed top states."""
 
 

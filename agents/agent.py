@@ -17,6 +17,7 @@ from agents.codec import Codec
 from agents.config import AgentConfig, layers
 from agents.heads import Bernoulli, TwoHot, two_hot_mean
 from agents.latent import LatentCodec
+from common import check_bounds
 from worldmodel import clock
 from worldmodel.clockwork import ClockworkVAE, ObsShapes
 from worldmodel.filter import check_replan
@@ -95,6 +96,7 @@ def check_agent(config: AgentConfig) -> None:
     Raises:
       ValueError: naming the setting, what it may be, and what it is.
     """
+    check_bounds(config, "agent")
     if config.codec not in CODECS:
         raise ValueError(
             f"codec: expected one of {', '.join(CODECS)}, received {config.codec!r}; choose one"
@@ -112,30 +114,3 @@ def check_agent(config: AgentConfig) -> None:
             "marked as imagination's are; raise --agent.keep-plan, or set --agent.mark-plans False"
         )
     CODECS[config.codec].check(config)
-    b = config.behaviour
-    if b.horizon < 1:
-        raise ValueError(
-            f"horizon: expected 1 or more imagined ticks of the top clock, received {b.horizon}"
-        )
-    for name in ("starts", "layers", "hidden"):
-        if getattr(b, name) < 1:
-            raise ValueError(f"{name}: expected 1 or more, received {getattr(b, name)}; raise it")
-    if not 0.0 < config.average_rate <= 1.0:
-        raise ValueError(
-            f"average_rate: expected above 0 and at most 1, received {config.average_rate}"
-        )
-    check_weights(config)
-    shares = [(name, getattr(config, name)) for name in ("noise_correlation", "keep_plan")]
-    rates = ("discount", "lam", "entropy_target", "slow_rate", "scale_rate")
-    for name, value in shares + [(name, getattr(b, name)) for name in rates]:
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"{name}: expected between 0 and 1, received {value}")
-
-
-def check_weights(config: AgentConfig) -> None:
-    """As ``check_agent``, of the auxiliary decoders."""
-    for name in ("newest", "window_decoder"):
-        if not getattr(config, name) >= 0:
-            raise ValueError(
-                f"{name}: expected 0 or more, received {getattr(config, name)}; 0 leaves it out"
-            )

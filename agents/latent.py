@@ -62,18 +62,6 @@ class LatentCodec(Codec):
     @classmethod
     def check(cls, config: AgentConfig) -> None:
         """See ``Codec``."""
-        latent = config.latent
-        if latent.size < 1:
-            raise ValueError(f"latent.size: expected 1 or more, received {latent.size}; raise it")
-        if not latent.min_std > 0:
-            raise ValueError(
-                f"latent.min_std: expected above 0, received {latent.min_std}; raise it"
-            )
-        for name in ("kl", "actor_kl"):
-            if getattr(latent, name) <= 0:
-                raise ValueError(
-                    f"latent.{name}: expected above 0, received {getattr(latent, name)}; raise it"
-                )
         if config.behaviour.gradient == "reinforce":
             raise ValueError(
                 "gradient: expected 'dynamics' with codec 'latent', whose codes are continuous, "

@@ -71,6 +71,17 @@ def changeable(config: type[Any], path: str = "") -> set[str]:
     return found
 
 
+def unbounded(config: type[Any], path: str = "") -> Iterator[str]:
+    """Paths of the numbers that declare no bounds."""
+    for field, hint in _declared(config):
+        name, bounds = _at(path, field.name), _bounds(hint)
+        for kind in _kinds(hint):
+            if _nests(kind):
+                yield from unbounded(kind, name)
+            elif kind in (int, float) and not bounds:
+                yield name
+
+
 def before(config: type[Any]) -> dict[str, Any]:
     """What runs did that lack a field, by its name."""
     return {
@@ -88,7 +99,7 @@ def _check_value(value: Any, hint: Any, field: Field[Any], name: str) -> None:
             _check_value(item, inner[0] if inner else Any, field, name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
-    bounds = [mark for kind in [hint, *_union(hint)] for mark in _metadata(kind)]
+    bounds = _bounds(hint)
     flag = f"--{name.replace('_', '-')}"
     usual = "" if field.default in (MISSING, None) else f"; the default is {field.default}"
     if not math.isfinite(value):
@@ -103,6 +114,11 @@ def _check_value(value: Any, hint: Any, field: Field[Any], name: str) -> None:
             f"{name}: expected {_words(low, high)}, received {value:g}; "
             f"{'raise' if below else 'lower'} {flag}{usual}"
         )
+
+
+def _bounds(hint: Any) -> list[Ge | Gt | Le | Lt]:
+    marks = [mark for kind in (hint, *_union(hint)) for mark in _metadata(kind)]
+    return [mark for mark in marks if isinstance(mark, Ge | Gt | Le | Lt)]
 
 
 def _holds(value: Any, bound: Ge | Gt | Le | Lt) -> bool:

@@ -1,8 +1,11 @@
 """Settings of the clockwork world model. Read next: ``clockwork.py``, what is built from them."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+from annotated_types import Ge
+
+from common import Count, Positive, check_bounds
 from worldmodel import clock
 from worldmodel.distributions import UNIMIX, Categorical, Gaussian, Latent
 from worldmodel.networks import check_image
@@ -52,7 +55,7 @@ ARCHITECTURES = {
 class ClockworkConfig:
     """Settings of the world model. Defaults suit an agent on a small control task."""
 
-    strides: tuple[int, ...] = (1, 4)
+    strides: tuple[Count, ...] = (1, 4)
     """Environment steps per tick of each level, lowest first; 1 first, each divides the next."""
     window: clock.Window = "causal"
     """Frames that a tick sees: `causal` those since the last tick, and the top is trained at every
@@ -63,28 +66,28 @@ class ClockworkConfig:
     the code of CW-VAE, whose numbers it reproduces (``ARCHITECTURES``)."""
     latent: Literal["gaussian", "categorical"] = "gaussian"
     """Latent distribution: diagonal Gaussian (CW-VAE) or one-hot groups (DreamerV2/V3)."""
-    stoch: int = 16
+    stoch: Count = 16
     """|z|: latent dimensions (gaussian) or groups (categorical)."""
-    classes: int = 16
+    classes: Annotated[int, Ge(2)] = 16
     """Classes per group; categorical only."""
-    min_std: float = 0.1
+    min_std: Positive = 0.1
     """Smallest standard deviation of a Gaussian latent (original CW-VAE: 1e-4)."""
-    deter: int = 128
+    deter: Count = 128
     """|h|: units of each level's GRU."""
     keep_bias: float = 0.0
     """Added to the GRUs' update gate: at first a tick keeps about sigmoid(keep_bias) of h. Raise it
     where something must be kept for many ticks (DreamerV3: 1)."""
-    hidden: int = 128
+    hidden: Count = 128
     """Units of hidden layers."""
-    embed: int = 128
+    embed: Count = 128
     """Units of the MLPs over frame embeddings, levels 2 and up: of their output; in the original
     architecture, whose output is as wide as the frame embedding, of their hidden layers (original
     code: 1000)."""
-    conv_depth: int = 8
+    conv_depth: Count = 8
     """Channels of the first convolution; the others have 2, 4, 8 times as many (CW-VAE: 32)."""
-    image_std: float = 0.3
+    image_std: Positive = 0.3
     """Standard deviation of the image likelihood, pixel values in [0, 1]."""
-    vector_std: float = 1.0
+    vector_std: Positive = 1.0
     """Standard deviation of the vector likelihood, symlog units; 1 is DreamerV3's squared error and
     chosen for control (adr 8). Lower where small differences matter (a compass, a cue)."""
     scale_vectors: bool = False
@@ -108,8 +111,10 @@ def make_latent(config: ClockworkConfig) -> Latent:
 
 def check_config(config: ClockworkConfig, obs_shapes: ObsShapes, action_width: int) -> None:
     """Raises ValueError on settings that cannot be built."""
+    check_bounds(config, "model")
     clock.check_strides(config.strides)
-    _check_numbers(config, action_width)
+    if action_width < 0:
+        raise ValueError(f"action_width: expected 0 or more floats, received {action_width}")
     if not obs_shapes:
         raise ValueError(
             "obs_shapes: expected at least one observation, received none; name what the model sees"
@@ -122,22 +127,3 @@ def check_config(config: ClockworkConfig, obs_shapes: ObsShapes, action_width: i
                 f"observation {name!r}: expected shape (64, 64, C) or (n,), received {shape}; "
                 "flatten it"
             )
-
-
-def _check_numbers(config: ClockworkConfig, action_width: int) -> None:
-    least = {
-        **dict.fromkeys(("stoch", "deter", "hidden", "embed", "conv_depth"), 1),
-        "classes": 2 if config.latent == "categorical" else 1,
-    }
-    for name, low in least.items():
-        if getattr(config, name) < low:
-            raise ValueError(
-                f"{name}: expected {low} or more, received {getattr(config, name)}; raise it"
-            )
-    for name in ("min_std", "image_std", "vector_std"):
-        if not getattr(config, name) > 0:
-            raise ValueError(
-                f"{name}: expected a positive standard deviation, received {getattr(config, name)}"
-            )
-    if action_width < 0:
-        raise ValueError(f"action_width: expected 0 or more floats, received {action_width}")

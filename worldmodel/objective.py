@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from common import NonNegative
 from worldmodel import clock
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import Belief
@@ -35,7 +36,7 @@ class ObjectiveConfig:
 
     kl: Literal["balanced", "elbo"] = "balanced"
     """`balanced` for agents (DreamerV3), `elbo` as the paper (CW-VAE eq. 5)."""
-    free_nats: float = 1.0
+    free_nats: NonNegative = 1.0
     """Nats per tick below which KL costs nothing; balanced only."""
 
 

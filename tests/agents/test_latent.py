@@ -297,6 +297,7 @@ def test_settings_that_cannot_train(
 ) -> None:
     config = AgentConfig(latent=LatentConfig(**latent), behaviour=ActorCriticConfig(**behaviour))
     codec = ActionCodec(BOX, ActionDistribution())
-    Agent(config, {"x": (4,)}, codec, nnx.Rngs(0))  # `chunk` does not mind
+    if behaviour:  # `chunk` does not mind
+        Agent(config, {"x": (4,)}, codec, nnx.Rngs(0))
     with pytest.raises(ValueError, match=message):
         Agent(replace(config, codec="latent"), {"x": (4,)}, codec, nnx.Rngs(0))

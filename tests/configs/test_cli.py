@@ -10,10 +10,13 @@ from analysis.agent.evaluate import EvalConfig
 from analysis.imagine import ImagineConfig
 from analysis.video.analyse import AnalyseVideoConfig
 from analysis.video.evaluate import EvaluateVideoConfig
-from configs import parse_train
+from common.fields import unbounded
+from configs import TrainConfig, parse_train
 from configs.cli import fail, parse
 from configs.spelling import switched, switches, whole
+from configs.video import PretrainConfig
 from configs.video_presets import parse_pretrain
+from recordings.run import ImportConfig
 
 
 def train(*args):
@@ -95,6 +98,16 @@ def test_all_commands_take_the_three_forms():
         (train, "--episode-starts 1.5", "episode_starts: expected from 0 to 1, received 1.5"),
         (train, "--steps 1000 --prefill 1000", "steps: expected enough for one update, .*lower"),
         (train, "--steps 1003", "steps: expected enough for one update, received 1,003 of which"),
+        (train, "--agent.objective.free-nats -1", "free_nats: expected 0 or more, received -1"),
+        (train, "--agent.model.deter 0", "agent.model.deter: expected 1 or more, received 0"),
+        (train, "--agent.model.keep-bias nan", "keep_bias: expected a finite number"),
+        (train, "--agent.model.vector-std 0", "vector_std: expected above 0, received 0"),
+        (train, "--horizon 0", "agent.behaviour.horizon: expected 1 or more, received 0"),
+        (train, "--agent.behaviour.discount 1.1", "discount: expected from 0 to 1, received 1.1"),
+        (train, "--agent.keep-plan nan", "agent.keep_plan: expected a finite number"),
+        (train, "--agent.window-decoder -1", "window_decoder: expected 0 or more, received -1"),
+        (train, "--agent.latent.kl 0", "agent.latent.kl: expected above 0, received 0"),
+        (pretrain, "--model.stoch 0", "model.stoch: expected 1 or more, received 0"),
         (pretrain, "--data.episodes 0", "data.episodes: expected 1 or more, received 0; raise"),
         (pretrain, "--data.change nan", "data.change: expected a finite number, received nan"),
         (pretrain, "--data.speed 0", "data.speed: expected above 0, received 0"),
@@ -135,3 +148,14 @@ def test_a_list_of_settings_keeps_its_lines(capsys):
         "  b: 3 there, 4 now",
         "choose",
     ]
+
+
+CONFIGS = (TrainConfig, PretrainConfig, EvalConfig, ImagineConfig, EvaluateVideoConfig)
+CONFIGS += (AnalyseVideoConfig, AnalyseAgentConfig, ImportConfig)
+FREE = {"agent.model.keep_bias", "model.keep_bias"}
+"""What may be any finite number."""
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
+def test_every_number_declares_its_bounds(config):
+    assert set(unbounded(config)) <= FREE

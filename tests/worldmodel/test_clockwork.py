@@ -250,7 +250,7 @@ def test_bad_calls_say_what_was_expected(cases: Any) -> None:
         ({"stoch": 0}, VECTOR, "stoch: expected 1 or more, received 0"),
         ({"latent": "categorical", "classes": 1}, VECTOR, "classes: expected 2 or more"),
         ({"embed": 0}, VECTOR, "embed: expected 1 or more"),
-        ({"image_std": 0.0}, VECTOR, "image_std: expected a positive"),
+        ({"image_std": 0.0}, VECTOR, "image_std: expected above 0"),
         ({}, {}, "expected at least one observation"),
         ({}, {"x": (3, 4)}, r"observation 'x': expected shape \(64, 64, C\) or \(n,\)"),
         ({}, {"x": (32, 32, 3)}, "expected an image of 64x64 pixels"),
