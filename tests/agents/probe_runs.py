@@ -1,13 +1,11 @@
 """Agents that learn probes through the real replay store, sampler, environments and policy."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from agents import ActionCodec, ActionDistribution, ActorCriticConfig, Agent, AgentConfig
@@ -23,8 +21,13 @@ from worldmodel.learner import initial_state, split
 ENVS, PREFILL, RATIO, BATCH, LENGTH = 8, 2_000, 4, 32, 8  # RATIO: environment steps per update
 EVERY, MOST = 100, 1_500  # updates between evaluations, and at the most
 SEEN = 999  # seed of the environments of evaluations
-AS_USERS = {"xla_backend_optimization_level": 3}
-"""These programs run longer than they compile, and one probe hangs on their rounding (adr 11)."""
+
+
+class Learned(NamedTuple):
+    """What evaluations said in order, and after how many updates the last was."""
+
+    found: list[Any]
+    updates: int
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,19 @@ class Kit:
     """What the probes of one setting share: an agent and its compiled programs."""
 
     agent: Agent
+    make: Callable[[int], Agent]  # by seed
     codec: ActionCodec
     optimizer: Any
     update: Any
     sampled: Any
-    greedy: dict[int, Any]  # by the interval between plans
+    greedy: dict[int, Any]  # by the interval between plans, none of which is kept for longer
 
     @property
     def stride(self) -> int:
         return self.agent.model.stride
 
     def stepper(self, env: EnvConfig, size: int, seed: int) -> Stepper:
-        return Stepper(make_vector(env, size, seed), self.codec)
+        return Stepper(make_vector(env, size, seed), self.codec, self.agent.model.action_width)
 
     def scores(self, params: Any, replan: int, env: EnvConfig, episodes: int) -> list[float]:
         """Greedy returns, planned anew every so many steps."""
@@ -55,56 +59,78 @@ class Kit:
         return found
 
 
-def make_kit(strides: tuple[int, ...], codec: str = "chunk", apart: tuple[str, ...] = ()) -> Kit:
-    """Of a small agent on these clocks; gradients of parts ``apart`` are clipped by themselves."""
+def make_kit(
+    strides: tuple[int, ...],
+    codec: str = "chunk",
+    apart: tuple[str, ...] = (),
+    keep_plan: float = 0.0,
+) -> Kit:
+    """Of a small agent on these clocks; gradients of parts ``apart`` are clipped by themselves.
+
+    Plans that collection goes on with are marked, as in the presets of control.
+    """
     stride = strides[-1]
     model = ClockworkConfig(strides=strides, deter=64, hidden=64, embed=64, stoch=8, vector_std=0.1)
     behaviour = ActorCriticConfig(
         horizon=max(4, 8 // stride), discount=0.95, lam=0.9, starts=256, hidden=64, layers=1
     )
     actions = ActionCodec(Probe.action_space, ActionDistribution())
-    config = AgentConfig(model=model, behaviour=behaviour, codec=codec)
-    agent = Agent(config, {"observation": (4,)}, actions, nnx.Rngs(0))
+    config = AgentConfig(
+        model=model,
+        behaviour=behaviour,
+        codec=codec,
+        keep_plan=keep_plan,
+        mark_plans=keep_plan > 0,
+    )
+
+    def make(seed: int) -> Agent:
+        return Agent(config, {"observation": (4,)}, actions, nnx.Rngs(seed))
+
+    agent = make(0)
     graph, _ = split(agent)
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=20), apart)
-    compiled = partial(jax.jit, compiler_options=AS_USERS)
-    greedy = {replan: compiled(make_policy(graph, replan, greedy=True)) for replan in {1, stride}}
-    sampled = compiled(make_policy(graph, 1, greedy=False))
-    update = compiled(make_update(make_loss(graph), optimizer), donate_argnums=0)
-    return Kit(agent, actions, optimizer, update, sampled, greedy)
+    sampled = make_policy(graph, 1, greedy=False)
+    update = jax.jit(make_update(make_loss(graph), optimizer), donate_argnums=0)
+    agent.config = replace(config, keep_plan=0.0)
+    anew, _ = split(agent)
+    greedy = {replan: make_policy(anew, replan, greedy=True) for replan in {1, stride}}
+    return Kit(agent, make, actions, optimizer, update, sampled, greedy)
 
 
 def learn(
     kit: Kit,
     env: EnvConfig,
+    seed: int,
     folder: Path,
     evaluate: Callable[[Any], Any],
     enough: Callable[[Any], bool],
     behave: Any = None,
-) -> list[Any]:
-    """Evaluations of parameters until two in a row are enough, or the updates are spent.
+) -> Learned:
+    """Evaluates parameters until two evaluations in a row are enough, or the updates are spent.
 
     Args:
+      seed: of the first parameters, the environments, and all that is drawn.
       behave: collects in place of the agent.
     """
-    params = jax.tree.map(jnp.copy, split(kit.agent)[1])  # the update consumes what it is given
+    collect_key, update_key = jax.random.split(jax.random.key(seed))
+    params = split(kit.make(seed))[1]
     state = initial_state(params, initial_aux(params, kit.agent), kit.optimizer)
-    fields = standard_fields({"observation": Field((4,), "float32")}, kit.codec.width)
+    fields = standard_fields({"observation": Field((4,), "float32")}, kit.agent.model.action_width)
     store = ReplayStore(folder, fields, ReplayConfig(chunk_steps=32))
-    stepper = kit.stepper(env, ENVS, 0)
+    stepper = kit.stepper(env, ENVS, seed)
     collector = Collector(stepper, behave or kit.sampled, initial_policy(kit.agent, ENVS, 1), store)
-    sampler = SequenceSampler(store, batch=BATCH, length=LENGTH, stride=kit.stride, seed=0)
+    sampler = SequenceSampler(store, batch=BATCH, length=LENGTH, stride=kit.stride, seed=seed)
     found: list[Any] = []
     updates = steps = 0
     while updates < MOST and (len(found) < 2 or not all(map(enough, found[-2:]))):
-        collector.step(state.params, jax.random.fold_in(jax.random.key(1), steps))
+        collector.step(state.params, jax.random.fold_in(collect_key, steps))
         steps += ENVS
         while updates < min(MOST, (steps - PREFILL) // RATIO):
             batch = Records(**sampler.sample())
-            state, _ = kit.update(state, batch, jax.random.fold_in(jax.random.key(2), updates))
+            state, _ = kit.update(state, batch, jax.random.fold_in(update_key, updates))
             updates += 1
             if updates % EVERY == 0:
                 found.append(evaluate(state.params))
     stepper.envs.close()
     store.close()
-    return found
+    return Learned(found, updates)

@@ -112,7 +112,7 @@ def test_imagination_starts_where_there_is_something_to_do(
 PARTS = ("model", "reward", "cont", "critic", "actor")
 
 
-@pytest.mark.parametrize("strides", [(1,), (1, 2)])
+@pytest.mark.parametrize("strides", [pytest.param((1,), marks=pytest.mark.slow), (1, 2)])
 def test_who_moves_whom(
     make_agent: MakeAgent, make_records: MakeRecords, strides: tuple[int, ...]
 ) -> None:
@@ -139,9 +139,11 @@ def test_who_moves_whom(
     assert moved["critic"] == {"critic"}
 
 
+@pytest.mark.learning
 def test_update_learns_and_is_deterministic(
-    make_agent: MakeAgent, make_records: MakeRecords
+    make_agent: MakeAgent, make_records: MakeRecords, seed: int, margin: Callable[..., None]
 ) -> None:
+    """40 updates on one batch; the margin is the share of a loss that went."""
     agent = make_agent(BOX)
     graph, params = split(agent)
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=0))
@@ -151,7 +153,7 @@ def test_update_learns_and_is_deterministic(
     def run() -> list[dict[str, Any]]:
         copy = jax.tree.map(jnp.array, params)
         state, seen = initial_state(copy, initial_aux(copy, agent), optimizer), []
-        for key in jax.random.split(jax.random.key(0), 40):
+        for key in jax.random.split(jax.random.key(seed), 40):
             state, metrics = update(state, records, key)
             seen.append(jax.tree.map(float, metrics))
         return seen
@@ -160,7 +162,7 @@ def test_update_learns_and_is_deterministic(
     assert first == second
     assert all(np.isfinite(x) for metrics in first for x in metrics.values())
     for name in ("loss/model", "loss/reward"):
-        assert first[-1][name] < first[0][name]
+        margin(first[0][name] - first[-1][name], of=first[0][name])
 
 
 def test_unlabelled_video_teaches_no_reward(

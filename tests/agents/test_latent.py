@@ -228,7 +228,7 @@ def moved(grads: Any) -> set[str]:
     return {n for n, part in named.items() if any(np.any(x) for x in jax.tree.leaves(part))}
 
 
-@pytest.mark.parametrize("strides", [(1,), (1, 2)])
+@pytest.mark.parametrize("strides", [pytest.param((1,), marks=pytest.mark.slow), (1, 2)])
 def test_who_moves_whom(
     make_agent: MakeAgent, make_records: MakeRecords, strides: tuple[int, ...]
 ) -> None:
@@ -252,9 +252,11 @@ def test_who_moves_whom(
     assert grads["reward"] == {"model", "model/code", "reward"}
 
 
+@pytest.mark.learning
 def test_update_learns_and_keeps_the_weight_of_the_kl(
-    make_agent: MakeAgent, make_records: MakeRecords
+    make_agent: MakeAgent, make_records: MakeRecords, seed: int, margin: Callable[..., None]
 ) -> None:
+    """40 updates on one batch; the margin is the share of a loss that went."""
     agent = make_agent(BOX, codec="latent")
     graph, params = split(agent)
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=0), apart=("actor", "critic"))
@@ -263,12 +265,12 @@ def test_update_learns_and_keeps_the_weight_of_the_kl(
     weight = np.log(agent.config.latent.actor_kl)
     state, seen = initial_state(params, initial_aux(params, agent), optimizer), []
     np.testing.assert_allclose(state.aux.log_entropy_scale, [weight], rtol=1e-6)
-    for key in jax.random.split(jax.random.key(0), 40):
+    for key in jax.random.split(jax.random.key(seed), 40):
         state, metrics = update(state, records, key)
         seen.append(jax.tree.map(float, metrics))
     assert all(np.isfinite(x) for metrics in seen for x in metrics.values())
     for name in ("loss/codec", "loss/model"):
-        assert seen[-1][name] < seen[0][name]
+        margin(seen[0][name] - seen[-1][name], of=seen[0][name])
     np.testing.assert_allclose(state.aux.log_entropy_scale, [weight], rtol=1e-6)
 
 

@@ -71,10 +71,10 @@ def recorded(model: Any, obs: jax.Array, actions: np.ndarray, noise: jax.Array) 
 @pytest.mark.parametrize(
     ("strides", "replan", "greedy", "marked"),
     [
-        ((1,), 1, False, False),
+        pytest.param((1,), 1, False, False, marks=pytest.mark.slow),
         ((1, 4), 1, False, True),
-        ((1, 4), 2, True, False),
-        ((1, 4), 4, False, False),
+        pytest.param((1, 4), 2, True, False, marks=pytest.mark.slow),
+        pytest.param((1, 4), 4, False, False, marks=pytest.mark.slow),
         ((1, 2, 8), 2, False, True),
     ],
 )
@@ -112,7 +112,7 @@ def test_each_plan_is_executed_for_replan_steps(make_agent: Any) -> None:
 @pytest.mark.parametrize(
     ("codec", "replan", "shares"),
     [
-        ("chunk", 1, np.array([8, 4, 2, 1]) / 15),
+        pytest.param("chunk", 1, np.array([8, 4, 2, 1]) / 15, marks=pytest.mark.slow),
         ("latent", 1, np.array([8, 4, 2, 1]) / 15),
         ("chunk", 2, np.array([2, 2, 1, 1]) / 6),
     ],
@@ -162,8 +162,8 @@ def test_correlated_noise_as_a_plain_loop() -> None:
 @pytest.mark.parametrize(
     ("codec", "replan", "keep"),
     [
-        ("chunk", 1, 0.0),
-        ("chunk", 1, 0.5),
+        pytest.param("chunk", 1, 0.0, marks=pytest.mark.slow),
+        pytest.param("chunk", 1, 0.5, marks=pytest.mark.slow),
         ("chunk", 2, 0.5),
         ("chunk", 4, 0.0),
         ("latent", 2, 0.0),

@@ -38,10 +38,10 @@ def act(agent: Any, obs: jax.Array, replan: int, greedy: bool) -> tuple[State, A
 @pytest.mark.parametrize(
     ("strides", "replan", "greedy"),
     [
-        ((1,), 1, True),
-        ((1, 4), 1, True),
+        pytest.param((1,), 1, True, marks=pytest.mark.slow),
+        pytest.param((1, 4), 1, True, marks=pytest.mark.slow),
         ((1, 4), 2, False),
-        ((1, 4), 4, True),
+        pytest.param((1, 4), 4, True, marks=pytest.mark.slow),
         ((1, 2, 4), 2, True),
     ],
 )

@@ -1,5 +1,6 @@
 """The update: splits and joins losslessly, clips, warms up, counts, and descends."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,10 +161,14 @@ def waves(cases: Any, model: ClockworkVAE) -> Records:
     return records._replace(obs={"vector": jnp.stack([wave, 2 * wave, -wave], axis=-1)})
 
 
-def test_the_model_learns_to_see_and_to_foresee(cases: Any) -> None:
-    """Open loop over a whole period it is far nearer than a constant could be."""
+@pytest.mark.learning
+def test_the_model_learns_to_see_and_to_foresee(
+    cases: Any, seed: int, margin: Callable[..., None]
+) -> None:
+    """Open loop over a whole period it is far nearer than a constant could be: its error is at most
+    0.02 of the variance, of which the margin is a share."""
     config = cases.config(strides=(1, 4), deter=24, hidden=32, stoch=4)
-    model = ClockworkVAE(config, {"vector": (3,)}, 2, nnx.Rngs(0))
+    model = ClockworkVAE(config, {"vector": (3,)}, 2, nnx.Rngs(seed))
     graph, params = split(model)
     records = waves(cases, model)
 
@@ -175,11 +180,11 @@ def test_the_model_learns_to_see_and_to_foresee(cases: Any) -> None:
 
     optimizer = make_optimizer(OptimizerConfig(lr=1e-2, warmup=10))
     state, update = initial_state(params, jnp.zeros(()), optimizer), make_update(loss, optimizer)
-    for step in range(200):
-        state, metrics = update(state, records, jax.random.key(step))
+    for key in jax.random.split(jax.random.key(seed), 200):
+        state, metrics = update(state, records, key)
     assert all(np.isfinite(x) for x in metrics.values())
     error, spread = open_loop_error(join(graph, state.params), records)
-    assert error < 0.02 * spread
+    margin(0.02 * spread - error, of=0.02 * spread)
 
 
 def open_loop_error(model: ClockworkVAE, records: Records) -> tuple[float, float]:

@@ -54,7 +54,14 @@ def filter_lower(model: ClockworkVAE, replan: int) -> tuple[State, ...]:
 
 @pytest.mark.parametrize(
     ("strides", "replan"),
-    [((1,), 1), ((1, 4), 1), ((1, 4), 2), ((1, 4), 4), ((1, 2, 8), 1), ((1, 2, 8), 8)],
+    [
+        ((1, 4), 2),
+        ((1, 4), 4),
+        ((1, 2, 8), 1),
+        pytest.param((1,), 1, marks=pytest.mark.slow),
+        pytest.param((1, 4), 1, marks=pytest.mark.slow),
+        pytest.param((1, 2, 8), 8, marks=pytest.mark.slow),
+    ],
 )
 def test_all_levels_are_those_of_observe(cases: Any, strides: tuple[int, ...], replan: int) -> None:
     """Each holds its belief between its own ticks, whatever the interval between plans."""

@@ -1,5 +1,6 @@
 """The world model's own loss, and states carried from clip to clip."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -71,8 +72,12 @@ def test_a_carry_needs_whole_blocks(built: Any) -> None:
         model.observe(cut(records, slice(0, 6)), noise, carry=carry)
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("streams", [False, True])
-def test_updates_descend_and_streams_carry_the_last_states(built: Any, streams: bool) -> None:
+def test_updates_descend_and_streams_carry_the_last_states(
+    built: Any, streams: bool, seed: int, margin: Callable[..., None]
+) -> None:
+    """Over 60 updates by half a nat and more, of which the margin is a share."""
     model, records = built
     graph, params = split(model)
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=0))
@@ -82,10 +87,10 @@ def test_updates_descend_and_streams_carry_the_last_states(built: Any, streams: 
     assert len(aux.carry) == (len(STRIDES) if streams else 0)
     clips = [cut(records, slice(0, T)), cut(records, slice(T, None))]
     losses = []
-    for step in range(60):
+    for step, key in enumerate(jax.random.split(jax.random.key(seed), 60)):
         batch = Clips(clips[step % 2], jnp.full(B, step % 2 == 1))
-        state, metrics = update(state, batch, jax.random.key(step))
+        state, metrics = update(state, batch, key)
         losses.append(float(metrics["loss/total"]))
-    assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.5
+    margin(np.mean(losses[:10]) - 0.5 - np.mean(losses[-10:]), of=0.5)
     if streams:
         assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(state.aux.carry))
