@@ -19,9 +19,18 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from agents.agent import Agent
 from agents.dreamer import estimate, initial_aux, make_loss
 from agents.policy import PolicyCarry, initial_policy, make_policy
+from common import UserError
 from envs.pure import PureEnv
 from replay.layout import follow, start
-from worldmodel.learner import Metrics, Params, TrainState, initial_state, make_update, split
+from worldmodel.learner import (
+    SKIPPED,
+    Metrics,
+    Params,
+    TrainState,
+    initial_state,
+    make_update,
+    split,
+)
 from worldmodel.records import Records
 
 OBSERVATION = "observation"  # the name under which the model knows what an environment shows
@@ -32,7 +41,7 @@ class Schedule:
     """How much is collected and learned, and in what portions.
 
     Raises:
-      ValueError: on sizes below 1, or sequences longer than an episode.
+      UserError: on sizes below 1, or sequences longer than an episode.
     """
 
     steps: int  # environment steps of the whole run, over all environments: what memory is made for
@@ -46,9 +55,9 @@ class Schedule:
         """See the class."""
         for name in ("steps", "num_envs", "updates", "batch", "length"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected 1 or more, received {getattr(self, name)}")
+                raise UserError(f"{name}: expected 1 or more, received {getattr(self, name)}")
         if self.length > env.length:
-            raise ValueError(
+            raise UserError(
                 f"length: expected at most the {env.length} steps of an episode, received "
                 f"{self.length}; lower --length"
             )
@@ -88,7 +97,7 @@ class CompiledRun:
       env: the environment.
       optimizer: as for ``learner.make_update``.
     Raises:
-      ValueError: on a schedule that cannot run.
+      UserError: on a schedule that cannot run.
     """
 
     def __init__(
@@ -143,7 +152,8 @@ class CompiledRun:
           learn: static; False: only collect.
           behaviour: numbers that override those of the agent's ActorCriticConfig.
         Returns:
-          The run, and the mean of every metric over the updates.
+          The run, and the mean of every metric over the updates that were not skipped (nan where
+          all were), beside `SKIPPED`, how many were.
         """
         average_rate = self.agent.config.average_rate
         loss = make_loss(self.graph, behaviour)
@@ -152,15 +162,16 @@ class CompiledRun:
         def one(run: RunState, key: PRNGKeyArray) -> tuple[RunState, Metrics]:
             act_key, *update_keys = jax.random.split(key, 1 + self.schedule.updates)
             run = self.act(run, act_key)
-            metrics: Metrics = {}
+            metrics: list[Metrics] = []
             for update_key in update_keys if learn else ():
                 sample_key, noise_key = jax.random.split(update_key)
-                train, metrics = update(run.train, self.sample(run.episodes, sample_key), noise_key)
-                run = run._replace(train=train)
-            return run, metrics
+                batch = self.sample(run.episodes, sample_key)
+                train, found = update(run.train, batch, noise_key)
+                run, metrics = run._replace(train=train), [*metrics, found]
+            return run, jax.tree.map(lambda *x: jnp.stack(x), *metrics) if learn else {}
 
         run, metrics = jax.lax.scan(one, run, jax.random.split(key, rounds))
-        return run, jax.tree.map(lambda x: jnp.mean(x, 0), metrics)
+        return run, means(metrics)
 
     def act(self, run: RunState, key: PRNGKeyArray) -> RunState:
         """One step of every environment, into memory; after an episode's last, the next's first."""
@@ -240,6 +251,15 @@ class CompiledRun:
             step, (state, carry), (times, jax.random.split(act_key, self.env.length))
         )
         return rewards.sum(0)
+
+
+def means(metrics: Metrics) -> Metrics:
+    """Of arrays over all updates: means of those that were not skipped, and how many were."""
+    if not metrics:
+        return {}
+    done = metrics[SKIPPED] == 0
+    over = {name: jnp.mean(x, where=done) for name, x in metrics.items()}
+    return over | {SKIPPED: jnp.sum(metrics[SKIPPED])}
 
 
 def cut_sequence(

@@ -21,6 +21,7 @@ from flax import nnx
 
 from agents.agent import Agent
 from agents.dreamer import initial_aux, make_loss
+from common import dump_json
 from configs import parse_train
 from training.build import Built
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
@@ -73,7 +74,7 @@ def child(flags: str, keep: bool) -> None:
     busy = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime
     faults = after.ru_minflt - usage.ru_minflt
     per = [x / UPDATES[flags] for x in (busy, elapsed, faults)]
-    print(json.dumps([*per, after.ru_maxrss / 1024**2]))
+    print(dump_json([*per, after.ru_maxrss / 1024**2]))
 
 
 def main() -> None:

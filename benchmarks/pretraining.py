@@ -22,6 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from agents.statistics import plus_minus
+from common import null_as_nan
 from training import read_metrics
 from training.device import choose_device
 
@@ -99,7 +100,8 @@ def report(runs: Runs, steps: int, updates: int) -> str:
         "|---" * (len(seeds) + 2) + "|",
     ]
     for arm, done in runs.items():
-        values = [json.loads((path / "evaluation.json").read_text()) for path in done.values()]
+        texts = [(path / "evaluation.json").read_text() for path in done.values()]
+        values = [null_as_nan(json.loads(text)) for text in texts]
         cells = [plus_minus(v["return"], v.get("return_95"), 1) for v in values]
         mean = np.mean([v["return"] for v in values])
         lines.append(f"| {arm} pretraining | {' | '.join(cells)} | {mean:.1f} |")

@@ -1,6 +1,6 @@
-"""What every room stands on: errors meant for users, and how settings are declared and checked."""
+"""What every room stands on: errors meant for users, how settings are declared, JSON."""
 
-from common.errors import EnvironmentFailed, UserError
+from common.errors import EnvironmentFailed, RunFailed, UserError
 from common.fields import (
     Before,
     Count,
@@ -12,6 +12,7 @@ from common.fields import (
     changeable,
     check_bounds,
 )
+from common.json_text import dump_json, null_as_nan
 
 __all__ = [
     "Before",
@@ -21,8 +22,11 @@ __all__ = [
     "MayChange",
     "NonNegative",
     "Positive",
+    "RunFailed",
     "Share",
     "UserError",
     "changeable",
     "check_bounds",
+    "null_as_nan",
+    "dump_json",
 ]

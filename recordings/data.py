@@ -7,7 +7,6 @@ generated are kept under `data.folder`, named by what made them. Runs share them
 
 import hashlib
 import importlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 
 from rich.progress import track
 
-from common import check_bounds
+from common import check_bounds, dump_json
 from configs.data import GENERATED, SOURCES, DataConfig, SplitName
 from recordings import Video, append_video, video_fields
 from recordings.importers.video_folder import VideoFolder
@@ -82,7 +81,7 @@ def generate(config: DataConfig, split: SplitName) -> Path:
     names = ("episodes", "length") if split == "train" else ("test_episodes", "test_length")
     videos, length = (getattr(config, name) for name in names)
     options = asdict(config) | dict.fromkeys((*SIZES, "folder"))
-    text = json.dumps([options, split, length], default=str, sort_keys=True)
+    text = dump_json([options, split, length], default=str, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     directory = config.folder / f"{config.name}-{split}-{digest}"
     seed = 2 * config.seed + (split == "test")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common import dump_json
 from replay.atomic import write_text
 
 LEDGER, SUMMARY = "ledger.jsonl", "import.json"
@@ -58,7 +59,7 @@ class Ledger:
     def add(self, entry: Entry) -> None:
         """Write one more line; it is on disk on return."""
         with open(self.path, "ab") as file:
-            file.write(json.dumps(asdict(entry)).encode() + b"\n")
+            file.write(dump_json(asdict(entry)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         self.entries.append(entry)
@@ -93,4 +94,4 @@ def read_summary(root: Path) -> dict[str, Any] | None:
 
 def write_summary(root: Path, summary: Mapping[str, Any]) -> None:
     """`import.json`, whole or not at all."""
-    write_text(root / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_text(root / SUMMARY, dump_json(summary, indent=1) + "\n")

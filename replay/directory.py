@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import dump_json
 from replay.atomic import TEMPORARY, remove_unfinished, write_text
 from replay.chunk import Chunk, Field, check_chunk, record_dtype, write_chunk
 from replay.lock import DirectoryLock
@@ -164,7 +165,7 @@ def _write_header(path: Path, fields: Mapping[str, Field]) -> None:
         "id": uuid.uuid4().hex,
         "fields": {name: [list(field.shape), field.dtype] for name, field in fields.items()},
     }
-    write_text(path / "store.json", json.dumps(header, indent=1))
+    write_text(path / "store.json", dump_json(header, indent=1))
 
 
 def _check_fields(path: Path, fields: Mapping[str, Field]) -> str:

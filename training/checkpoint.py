@@ -6,7 +6,6 @@ type, and their order, as long as paths and shapes stay. A leaf that has moved o
 saved is found by `older.py`. Read next: `config_io.py`, which guards the settings.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from common import RunFailed, dump_json
 from configs.before import FORMAT
 from training.older import FORMAT_KEY, format_of, leaf_today
 
@@ -83,13 +83,14 @@ class CheckpointStore:
           meta: anything that JSON holds: counters, `bit_generator.state` of numpy's generators.
         Raises:
           ValueError: if meta does not fit into JSON, or two leaves have the same path.
+          RunFailed: for a number that is not finite; nothing is written.
         """
         if step in self._manager.all_steps():
             return False
+        leaves = {name: _encode(leaf) for name, leaf in _named(state).items()}
+        self._check_finite(step, leaves)
         items = {
-            STATE: ocp.args.StandardSave(
-                {name: _encode(leaf) for name, leaf in _named(state).items()}
-            ),
+            STATE: ocp.args.StandardSave(leaves),
             META: ocp.args.JsonSave({FORMAT_KEY: FORMAT} | _checked_meta(meta)),
         }
         self._remove_unfinished()
@@ -125,6 +126,14 @@ class CheckpointStore:
     def close(self) -> None:
         """Ends the threads that orbax keeps."""
         self._manager.close()
+
+    def _check_finite(self, step: int, leaves: Mapping[str, Any]) -> None:
+        for name, leaf in leaves.items():
+            if jax.dtypes.issubdtype(leaf.dtype, np.inexact) and not np.isfinite(leaf).all():
+                raise RunFailed(
+                    f"checkpoint of step {step}: expected finite numbers, received others in "
+                    f"{name}; it was not written: in {self.directory} are steps {self.steps()}"
+                )
 
     def _remove_unfinished(self) -> None:
         """Removes what a killed save left. Only a saver may: a reader would hit a running save."""
@@ -200,7 +209,7 @@ def _named(state: Any) -> dict[str, Any]:
 
 def _checked_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        json.dumps(meta)
+        dump_json(meta)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"expected meta of numbers, strings, lists and dicts, received: {error}; put arrays "

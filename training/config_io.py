@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from common import dump_json
 from common.fields import changeable
 from configs.before import FORMAT
 from replay.atomic import write_text
@@ -129,8 +130,8 @@ def _covered(name: str, ignore: set[str]) -> bool:
 
 
 def _show(leaves: Mapping[str, Any], name: str) -> str:
-    return json.dumps(leaves[name]) if name in leaves else "absent"
+    return dump_json(leaves[name]) if name in leaves else "absent"
 
 
 def _dump(tree: Any) -> str:
-    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
+    return dump_json(tree, indent=2, ensure_ascii=False) + "\n"

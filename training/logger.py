@@ -3,7 +3,6 @@
 Read next: `metrics.py`, the format of the lines; `video.py`, the videos.
 """
 
-import json
 import math
 import sys
 import time
@@ -15,6 +14,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.summary_pb2 import Summary
 
+from common import dump_json
 from training.metrics import repair
 from training.video import check_frames, encode_gif
 
@@ -76,7 +76,7 @@ class RunLogger:
         """
         numbers = {name: _number(name, value) for name, value in values.items()}
         row = {"step": int(step), "time": round(time.time(), 3)} | numbers
-        self._lines.write(json.dumps(row) + "\n")
+        self._lines.write(dump_json(row) + "\n")
         self._lines.flush()
         for name, number in numbers.items():
             self._writer.add_scalar(name, number, int(step))

@@ -5,7 +5,6 @@ replay, `video_source.py` samples videos. The update is opaque here: a function 
 key). Read next: `logger.py` and `checkpoint.py`, what a run leaves on disk.
 """
 
-import json
 import signal
 import time
 from collections import deque
@@ -18,7 +17,8 @@ import jax
 import numpy as np
 
 from agents.driver import Episode
-from replay.atomic import write_text
+from common import EnvironmentFailed, RunFailed, UserError, dump_json
+from replay.atomic import replacing, write_text
 from training.checkpoint import CHECKPOINTS, CheckpointStore
 from training.commands import resume_command
 from training.config_io import check_same_config, holds_run, load_config, write_run_files
@@ -26,12 +26,17 @@ from training.device import memory_use
 from training.logger import RunLogger
 from training.progress import Progress
 from training.spaces import Spaces, keep_spaces
-from worldmodel.learner import Learner, Params, TrainState
+from worldmodel.learner import SKIPPED, Learner, Params, TrainState
 
 LEARN, EVALUATE, SHOW, ACT = range(4)  # purposes of keys
 RECENT = 20  # episodes over which the success rate is shown
 LOGGED = 200  # frames of an evaluation's film that are logged
 FPS = 10
+STUCK = 100
+"""Updates skipped in a row at which a run ends. None of them changes the state, so what skips them
+all does not pass by itself; where one batch in ten is good, 100 bad ones in a row are 3 in 10⁵."""
+BAD_BATCH = "bad_batch.npz"
+"""The batch at which it ended, in the run's directory."""
 
 
 class Settings(Protocol):
@@ -110,6 +115,7 @@ class Counters:
     steps: int = 0  # environment steps, or updates where there is no environment
     updates: int = 0
     episodes: int = 0
+    skipped: int = 0  # of the updates, those that were not finite and changed nothing
     ahead: int = 0  # updates beyond what today's updates per step would have made of the steps
 
 
@@ -126,6 +132,8 @@ class Run:
     logged: tuple[float, int, int]  # time, steps and updates of the last log
     pending: list[Any] = field(default_factory=list)  # metrics of updates not yet logged
     recent: deque[Episode] = field(default_factory=lambda: deque(maxlen=RECENT))
+    unseen: Any = None  # the newest update's batch and metrics, until its flag is looked at
+    in_row: int = 0  # updates skipped one after another, up to the newest one looked at
     stopped: bool = False
 
     @property
@@ -149,11 +157,15 @@ class Run:
 
 
 def train(config: Any, source: Callable[[Any], Source]) -> bool:
-    """Runs to its end, or to Ctrl-C; both save. Returns whether it came to its end.
+    """Runs to its end, to Ctrl-C, or to an error that is not ours; all save. Returns whether it
+    came to its end.
 
     Args:
       config: a TrainConfig or PretrainConfig.
       source: makes what it learns from.
+    Raises:
+      UserError, EnvironmentFailed: what the source raises.
+      RunFailed: where updates stay without effect.
     """
     run = open_run(config, source)
     before = signal.signal(signal.SIGINT, run.stop)
@@ -165,12 +177,16 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
                 report(run, progress)
                 if run.due(config.save_every):
                     save(run)
+        watch(run)
         save(run)
         if run.stopped:
             print(f"stopped at {run.place}; to go on:\n  {resume_command(config.logdir)}")
         else:
             finish(run)
         return not run.stopped
+    except (UserError, EnvironmentFailed, RunFailed):
+        save(run)
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
         run.source.close()
@@ -225,13 +241,49 @@ def learn(run: Run) -> None:
     counters, update = run.counters, run.source.learner.update
     owed = run.source.owed(counters.steps) + counters.ahead
     while counters.updates < owed and not run.stopped:
-        key = run.key(LEARN, counters.updates)
-        run.state, metrics = update(run.state, run.source.sample(), key)
+        key, batch = run.key(LEARN, counters.updates), run.source.sample()
+        watch(run)
+        run.state, metrics = update(run.state, batch, key)
         counters.updates += 1
         run.pending.append(metrics)
+        run.unseen = batch, metrics
         if counters.updates == 1:
             jax.block_until_ready(metrics)
             print(f"first update done {time.monotonic() - run.logged[0]:.0f} s after the start")
+
+
+def watch(run: Run) -> None:
+    """Counts the newest update if it was skipped; called when the next batch is at hand, so that
+    sampling is not waited for.
+
+    Raises:
+      RunFailed: at `STUCK` in a row; the last batch has been written.
+    """
+    if run.unseen is None:
+        return
+    (batch, metrics), run.unseen = run.unseen, None
+    if not metrics[SKIPPED]:
+        run.in_row = 0
+        return
+    run.in_row, run.counters.skipped = run.in_row + 1, run.counters.skipped + 1
+    if run.in_row == STUCK:
+        path = run.config.logdir / BAD_BATCH
+        write_batch(path, batch)
+        raise RunFailed(
+            f"{run.place}: expected finite losses and gradients, received {STUCK} updates in a row "
+            f"without; the last of their batches is {path}: look for numbers there that are not "
+            "finite or very large, or lower --optimizer.lr; the state is as it was before them"
+        )
+
+
+def write_batch(path: Path, batch: Any) -> None:
+    """The arrays of a batch as npz, each under its path in the batch."""
+    leaves = jax.tree_util.tree_leaves_with_path(batch)
+    arrays: dict[str, Any] = {
+        jax.tree_util.keystr(at, simple=True, separator="/"): np.asarray(x) for at, x in leaves
+    }
+    with replacing(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)
 
 
 def report(run: Run, progress: Progress) -> None:
@@ -252,7 +304,9 @@ def report(run: Run, progress: Progress) -> None:
 
 
 def log(run: Run) -> None:
-    """Means of the updates since the last line, speeds, data and memory."""
+    """Means of the updates since the last line that were not skipped, updates skipped since the
+    start, speeds, data and memory."""
+    watch(run)
     now, counters = time.monotonic(), run.counters
     before, steps, updates = run.logged
     unit = "env_steps" if run.source.acts else "steps"
@@ -262,10 +316,15 @@ def log(run: Run) -> None:
     }
     values |= run.source.stored(counters.updates) | memory_use()
     if run.pending:
-        stacked = jax.device_get(run.pending)
-        values |= {name: float(np.mean([m[name] for m in stacked])) for name in stacked[0]}
+        values |= means(jax.device_get(run.pending)) | {SKIPPED: run.counters.skipped}
     run.logger.scalars(counters.steps, values)
     run.pending, run.logged = [], (now, counters.steps, counters.updates)
+
+
+def means(updates: list[Mapping[str, Any]]) -> dict[str, float]:
+    """Of every metric over the updates that were not skipped; none where all were."""
+    done = [metrics for metrics in updates if not metrics[SKIPPED]]
+    return {name: float(np.mean([m[name] for m in done])) for name in (done or [{}])[0]}
 
 
 def evaluate(run: Run) -> Evaluation:
@@ -294,6 +353,6 @@ def finish(run: Run) -> None:
     if run.pending:
         log(run)
     found = evaluate(run)
-    write_text(run.config.logdir / "evaluation.json", json.dumps(found.values, indent=1) + "\n")
+    write_text(run.config.logdir / "evaluation.json", dump_json(found.values, indent=1) + "\n")
     print(found.line)
     run.source.write_film(run.state, found.film, run.key(SHOW, 0))

@@ -1,14 +1,15 @@
 """The numbers of a run as lines of JSON: append-only, safe to kill, safe to resume.
 
 One line per step: `{"step": 100, "time": 1700000000.0, "loss/image": 0.5, …}`; `time` is Unix time
-in seconds. Numbers that are not finite stand as JavaScript's NaN, Infinity and -Infinity, which
-Python and pandas read. Read next: `logger.py`, which writes the same numbers to TensorBoard.
+in seconds. A number that is not finite stands as null, and is read as
+nan. Read next: `logger.py`, which writes the same numbers to TensorBoard.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+from common import dump_json, null_as_nan
 from replay.atomic import write_text
 
 RENAMED = {
@@ -46,7 +47,7 @@ def repair(path: Path, resume_step: int) -> str:
     if len(kept) < len(rows):
         done.append(f"{len(rows) - len(kept)} rows after step {resume_step} removed")
     if done:
-        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        write_text(path, "".join(dump_json(row) + "\n" for row in kept))
     return f"{path.name}: {', '.join(done)}" if done else ""
 
 
@@ -71,4 +72,6 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     good = isinstance(row, dict) and isinstance(row.get("step"), int)
-    return {RENAMED.get(name, name): value for name, value in row.items()} if good else None
+    if not good:
+        return None
+    return {RENAMED.get(name, name): null_as_nan(value) for name, value in row.items()}

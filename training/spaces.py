@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
+from common import dump_json
 from configs.schema import TrainConfig
 from envs import make_agent_env
 from replay.atomic import write_text
@@ -54,7 +55,7 @@ def keep_spaces(run: Path, found: Spaces) -> None:
     recorded = read_spaces(run)
     if recorded is None:
         tree = {"observation": encode(found.obs), "action": encode(found.action)}
-        write_text(run / SPACES, json.dumps(tree) + "\n")
+        write_text(run / SPACES, dump_json(tree) + "\n")
     elif recorded != found:
         raise ValueError(
             f"{run}: expected the spaces that the run began with, {recorded}, received {found}; "

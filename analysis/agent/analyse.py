@@ -3,7 +3,6 @@
 Read next: `trace.py` and `what_if.py`, which compute; `episode.py`, which puts them together.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from analysis.agent.overview import overview, training_section
 from analysis.imagine import stack
 from analysis.pages import report
 from analysis.pages.plots import number
-from common import Count, CountOrZero, check_bounds
+from common import Count, CountOrZero, check_bounds, dump_json
 from configs.schema import TrainConfig
 from replay.atomic import write_text
 from training.build import EVAL_SEED, Built, load_run
@@ -77,7 +76,7 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
         blocks += what_if_section(one, built, config)
     blocks.append(settings_of(built))
     write_text(output, report.document("What each clock stores", blocks))
-    write_text(output.with_suffix(".json"), json.dumps(numbers(looked, command), indent=1) + "\n")
+    write_text(output.with_suffix(".json"), dump_json(numbers(looked, command), indent=1) + "\n")
     for n, one in enumerate(looked):
         shown = ", ".join(number(np.nanmean(level.kl)) for level in one.trace.levels)
         print(f"episode {n + 1}: KL per level {shown} nats per tick")

@@ -4,7 +4,6 @@ Read next: `blindfold.py`, what a blind level is; `inspection.py` beside it; `fi
 looked for in which data.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from analysis.pages import plots, report
 from analysis.pages.plots import Curve, number
 from analysis.video.findings import Found, Settings, analyse_run
 from analysis.video.inspection import SIGHTED
-from common import Count, CountOrZero, check_bounds
+from common import Count, CountOrZero, check_bounds, dump_json
 from recordings.data import has_option
 from replay.atomic import write_text
 from training.config_io import flat
@@ -77,7 +76,7 @@ def analyse(config: AnalyseVideoConfig, command: str) -> Path:
         for line in found[name].notes:
             print(f"  {line}")
     write_text(output, report.document("What each level holds", page(found, command)))
-    write_text(output.with_suffix(".json"), json.dumps(numbers(found, command), indent=1) + "\n")
+    write_text(output.with_suffix(".json"), dump_json(numbers(found, command), indent=1) + "\n")
     for name, one in found.items():
         kl = one.inspection.kl.mean(0)
         print(f"{name}: KL per level {', '.join(number(x) for x in kl)} nats per sequence")
@@ -211,7 +210,7 @@ def run_section(name: str, one: Found) -> list[str]:
     horizon = len(inspection.entropy)
     text = f"{one.context} frames seen, {horizon} predicted; {len(inspection.kl)} held-out videos."
     settings = flat(encode(c, type(c), ""))
-    rows = [[key, json.dumps(value)] for key, value in settings.items()]
+    rows = [[key, dump_json(value)] for key, value in settings.items()]
     blocks = [report.heading(name), report.paragraph(text)]
     blocks += [report.paragraph(f"{sentence(note)}.") for note in one.notes]
     blocks.append(report.details("Its settings", report.table(["setting", "value"], rows)))

@@ -1,6 +1,5 @@
 """Results of an evaluation as a Markdown table for people and as JSON for programs."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from analysis.video.scores import (
     Score,
     frames_above,
 )
+from common import dump_json
 
 DIGITS = {"ssim": 3, "psnr": 2, "lpips": 3, "fvd": 0}
 
@@ -85,7 +85,7 @@ def to_json(lines: Sequence[Line], ranks: Mapping[str, float], settings: Mapping
         for line in lines
     ]
     results = {**settings, "lines": rows, "mean_rank": dict(ranks)}
-    return json.dumps(results, indent=1, allow_nan=False) + "\n"
+    return dump_json(results, indent=1) + "\n"
 
 
 def _score(score: Score) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from jaxtyping import PRNGKeyArray
 from agents.agent import Agent
 from agents.compiled import CompiledRun, Schedule
 from benchmarks.learning.curves import Curve
+from common import RunFailed
 from configs import TrainConfig
 from envs import make_pure
 from training.build import EVAL_SEED, Built
 from training.checkpoint import CheckpointStore
+from worldmodel.learner import SKIPPED
 
 PORTIONS = 12  # evaluations of a run, evenly spaced
 
@@ -82,11 +84,23 @@ def run_seeds(config: TrainConfig, curve: Curve, path: Path, tell: Callable[[str
         curve.seconds.append((curve.seconds[-1] if curve.seconds else 0.0) + seconds)
         curve.returns.append([round(float(x), 2) for x in scores])
         curve.metrics.append({k: float(np.mean(v)) for k, v in metrics.items()})
+        check_learning(curve, np.asarray(metrics[SKIPPED]), rounds * run.schedule.updates)
         saves.save(curve.steps[-1], state, {})
         curve.save(path)
         tell(f"{curve.steps[-1]:,} steps, {curve.seconds[-1]:.0f} s per seed: {np.round(scores)}")
     saves.close()
     return curve
+
+
+def check_learning(curve: Curve, skipped: np.ndarray, updates: int) -> None:
+    """Raises RunFailed where all updates of a portion were skipped for a seed."""
+    if (stuck := skipped == updates).any():
+        seeds = [seed for seed, one in zip(curve.seeds, stuck, strict=True) if one]
+        raise RunFailed(
+            f"{curve.task} {curve.name}, seeds {seeds}, update {curve.updates[-1]:,}: expected "
+            f"finite losses and gradients, received {updates} updates in a row without; lower "
+            "--optimizer.lr; what came before is on disk"
+        )
 
 
 def folded(keys: jax.Array, count: int) -> jax.Array:

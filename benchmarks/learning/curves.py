@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import dump_json, null_as_nan
 from replay.atomic import write_text
 
 
@@ -28,12 +29,12 @@ class Curve:
 
     def save(self, path: Path) -> None:
         """Whole or not at all."""
-        write_text(path, json.dumps(asdict(self)) + "\n")
+        write_text(path, dump_json(asdict(self)) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Curve":
         """Inverse of ``save``."""
-        return cls(**json.loads(path.read_text()))
+        return cls(**null_as_nan(json.loads(path.read_text())))
 
     def last(self) -> np.ndarray:
         """Returns at the end, by seed."""

@@ -16,12 +16,20 @@ from jaxtyping import Array, PRNGKeyArray
 from agents.actions import ActionCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent
-from agents.compiled import CompiledRun, Episodes, RunState, Schedule, cut_sequence, recorded
+from agents.compiled import (
+    CompiledRun,
+    Episodes,
+    RunState,
+    Schedule,
+    cut_sequence,
+    means,
+    recorded,
+)
 from agents.config import AgentConfig
 from envs.pure import PureEnv
 from tests.replay.slow_sequences import slow_slots
 from worldmodel.clockwork import ClockworkConfig
-from worldmodel.learner import OptimizerConfig, make_optimizer
+from worldmodel.learner import SKIPPED, OptimizerConfig, make_optimizer
 
 STRIDE, LENGTH, ENVS, TIME = 2, 6, 3, 7
 BOX = spaces.Box(-1, 1, (1,))
@@ -166,30 +174,51 @@ def test_vmapped_runs_are_single_runs(run: CompiledRun) -> None:
 
 @pytest.fixture(scope="module")
 def learned(run: CompiledRun, collected: RunState) -> Any:
-    """The state of learning after one more round, with entropy targets 0 and 1."""
+    """The state of learning and the metrics after one more round, with entropy targets 0 and 1, and
+    with rewards that are no numbers."""
 
-    def moved(target: Array) -> Any:
-        state, _ = run.advance(
-            collected, jax.random.key(0), rounds=1, learn=True, behaviour={"entropy_target": target}
+    def moved(target: Array, reward: Array) -> Any:
+        episodes = collected.episodes._replace(reward=collected.episodes.reward + reward)
+        state, metrics = run.advance(
+            collected._replace(episodes=episodes),
+            jax.random.key(0),
+            rounds=1,
+            learn=True,
+            behaviour={"entropy_target": target},
         )
-        return state.train
+        return state.train, metrics
 
     with jax.debug_key_reuse(False):
-        return jax.jit(jax.vmap(moved))(jnp.array([0.0, 1.0]))
+        return jax.jit(jax.vmap(moved))(jnp.array([0.0, 1.0, 0.0]), jnp.array([0, 0, jnp.nan]))
 
 
 def test_behaviour_settings_can_differ_between_vmapped_runs(learned: Any) -> None:
     """A factor's bonus rises by entropy_rate per update and unit of its target."""
-    low, high = learned.aux.log_entropy_scale
+    low, high, _ = learned[0].aux.log_entropy_scale
     np.testing.assert_allclose(high - low, 0.05, rtol=1e-3)  # entropy_rate
 
 
 def test_each_update_moves_the_scale_of_vectors(learned: Any, collected: RunState) -> None:
     before = collected.train.params["model"]["scale"]
-    after = learned.params["model"]["scale"]
+    after = jax.tree.map(lambda x: x[:2], learned[0].params["model"]["scale"])
     assert float(before["batches"]) == 0
     np.testing.assert_array_equal(after["batches"], [1, 1])
     assert np.abs(after["mean"]["observation"]).min() > 0
+
+
+def test_updates_that_are_not_finite_are_counted_and_change_nothing(
+    learned: Any, collected: RunState
+) -> None:
+    state, metrics = learned
+    np.testing.assert_array_equal(metrics[SKIPPED], [0, 0, 1])
+    np.testing.assert_array_equal(np.isfinite(metrics["loss/total"]), [True, True, False])
+    for before, after in zip(*map(jax.tree.leaves, (collected.train, state)), strict=True):
+        np.testing.assert_array_equal(before, after[2])
+
+
+def test_means_are_of_the_updates_that_were_not_skipped() -> None:
+    metrics = {"x": jnp.array([[1.0, 2.0], [jnp.nan, 6.0]]), SKIPPED: jnp.array([[0, 0], [1, 0]])}
+    assert {name: float(value) for name, value in means(metrics).items()} == {"x": 3.0, SKIPPED: 1}
 
 
 def test_a_schedule_that_cannot_run_says_so(run: CompiledRun) -> None:

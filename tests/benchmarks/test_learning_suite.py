@@ -13,6 +13,7 @@ from benchmarks.learning.__main__ import run, settings, without_places
 from benchmarks.learning.curves import Curve
 from benchmarks.learning.tasks import TASKS
 from benchmarks.memory_agents import first_goals, load
+from common import RunFailed
 from configs import parse_train
 
 
@@ -165,3 +166,10 @@ def test_a_compiled_run_stopped_and_resumed_ends_as_one_that_was_not(
         resumed = compiled_runs.run_seeds(config, part, path, lines.append)
     assert len(lines) == 4
     assert resumed.returns == whole.returns and resumed.metrics == whole.metrics
+
+
+def test_a_seed_that_no_longer_learns_ends_the_run():
+    curve = Curve("pure:pendulum", "1,4", "", "", [3, 4, 5], updates=[20])
+    compiled_runs.check_learning(curve, np.array([0.0, 9.0, 0.0]), 10)
+    with pytest.raises(RunFailed, match=r"seeds \[4\], update 20: expected finite"):
+        compiled_runs.check_learning(curve, np.array([0.0, 10.0, 0.0]), 10)

@@ -1,0 +1,38 @@
+"""JSON as every file of ours holds it: a number that is not finite is null, and read as nan.
+
+JSON has no word for nan and infinity; the bare `NaN` that Python writes is refused by jq, by
+browsers, and by most other readers.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def dump_json(tree: Any, **options: Any) -> str:
+    """A tree of dicts, lists, strings and numbers as JSON; floats that are not finite as null.
+
+    Args:
+      options: of `json.dumps`, such as `indent`.
+    Raises:
+      TypeError: for what JSON does not hold.
+    """
+    return json.dumps(_finite(tree), allow_nan=False, **options)
+
+
+def null_as_nan(tree: Any) -> Any:
+    """A tree of numbers as `json.loads` gives it, with nan where it holds null."""
+    if isinstance(tree, dict):
+        return {name: null_as_nan(value) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [null_as_nan(value) for value in tree]
+    return math.nan if tree is None else tree
+
+
+def _finite(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _finite(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_finite(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
