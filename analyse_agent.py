@@ -12,21 +12,19 @@ Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`;
 import sys
 
 from analysis.agent.analyse import AnalyseAgentConfig, analyse
-from configs.cli import fail, parse
+from common.entry import enter
+from configs.cli import parse
 from training.commands import this_command
 from training.device import enable_compilation_cache
 
 
 def main() -> None:
     """Command line."""
-    try:
-        enable_compilation_cache(None)
-        config = parse(AnalyseAgentConfig, sys.argv[1:])
-        output = analyse(config, this_command())
-        print(f"report: {output}\nnumbers: {output.with_suffix('.json')}")
-    except ValueError as error:
-        fail(str(error))
+    enable_compilation_cache(None)
+    config = parse(AnalyseAgentConfig, sys.argv[1:])
+    output = analyse(config, this_command())
+    print(f"report: {output}\nnumbers: {output.with_suffix('.json')}")
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -13,20 +13,18 @@ Read next: `analysis/video/blindfold.py`, what a blind level is; `inspection.py`
 import sys
 
 from analysis.video.analyse import AnalyseVideoConfig, analyse
-from configs.cli import fail, parse
+from common.entry import enter
+from configs.cli import parse
 from training.commands import this_command
 from training.device import enable_compilation_cache
 
 
 def main() -> None:
     """Command line."""
-    try:
-        enable_compilation_cache(None)
-        config = parse(AnalyseVideoConfig, sys.argv[1:])
-        analyse(config, this_command())
-    except ValueError as error:
-        fail(str(error))
+    enable_compilation_cache(None)
+    config = parse(AnalyseVideoConfig, sys.argv[1:])
+    analyse(config, this_command())
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -10,20 +10,18 @@ PSNR mean here; `analysis/video/predictions.py`, how they are computed.
 import sys
 
 from analysis.video.evaluate import EvaluateVideoConfig, evaluate
-from configs.cli import fail, parse
+from common.entry import enter
+from configs.cli import parse
 from training.commands import this_command
 from training.device import enable_compilation_cache
 
 
 def main() -> None:
     """Command line."""
-    try:
-        enable_compilation_cache(None)
-        config = parse(EvaluateVideoConfig, sys.argv[1:])
-        evaluate(config, this_command())
-    except ValueError as error:
-        fail(str(error))
+    enable_compilation_cache(None)
+    config = parse(EvaluateVideoConfig, sys.argv[1:])
+    evaluate(config, this_command())
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -9,19 +9,17 @@ what the agent predicts per tick. Read next: `worldmodel/openloop.py`.
 import sys
 
 from analysis.imagine import ImagineConfig, imagine
-from configs.cli import fail, parse
+from common.entry import enter
+from configs.cli import parse
 from training.device import enable_compilation_cache
 
 
 def main() -> None:
     """Command line."""
-    try:
-        enable_compilation_cache(None)
-        config = parse(ImagineConfig, sys.argv[1:])
-        imagine(config)
-    except ValueError as error:
-        fail(str(error))
+    enable_compilation_cache(None)
+    config = parse(ImagineConfig, sys.argv[1:])
+    imagine(config)
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

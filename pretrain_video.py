@@ -9,7 +9,7 @@ The same update, store, logs and checkpoints as `train_agent.py`. Read next:
 
 import sys
 
-from configs.cli import fail
+from common.entry import enter
 from configs.video_presets import parse_pretrain
 from training.commands import command, tensorboard
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
@@ -19,24 +19,21 @@ from training.video_source import VideoSource
 
 def main() -> None:
     """Command line."""
-    try:
-        enable_compilation_cache(None)
-        keep_freed_memory()
-        device = choose_device()
-        config = parse_pretrain(sys.argv[1:], device.kind != "cpu", device.dtype)
-        print(device.line)
-        print(
-            f"preset {config.preset} like {config.like}, strides {config.model.strides}, size "
-            f"{config.size}, {config.steps:,} updates of {config.batch} clips of {config.length} "
-            "frames; more: --size paper"
-        )
-        if train(config, VideoSource):
-            print(f"evaluate: {command('evaluate_video.py', '--run', config.logdir)}")
-            print(f"analyse:  {command('analyse_video.py', '--run', config.logdir)}")
-            print(f"look:     {tensorboard(config.logdir)}")
-    except ValueError as error:
-        fail(str(error))
+    enable_compilation_cache(None)
+    keep_freed_memory()
+    device = choose_device()
+    config = parse_pretrain(sys.argv[1:], device.kind != "cpu", device.dtype)
+    print(device.line)
+    print(
+        f"preset {config.preset} like {config.like}, strides {config.model.strides}, size "
+        f"{config.size}, {config.steps:,} updates of {config.batch} clips of {config.length} "
+        "frames; more: --size paper"
+    )
+    if train(config, VideoSource):
+        print(f"evaluate: {command('evaluate_video.py', '--run', config.logdir)}")
+        print(f"analyse:  {command('analyse_video.py', '--run', config.logdir)}")
+        print(f"look:     {tensorboard(config.logdir)}")
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

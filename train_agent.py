@@ -12,8 +12,9 @@ import sys
 from analysis.agent.analyse import write_report
 from analysis.agent.evaluate import EvalConfig, evaluate
 from analysis.imagine import write_imagined
+from common.entry import enter
 from configs import parse_train
-from configs.cli import fail, parse
+from configs.cli import parse
 from envs import describe_backend
 from training.agent_source import AgentSource
 from training.commands import command, tensorboard
@@ -24,26 +25,23 @@ from training.loop import train
 def main() -> None:
     """Command line."""
     args = sys.argv[1:]
-    try:
-        enable_compilation_cache(None)
-        keep_freed_memory()
-        if any(arg.partition("=")[0] == "--eval" for arg in args):
-            evaluate(parse(EvalConfig, args))
-            return
-        device = choose_device()
-        config = parse_train(args, device.kind != "cpu", device.dtype)
-        print(f"{device.line}\n{describe_backend(config.env)}")
-        print(f"size {config.size}, {config.steps:,} steps; more: --size m --steps 1000000")
-        if train(config, AgentSource):
-            write_imagined(config.logdir)
-            if config.report:
-                write_report(config.logdir)
-            evaluation = command("train_agent.py", "--eval", config.logdir, "--episodes", 20)
-            print(f"evaluate: {evaluation}")
-            print(f"look:     {tensorboard(config.logdir)}")
-    except ValueError as error:
-        fail(str(error))
+    enable_compilation_cache(None)
+    keep_freed_memory()
+    if any(arg.partition("=")[0] == "--eval" for arg in args):
+        evaluate(parse(EvalConfig, args))
+        return
+    device = choose_device()
+    config = parse_train(args, device.kind != "cpu", device.dtype)
+    print(f"{device.line}\n{describe_backend(config.env)}")
+    print(f"size {config.size}, {config.steps:,} steps; more: --size m --steps 1000000")
+    if train(config, AgentSource):
+        write_imagined(config.logdir)
+        if config.report:
+            write_report(config.logdir)
+        evaluation = command("train_agent.py", "--eval", config.logdir, "--episodes", 20)
+        print(f"evaluate: {evaluation}")
+        print(f"look:     {tensorboard(config.logdir)}")
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -53,7 +53,7 @@ class ActionCodec:
     """Between a Gymnasium action space and flat vectors of ``width`` floats.
 
     Raises:
-      ValueError: on an unbounded Box, or a space of another kind.
+      UserError: on an unbounded Box, or a space of another kind.
     """
 
     def __init__(self, space: gymnasium.Space[Any], settings: ActionDistribution) -> None:
@@ -71,11 +71,11 @@ class ActionCodec:
         """A flat vector [A] as an action of the space: clipped, the largest class of each choice.
 
         Raises:
-          ValueError: unless ``flat`` is one vector of A floats.
+          UserError: unless ``flat`` is one vector of A floats.
         """
         flat = np.asarray(flat)
         if flat.shape != (self.width,):
-            raise ValueError(
+            raise UserError(
                 f"action: expected a flat vector of {self.width} floats, received shape "
                 f"{flat.shape}; decode the actions of a batch one by one"
             )

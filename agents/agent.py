@@ -17,7 +17,7 @@ from agents.codec import Codec
 from agents.config import AgentConfig, layers
 from agents.heads import Bernoulli, TwoHot, two_hot_mean
 from agents.latent import LatentCodec
-from common import check_bounds
+from common import UserError, check_bounds
 from worldmodel import clock
 from worldmodel.clockwork import ClockworkVAE, ObsShapes
 from worldmodel.filter import check_replan
@@ -31,7 +31,7 @@ class Agent(nnx.Module):
     """World model, heads on its top state, actor and critic.
 
     Raises:
-      ValueError: on settings that exclude each other, see ``check_agent``.
+      UserError: on settings that exclude each other, see ``check_agent``.
     """
 
     def __init__(
@@ -94,22 +94,22 @@ def check_agent(config: AgentConfig) -> None:
     """Checks settings on which training would fail, or silently do nothing.
 
     Raises:
-      ValueError: naming the setting, what it may be, and what it is.
+      UserError: naming the setting, what it may be, and what it is.
     """
     check_bounds(config, "agent")
     if config.codec not in CODECS:
-        raise ValueError(
+        raise UserError(
             f"codec: expected one of {', '.join(CODECS)}, received {config.codec!r}; choose one"
         )
     strides = clock.check_strides(config.model.strides)
     check_replan(strides[-1], config.replan)
     if config.model.window != "causal":
-        raise ValueError(
+        raise UserError(
             f"window: expected 'causal' for an agent, received {config.model.window!r}; "
             "acting cannot see frames to come"
         )
     if plans_marked(config) and config.keep_plan == 0 and config.replan < strides[-1]:
-        raise ValueError(
+        raise UserError(
             "mark_plans: expected keep_plan above 0, received 0: replay would never hold a plan "
             "marked as imagination's are; raise --agent.keep-plan, or set --agent.mark-plans False"
         )

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from agents.actions import ActionCodec, ActionSample
 from agents.actor_critic import ActorCriticConfig, BehaviourState
 from agents.config import AgentConfig
+from common import UserError
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.codes import ActionCode
 from worldmodel.distributions import Stats
@@ -54,7 +55,7 @@ class Codec(nnx.Module):
 
     @classmethod
     def check(cls, config: AgentConfig) -> None:
-        """Raises ValueError on settings with which it cannot train."""
+        """Raises UserError on settings with which it cannot train."""
 
     @classmethod
     def encoder(
@@ -162,10 +163,10 @@ class Codec(nnx.Module):
         """A primitive action that is done at each of the K steps, as an abstract one.
 
         Raises:
-          ValueError: where ``closed_loop``.
+          UserError: where ``closed_loop``.
         """
         if self.closed_loop:
-            raise ValueError(
+            raise UserError(
                 "hold: expected abstract actions that tell their primitive ones, received those of "
                 f"{type(self).__name__}, which reacts; no held action is known for it, leave these "
                 "futures out"

@@ -31,6 +31,7 @@ from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import WindowTargets, observed_returns, window_targets
+from common import UserError
 from worldmodel import clock
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
 from worldmodel.level import Belief, State
@@ -117,14 +118,12 @@ def override(config: AgentConfig, numbers: Mapping[str, Array]) -> AgentConfig:
     """The settings with some of the actor-critic's replaced by traced numbers.
 
     Raises:
-      ValueError: on a name that is none of its settings.
+      UserError: on a name that is none of its settings.
     """
     behaviour = copy(config.behaviour)  # not `replace`: its fields are typed as Python's numbers
     for name, value in numbers.items():
         if not hasattr(behaviour, name):
-            raise ValueError(
-                f"behaviour: expected settings of ActorCriticConfig, received {name!r}"
-            )
+            raise UserError(f"behaviour: expected settings of ActorCriticConfig, received {name!r}")
         object.__setattr__(behaviour, name, value)
     return replace(config, behaviour=behaviour)
 

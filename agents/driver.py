@@ -16,6 +16,7 @@ from jaxtyping import PRNGKeyArray
 
 from agents.actions import ActionCodec
 from agents.policy import Act, PolicyCarry
+from common import UserError
 from worldmodel.learner import Params
 
 Obs = dict[str, np.ndarray]
@@ -58,7 +59,7 @@ class Stepper:
       width: A, floats of an action as it is recorded: the codec's, which the environment gets, and
         any for the model alone after them (``agent.action_width``); None: the codec's.
     Raises:
-      ValueError: unless the vector resets on the next step.
+      UserError: unless the vector resets on the next step.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Stepper:
     ):
         mode = envs.metadata.get("autoreset_mode")
         if mode != AutoresetMode.NEXT_STEP:
-            raise ValueError(f"environments: expected autoreset NEXT_STEP, received {mode}")
+            raise UserError(f"environments: expected autoreset NEXT_STEP, received {mode}")
         self.envs, self.codec, self.size = envs, codec, envs.num_envs
         self.width = codec.width if width is None else width
 

@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from common import UserError
 from envs.spaces import one_hots
 
 
@@ -38,7 +39,7 @@ def factors(space: gymnasium.Space[Any]) -> Iterator[Factor]:
     """The factors of a space, in the order of its flat vector.
 
     Raises:
-      ValueError: on a Box without finite bounds, or a space of another kind.
+      UserError: on a Box without finite bounds, or a space of another kind.
     """
     match space:
         case spaces.Box():
@@ -66,7 +67,7 @@ def flatten(space: gymnasium.Space[Any], action: Any) -> np.ndarray:
       action: one action, or a series of them: arrays nested as the space is, whose axes before the
         space's own, such as time, are kept.
     Raises:
-      ValueError: for a choice that the space does not have.
+      UserError: for a choice that the space does not have.
     """
     return np.concatenate(list(_encode(space, action)), axis=-1, dtype=np.float32)
 
@@ -156,19 +157,21 @@ def _bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     """Lowest value, and width (1 where there is but one value), float64, flattened.
 
     Raises:
-      ValueError: where a bound is not finite.
+      UserError: where a bound is not finite.
     """
     if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
-        raise ValueError(
-            f"action space: expected a Box with finite bounds, received {space}; wrap the "
-            "environment in gymnasium.wrappers.RescaleAction or give it bounds"
+        raise UserError(
+            f"action space: expected a Box with finite bounds, received {space}; declare the "
+            "bounds of what is useful, or have the environment made wrapped: gymnasium.wrappers."
+            f"TransformAction(env, lambda action: action, gymnasium.spaces.Box(-1.0, 1.0, "
+            f"{space.shape}))"
         )
     low, high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
     return low, np.where(high > low, high - low, 1.0)
 
 
-def _unknown(space: gymnasium.Space[Any]) -> ValueError:
-    return ValueError(
+def _unknown(space: gymnasium.Space[Any]) -> UserError:
+    return UserError(
         "action space: expected Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple, "
         f"received {space}; wrap the environment so that its actions are one of these"
     )

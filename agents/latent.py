@@ -24,6 +24,7 @@ from agents.actor_critic import ActorCriticConfig, BehaviourState
 from agents.codec import Codec, Codes
 from agents.config import AgentConfig, LatentConfig, layers
 from agents.returns import window_targets
+from common import UserError
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.codes import ActionCode
 from worldmodel.distributions import Gaussian, Stats
@@ -63,7 +64,7 @@ class LatentCodec(Codec):
     def check(cls, config: AgentConfig) -> None:
         """See ``Codec``."""
         if config.behaviour.gradient == "reinforce":
-            raise ValueError(
+            raise UserError(
                 "gradient: expected 'dynamics' with codec 'latent', whose codes are continuous, "
                 "received 'reinforce'; leave it"
             )

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from agents.driver import Episode
+from common import UserError
 
 
 def half_width(values: np.ndarray) -> np.ndarray:
@@ -40,10 +41,10 @@ def summary(episodes: Sequence[Episode]) -> dict[str, float]:
       of what the critic expected of it at the first observation, where it was asked. Far above what
       came, the agent exploits its model (docs/adr/0013); a truncated episode holds only part.
     Raises:
-      ValueError: without episodes.
+      UserError: without episodes.
     """
     if not episodes:
-        raise ValueError("summary: expected at least one episode, received none")
+        raise UserError("summary: expected at least one episode, received none")
     scores = np.array([e.score for e in episodes])
     values = {"return": float(scores.mean())}
     if len(scores) > 1:

@@ -15,7 +15,7 @@ from agents import Agent
 from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
 from agents.returns import window_targets
-from common import Count, CountOrZero, check_bounds
+from common import Count, CountOrZero, UserError, check_bounds
 from envs import describe_backend
 from recordings.data import open_test
 from training.build import EVAL_SEED, Built, load_run
@@ -68,7 +68,7 @@ def imagine(config: ImagineConfig) -> None:
         return
     built, params, step = load_run(config.run)
     if config.actions == "policy" and built.agent.codec.closed_loop:
-        raise ValueError(
+        raise UserError(
             f"actions: expected 'recorded', received 'policy' for {config.run}, whose codec "
             f"{built.config.agent.codec!r} acts on what level 1 sees step by step; leave it"
         )
@@ -103,7 +103,7 @@ def write_imagined(run: Path) -> None:
     """`imagined.mp4` of a run that has just ended, in it; where there can be none, one line."""
     try:
         imagine(ImagineConfig(run=run, output=run / "imagined.mp4"))
-    except ValueError as error:
+    except UserError as error:
         print(f"no imagined video: {error}")
 
 
@@ -111,10 +111,10 @@ def imagine_video(config: ImagineConfig) -> None:
     """The same of a world model without an agent: held-out video, and no predictions beside it.
 
     Raises:
-      ValueError: if the held-out videos are too short.
+      UserError: if the held-out videos are too short.
     """
     if config.actions == "policy":
-        raise ValueError(f"actions: expected 'recorded', for {config.run} has no agent; leave it")
+        raise UserError(f"actions: expected 'recorded', for {config.run} has no agent; leave it")
     run = load_video_run(config.run)
     model, stride = run.model, run.model.stride
     context = -(-config.context // stride) * stride
@@ -124,7 +124,7 @@ def imagine_video(config: ImagineConfig) -> None:
         longest = lengths[min(config.worlds, len(lengths)) - 1]
         ticks = min(config.ticks, (longest - context - more) // stride)
         if ticks < 1:
-            raise ValueError(
+            raise UserError(
                 f"imagine: expected held-out videos of {context + stride + more} frames or more, "
                 f"received {config.worlds} of {longest}; lower --context or --worlds"
             )
@@ -148,12 +148,10 @@ def imagine_video(config: ImagineConfig) -> None:
 
 
 def check(config: ImagineConfig) -> None:
-    """Raises ValueError on sizes below 1 or an output that is no video, before anything is done."""
+    """Raises UserError on sizes below 1 or an output that is no video, before anything is done."""
     check_bounds(config)
     if config.output.suffix not in (".mp4", ".gif"):
-        raise ValueError(
-            f"output: expected a path ending in .mp4 or .gif, received {config.output}"
-        )
+        raise UserError(f"output: expected a path ending in .mp4 or .gif, received {config.output}")
 
 
 def play_arrivals(built: Built, params: Any, steps: int, config: ImagineConfig) -> list[Arrival]:
@@ -173,10 +171,10 @@ def fit(steps: int, stride: int, context: int, ticks: int) -> tuple[int, int]:
     """Context and ticks that ``steps`` played steps hold: the context gives way first.
 
     Raises:
-      ValueError: if they do not hold one window.
+      UserError: if they do not hold one window.
     """
     if steps < stride:
-        raise ValueError(
+        raise UserError(
             f"imagine: expected episodes of at least {stride} steps, one window of the top clock, "
             f"received one of {steps}; try another --seed"
         )

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from common.entry import enter
 from training.device import choose_device
 from worldmodel.convolutions import AXES, strided_conv, strided_conv_transpose
 from worldmodel.networks import DECODER_KERNELS, ENCODER_KERNELS
@@ -103,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

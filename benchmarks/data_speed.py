@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.machine import measured
+from common.entry import enter
 from configs.presets import resolve
 from envs import EnvConfig
 from envs.navigate.videos import NavigateVideos
@@ -120,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -10,6 +10,7 @@ and seed, it goes on. Then, for instance,
 import argparse
 from pathlib import Path
 
+from common.entry import enter
 from recordings.demonstrations import make_demonstrations
 
 
@@ -29,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from common.entry import enter
 from envs import EnvConfig, make_agent_env
 from envs.dmc import load_suite
 from envs.dmc_render import SHADOW_MAP
@@ -124,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -29,6 +29,7 @@ from agents.compiled import CompiledRun, Episodes, cut_sequence
 from agents.dreamer import known_windows, make_loss
 from benchmarks.learning.compiled_runs import program
 from benchmarks.learning.tasks import TASKS
+from common.entry import enter
 from configs import parse_train
 from envs import make_pure
 from envs.pure import PureEnv
@@ -178,4 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -22,6 +22,8 @@ from agents.compiled import CompiledRun, Episodes, RunState
 from benchmarks.learning.compiled_runs import program
 from benchmarks.learning.curves import Curve
 from benchmarks.memory import RESULTS, ROOMS, inspect
+from common import UserError
+from common.entry import enter
 from configs import parse_train
 from training.checkpoint import CheckpointStore
 from training.device import enable_compilation_cache
@@ -46,13 +48,13 @@ def load(path: Path) -> tuple[Curve, CompiledRun, RunState]:
     """A finished curve, its program, and the state of all its seeds at the end.
 
     Raises:
-      ValueError: if the curve is not of a memory task, or not at its end.
+      UserError: if the curve is not of a memory task, or not at its end.
     """
     curve = Curve.load(path)
     if curve.task not in ROOMS:
-        raise ValueError(f"{path}: expected a curve of {' or '.join(ROOMS)}, received {curve.task}")
+        raise UserError(f"{path}: expected a curve of {' or '.join(ROOMS)}, received {curve.task}")
     if not curve.done:
-        raise ValueError(f"{path}: expected a finished run; the suite's command goes on with it")
+        raise UserError(f"{path}: expected a finished run; the suite's command goes on with it")
     run = program(parse_train(shlex.split(curve.command)[2:], False, "float32"))
     keys = jnp.stack([jax.random.key(seed) for seed in curve.seeds])
     shape = jax.eval_shape(lambda: jax.lax.map(run.initial, keys))
@@ -122,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

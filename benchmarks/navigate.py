@@ -28,6 +28,7 @@ import gymnasium
 import numpy as np
 
 from benchmarks.machine import measured
+from common.entry import enter
 from envs import EnvConfig, make_vector
 from envs.navigate import NavigateEnv
 from envs.navigate.follower import CompassFollower
@@ -197,4 +198,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 from agents.driver import Episode
 from agents.statistics import plus_minus, summary
+from common.entry import enter
 from envs.navigate import NavigateEnv
 from envs.navigate.follower import CompassFollower
 from training import read_metrics
@@ -142,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

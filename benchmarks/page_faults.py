@@ -22,6 +22,7 @@ from flax import nnx
 from agents.agent import Agent
 from agents.dreamer import initial_aux, make_loss
 from common import dump_json
+from common.entry import enter
 from configs import parse_train
 from training.build import Built
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
@@ -109,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

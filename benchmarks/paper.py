@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from analysis.video.scores import frames_above
+from common.entry import enter
 from configs.video import PretrainConfig
 from recordings.data import open_stores
 from training.build_video import BuiltVideo, video_spaces
@@ -278,4 +279,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -23,6 +23,7 @@ import numpy as np
 
 from agents.statistics import plus_minus
 from common import null_as_nan
+from common.entry import enter
 from training import read_metrics
 from training.device import choose_device
 
@@ -126,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.entry import enter
 from replay import Field, ReplayConfig, ReplayStore, SequenceSampler, standard_fields
 
 FIELDS = standard_fields(
@@ -213,4 +214,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

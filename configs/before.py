@@ -46,7 +46,7 @@ class Renamed:
 @dataclass(frozen=True)
 class Converted:
     """Settings that were merged, or mean something else: a function from the old object to the new
-    one, which may change it in place and raise ValueError with the remedy."""
+    one, which may change it in place and raise UserError with the remedy."""
 
     config: str
     convert: Callable[[dict[str, Any]], dict[str, Any]]

@@ -7,16 +7,16 @@ Every number is checked against the bounds of its field (`common/fields.py`). Re
 import contextlib
 import io
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 
 from common import check_bounds
+from common.entry import fail
 from configs.presets import resolve
 from configs.schema import TrainConfig, check
 from configs.spelling import RULES, switched, switches
@@ -117,12 +117,6 @@ def parse(
         fail(one_line(captured.getvalue()))
     check_bounds(parsed)
     return parsed
-
-
-def fail(text: str) -> NoReturn:
-    """Prints an error, most of one line, a list of settings one a line; exits with 2."""
-    print(f"error: {text.strip()}", file=sys.stderr)
-    raise SystemExit(2)
 
 
 def expand(args: Sequence[str], short: Mapping[str, str] = SHORT) -> list[str]:

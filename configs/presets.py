@@ -4,6 +4,7 @@ import difflib
 from dataclasses import replace
 from typing import Literal
 
+from common import UserError
 from configs import dmc, general, minerl_navigate, pendulum, pure
 from configs.schema import TrainConfig
 from configs.sizes import AGENT_SIZES, AgentSize, resize
@@ -44,15 +45,15 @@ def resolve(
       accelerator: whether there is one.
       dtype: precision of matrix products on the device.
     Raises:
-      ValueError: on an unknown preset or size.
+      UserError: on an unknown preset or size.
     """
     base = TrainConfig()
     name = env or base.env.name
     chosen = of_environment(name) if preset == "auto" else preset
     if chosen not in PRESETS:
-        raise ValueError(unknown("preset", chosen, ["auto", *PRESETS]))
+        raise UserError(unknown("preset", chosen, ["auto", *PRESETS]))
     if size not in ("auto", *AGENT_SIZES):
-        raise ValueError(unknown("size", size, ["auto", *AGENT_SIZES]))
+        raise UserError(unknown("size", size, ["auto", *AGENT_SIZES]))
     picked: AgentSize = ("m" if accelerator else "s") if size == "auto" else size  # type: ignore[assignment]
     base = replace(base, preset=chosen, size=picked, env=replace(base.env, name=name))
     agent = resize(base.agent, picked)

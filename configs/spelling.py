@@ -12,6 +12,8 @@ from typing import Any
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from common import UserError
+
 RULES = ConstructorRegistry()
 """For `tyro.cli`."""
 
@@ -20,7 +22,7 @@ def whole(text: str) -> int:
     """A whole number, also as 1e5; ValueError for anything else."""
     value = float(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE]\+?\d+", text) else int(text)
     if value != int(value):
-        raise ValueError(f"expected a whole number, received {text}")
+        raise UserError(f"expected a whole number, received {text}")
     return int(value)
 
 

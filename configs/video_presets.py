@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from common import UserError
 from configs.cli import choices, expand, parse_run
 from configs.data import GENERATED, Like
 from configs.presets import resolve, unknown
@@ -74,20 +75,20 @@ def resolve_video(
       accelerator: whether there is one.
       dtype: precision of matrix products on the device.
     Raises:
-      ValueError: on an unknown preset, data set or size.
+      UserError: on an unknown preset, data set or size.
     """
     base = PretrainConfig()
     if preset not in ("agent", *STRIDES):
-        raise ValueError(unknown("preset", preset, [*STRIDES, "agent"]))
+        raise UserError(unknown("preset", preset, [*STRIDES, "agent"]))
     own = GENERATED[data].like if data in GENERATED else "minerl"
     chosen = own if like == "auto" else like
     if chosen not in PAPER:
-        raise ValueError(unknown("like", like, ["auto", *PAPER]))
+        raise UserError(unknown("like", like, ["auto", *PAPER]))
     sizes = list(AGENT_SIZES) if preset == "agent" else list(SIZES)
     large = "m" if preset == "agent" else "paper"
     picked = (large if accelerator else "s") if size == "auto" else size
     if picked not in sizes:
-        raise ValueError(unknown("size", size, ["auto", *sizes]))
+        raise UserError(unknown("size", size, ["auto", *sizes]))
     base = replace(base, preset=preset, like=chosen, data=replace(base.data, name=data))  # type: ignore[arg-type]
     if preset == "agent":
         return _agent(base, picked, accelerator, dtype)

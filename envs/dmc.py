@@ -52,7 +52,7 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
           camera: index of the model's camera, -1 the free one; None: 0, the quadruped's 2.
           render_mode: `rgb_array`, or None for no pictures.
         Raises:
-          ValueError: for an unknown task, one with unbounded actions (lqr), packages that are
+          UserError: for an unknown task, one with unbounded actions (lqr), packages that are
             missing or not the pinned ones, a size below 1, a camera or a mode that is not there.
         """
         suite = load_suite()
@@ -86,7 +86,7 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         """One frame.
 
         Raises:
-          ValueError: after an episode's end, before `reset`.
+          UserError: after an episode's end, before `reset`.
         """
         result = self.dm_env.step(self._middle + self._half * np.asarray(action, np.float64))
         if result.first():
@@ -102,7 +102,7 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         """The camera's picture of the present state, uint8 (size, size, 3); None without a mode.
 
         Raises:
-          ValueError: when there is no graphics library, with the packages that bring one.
+          UserError: when there is no graphics library, with the packages that bring one.
         """
         if self.render_mode is None:
             return None
@@ -146,7 +146,7 @@ def load_suite() -> Any:
     """`dm_control.suite`, imported without a graphics library unless MUJOCO_GL names one.
 
     Raises:
-      ValueError: when a package is missing, not the pinned version, or MUJOCO_GL cannot be had.
+      UserError: when a package is missing, not the pinned version, or MUJOCO_GL cannot be had.
     """
     for package, pin in PINS.items():
         try:

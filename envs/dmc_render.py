@@ -36,7 +36,7 @@ class Renderer:
           size: pixels along one edge.
           camera: index, -1 the free one.
         Raises:
-          ValueError: when there is no graphics library, with the packages that bring one.
+          UserError: when there is no graphics library, with the packages that bring one.
         """
         self.gl = gl_context(size)
         self.mujoco = mujoco = importlib.import_module("mujoco")
@@ -95,7 +95,7 @@ def gl_context(size: int) -> Any:
     """A context of the library that `gl_library` names, for pictures of `size` pixels.
 
     Raises:
-      ValueError: when that library cannot draw.
+      UserError: when that library cannot draw.
     """
     name = gl_library()
     try:
@@ -111,7 +111,7 @@ def gl_library() -> str:
     """egl or osmesa: as MUJOCO_GL says, else the first that is installed.
 
     Raises:
-      ValueError: when none is installed or MUJOCO_GL rules graphics out.
+      UserError: when none is installed or MUJOCO_GL rules graphics out.
     """
     asked = os.environ.get("MUJOCO_GL", "").lower()
     if asked in GL_LIBRARIES:

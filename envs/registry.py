@@ -29,7 +29,7 @@ from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
 from common import Count, EnvironmentFailed, UserError, check_bounds
 from envs import minerl
-from envs.checked import Checked
+from envs.checked import Checked, check_start
 from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
 from envs.pure import CartpoleSwingup, Pendulum, PureEnv, PureGym, TwoRooms, TwoRoomsDoor
@@ -106,7 +106,7 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
       name: see the module's table.
       options: keyword arguments of the environment; for Navigate also `backend`.
     Raises:
-      ValueError: for a name that matches nothing, with the closest one; for options the environment
+      UserError: for a name that matches nothing, with the closest one; for options the environment
         does not take; for a back end that is not there.
     """
     if name == NAVIGATE:
@@ -125,7 +125,7 @@ def make_pure(name: str) -> PureEnv:
     """A pure environment by the name that follows `pure:`.
 
     Raises:
-      ValueError: for another name, with the closest one.
+      UserError: for another name, with the closest one.
     """
     if name not in PURE:
         close = difflib.get_close_matches(name, PURE, 1)
@@ -161,6 +161,17 @@ def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]
     return CanonicalObservation(env, config.image_size)
 
 
+def check_agent_env(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
+    """Tries what `make_agent_env` made, as `check_start` says; but not the real MineRL, whose reset
+    takes minutes."""
+    if config.name == NAVIGATE and _choose_backend(config.backend)[0] == "minerl":
+        return
+    while not isinstance(env, Checked):
+        assert isinstance(env, gymnasium.Wrapper)
+        env = env.env
+    check_start(env)
+
+
 def _pixels(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]:
     """The environment observed by its `render()`."""
     try:
@@ -191,7 +202,7 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
       num_envs: how many.
       seed: environment i starts from seed + i at the first `reset()`.
     Raises:
-      ValueError: as `make`.
+      UserError: as `make`.
     """
     check_bounds(replace(config, num_envs=num_envs), "env")
     return SeededVectorEnv([partial(make_agent_env, config, i) for i in range(num_envs)], seed)
@@ -230,7 +241,7 @@ def _make_navigate(backend: Backend = "auto", **options: Any) -> gymnasium.Env[A
 
 
 def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """An environment from Gymnasium's registry, or ValueError with the closest id."""
+    """An environment from Gymnasium's registry, or UserError with the closest id."""
     try:
         return gymnasium.make(env_id, disable_env_checker=True, **options)  # `Checked` looks at it
     except (gymnasium.error.Error, ImportError, TypeError) as error:

@@ -111,7 +111,7 @@ class Canonical:
           image_size: pixels along one edge of every image.
           crop: of an image that is no square, take the middle square; otherwise it is squeezed.
         Raises:
-          ValueError: for a space with no fixed-size form (Text, Graph, Sequence, OneOf), or a name
+          UserError: for a space with no fixed-size form (Text, Graph, Sequence, OneOf), or a name
             that would occur twice.
         """
         if image_size < 1:
@@ -137,7 +137,7 @@ class Canonical:
         """Recorded observations, arrays [T, ...] nested as the space is, as [T, ...] by name.
 
         Raises:
-          ValueError: for arrays of another shape, or categories that the space does not have.
+          UserError: for arrays of another shape, or categories that the space does not have.
         """
         for name, (path, part) in self.parts.items():
             shape = np.shape(_at(obs, path))
@@ -153,7 +153,7 @@ def one_hot(index: np.ndarray, size: int) -> np.ndarray:
     """Choices from 0 to size-1, integers [...], as float32 [..., size].
 
     Raises:
-      ValueError: for what is no integer, or no such choice.
+      UserError: for what is no integer, or no such choice.
     """
     if index.size and index.dtype.kind not in "iub":
         raise UserError(f"choices: expected integers, received {index.dtype}; convert them")
@@ -174,7 +174,7 @@ def one_hots(
       start: first value of each choice.
       sizes: how many values each has.
     Raises:
-      ValueError: as `one_hot`.
+      UserError: as `one_hot`.
     """
     columns = values.reshape(*lead, len(sizes)) - start.astype(values.dtype)
     pieces = [one_hot(columns[..., n], int(size)) for n, size in enumerate(sizes)]

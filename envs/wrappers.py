@@ -27,7 +27,7 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
           env: an environment whose action space is a Dict with a Box named `camera`.
           degrees: new bound, per frame and axis; at most the environment's own.
         Raises:
-          ValueError: when there is no such Box or the bound is outside (0, its own].
+          UserError: when there is no such Box or the bound is outside (0, its own].
         """
         super().__init__(env)
         inner = env.action_space
@@ -61,7 +61,7 @@ class HeldKeys(gymnasium.ActionWrapper[Any, Any, Any]):
           env: an environment whose action space is a Dict.
           keys: key -> the value at which it is held.
         Raises:
-          ValueError: for a key that the space does not have, or a value that the key cannot take.
+          UserError: for a key that the space does not have, or a value that the key cannot take.
         """
         super().__init__(env)
         inner = env.action_space

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 from rich.console import Console
 
+from common import UserError
+from common.entry import enter
 from configs.cli import parse
 from recordings.importers.formats import FORMATS
 from recordings.run import ImportConfig, Report, run_import
@@ -49,7 +51,7 @@ def main(args: Sequence[str]) -> int:
     try:
         command = _parse(args[0], args[1:])
         report = run_import(args[0], command.data, command.target.store, command.config)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
@@ -104,4 +106,4 @@ def _printable(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    enter(lambda: sys.exit(main(sys.argv[1:])))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from rich.progress import track
 
-from common import check_bounds, dump_json
+from common import UserError, check_bounds, dump_json
 from configs.data import GENERATED, SOURCES, DataConfig, SplitName
 from recordings import Video, append_video, video_fields
 from recordings.importers.video_folder import VideoFolder
@@ -36,7 +36,7 @@ def open_stores(config: DataConfig) -> tuple[ReplayStore, ReplayStore]:
     """(train, test), read-only; what is missing is generated or imported first.
 
     Raises:
-      ValueError: on a name that is none of these, or numbers that make no video.
+      UserError: on a name that is none of these, or numbers that make no video.
     """
     if (Path(config.name) / "store.json").exists():  # one store, such as a run's replay
         print(f"{config.name}: one store without train/ and test/; what is held out is also seen")
@@ -69,7 +69,7 @@ def place(config: DataConfig, split: SplitName) -> Path:
         return path / split
     if path.is_dir():
         return import_folder(path, config) / split
-    raise ValueError(f"data: expected {SOURCES}, received {config.name!r}; check the name")
+    raise UserError(f"data: expected {SOURCES}, received {config.name!r}; check the name")
 
 
 def generate(config: DataConfig, split: SplitName) -> Path:
@@ -139,7 +139,7 @@ def import_folder(path: Path, config: DataConfig) -> Path:
     """A folder of videos as stores under ``data.folder``.
 
     Raises:
-      ValueError: if no video in it could be read.
+      UserError: if no video in it could be read.
     """
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
     root = config.folder / f"{path.name}-{digest[:8]}"
@@ -147,7 +147,7 @@ def import_folder(path: Path, config: DataConfig) -> Path:
     for what, why in report.skipped:
         print(f"skipped {what}: {why}")
     if set(report.episodes) < {"train", "test"}:
-        raise ValueError(
+        raise UserError(
             f"data: expected a folder with videos to train on and to hold out, received "
             f"{report.episodes or 'none'} in {path}; add videos, or folders train/ and test/"
         )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common import UserError
 from replay.config import standard_fields
 from replay.store import Field, ReplayStore
 
@@ -46,7 +47,7 @@ def video_columns(video: Video) -> dict[str, np.ndarray]:
     """The records of an episode, field by field, each [T, ...].
 
     Raises:
-      ValueError: if an array is of another length, or there is no step.
+      UserError: if an array is of another length, or there is no step.
     """
     columns: dict[str, np.ndarray] = {f"obs/{name}": x for name, x in video.obs.items()}
     columns |= {f"{FACTOR}{name}": x for name, x in video.factors.items()}
@@ -67,7 +68,7 @@ def append_video(store: ReplayStore, video: Video, stream: int = 0) -> None:
     """Writes a whole episode into the store.
 
     Raises:
-      ValueError: if an array is of another length, or the store has other fields.
+      UserError: if an array is of another length, or the store has other fields.
     """
     columns = video_columns(video)
     for t in range(video.steps):
@@ -109,7 +110,7 @@ def _piece(video: Video, first: int, end: int) -> Video:
 def _check_lengths(name: str, columns: dict[str, np.ndarray], steps: int) -> None:
     wrong = {key: len(x) for key, x in columns.items() if len(x) != steps}
     if wrong or steps == 0:
-        raise ValueError(
+        raise UserError(
             f"video {name!r}: expected {steps or 'one or more'} steps in every array, received "
             f"{wrong or 0}; cut them to the same length"
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from common import UserError
 from configs.data import GENERATED, DataConfig
 from recordings.data import open_test
 from replay import ReplayStore, first_steps
@@ -18,14 +19,14 @@ def common_data(data: Mapping[str, DataConfig]) -> DataConfig:
     """The first of several runs' data, by name of the run; sizes of training sets may differ.
 
     Raises:
-      ValueError: naming the first setting in which two differ.
+      UserError: naming the first setting in which two differ.
     """
     (first, config), *others = data.items()
     mine = asdict(_which(config))
     for name, other in others:
         for setting, value in asdict(_which(other)).items():
             if value != mine[setting]:
-                raise ValueError(
+                raise UserError(
                     f"run: expected runs of one data set, received data.{setting} = "
                     f"{mine[setting]} in {first} and {value} in {name}; evaluate them one by one"
                 )
@@ -47,7 +48,7 @@ def read_videos(
       context: frames before the horizon.
       horizon: frames; None for as many as those videos all have, at most ``LONGEST``.
     Raises:
-      ValueError: if too few videos have that many frames.
+      UserError: if too few videos have that many frames.
     """
     with open_test(enough(data, videos, context, horizon)) as store:
         count, frames = sizes(store, videos, context, horizon)
@@ -75,7 +76,7 @@ def sizes(
     long = [n for n in lengths if n >= least]
     count = videos or max(1, min(len(long), MOST_VIDEOS))
     if len(long) < count:
-        raise ValueError(
+        raise UserError(
             f"videos: expected {count} held-out videos of {least} frames or more, received "
             f"{len(long)} of {len(lengths)}, the longest of {max(lengths, default=0)}; ask for "
             "fewer --videos, a shorter --horizon or --context"
@@ -87,11 +88,11 @@ def only_image(obs: Mapping[str, np.ndarray]) -> str:
     """Name of the one image among observations [V, T, ...].
 
     Raises:
-      ValueError: if there is none, or more than one.
+      UserError: if there is none, or more than one.
     """
     images = [name for name, x in obs.items() if x.ndim == 5]
     if len(images) != 1:
-        raise ValueError(
+        raise UserError(
             f"data: expected one image per record, received {images} of {sorted(obs)}; only a "
             "single image can be scored"
         )

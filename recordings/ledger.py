@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import dump_json
+from common import UserError, dump_json
 from replay.atomic import write_text
 
 LEDGER, SUMMARY = "ledger.jsonl", "import.json"
@@ -71,14 +71,14 @@ class Ledger:
                 values[key] = [(what, why) for what, why in values[key]]
             return Entry(**values)
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{self.path}: expected the lines that an import wrote, received {error}; import "
                 f"into another directory"
             ) from error
 
 
 def read_summary(root: Path) -> dict[str, Any] | None:
-    """`import.json` of a store, None where there is none; ValueError if it cannot be read."""
+    """`import.json` of a store, None where there is none; UserError if it cannot be read."""
     path = root / SUMMARY
     if not path.exists():
         return None
@@ -86,7 +86,7 @@ def read_summary(root: Path) -> dict[str, Any] | None:
         summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return summary
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected what an import wrote, received {error}; import into another "
             f"directory"
         ) from error

@@ -22,7 +22,7 @@ from annotated_types import Ge, Lt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from common import Count, check_bounds
+from common import Count, UserError, check_bounds
 from recordings.episode import Video, video_columns
 from recordings.importers.folder import SPLITS, TEST, TRAIN
 from recordings.importers.stores import SplitStores
@@ -96,7 +96,7 @@ def run_import(name: str, source: Source, store: Path, config: ImportConfig) -> 
         the same import, or absent or empty.
       config: the rest.
     Raises:
-      ValueError: if the directory holds something else, or the import of other data or options.
+      UserError: if the directory holds something else, or the import of other data or options.
       OSError: if the disk is full or fails; what is finished stays, and the same command goes on.
     """
     names = source.names()
@@ -213,7 +213,7 @@ class _Import:
             count = self.ledger.episodes.get(split, 0)
             files = (self.root / split / "chunks").glob("e*.npy")
             if any(int(path.name[1:].partition("-")[0]) >= count for path in files):
-                raise ValueError(
+                raise UserError(
                     f"{self.root / split}: expected the {count} episodes imported, received more; "
                     "import into another directory"
                 )
@@ -243,13 +243,13 @@ def _plain(value: Any) -> Any:
 
 
 def _check_place(store: Path, header: dict[str, Any]) -> None:
-    """ValueError unless the directory is new, or the same import's."""
+    """UserError unless the directory is new, or the same import's."""
     summary = read_summary(store)
     if summary is None:
         there = {path.name for path in store.iterdir()} if store.is_dir() else set()
         found = {n for n in there if n != "import.lock" and not n.startswith(TEMPORARY)}
         if found or (store.exists() and not store.is_dir()):
-            raise ValueError(
+            raise UserError(
                 f"expected a new or empty directory for the store, received {store} with "
                 f"{sorted(found)[:5]}; choose another"
             )
@@ -259,16 +259,16 @@ def _check_place(store: Path, header: dict[str, Any]) -> None:
     wrong = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     if wrong:
         show = ", ".join(f"{key} {old.get(key)} (now {new.get(key)})" for key in wrong)
-        raise ValueError(
+        raise UserError(
             f"{store}: expected to go on with the import there, received other settings: {show}; "
             f"give the same command, or another directory"
         )
 
 
 def _check_apart(source: str | None, store: Path) -> None:
-    """ValueError for a store among the data, whose files would be taken for data the next time."""
+    """UserError for a store among the data, whose files would be taken for data the next time."""
     if source is not None and Path(source).is_dir() and store.resolve().is_relative_to(source):
-        raise ValueError(
+        raise UserError(
             f"expected a store outside the data, received {store} inside {source}; choose another"
         )
 

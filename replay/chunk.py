@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common import UserError
 from replay.atomic import TEMPORARY, replacing
 
 MORE, END, CUT = "more", "end", "cut"
@@ -72,13 +73,13 @@ def record_dtype(fields: Mapping[str, Field]) -> np.dtype:
     """The structured dtype of one step: packed, little-endian, fields in alphabetical order.
 
     Raises:
-      ValueError: for a dtype that is not bool, integer or float (an object would need pickle), or a
+      UserError: for a dtype that is not bool, integer or float (an object would need pickle), or a
         shape with an axis below 1.
     """
     types = {name: _plain_type(name, fields[name].dtype) for name in sorted(fields)}
     for name, field in fields.items():
         if any(axis < 1 for axis in field.shape):
-            raise ValueError(
+            raise UserError(
                 f"replay field {name!r}: expected a shape of axes >= 1, received {field.shape}; "
                 f"leave an empty field out"
             )
@@ -100,27 +101,27 @@ def check_chunk(path: Path, dtype: np.dtype, store_id: str) -> Chunk:
     """Read one file in full and return its chunk.
 
     Raises:
-      ValueError: with the reason, if it is not exactly what `write_chunk` left for this store.
+      UserError: with the reason, if it is not exactly what `write_chunk` left for this store.
     """
     match = _NAME.fullmatch(path.name)
     if path.name.startswith(TEMPORARY):
-        raise ValueError("left half-written by a process that was killed")
+        raise UserError("left half-written by a process that was killed")
     if match is None:
-        raise ValueError("not the name of a chunk")
+        raise UserError("not the name of a chunk")
     info = path.lstat()
     if not stat.S_ISREG(info.st_mode):
-        raise ValueError("not a regular file")
+        raise UserError("not a regular file")
     episode, number, steps = (int(group) for group in match.groups()[:3])
     chunk = Chunk(episode, number, steps, match[4], int(match[5], 16), info.st_size)
     surplus = info.st_size - steps * dtype.itemsize
     if steps < 1 or not 0 < surplus <= _LARGEST_HEADER:
-        raise ValueError(f"{info.st_size} bytes, expected {steps} steps of {dtype.itemsize}")
+        raise UserError(f"{info.st_size} bytes, expected {steps} steps of {dtype.itemsize}")
     if chunk.name != path.name or _crc(store_id, chunk.stem, path.read_bytes()) != chunk.crc:
-        raise ValueError("checksum differs: damaged, renamed, or from another store")
+        raise UserError("checksum differs: damaged, renamed, or from another store")
     with _parsing:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.dtype != dtype or array.shape != (steps,) or array.offset != surplus:
-        raise ValueError(f"holds {array.shape} of {array.dtype}, expected ({steps},) of {dtype}")
+        raise UserError(f"holds {array.shape} of {array.dtype}, expected ({steps},) of {dtype}")
     return chunk
 
 
@@ -151,7 +152,7 @@ def _plain_type(name: str, dtype: str) -> np.dtype:
     except TypeError:
         found = np.dtype(object)
     if found.kind not in "biuf":
-        raise ValueError(
+        raise UserError(
             f"replay field {name!r}: expected a bool, integer or float dtype, received {dtype!r}; "
             f"store text and objects elsewhere"
         )

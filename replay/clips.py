@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from common import UserError
 from replay.index import Segment
 from replay.sampler import SequenceSampler, Stretch
 from replay.store import ReplayStore
@@ -27,7 +28,7 @@ class ClipSampler(SequenceSampler):
       streams: whether rows go on where their last clip ended.
       seed: of the draws.
     Raises:
-      ValueError: if sizes are not positive, a field is missing, or no episode is that long.
+      UserError: if sizes are not positive, a field is missing, or no episode is that long.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class ClipSampler(SequenceSampler):
     ) -> None:
         super().__init__(store, batch=batch, length=length, stride=1, seed=seed)
         if not store.index.clips(length):
-            raise ValueError(
+            raise UserError(
                 f"clips: expected an episode of at least {length} frames, received a store whose "
                 f"longest has {store.index.longest}; shorten --length, or import longer videos"
             )
@@ -64,7 +65,7 @@ class ClipSampler(SequenceSampler):
         """Continue from `state()`: over the same data, the same batches follow.
 
         Raises:
-          ValueError: if it is the state of a sampler of other clips, or of another store.
+          UserError: if it is the state of a sampler of other clips, or of another store.
         """
         super().restore(state)
         rows = [*state["cursor"], *[None] * self._batch][: self._batch]

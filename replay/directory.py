@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import dump_json
+from common import UserError, dump_json
 from replay.atomic import TEMPORARY, remove_unfinished, write_text
 from replay.chunk import Chunk, Field, check_chunk, record_dtype, write_chunk
 from replay.lock import DirectoryLock
@@ -31,7 +31,7 @@ def read_fields(directory: str | Path) -> dict[str, Field]:
     """The fields of an existing store.
 
     Raises:
-      ValueError: if there is no store, or one that this version cannot read.
+      UserError: if there is no store, or one that this version cannot read.
     """
     return _read_header(Path(directory))[1]
 
@@ -40,7 +40,7 @@ class StoreDirectory:
     """An opened directory. Checks come before anything is touched.
 
     Raises:
-      ValueError: other fields than those stored, a directory of something else, a second writer.
+      UserError: other fields than those stored, a directory of something else, a second writer.
     """
 
     def __init__(self, path: Path, fields: Mapping[str, Field], read_only: bool) -> None:
@@ -149,11 +149,11 @@ def _read_header(path: Path) -> tuple[str, dict[str, Field]]:
             record_dtype(fields)
             return store_id, fields
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
+        raise UserError(
             f"replay directory {path}: expected a readable store.json, received {error!r}; name "
             f"the directory of a store, or restore that file"
         ) from error
-    raise ValueError(
+    raise UserError(
         f"replay directory {path}: expected store format {FORMAT}, received {version!r}; open it "
         f"with the version that wrote it, or choose another directory"
     )
@@ -174,7 +174,7 @@ def _check_fields(path: Path, fields: Mapping[str, Field]) -> str:
     if record_dtype(stored) != record_dtype(fields):
         names = sorted(k for k in {*stored, *fields} if stored.get(k) != fields.get(k))
         show = "; ".join(f"{name}: {stored.get(name)} != {fields.get(name)}" for name in names)
-        raise ValueError(
+        raise UserError(
             f"replay directory {path}: expected the fields stored there, received others "
             f"(stored != given: {show}); choose another directory, or make the fields agree"
         )
@@ -184,14 +184,14 @@ def _check_fields(path: Path, fields: Mapping[str, Field]) -> str:
 def _check_empty(path: Path) -> None:
     """A new store needs a directory that is absent or empty, but for an interrupted creation."""
     if path.exists() and not path.is_dir():
-        raise ValueError(
+        raise UserError(
             f"replay directory {path}: expected a directory, received a file; rename it"
         )
     found = {p.name for p in path.iterdir()} if path.exists() else set()
     names = {name for name in found if not name.startswith(TEMPORARY)}
     chunks = path / "chunks"
     if names - _OURS or (chunks.is_dir() and any(chunks.iterdir())):
-        raise ValueError(
+        raise UserError(
             f"replay directory {path}: expected a store or nothing there, received "
             f"{sorted(names)[:5]} without store.json; choose another directory, or restore it"
         )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from common import UserError
 from replay.sampler import SequenceSampler, Stretch
 from replay.store import ReplayStore
 
@@ -14,11 +15,11 @@ def first_steps(store: ReplayStore, count: int, length: int, skip: int = 0) -> d
     Returns:
       Axes [count, length, ...], nested as `SequenceSampler.sample`.
     Raises:
-      ValueError: if there are fewer such episodes.
+      UserError: if there are fewer such episodes.
     """
     long = [s for s in store.index.segments if s.whole and s.steps >= length]
     if len(long) < skip + count or count < 1:
-        raise ValueError(
+        raise UserError(
             f"episodes: expected {skip + count} of at least {length} steps, received a store with "
             f"{len(long)} of {store.episodes}; ask for fewer or shorter ones"
         )

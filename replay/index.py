@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from common import UserError
 from replay.chunk import MORE, Chunk
 
 
@@ -137,11 +138,11 @@ class Index:
         """The segment of that episode whose first chunk has that number.
 
         Raises:
-          ValueError: if it is not there.
+          UserError: if it is not there.
         """
         at = bisect_right(self._segments, (episode, number), key=lambda s: s.key) - 1
         if at < 0 or self._segments[at].key != (episode, number):
-            raise ValueError(
+            raise UserError(
                 f"replay: expected episode {episode} with chunk {number}, received a store without "
                 "it; give the data of the run, or start a new one"
             )

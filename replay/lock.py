@@ -5,12 +5,14 @@ import os
 from pathlib import Path
 from weakref import WeakSet
 
+from common import UserError
+
 
 class DirectoryLock:
     """Holds `path` locked until `release`. A lock file left behind by a dead process is harmless.
 
     Raises:
-      ValueError: if another process, or another store of this one, holds it.
+      UserError: if another process, or another store of this one, holds it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -20,7 +22,7 @@ class DirectoryLock:
         except BlockingIOError as error:
             holder = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
             self._close()
-            raise ValueError(
+            raise UserError(
                 f"replay directory {path.parent}: expected no other writer, received one that is "
                 f"running (process {holder}); stop it, choose another directory, or open read_only"
             ) from error

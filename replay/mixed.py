@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from common import UserError
 from replay.recorded import with_width
 from replay.sampler import SequenceSampler
 
@@ -25,12 +26,12 @@ class MixedSampler:
         """One batch, as `SequenceSampler.sample`.
 
         Raises:
-          ValueError: if the observations or the actions' widths differ.
+          UserError: if the observations or the actions' widths differ.
         """
         own, video = self._own.sample(), self._video.sample()
         shapes = [{k: x.shape[1:] for k, x in batch["obs"].items()} for batch in (own, video)]
         if shapes[0] != shapes[1]:
-            raise ValueError(
+            raise UserError(
                 f"video: expected the observations of the environment {shapes[0]}, received "
                 f"{shapes[1]}; give video of the same world, as its agent sees it"
             )

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from common import UserError
+
 
 def with_width(batch: dict[str, Any], width: int, marked: bool) -> dict[str, Any]:
     """A sampled batch (`SequenceSampler.sample`) whose actions have `width` floats.
@@ -15,7 +17,7 @@ def with_width(batch: dict[str, Any], width: int, marked: bool) -> dict[str, Any
       width: floats of an action as the model reads it, its mark among them.
       marked: whether the last of them marks plans (`agents.codec.Codec.join`).
     Raises:
-      ValueError: if the store's actions are of another width.
+      UserError: if the store's actions are of another width.
     """
     action = batch["action"]
     received = action.shape[-1]
@@ -28,7 +30,7 @@ def with_width(batch: dict[str, Any], width: int, marked: bool) -> dict[str, Any
         marks = (batch["action_mask"] * ~batch["is_first"])[..., None]
         return {**batch, "action": np.concatenate([action, marks], axis=-1, dtype=np.float32)}
     unmarked = f", or {width - 1} without the mark of plans" if marked else ""
-    raise ValueError(
+    raise UserError(
         f"data: expected actions of {width} floats{unmarked}, received {received}; give data of "
         "the same environment"
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common import UserError
 from replay.index import Segment
 from replay.layout import follow, start
 from replay.store import EpisodeGone, ReplayStore
@@ -39,7 +40,7 @@ class SequenceSampler:
       episode_starts: probability that a sequence begins at its episode's first frame, in place of
         any. What is seen only there is learned to be kept from sequences that hold it.
     Raises:
-      ValueError: if sizes are not positive, length is no multiple of stride, a field is missing, or
+      UserError: if sizes are not positive, length is no multiple of stride, a field is missing, or
         `episode_starts` is no probability.
     """
 
@@ -54,17 +55,17 @@ class SequenceSampler:
         episode_starts: float = 0.0,
     ) -> None:
         if min(batch, length, stride) < 1 or length % stride:
-            raise ValueError(
+            raise UserError(
                 f"replay sampler: expected batch, length, stride >= 1 with length a multiple of "
                 f"stride, received {batch}, {length}, {stride}; choose a length that stride divides"
             )
         if not 0 <= episode_starts <= 1:
-            raise ValueError(
+            raise UserError(
                 f"replay sampler: expected episode_starts in [0, 1], received {episode_starts:g}"
             )
         missing = [name for name in REQUIRED if name not in store.fields]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"replay sampler: expected fields {REQUIRED}, received a store without {missing}; "
                 f"create it with `standard_fields`"
             )
@@ -80,7 +81,7 @@ class SequenceSampler:
           where the store has none; "mask": float32, 1 on real steps, 0 on padding. The arrays are
           the caller's own.
         Raises:
-          ValueError: if the store has no sealed step.
+          UserError: if the store has no sealed step.
         """
         return self.gather(*self._locate())
 
@@ -107,11 +108,11 @@ class SequenceSampler:
         has another size, the same sequences.
 
         Raises:
-          ValueError: if it is the state of a sampler of other sequences.
+          UserError: if it is the state of a sampler of other sequences.
         """
         (_, *here), (_, *there) = self._shape(), state["shape"]
         if here != there:
-            raise ValueError(
+            raise UserError(
                 f"replay sampler: expected a state of (length, stride, episode_starts) "
                 f"{here}, received {there}; keep these, or start from a new seed"
             )
@@ -134,7 +135,7 @@ class SequenceSampler:
         """The runs of one sequence, in order of slots."""
         index = self._store.index
         if not index.steps:
-            raise ValueError(
+            raise UserError(
                 "replay sampler: expected a store with sealed steps, received an empty one; "
                 "collect at least one chunk or one whole episode first"
             )

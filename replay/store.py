@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from common import check_bounds
+from common import UserError, check_bounds
 from replay.chunk import CUT, END, MORE, Chunk, Field, advise, map_chunk, record_dtype
 from replay.config import ReplayConfig, describe_size, free_bytes, size_at_capacity, standard_fields
 from replay.directory import StoreDirectory, read_fields
@@ -59,7 +59,7 @@ class ReplayStore:
       read_only: take no lock and change nothing; bad files are skipped and named, and what a
         writer seals later is not seen.
     Raises:
-      ValueError: other fields than those stored, a directory of something else, a second writer.
+      UserError: other fields than those stored, a directory of something else, a second writer.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ReplayStore:
         check_bounds(config, "replay")
         self.fields = {name: Field(tuple(f.shape), str(f.dtype)) for name, f in fields.items()}
         if self.fields.get("is_first") != Field((), "bool"):
-            raise ValueError(
+            raise UserError(
                 f"replay fields: expected 'is_first' as a bool scalar, received "
                 f"{self.fields.get('is_first')}; add it (`standard_fields` does)"
             )
@@ -122,7 +122,7 @@ class ReplayStore:
             stream is sealed as cut short, like a time limit).
           last: terminal or time limit: the episode ends with this step and is sealed.
         Raises:
-          ValueError: if a field is missing, unknown, or of another shape or kind; if no episode is
+          UserError: if a field is missing, unknown, or of another shape or kind; if no episode is
             open and `is_first` is false; if the store is closed or read-only.
         """
         with self._writing:
@@ -146,7 +146,7 @@ class ReplayStore:
         start gets that number. For an import that fails in the middle: nothing of it remains.
 
         Raises:
-          ValueError: if the store is closed or read-only.
+          UserError: if the store is closed or read-only.
         """
         with self._writing:
             self._check_open()
@@ -226,7 +226,7 @@ class ReplayStore:
 
     def _check_open(self) -> None:
         if self._state != "open":
-            raise ValueError(
+            raise UserError(
                 f"replay store: expected one open for writing, received one {self._state}"
             )
 
@@ -234,7 +234,7 @@ class ReplayStore:
         """The record's values as arrays, if all is as the store needs it."""
         self._check_open()
         if record.keys() != self.fields.keys():
-            raise ValueError(
+            raise UserError(
                 f"replay record: expected fields {sorted(self.fields)}, received {sorted(record)}; "
                 f"give one value for each"
             )
@@ -243,12 +243,12 @@ class ReplayStore:
             value = values[name]
             fits = np.can_cast(value.dtype, self._types[name], "same_kind")
             if value.shape != shape or not fits:
-                raise ValueError(
+                raise UserError(
                     f"replay record: expected {name!r} as {dtype} {shape}, received {value.dtype} "
                     f"{value.shape}; convert it, or change the store's fields"
                 )
         if not values["is_first"] and stream not in self._streams:
-            raise ValueError(
+            raise UserError(
                 f"replay stream {stream}: expected is_first on an episode's first step, received a "
                 f"later step with no episode open; append the reset observation first"
             )

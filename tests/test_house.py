@@ -156,6 +156,14 @@ def test_init_files_list_names_and_nothing_else(package: str) -> None:
                 assert is_listing(node), f"{path.relative_to(ROOT)}:{node.lineno}"
 
 
+def test_errors_of_ours_are_meant_for_users() -> None:
+    """A ValueError of a library keeps its traceback, so one of ours is a UserError."""
+    for package in FLOOR:
+        for path in package_files(package):
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"(raise|return) ValueError\(", text), path.relative_to(ROOT)
+
+
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve"}
 UNSAFE_MODULES |= {"marshal"}
 

@@ -14,6 +14,7 @@ from agents.agent import plans_marked
 from agents.driver import Collector, Episode, Played
 from agents.policy import initial_policy
 from agents.statistics import plus_minus, summary
+from common import UserError
 from configs import TrainConfig
 from configs.data import DataConfig
 from configs.video import PretrainConfig
@@ -24,6 +25,7 @@ from training.build_video import start_from
 from training.config_io import load_config
 from training.loop import FPS, Evaluation, thinned
 from training.picture import bar_limits, pictures, true_above_imagined
+from training.spaces import ask
 from training.video import upscale, write_video
 from worldmodel.learner import Params, TrainState
 from worldmodel.openloop import predict
@@ -39,7 +41,7 @@ class AgentSource:
     acts = True
 
     def __init__(self, config: TrainConfig):
-        self.config, self.learner = config, Built(config)
+        self.config, self.learner = config, Built(config, ask(config, check=True))
         self.spaces, self.stride = self.learner.spaces, config.env.num_envs
         print(describe_size(self.learner.fields(), config.replay, config.logdir))
 
@@ -114,7 +116,7 @@ def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSa
     """Of replay, and where asked of recordings as well.
 
     Raises:
-      ValueError: if the share of recordings leaves either with no sequence.
+      UserError: if the share of recordings leaves either with no sequence.
     """
     config, stride = built.config, built.agent.model.stride
     rows = round(config.recordings_share * config.batch)
@@ -123,7 +125,7 @@ def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSa
     if config.recordings_share == 0:
         return SequenceSampler(replay, batch=config.batch, **sizes, episode_starts=starts)
     if not 0 < rows < config.batch:
-        raise ValueError(
+        raise UserError(
             f"recordings_share: expected 1 to {config.batch - 1} of {config.batch} sequences, "
             f"received {rows}; raise --batch, or change --recordings-share"
         )

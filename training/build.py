@@ -116,7 +116,7 @@ def load_run(run: Path) -> AgentRun:
     record; no parameters are made but those that are read.
 
     Raises:
-      ValueError: if there is no run, no checkpoint, or it does not fit its config.
+      UserError: if there is no run, no checkpoint, or it does not fit its config.
     """
     built = Built(load_config(TrainConfig, run), read_spaces(run))
     restored = restore_newest(run, built.abstract())

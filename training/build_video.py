@@ -13,6 +13,7 @@ from gymnasium import Space, spaces
 
 from agents import ActionCodec
 from agents.agent import action_width, plans_marked
+from common import UserError
 from configs.presets import resolve
 from configs.video import PretrainConfig
 from recordings.data import data_fields
@@ -94,7 +95,7 @@ def to_records(batch: dict[str, Any], action_width: int, marked: bool) -> Record
     """A sampled batch as records, its actions as `replay.recorded.with_width` gives them.
 
     Raises:
-      ValueError: if the store's actions are of another width than the model's.
+      UserError: if the store's actions are of another width than the model's.
     """
     fitted = with_width(batch, action_width, marked)
     return Records(**{name: fitted[name] for name in Records._fields})
@@ -108,7 +109,7 @@ def beginnings(
     ``to_records``.
 
     Raises:
-      ValueError: if there are fewer such episodes.
+      UserError: if there are fewer such episodes.
     """
     records = to_records(first_steps(store, count, length), model.action_width, marked)
 
@@ -136,7 +137,7 @@ def load_video_run(run: Path) -> VideoRun:
     """A trained world model from its directory.
 
     Raises:
-      ValueError: if there is no run, no checkpoint, or it does not fit its config.
+      UserError: if there is no run, no checkpoint, or it does not fit its config.
     """
     config = load_config(PretrainConfig, run)
     found = read_spaces(run) or video_spaces(config, data_fields(config.data))
@@ -150,7 +151,7 @@ def start_from(state: TrainState, run: Path) -> TrainState:
     """An agent's first state with the world model of a pretraining run in place of its own.
 
     Raises:
-      ValueError: if there is no such run, or its model is another one.
+      UserError: if there is no such run, or its model is another one.
     """
     loaded = load_video_run(run)
     ours = {jax.tree_util.keystr(k): x.shape for k, x in _leaves(state.params["model"])}
@@ -158,7 +159,7 @@ def start_from(state: TrainState, run: Path) -> TrainState:
     different = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
     if different:
         first = different[0]
-        raise ValueError(
+        raise UserError(
             f"init_from: expected the agent's world model, with {first} of shape "
             f"{ours.get(first, 'none')}, received {theirs.get(first, 'none')} in {run} and "
             f"{len(different) - 1} more differences; pretrain it with --preset agent, --data.env "

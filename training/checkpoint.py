@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from common import RunFailed, dump_json
+from common import RunFailed, UserError, dump_json
 from configs.before import FORMAT
 from training.older import FORMAT_KEY, format_of, leaf_today
 
@@ -48,12 +48,12 @@ class CheckpointStore:
       directory: made if missing.
       keep: how many of the newest checkpoints stay on disk.
     Raises:
-      ValueError: if keep is below 1.
+      UserError: if keep is below 1.
     """
 
     def __init__(self, directory: Path, keep: int) -> None:
         if keep < 1:
-            raise ValueError(f"expected to keep at least 1 checkpoint, received {keep}; use 1")
+            raise UserError(f"expected to keep at least 1 checkpoint, received {keep}; use 1")
         self.directory = Path(directory).absolute()
         self._manager = ocp.CheckpointManager(
             self.directory,
@@ -82,7 +82,7 @@ class CheckpointStore:
           state: pytree of arrays, numbers and PRNG keys.
           meta: anything that JSON holds: counters, `bit_generator.state` of numpy's generators.
         Raises:
-          ValueError: if meta does not fit into JSON, or two leaves have the same path.
+          UserError: if meta does not fit into JSON, or two leaves have the same path.
           RunFailed: for a number that is not finite; nothing is written.
         """
         if step in self._manager.all_steps():
@@ -106,7 +106,7 @@ class CheckpointStore:
             (`jax.eval_shape` makes one for nothing).
           step: which checkpoint; None for the newest.
         Raises:
-          ValueError: if there is none, it cannot be read, or its first differing leaf is not what
+          UserError: if there is none, it cannot be read, or its first differing leaf is not what
             the template expects.
         """
         step = self._existing(step)
@@ -145,7 +145,7 @@ class CheckpointStore:
         if step in steps or (step is None and steps):
             return steps[-1] if step is None else step
         wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
-        raise ValueError(
+        raise UserError(
             f"expected {wanted} in {self.directory}, received steps {steps}; "
             "check the path of the run, or train it until its first save"
         )
@@ -171,15 +171,15 @@ class CheckpointStore:
         for name in [*expected, *found]:
             want, have = expected.get(name, "no such leaf"), found.get(name, "no such leaf")
             if want != have:
-                raise ValueError(
+                raise UserError(
                     f"expected {name} = {want}, received {have} in {self.directory / str(step)}; "
                     "it was saved by another model or optimiser: use the settings of that run "
                     "(config.json beside its checkpoints), or another --logdir"
                 )
 
-    def _unreadable(self, step: int, error: Exception) -> ValueError:
+    def _unreadable(self, step: int, error: Exception) -> UserError:
         others = [other for other in self.steps() if other != step]
-        return ValueError(
+        return UserError(
             f"expected a readable checkpoint, received damage in {self.directory / str(step)}: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; move that "
             f"folder away to go on from step {others[-1] if others else 0}"
@@ -200,7 +200,7 @@ def _named(state: Any) -> dict[str, Any]:
     pairs = jax.tree_util.tree_leaves_with_path(state)
     named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in pairs}
     if len(named) < len(pairs):
-        raise ValueError(
+        raise UserError(
             f"expected leaves of different paths, received {len(pairs)} leaves of {len(named)} "
             "paths; rename the keys that hold a '/'"
         )
@@ -211,7 +211,7 @@ def _checked_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     try:
         dump_json(meta)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected meta of numbers, strings, lists and dicts, received: {error}; put arrays "
             "into the state"
         ) from error

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common import dump_json
+from common import UserError, dump_json
 from common.fields import changeable
 from configs.before import FORMAT
 from replay.atomic import write_text
@@ -30,7 +30,7 @@ def write_run_files(logdir: Path, config: Any) -> None:
       logdir: directory of the run.
       config: a dataclass; nested ones, tuples, paths, enums and None are fine.
     Raises:
-      ValueError: if a field holds what JSON cannot.
+      UserError: if a field holds what JSON cannot.
     """
     logdir = Path(logdir)
     write_text(logdir / CONFIG, _dump({FORMAT_KEY: FORMAT} | encode(config, type(config), "")))
@@ -45,7 +45,7 @@ def load_config(cls: type[C], path: Path) -> C:
       cls: the dataclass that was written.
       path: the file, or the directory of the run.
     Raises:
-      ValueError: if the file is missing or no JSON, or a field is missing, unknown or of another
+      UserError: if the file is missing or no JSON, or a field is missing, unknown or of another
         type; the field is named with its path, e.g. `agent.horizon`.
     """
     config: C = decode(cls, to_today(cls, _read(path)), "")
@@ -66,16 +66,16 @@ def check_same_config(logdir: Path, config: Any) -> None:
       logdir: directory of the run.
       config: the settings of the command at hand.
     Raises:
-      ValueError: listing each differing field with its old and new value, or if the directory
+      UserError: listing each differing field with its old and new value, or if the directory
         holds files but no config.
     """
     logdir = Path(logdir)
     if not logdir.exists() or (logdir.is_dir() and not any(logdir.iterdir())):
         return
     if not logdir.is_dir():
-        raise ValueError(f"expected a directory for the run, received the file {logdir}; rename it")
+        raise UserError(f"expected a directory for the run, received the file {logdir}; rename it")
     if not (logdir / CONFIG).exists():
-        raise ValueError(
+        raise UserError(
             f"expected an empty directory or one of a run, received {logdir}, which holds files "
             f"but no {CONFIG}; choose another --logdir"
         )
@@ -88,7 +88,7 @@ def check_same_config(logdir: Path, config: Any) -> None:
         if _show(old, name) != _show(new, name)
     ]
     if differing:
-        raise ValueError(
+        raise UserError(
             f"{logdir} was written by another config:\n" + "\n".join(differing) + "\n"
             "choose another --logdir, or pass the settings that it was written with"
         )
@@ -114,13 +114,11 @@ def _read(path: Path) -> Any:
     path = Path(path)
     path = path / CONFIG if path.is_dir() else path
     if not path.is_file():
-        raise ValueError(
-            f"expected the config of a run, received no file at {path}; check the path"
-        )
+        raise UserError(f"expected the config of a run, received no file at {path}; check the path")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f"expected JSON in {path}, received: {error}; restore the file, or use another run"
         ) from error
 

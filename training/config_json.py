@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from common import UserError
+
 TYPE = "_type"
 NONE = type(None)
 
@@ -21,7 +23,7 @@ def encode(value: Any, hint: Any, path: str) -> Any:
     """What JSON holds for a value that was declared as `hint`.
 
     Raises:
-      ValueError: for a value that JSON cannot hold; `path` names its field.
+      UserError: for a value that JSON cannot hold; `path` names its field.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _encode_dataclass(value, hint, path)
@@ -37,7 +39,7 @@ def encode(value: Any, hint: Any, path: str) -> Any:
         return float(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise ValueError(
+    raise UserError(
         f"expected a dataclass, number, string, path, enum, tuple, dict or None in {path}, "
         f"received {type(value).__name__}; store it as one of those"
     )
@@ -47,7 +49,7 @@ def decode(hint: Any, value: Any, path: str) -> Any:
     """The value declared as `hint` that JSON holds; the inverse of `encode`.
 
     Raises:
-      ValueError: if it is none; `path` names its field.
+      UserError: if it is none; `path` names its field.
     """
     if hint is Any:
         return value
@@ -113,7 +115,7 @@ def _decode_one(hint: Any, value: Any, path: str) -> Any:
         return _decode_mapping(hint, value, path)
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return _decode_sequence(hint, origin, value, path)
-    raise ValueError(f"expected a type that JSON can hold for {path}, received {_name(hint)}")
+    raise UserError(f"expected a type that JSON can hold for {path}, received {_name(hint)}")
 
 
 def _decode_dataclass(cls: Any, value: Any, path: str) -> Any:
@@ -123,13 +125,13 @@ def _decode_dataclass(cls: Any, value: Any, path: str) -> Any:
     names = [field.name for field in dataclasses.fields(cls) if field.init]
     for name in names:
         if name not in value:
-            raise ValueError(
+            raise UserError(
                 f"expected the field {_at(path, name)}, received none; it was written by another "
                 "version: use that one (versions.json), or add the field"
             )
     for name in value:
         if name not in names:
-            raise ValueError(
+            raise UserError(
                 f"expected the fields {names} in {path or cls.__name__}, received also {name!r}; "
                 "it was written by another version: use that one (versions.json), or remove it"
             )
@@ -192,5 +194,5 @@ def _name(hint: Any) -> str:
     return getattr(hint, "__name__", None) or str(hint)
 
 
-def _unexpected(expected: str, received: Any, path: str) -> ValueError:
-    return ValueError(f"expected {expected} in {path or 'the config'}, received {received!r}")
+def _unexpected(expected: str, received: Any, path: str) -> UserError:
+    return UserError(f"expected {expected} in {path or 'the config'}, received {received!r}")

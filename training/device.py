@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
+from common import UserError
+
 Kind = Literal["cpu", "gpu", "tpu"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -49,12 +51,12 @@ def choose_device() -> Accelerator:
     `JAX_PLATFORMS=cpu` in the environment forces the CPU, as for every JAX program.
 
     Raises:
-      ValueError: if JAX cannot start the platform that was asked for.
+      UserError: if JAX cannot start the platform that was asked for.
     """
     try:
         device = jax.devices()[0]
     except RuntimeError as error:
-        raise ValueError(
+        raise UserError(
             "expected a device that JAX can start, received none for JAX_PLATFORMS="
             f"{os.environ.get('JAX_PLATFORMS', '')!r}: {error}; unset JAX_PLATFORMS or set it to "
             "'cpu'"

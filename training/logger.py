@@ -14,7 +14,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.summary_pb2 import Summary
 
-from common import dump_json
+from common import UserError, dump_json
 from training.metrics import repair
 from training.video import check_frames, encode_gif
 
@@ -33,7 +33,7 @@ class RunLogger:
         (-1: nothing was restored): what was logged after it is dropped from `metrics.jsonl` and
         hidden in TensorBoard, since the resumed run will log it again.
     Raises:
-      ValueError: for a new run in a directory that already holds metrics.
+      UserError: for a new run in a directory that already holds metrics.
     """
 
     def __init__(self, logdir: Path, resume_step: int | None = None) -> None:
@@ -58,7 +58,7 @@ class RunLogger:
             if done := repair(self._path, resume_step):
                 _report(done)
         elif self._path.exists() and self._path.stat().st_size:
-            raise ValueError(
+            raise UserError(
                 f"expected no {METRICS} in {self.logdir}, received one of another run; choose "
                 "another --logdir, or pass resume_step to go on"
             )
@@ -72,7 +72,7 @@ class RunLogger:
           step: environment steps of the whole run.
           values: numbers or 0-dimensional arrays; "group/name" groups curves in TensorBoard.
         Raises:
-          ValueError: for a reserved name or a value that is not one number.
+          UserError: for a reserved name or a value that is not one number.
         """
         numbers = {name: _number(name, value) for name, value in values.items()}
         row = {"step": int(step), "time": round(time.time(), 3)} | numbers
@@ -117,9 +117,9 @@ class RunLogger:
 
 def _number(name: str, value: Any) -> float:
     if name in RESERVED:
-        raise ValueError(f"expected a name other than {RESERVED}, received {name!r}; rename it")
+        raise UserError(f"expected a name other than {RESERVED}, received {name!r}; rename it")
     if np.ndim(value) != 0:
-        raise ValueError(
+        raise UserError(
             f"expected one number for {name!r}, received shape {np.shape(value)}; reduce it, e.g. "
             "by its mean"
         )

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
-from common import dump_json
+from common import UserError, dump_json
 from configs.schema import TrainConfig
-from envs import make_agent_env
+from envs import check_agent_env, make_agent_env
 from replay.atomic import write_text
 
 SPACES = "spaces.json"
@@ -37,11 +37,22 @@ class Spaces:
         return int(np.prod(self.action.shape or ()))
 
 
-def ask(config: TrainConfig) -> Spaces:
-    """Asks one environment; ValueError if the name is unknown or its spaces do not fit."""
+def ask(config: TrainConfig, check: bool = False) -> Spaces:
+    """Asks one environment.
+
+    Args:
+      check: try it as well (`envs.check_agent_env`).
+    Raises:
+      UserError: if the name is unknown, its spaces do not fit, or it does not pass the check.
+      EnvironmentFailed: where its own code raises.
+    """
     env = make_agent_env(config.env)
     obs, action = env.observation_space, env.action_space
-    env.close()
+    try:
+        if check:
+            check_agent_env(env, config.env)
+    finally:
+        env.close()
     assert isinstance(obs, spaces.Dict)
     return Spaces(obs, action)
 
@@ -50,14 +61,14 @@ def keep_spaces(run: Path, found: Spaces) -> None:
     """Writes `spaces.json` into the directory of a run, unless it is there.
 
     Raises:
-      ValueError: for a space that it cannot describe, or if the run recorded others.
+      UserError: for a space that it cannot describe, or if the run recorded others.
     """
     recorded = read_spaces(run)
     if recorded is None:
         tree = {"observation": encode(found.obs), "action": encode(found.action)}
         write_text(run / SPACES, dump_json(tree) + "\n")
     elif recorded != found:
-        raise ValueError(
+        raise UserError(
             f"{run}: expected the spaces that the run began with, {recorded}, received {found}; "
             "bring back that environment or data, or choose another --logdir"
         )
@@ -67,7 +78,7 @@ def read_spaces(run: Path) -> Spaces | None:
     """The spaces that a run recorded; None of an older run, which recorded none.
 
     Raises:
-      ValueError: if the file is not one that `keep_spaces` wrote.
+      UserError: if the file is not one that `keep_spaces` wrote.
     """
     path = run / SPACES
     if not path.is_file():
@@ -86,7 +97,7 @@ def encode(space: Space[Any]) -> dict[str, Any]:
     """A space as JSON holds it.
 
     Raises:
-      ValueError: for another kind than Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple.
+      UserError: for another kind than Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple.
     """
     kind: dict[str, Any]
     match space:
@@ -107,7 +118,7 @@ def encode(space: Space[Any]) -> dict[str, Any]:
             return {"type": "Dict", "parts": parts}
         case spaces.Tuple():
             return {"type": "Tuple", "parts": [encode(part) for part in space.spaces]}
-    raise ValueError(
+    raise UserError(
         f"space: expected Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple, received "
         f"{space}; wrap the environment so that it has these"
     )
@@ -131,7 +142,7 @@ def decode(tree: Any) -> Space[Any]:
             return spaces.Dict([(name, decode(part)) for name, part in tree["parts"]])
         case "Tuple":
             return spaces.Tuple([decode(part) for part in tree["parts"]])
-    raise ValueError(f"space: expected a kind that is known, received {tree['type']!r}")
+    raise UserError(f"space: expected a kind that is known, received {tree['type']!r}")
 
 
 def _bound(values: np.ndarray) -> Any:
@@ -147,8 +158,8 @@ def _array(bound: Any, shape: tuple[int, ...], dtype: np.dtype, none: float) -> 
     return flat.reshape(shape) if isinstance(bound, list) else np.full(shape, flat[0])
 
 
-def _unreadable(path: Path, received: str) -> ValueError:
-    return ValueError(
+def _unreadable(path: Path, received: str) -> UserError:
+    return UserError(
         f"{path}: expected the spaces that a run wrote, received {received}; restore the file, or "
         "move it away: the environment is asked then"
     )

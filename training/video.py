@@ -14,6 +14,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from common import UserError
 from replay.atomic import replacing
 
 SUFFIXES = (".gif", ".mp4")
@@ -40,13 +41,13 @@ def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
       frames: uint8 [T, H, W, 3], RGB.
       fps: frames per second. A GIF counts in 10 ms and shows at most 50 frames per second.
     Raises:
-      ValueError: for another suffix, other frames, or fps that are not positive.
+      UserError: for another suffix, other frames, or fps that are not positive.
     """
     path = Path(path)
     check_frames(frames)
     _check_fps(fps)
     if path.suffix not in SUFFIXES:
-        raise ValueError(
+        raise UserError(
             f"expected a video path ending in {' or '.join(SUFFIXES)}, received {str(path)!r}; "
             "rename the output"
         )
@@ -61,7 +62,7 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
     """The bytes of an endlessly looping GIF of `frames`, uint8 [T, H, W, 3].
 
     Raises:
-      ValueError: for other frames, or fps that are not positive.
+      UserError: for other frames, or fps that are not positive.
     """
     check_frames(frames)
     _check_fps(fps)
@@ -78,12 +79,12 @@ def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Videos above each other: [T, H_i, W, C] each, to [T, ΣH_i, W, C], first on top.
 
     Raises:
-      ValueError: if there is no row, or T, W or C differ.
+      UserError: if there is no row, or T, W or C differ.
     """
     shapes = [row.shape for row in rows]
     alike = {(len(shape), shape[0], shape[2:]) for shape in shapes if len(shape) == 4}
     if len(alike) != 1 or any(len(shape) != 4 for shape in shapes):
-        raise ValueError(
+        raise UserError(
             f"expected rows [T, H, W, C] of equal T, W and C, received {shapes}; cut or resize "
             "them to the same length and width"
         )
@@ -94,10 +95,10 @@ def upscale(frames: np.ndarray, factor: int) -> np.ndarray:
     """Repeats every pixel `factor` times both ways: [T, H, W, C] to [T, fH, fW, C].
 
     Raises:
-      ValueError: unless factor is a positive integer.
+      UserError: unless factor is a positive integer.
     """
     if factor < 1 or factor != int(factor):
-        raise ValueError(f"expected a factor of 1, 2, …, received {factor}; pass a whole number")
+        raise UserError(f"expected a factor of 1, 2, …, received {factor}; pass a whole number")
     return frames.repeat(int(factor), axis=1).repeat(int(factor), axis=2)
 
 
@@ -115,10 +116,10 @@ def caption(frames: np.ndarray, text: str) -> np.ndarray:
 
 
 def check_frames(frames: np.ndarray) -> None:
-    """Raises a ValueError unless `frames` are uint8 [T, H, W, 3] with at least one pixel."""
+    """Raises a UserError unless `frames` are uint8 [T, H, W, 3] with at least one pixel."""
     good = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1:] == (3,)
     if not good or frames.size == 0:
-        raise ValueError(
+        raise UserError(
             f"expected frames uint8 [T, H, W, 3], received {frames.dtype} {list(frames.shape)}; "
             "scale to 0–255, convert to uint8, and repeat a single channel three times"
         )
@@ -126,7 +127,7 @@ def check_frames(frames: np.ndarray) -> None:
 
 def _check_fps(fps: float) -> None:
     if not fps > 0:
-        raise ValueError(f"expected frames per second above 0, received {fps}; pass e.g. fps=10")
+        raise UserError(f"expected frames per second above 0, received {fps}; pass e.g. fps=10")
 
 
 def _write_mp4(path: Path, frames: np.ndarray, fps: float) -> None:

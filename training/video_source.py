@@ -121,7 +121,7 @@ def held_out_records(built: BuiltVideo, store: ReplayStore) -> Records:
     """The beginnings of held-out videos: a clip's length, or twice the context if that is more.
 
     Raises:
-      ValueError: if no held-out video is that long.
+      UserError: if no held-out video is that long.
     """
     config, stride = built.config, built.model.stride
     length = max(config.length, -(-2 * config.context // stride) * stride)

@@ -32,6 +32,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from common import UserError
+
 Window = Literal["causal", "lookahead"]
 
 
@@ -56,7 +58,7 @@ def check_strides(strides: Sequence[int]) -> tuple[int, ...]:
     """Returns ``strides`` as a tuple of environment steps per tick, level 1 first.
 
     Raises:
-      ValueError: unless K_1 = 1, all are positive, and each divides the next.
+      UserError: unless K_1 = 1, all are positive, and each divides the next.
     """
     strides = tuple(int(k) for k in strides)
     good = bool(strides) and strides[0] == 1 and all(k > 0 for k in strides)
@@ -65,7 +67,7 @@ def check_strides(strides: Sequence[int]) -> tuple[int, ...]:
     )
     if not good:
         shown = " ".join(map(str, strides)) or "none"
-        raise ValueError(
+        raise UserError(
             f"strides: expected 1 first and each dividing the next (such as 1 4 16), received "
             f"{shown}; give --strides in environment steps per tick, lowest level first"
         )
@@ -220,12 +222,12 @@ def check_alignment(is_first: Bool[np.ndarray, "B T"], stride: int, lead: int) -
     """Checks that no episode starts inside a top-level window; on concrete arrays, outside JAX.
 
     Raises:
-      ValueError: where ``is_first`` is set at a main time that is no multiple of the top stride.
+      UserError: where ``is_first`` is set at a main time that is no multiple of the top stride.
     """
     rows, times = np.nonzero(is_first[:, lead:])
     bad = [(int(b), int(t)) for b, t in zip(rows, times, strict=True) if t % stride]
     if bad:
-        raise ValueError(
+        raise UserError(
             f"is_first: expected episodes to start at multiples of the top stride {stride} after "
             f"the lead-in of {lead}, received (row, time) {bad[:4]}; pad the episode before to a "
             f"multiple of {stride} with mask 0"

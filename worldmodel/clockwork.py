@@ -22,6 +22,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from common import UserError
 from worldmodel import clock
 from worldmodel.codes import ActionCode
 from worldmodel.config import ClockworkConfig, ObsShapes, check_config, make_latent
@@ -38,7 +39,7 @@ class ClockworkVAE(nnx.Module):
     levels below read the actions themselves.
 
     Raises:
-      ValueError: on strides that do not divide, a size below 1, an image that is not 64×64, or
+      UserError: on strides that do not divide, a size below 1, an image that is not 64×64, or
         settings that exclude each other.
     """
 
@@ -54,7 +55,7 @@ class ClockworkVAE(nnx.Module):
         self.config, self.action_width, self.code = config, action_width, code
         self.strides = clock.check_strides(config.strides)
         if code is not None and code.chunk != self.stride * action_width:
-            raise ValueError(
+            raise UserError(
                 f"code: expected one of chunks of {self.stride} actions of {action_width} floats, "
                 f"received one of chunks of {code.chunk} floats; make it of their product"
             )
@@ -159,10 +160,10 @@ class ClockworkVAE(nnx.Module):
         """Actions, the learned unknown one where ``action_mask`` is 0. [..., A], [...].
 
         Raises:
-          ValueError: on actions of another width than the model's.
+          UserError: on actions of another width than the model's.
         """
         if action.shape[-1] != self.action_width:
-            raise ValueError(
+            raise UserError(
                 f"action: expected {self.action_width} floats per step, received "
                 f"{action.shape[-1]}; encode it as the model's action space"
             )
@@ -193,7 +194,7 @@ class ClockworkVAE(nnx.Module):
           Beliefs per level, level 1 first, [B, ticks, ·]; tick n of level l at time n·K_l, but of
           the causal top, whose chains are interleaved, at time n.
         Raises:
-          ValueError: when T is no multiple of K and the window is causal, or a carry is given and
+          UserError: when T is no multiple of K and the window is causal, or a carry is given and
             T is none or the window is causal; when actions or observations do not fit, or (on
             concrete arrays) when an episode starts off the clock.
         """
@@ -225,7 +226,7 @@ class ClockworkVAE(nnx.Module):
     def _check_length(self, length: int) -> None:
         multiple = self.stride if self.config.window == "causal" else 1
         if length <= 0 or length % multiple:
-            raise ValueError(
+            raise UserError(
                 f"observe: expected a lead-in of {self.lead} records and then a positive multiple "
                 f"of {multiple}, received {self.lead + length} records; pad the tail and set its "
                 "mask to 0"
@@ -233,7 +234,7 @@ class ClockworkVAE(nnx.Module):
 
     def _check_carry(self, length: int) -> None:
         if self.config.window != "lookahead" or length % self.stride:
-            raise ValueError(
+            raise UserError(
                 f"carry: expected window 'lookahead' and a multiple of the top stride "
                 f"{self.stride} records, received {self.config.window!r} and {length}; only whole "
                 "blocks can be gone on from"
@@ -276,7 +277,7 @@ class ClockworkVAE(nnx.Module):
           time: a multiple of K. Causal: the main time of the top tick to start from. Looking ahead:
             the number of records seen, so the states are those of the last ticks before it.
         Raises:
-          ValueError: when ``time`` is no multiple of K or outside the sequence.
+          UserError: when ``time`` is no multiple of K or outside the sequence.
         """
         back = 0 if self.config.window == "causal" else 1
         ticks = [time // self.alignment(index).every - back for index in range(len(beliefs))]
@@ -284,7 +285,7 @@ class ClockworkVAE(nnx.Module):
         if time % self.stride or any(
             not 0 <= n < size for n, size in zip(ticks, sizes, strict=True)
         ):
-            raise ValueError(
+            raise UserError(
                 f"states_at: expected a multiple of the top stride {self.stride} in the sequence "
                 f"of {sizes[0]} steps, received {time}"
             )
@@ -326,11 +327,11 @@ class ClockworkVAE(nnx.Module):
         Returns:
           States per level, level 1 first, [B, T/K_l, ·].
         Raises:
-          ValueError: when T is no positive multiple of K, or actions do not fit.
+          UserError: when T is no positive multiple of K, or actions do not fit.
         """
         batch, length = action_mask.shape
         if length == 0 or length % self.stride:
-            raise ValueError(
+            raise UserError(
                 f"imagine: expected a positive multiple of the top stride {self.stride}, received "
                 f"{length} steps"
             )
@@ -371,10 +372,10 @@ class ClockworkVAE(nnx.Module):
         with ``scale_vectors`` too. ``to_observations`` leads on to what was observed.
 
         Raises:
-          ValueError: when ``features`` are not D+S wide.
+          UserError: when ``features`` are not D+S wide.
         """
         if features.shape[-1] != self.features:
-            raise ValueError(
+            raise UserError(
                 f"decode: expected [h, z] of {self.features} floats, received "
                 f"{features.shape[-1]}; give the features of level 1"
             )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Ge
 
-from common import Count, Positive, check_bounds
+from common import Count, Positive, UserError, check_bounds
 from worldmodel import clock
 from worldmodel.distributions import UNIMIX, Categorical, Gaussian, Latent
 from worldmodel.networks import check_image
@@ -110,20 +110,20 @@ def make_latent(config: ClockworkConfig) -> Latent:
 
 
 def check_config(config: ClockworkConfig, obs_shapes: ObsShapes, action_width: int) -> None:
-    """Raises ValueError on settings that cannot be built."""
+    """Raises UserError on settings that cannot be built."""
     check_bounds(config, "model")
     clock.check_strides(config.strides)
     if action_width < 0:
-        raise ValueError(f"action_width: expected 0 or more floats, received {action_width}")
+        raise UserError(f"action_width: expected 0 or more floats, received {action_width}")
     if not obs_shapes:
-        raise ValueError(
+        raise UserError(
             "obs_shapes: expected at least one observation, received none; name what the model sees"
         )
     for name, shape in obs_shapes.items():
         if len(shape) == 3:
             check_image(name, shape)
         elif len(shape) != 1 or shape[0] < 1:
-            raise ValueError(
+            raise UserError(
                 f"observation {name!r}: expected shape (64, 64, C) or (n,), received {shape}; "
                 "flatten it"
             )

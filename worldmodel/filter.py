@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from common import UserError
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import State
 
@@ -30,10 +31,10 @@ def check_replan(stride: int, replan: int) -> int:
     """Returns C = K/r, the number of interleaved chains.
 
     Raises:
-      ValueError: unless r divides K.
+      UserError: unless r divides K.
     """
     if replan < 1 or stride % replan:
-        raise ValueError(
+        raise UserError(
             f"replan: expected a divisor of the top stride {stride} (environment steps), received "
             f"{replan}; 1 plans at every step, {stride} once per window"
         )
@@ -43,7 +44,7 @@ def check_replan(stride: int, replan: int) -> int:
 def initial_carry(model: ClockworkVAE, batch: int, replan: int) -> FilterCarry:
     """Carry before any observation of ``batch`` environments."""
     if model.config.window != "causal":
-        raise ValueError(
+        raise UserError(
             "filter: expected a model with window 'causal', received 'lookahead', whose frames are "
             "yet to come when acting; train with window causal"
         )

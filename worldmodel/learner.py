@@ -15,7 +15,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 
-from common import Before, CountOrZero, MayChange, Positive
+from common import Before, CountOrZero, MayChange, Positive, UserError
 
 Params = Any  # pytree of arrays, the module's parameters by name
 Aux = Any  # pytree of arrays that the loss carries from update to update without descending it
@@ -153,7 +153,7 @@ def make_update(
       average_rate: of ``averaged``, for a state that keeps an average; None for one that does not.
       estimate: sets the parameters that are estimated from the batch rather than descended.
     Raises:
-      ValueError: from the update, when one of the two does and the other does not.
+      UserError: from the update, when one of the two does and the other does not.
     """
 
     def update(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
@@ -167,7 +167,7 @@ def make_update(
         metrics = {**metrics, "grad_norm": norm, SKIPPED: 1.0 - finite}
         average, kept = state.average, bool(jax.tree.leaves(state.average))
         if kept != (average_rate is not None):
-            raise ValueError(
+            raise UserError(
                 f"average_rate: expected a rate for a state that keeps an average and None for one "
                 f"that does not, received {average_rate}; see initial_state's keep_average"
             )

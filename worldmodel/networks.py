@@ -13,6 +13,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from common import UserError
 from worldmodel.convolutions import strided_conv, strided_conv_transpose
 
 ENCODER_KERNELS = (4, 4, 4, 4)
@@ -145,7 +146,7 @@ def activation(name: str) -> Callable[[Array], Array]:
     """Activation by name: relu, silu, tanh, sigmoid, linear.
 
     Raises:
-      ValueError: on any other name.
+      UserError: on any other name.
     """
     table = {
         "relu": jax.nn.relu,
@@ -155,7 +156,7 @@ def activation(name: str) -> Callable[[Array], Array]:
         "linear": identity,
     }
     if name not in table:
-        raise ValueError(f"activation: expected one of {sorted(table)}, received {name!r}")
+        raise UserError(f"activation: expected one of {sorted(table)}, received {name!r}")
     return table[name]
 
 
@@ -165,9 +166,9 @@ def identity(x: Array) -> Array:
 
 
 def check_image(name: str, shape: Sequence[int]) -> None:
-    """Raises ValueError unless an image observation is 64×64×channels."""
+    """Raises UserError unless an image observation is 64×64×channels."""
     if tuple(shape[:2]) != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(
+        raise UserError(
             f"observation {name!r}: expected an image of {IMAGE_SIZE}x{IMAGE_SIZE} pixels, "
             f"received {tuple(shape)}; set --env.image-size 64 (the environment wrapper resizes)"
         )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from common import UserError
 from worldmodel.config import ClockworkConfig, ObsShapes, make_latent
 from worldmodel.networks import MLP, ConvDecoder, ConvEncoder, symlog
 
@@ -91,11 +92,11 @@ class Encoder(nnx.Module):
         """[..., 64, 64, C] and [..., n] to [..., F].
 
         Raises:
-          ValueError: if an observation is missing.
+          UserError: if an observation is missing.
         """
         missing = sorted(set(self.parts) - set(obs))
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"obs: expected {sorted(self.parts)}, received {sorted(obs)}; add {missing}"
             )
         return jnp.concatenate([self._part(name, obs[name]) for name in sorted(self.parts)], -1)

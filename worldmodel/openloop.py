@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
+from common import UserError
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import State
 from worldmodel.records import Records
@@ -43,14 +44,14 @@ def predict(
       Causal: times 0 … context + H·K, as many whole windows as the records or ``top`` hold.
       Looking ahead: all T times.
     Raises:
-      ValueError: where no whole window follows the context, or looking ahead no frame.
+      UserError: where no whole window follows the context, or looking ahead no frame.
     """
     if model.config.window == "lookahead":
         return _predict_blocks(model, records, context, key)
     length = records.mask.shape[1] - model.lead
     ticks = (length - 1 - context) // model.stride if top is None else top.h.shape[1]
     if ticks < 1:
-        raise ValueError(
+        raise UserError(
             f"predict: expected at least one window of {model.stride} steps after the context of "
             f"{context}, received sequences of {length}; shorten the context"
         )
@@ -76,7 +77,7 @@ def _predict_blocks(
     """As ``predict``, looking ahead: whole blocks follow the context, the last one cut."""
     batch, length = records.mask.shape
     if not 0 < context < length:
-        raise ValueError(
+        raise UserError(
             f"predict: expected a context of 1 to {length - 1} frames in sequences of {length}, "
             f"received {context}; shorten the context"
         )

@@ -18,7 +18,7 @@ from analysis.agent.overview import overview, training_section
 from analysis.imagine import stack
 from analysis.pages import report
 from analysis.pages.plots import number
-from common import Count, CountOrZero, check_bounds, dump_json
+from common import Count, CountOrZero, UserError, check_bounds, dump_json
 from configs.schema import TrainConfig
 from replay.atomic import write_text
 from training.build import EVAL_SEED, Built, load_run
@@ -94,11 +94,11 @@ def write_report(run: Path) -> None:
 
 
 def check(config: AnalyseAgentConfig) -> Path:
-    """The report's path. Raises ValueError on settings that cannot run, before anything is done."""
+    """The report's path. Raises UserError on settings that cannot run, before anything is done."""
     check_bounds(config)
     output = config.output or config.run / "report.html"
     if output.suffix != ".html":
-        raise ValueError(f"output: expected a path ending in .html, received {output}; rename it")
+        raise UserError(f"output: expected a path ending in .html, received {output}; rename it")
     return output
 
 

@@ -21,6 +21,7 @@ from analysis.agent.what_if import (
     imagine_futures,
     return_that_followed,
 )
+from common import UserError
 from training.build import Built
 from worldmodel.learner import Params
 from worldmodel.level import State
@@ -115,7 +116,7 @@ def inspect_episode(
     why_not, found = "", None
     try:
         found = what_if(built, params, observed.starts, start, ticks, settings)
-    except ValueError as error:
+    except UserError as error:
         why_not = str(error)
     terminal = bool(main.terminal[-1])
     if found is not None:
@@ -169,7 +170,7 @@ def what_if(
     """Futures from the states of all levels at time ``start``; what really happened is not known.
 
     Raises:
-      ValueError: where no abstract actions can be held.
+      UserError: where no abstract actions can be held.
     """
     held = held_actions(built.codec, MOST_HELD, DIMENSIONS)
     chunks = built.agent.codec.hold(jnp.asarray(np.stack([h.flat for h in held])))

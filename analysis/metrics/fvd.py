@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from common import UserError
+
 Features = Callable[[np.ndarray], np.ndarray]
 """Of videos uint8 [n, T, h, w, 3] to features [n, D], float."""
 
@@ -29,11 +31,11 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
       a, b: [n, D], n at least 2 (below D the covariances are singular, and the distance biased
         upwards: compare only sets of the same sizes).
     Raises:
-      ValueError: on fewer rows, or features of unlike widths.
+      UserError: on fewer rows, or features of unlike widths.
     """
     a, b = (np.asarray(x, np.float64) for x in (a, b))
     if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"fvd: expected two sets of 2 or more videos with features of one width, received "
             f"{a.shape} and {b.shape}; raise --videos"
         )
@@ -53,14 +55,14 @@ def load_torchscript(path: Path) -> Features:
     The archive may run code while it is loaded and used.
 
     Raises:
-      ValueError: if the file is missing, PyTorch is not installed, or cannot read it.
+      UserError: if the file is missing, PyTorch is not installed, or cannot read it.
     """
     if not Path(path).is_file():
-        raise ValueError(f"fvd: expected a TorchScript file, received {path}; check the path")
+        raise UserError(f"fvd: expected a TorchScript file, received {path}; check the path")
     try:
         torch = import_module("torch")  # no dependency of this project
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "fvd: expected PyTorch to be installed, for --fvd-torchscript runs in it, received "
             f"{error}; pip install torch, or leave that flag out"
         ) from error
@@ -68,7 +70,7 @@ def load_torchscript(path: Path) -> Features:
     try:
         network = torch.jit.load(str(path), map_location=device).eval()
     except RuntimeError as error:
-        raise ValueError(
+        raise UserError(
             f"fvd: expected a TorchScript archive, received {path}: {str(error).splitlines()[0]}; "
             "a plain state of weights is none"
         ) from error
@@ -89,11 +91,11 @@ def video_features(features: Features, videos: np.ndarray, batch: int = 4) -> np
     Args:
       videos: uint8 [V, T, h, w, C], T at least ``SHORTEST``.
     Raises:
-      ValueError: on shorter videos, or channels other than 1 or 3.
+      UserError: on shorter videos, or channels other than 1 or 3.
     """
     length, channels = videos.shape[1], videos.shape[-1]
     if length < SHORTEST or channels not in (1, 3):
-        raise ValueError(
+        raise UserError(
             f"fvd: expected videos of {SHORTEST} frames or more and 1 or 3 channels, received "
             f"{length} and {channels}; raise --horizon, or leave out --fvd-torchscript"
         )

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from common import UserError
+
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Mean and deviation per channel by which frames in [-1, 1] enter (the package's ScalingLayer)."""
 
@@ -79,20 +81,20 @@ def load_lpips(path: Path) -> LpipsWeights:
     """Reads weights written as this module's docstring says.
 
     Raises:
-      ValueError: if the file is missing or no .npz, or holds neither network.
+      UserError: if the file is missing or no .npz, or holds neither network.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
     except (OSError, ValueError, BadZipFile, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"lpips weights: expected an .npz file of arrays, received {path}: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; "
             "analysis/metrics/lpips.py says how to write it"
         ) from error
     net = next((name for name, convs in NETS.items() if _key(convs[-1]) in arrays), None)
     if net is None:
-        raise ValueError(
+        raise UserError(
             f"lpips weights: expected {_key(NETS['alex'][-1])!r} (AlexNet) or "
             f"{_key(NETS['vgg'][-1])!r} (VGG-16) in {path}, received {sorted(arrays)[:4]}; write "
             "the whole state of lpips.LPIPS, network and linear heads"
@@ -131,7 +133,7 @@ def _array(
         or any(want not in (None, have) for want, have in zip(shape, found.shape, strict=True))
     ):
         shown = "no such array" if found is None else found.shape
-        raise ValueError(
+        raise UserError(
             f"lpips weights: expected {name!r} of shape {shape} in {path}, received {shown}; write "
             "the whole state of lpips.LPIPS, network and linear heads"
         )
@@ -148,7 +150,7 @@ def lpips(
     φ_l: rectified features of the compared layers, |·| over channels. Zhang et al. 2018, eq. 1.
 
     Raises:
-      ValueError: on frames of neither one nor three channels.
+      UserError: on frames of neither one nor three channels.
     """
     total = jnp.zeros(true.shape[0])
     for head, x, y in zip(
@@ -163,7 +165,7 @@ def lpips(
 def features(weights: LpipsWeights, frames: Float[Array, "n h w C"]) -> list[Array]:
     """Unit-length features of the compared layers, [n, channels, h', w'] each."""
     if frames.shape[-1] not in (1, 3):
-        raise ValueError(
+        raise UserError(
             f"lpips: expected frames of 1 or 3 channels, received {frames.shape[-1]}; leave out "
             "--lpips-weights"
         )

@@ -10,6 +10,8 @@ from html import escape
 
 from matplotlib.figure import Figure
 
+from common import UserError
+
 DPI = 110
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1d2129; background: #fff;
@@ -56,11 +58,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; the first column names its rows.
 
     Raises:
-      ValueError: if a row has another length than the header.
+      UserError: if a row has another length than the header.
     """
     for row in rows:
         if len(row) != len(header):
-            raise ValueError(
+            raise UserError(
                 f"table: expected rows of {len(header)} cells, received {len(row)}: {list(row)}; "
                 "fill the row"
             )

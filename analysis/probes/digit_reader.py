@@ -27,6 +27,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from common import UserError
 from worldmodel.convolutions import strided_conv
 from worldmodel.networks import IMAGE_SIZE, ConvKernel
 
@@ -101,10 +102,10 @@ def over_window(scores: np.ndarray, width: int) -> np.ndarray:
     [..., T, 66] to the same.
 
     Raises:
-      ValueError: unless the width is odd and positive.
+      UserError: unless the width is odd and positive.
     """
     if width < 1 or width % 2 == 0:
-        raise ValueError(f"window: expected an odd number of frames, received {width}; add one")
+        raise UserError(f"window: expected an odd number of frames, received {width}; add one")
     half, length = width // 2, scores.shape[-2]
     total = np.log(np.exp(scores.astype(float)) + FLOOR).cumsum(-2)
     total = np.concatenate([np.zeros_like(total[..., :1, :]), total], axis=-2)

@@ -30,6 +30,7 @@ from analysis.probes.digit_reader import (
     read_frames,
 )
 from analysis.video.frames import in_chunks
+from common import UserError
 from replay.atomic import replacing
 from worldmodel.learner import Params, initial_state, join, make_update, split
 from worldmodel.networks import IMAGE_SIZE
@@ -222,7 +223,7 @@ def load_reader(path: Path) -> DigitReader:
     """What ``save_reader`` wrote.
 
     Raises:
-      ValueError: if the file holds something else.
+      UserError: if the file holds something else.
     """
     graph, params = split(DigitReader(nnx.Rngs(0)))
     leaves, tree = jax.tree.flatten(params)
@@ -230,7 +231,7 @@ def load_reader(path: Path) -> DigitReader:
         saved = [file.get(f"p{n}") for n in range(len(file.files))]
     shapes = [None if x is None else x.shape for x in saved]
     if shapes != [x.shape for x in leaves]:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected the parameters of a reader of digits, received {shapes}; delete the "
             "file, and it is made anew"
         )

@@ -16,7 +16,7 @@ from analysis.pages import plots, report
 from analysis.pages.plots import Curve, number
 from analysis.video.findings import Found, Settings, analyse_run
 from analysis.video.inspection import SIGHTED
-from common import Count, CountOrZero, check_bounds, dump_json
+from common import Count, CountOrZero, UserError, check_bounds, dump_json
 from recordings.data import has_option
 from replay.atomic import write_text
 from training.config_io import flat
@@ -85,17 +85,17 @@ def analyse(config: AnalyseVideoConfig, command: str) -> Path:
 
 
 def check(config: AnalyseVideoConfig) -> Path:
-    """The report's path. Raises ValueError on settings that cannot run, before anything is done."""
+    """The report's path. Raises UserError on settings that cannot run, before anything is done."""
     if not config.run:
-        raise ValueError("run: expected at least one directory, received none; give --run RUN")
+        raise UserError("run: expected at least one directory, received none; give --run RUN")
     check_bounds(config)
     if config.window % 2 == 0:
-        raise ValueError(
+        raise UserError(
             f"window: expected an odd number of frames, received {config.window}; add 1"
         )
     output = config.output or config.run[0] / "analysis.html"
     if output.suffix != ".html":
-        raise ValueError(f"output: expected a path ending in .html, received {output}; rename it")
+        raise UserError(f"output: expected a path ending in .html, received {output}; rename it")
     return output
 
 

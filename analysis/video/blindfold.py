@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from analysis.video.frames import draw_frames
 from analysis.video.rollout import check_context, filter_context, from_to
+from common import UserError
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import State
 from worldmodel.records import Records
@@ -43,13 +44,13 @@ def open_loop(
     Returns:
       States per level, level 1 first, [B, ⌈H/K⌉·K/K_l, ·], from the first frame not seen on.
     Raises:
-      ValueError: if the horizon is not positive, the model cannot start after the context, or there
+      UserError: if the horizon is not positive, the model cannot start after the context, or there
         is no such level.
     """
     if horizon < 1:
-        raise ValueError(f"horizon: expected 1 frame or more, received {horizon}; raise it")
+        raise UserError(f"horizon: expected 1 frame or more, received {horizon}; raise it")
     if not set(blind) <= set(range(len(model.levels))):
-        raise ValueError(
+        raise UserError(
             f"blind: expected levels 0 to {len(model.levels) - 1}, received {blind}; count from 0"
         )
     check_context(model, context)

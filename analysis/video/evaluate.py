@@ -25,7 +25,7 @@ from analysis.video.predictions import Trial, score_model, score_references
 from analysis.video.rollout import check_context, usable_context
 from analysis.video.scores import Line, make_line, rank_lines
 from analysis.video.table import markdown, to_json
-from common import Count, CountOrZero, check_bounds
+from common import Count, CountOrZero, UserError, check_bounds
 from configs.data import DataConfig
 from recordings.held_out import common_data, only_image, read_videos
 from replay.atomic import write_text
@@ -109,12 +109,12 @@ def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
 
 
 def check(config: EvaluateVideoConfig) -> None:
-    """Raises ValueError on settings that cannot run, before anything is loaded."""
+    """Raises UserError on settings that cannot run, before anything is loaded."""
     if not config.run:
-        raise ValueError("run: expected at least one directory, received none; give --run RUN")
+        raise UserError("run: expected at least one directory, received none; give --run RUN")
     if len({path.resolve() for path in config.run}) < len(config.run):
         shown = " ".join(map(str, config.run))
-        raise ValueError(f"run: expected different directories, received {shown}; give each once")
+        raise UserError(f"run: expected different directories, received {shown}; give each once")
     check_bounds(config)
 
 
@@ -122,7 +122,7 @@ def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:
     """The runs by name: of their directory, or its path where two directories share a name.
 
     Raises:
-      ValueError: where a run cannot be loaded, or not start after the context.
+      UserError: where a run cannot be loaded, or not start after the context.
     """
     short = [path.resolve().name for path in config.run]
     loaded = []
@@ -134,9 +134,9 @@ def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:
             context = usable_context(run.model, context)
         try:
             check_context(run.model, context)
-        except ValueError as error:
+        except UserError as error:
             more = "" if config.fit_context else ", or --fit-context True"
-            raise ValueError(f"{name}: {error}{more}") from error
+            raise UserError(f"{name}: {error}{more}") from error
         loaded.append(Loaded(name, path, run, context))
     return loaded
 

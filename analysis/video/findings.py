@@ -92,7 +92,7 @@ def analyse_run(path: Path, settings: Settings) -> Found:
     """Looks into one run.
 
     Raises:
-      ValueError: if it cannot be loaded, its data have too few or too short videos, or the model
+      UserError: if it cannot be loaded, its data have too few or too short videos, or the model
         cannot start after the context.
     """
     run = load_video_run(path)

@@ -85,7 +85,7 @@ def score_model(
       records: [V, T, ...] from each video's first frame on, on the host; the model's actions.
       context: the last frames of the trial's context that the model sees.
     Raises:
-      ValueError: where the model cannot start after ``context`` frames.
+      UserError: where the model cannot start after ``context`` frames.
     """
     check_context(model, context)
     graph, params = split(model)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from common import UserError
 from worldmodel.observations import pixels
 
 BLANK, MEAN, RANDOM = "blank", "mean frame", "random frame"
@@ -54,13 +55,13 @@ class RandomFrames:
       videos: uint8 [V, T, h, w, C], V at least 2.
       seed: of the pool and of every draw from it.
     Raises:
-      ValueError: for a single video, which has no others.
+      UserError: for a single video, which has no others.
     """
 
     def __init__(self, videos: np.ndarray, seed: int) -> None:
         count, length = videos.shape[:2]
         if count < 2:
-            raise ValueError(
+            raise UserError(
                 "random frame: expected at least 2 videos to draw from, received 1; raise --videos"
             )
         self._rng = np.random.default_rng(seed)

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from common import UserError
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import State
 from worldmodel.records import Records
 
 
 def check_context(model: ClockworkVAE, context: int) -> None:
-    """Raises ValueError, with the remedy, where a model cannot start after ``context`` frames.
+    """Raises UserError, with the remedy, where a model cannot start after ``context`` frames.
 
     Looking ahead, only whole blocks of the top level have been seen (as in the original code);
     a causal model starts anywhere.
@@ -22,7 +23,7 @@ def check_context(model: ClockworkVAE, context: int) -> None:
     stride, fits = model.stride, usable_context(model, context)
     if fits != context or context < 1:
         choices = [str(n) for n in (fits, -(-max(context, 1) // stride) * stride) if n]
-        raise ValueError(
+        raise UserError(
             f"context: expected a positive multiple of the top stride {stride} frames, received "
             f"{context}; set --context {' or '.join(choices)}"
         )
@@ -54,7 +55,7 @@ def imagine_samples(
         Of observations only the context is read.
       context: frames seen.
     Raises:
-      ValueError: where the model cannot start after ``context`` frames.
+      UserError: where the model cannot start after ``context`` frames.
     """
     check_context(model, context)
     steps = -(-horizon // model.stride) * model.stride

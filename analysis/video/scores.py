@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.statistics import half_width
+from common import UserError
 
 HIGHER_IS_BETTER = {"ssim": True, "psnr": True, "lpips": False, "fvd": False}
 """Every metric there is, and its direction."""
@@ -87,13 +88,13 @@ def mean_ranks(columns: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[s
       columns: per (data set, metric) the score of every model; the metric's name gives its
         direction.
     Raises:
-      ValueError: if a column lacks a model, or a metric is unknown.
+      UserError: if a column lacks a model, or a metric is unknown.
     """
     models = list(next(iter(columns.values()), {}))
     total: dict[str, float] = dict.fromkeys(models, 0.0)
     for (data, metric), scores in columns.items():
         if metric not in HIGHER_IS_BETTER or set(scores) != set(models):
-            raise ValueError(
+            raise UserError(
                 f"mean_ranks: expected {sorted(HIGHER_IS_BETTER)} of {sorted(models)} everywhere, "
                 f"received {metric!r} of {sorted(scores)} on {data!r}; leave the metric out"
             )

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.learning import compiled_runs, report, script_runs
 from benchmarks.learning.curves import Curve
 from benchmarks.learning.tasks import TASKS
+from common.entry import enter
 from configs import TrainConfig, parse_train
 from training.device import (
     Accelerator,
@@ -143,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

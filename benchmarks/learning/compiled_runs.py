@@ -15,7 +15,7 @@ from jaxtyping import PRNGKeyArray
 from agents.agent import Agent
 from agents.compiled import CompiledRun, Schedule
 from benchmarks.learning.curves import Curve
-from common import RunFailed
+from common import RunFailed, UserError
 from configs import TrainConfig
 from envs import make_pure
 from training.build import EVAL_SEED, Built
@@ -29,12 +29,12 @@ def program(config: TrainConfig) -> CompiledRun:
     """The program of one run of these settings.
 
     Raises:
-      ValueError: unless updates come out as a whole number per step of all environments.
+      UserError: unless updates come out as a whole number per step of all environments.
     """
     built, n = Built(config), config.env.num_envs
     updates = round(config.updates_per_step * n)
     if updates < 1 or abs(updates - config.updates_per_step * n) > 1e-6:
-        raise ValueError(
+        raise UserError(
             f"updates_per_step: expected a whole number of updates per step of all {n} "
             f"environments, received {config.updates_per_step:g} x {n}; set --env.num-envs"
         )

@@ -81,7 +81,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
           goal_distance: blocks from the start to the goal, horizontally; MineRL's are 64, nearer
             ones are easier to meet by chance (the compass points 8 to 11 blocks beside all goals).
         Raises:
-          ValueError: for a time limit or size below 1, an unknown render mode, or a goal that is no
+          UserError: for a time limit or size below 1, an unknown render mode, or a goal that is no
             block away or lies further than half of the world, which goes round.
         """
         if time_limit < 1 or render_size < 1:

@@ -92,7 +92,7 @@ class NavigateVideos:
     `length` steps and none a terminal. Otherwise it ends as the environment's do."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a length below 1 or another environment than builtin Navigate."""
+        """Raises UserError for a length below 1 or another environment than builtin Navigate."""
         if self.length < 1:
             raise UserError(f"length: expected 1 step or more, received {self.length}; raise it")
         if self.env.name != NAVIGATE or self.env.backend == "minerl":
@@ -167,7 +167,7 @@ def world_seed(index: int, seed: int) -> int:
     """The environment's reset seed of an episode.
 
     Raises:
-      ValueError: if either number is negative.
+      UserError: if either number is negative.
     """
     if index < 0 or seed < 0:
         raise UserError(f"expected index and seed of 0 or more, received {index} and {seed}")

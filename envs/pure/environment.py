@@ -73,7 +73,7 @@ class PureGym(gymnasium.Env[np.ndarray, np.ndarray]):
         """One step.
 
         Raises:
-          ValueError: before the first reset.
+          UserError: before the first reset.
         """
         if self._state is None:
             raise UserError("step: expected reset() before it, received none; call reset() first")

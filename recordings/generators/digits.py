@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
+from common import UserError
 from recordings.generators.seeded import require
 
 Split = Literal["train", "test"]
@@ -38,7 +39,7 @@ def digit_images(split: Split, mnist: str | Path | None) -> Digits:
       mnist: folder with MNIST's idx files (`train-images-idx3-ubyte`, ..., also as .gz); None:
         scikit-learn's 1 797 digits of 8 x 8, enlarged as MNIST is laid out.
     Raises:
-      ValueError: for another split; if a file is missing, damaged, or of another kind.
+      UserError: for another split; if a file is missing, damaged, or of another kind.
     """
     require(split in _MNIST_PREFIX, "split", split, "'train' or 'test'")
     digits = _enlarged(split) if mnist is None else _mnist(split, Path(mnist))
@@ -72,12 +73,12 @@ def _mnist(split: Split, folder: Path) -> Digits:
     images = read_idx(_find(folder, f"{prefix}-images", "idx3-ubyte"))
     labels = read_idx(_find(folder, f"{prefix}-labels", "idx1-ubyte"))
     if images.shape[1:] != (EDGE, EDGE) or labels.shape != images.shape[:1] or not len(labels):
-        raise ValueError(
+        raise UserError(
             f"{folder}: expected {prefix} images [N, 28, 28] and labels [N], received "
             f"{images.shape} and {labels.shape}; fetch the files again"
         )
     if labels.max() > 9:
-        raise ValueError(
+        raise UserError(
             f"{folder}: expected {prefix} labels 0 to 9, received {labels.max()}; fetch them again"
         )
     return Digits(images, labels.astype(np.int32))
@@ -89,7 +90,7 @@ def _find(folder: Path, stem: str, kind: str) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise ValueError(f"{folder}: expected a file {names[0]} or {names[1]}, received none; add it")
+    raise UserError(f"{folder}: expected a file {names[0]} or {names[1]}, received none; add it")
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -101,13 +102,13 @@ def read_idx(path: Path) -> np.ndarray:
     Returns:
       uint8, of the shape that the file states.
     Raises:
-      ValueError: if the file is damaged, cut short, or holds something else.
+      UserError: if the file is damaged, cut short, or holds something else.
     """
     data = _contents(path)
     axes = data[3] if len(data) >= 4 else 0
     start = 4 + 4 * axes
     if data[:3] != bytes((0, 0, _IDX_UNSIGNED_BYTE)) or not axes or len(data) < start:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected an idx file of unsigned bytes, received one that begins with "
             f"{data[:4].hex() or 'nothing'}; fetch it again"
         )
@@ -116,7 +117,7 @@ def read_idx(path: Path) -> np.ndarray:
     for size in shape:
         expected *= size  # Python's integers: a damaged header may overflow others
     if len(data) - start != expected:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected {expected} bytes for shape {shape}, received {len(data) - start}; "
             "fetch it again"
         )
@@ -128,4 +129,4 @@ def _contents(path: Path) -> bytes:
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix == ".gz" else data
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: expected a readable file, received {error}; fetch it") from error
+        raise UserError(f"{path}: expected a readable file, received {error}; fetch it") from error

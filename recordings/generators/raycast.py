@@ -42,7 +42,7 @@ def draw_views(
     Returns:
       uint8 [T, size, size, 3], row 0 at the top.
     Raises:
-      ValueError: if the maze is open at its edge, or a pose is outside.
+      UserError: if the maze is open at its edge, or a pose is outside.
     """
     edge = np.concatenate([grid[0], grid[-1], grid[:, 0], grid[:, -1]])
     require(bool((edge == OUTSIDE).all()), "grid", "an opening", "walls all round")

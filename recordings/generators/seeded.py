@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from common import UserError
 from recordings.episode import Video
 
 PIXELS = 64  # along one edge of every generated image
@@ -26,7 +27,7 @@ class SeededVideos(ABC):
     """Frames per video."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for options out of their range."""
+        """Raises UserError for options out of their range."""
         require(self.length >= 1, "length", self.length, "1 frame or more")
 
     @abstractmethod
@@ -37,7 +38,7 @@ class SeededVideos(ABC):
         """Video number `index` of the endless series that `seed` starts.
 
         Raises:
-          ValueError: if either is negative.
+          UserError: if either is negative.
         """
         require(index >= 0 and seed >= 0, "index and seed", (index, seed), "0 or more")
         images, factors = self.draw(np.random.default_rng((seed, index)))
@@ -47,7 +48,7 @@ class SeededVideos(ABC):
         """Videos number `first` to `first + count - 1`, one at a time.
 
         Raises:
-          ValueError: if a number is negative.
+          UserError: if a number is negative.
         """
         require(count >= 0, "count", count, "0 or more")
         for index in range(first, first + count):
@@ -55,6 +56,6 @@ class SeededVideos(ABC):
 
 
 def require(condition: bool, name: str, value: object, expected: str) -> None:
-    """ValueError unless the condition holds."""
+    """UserError unless the condition holds."""
     if not condition:
-        raise ValueError(f"{name}: expected {expected}, received {value!r}; choose such a value")
+        raise UserError(f"{name}: expected {expected}, received {value!r}; choose such a value")

@@ -1,4 +1,4 @@
-"""NumPy files of others: nothing is unpickled, and whatever is damaged is a ValueError."""
+"""NumPy files of others: nothing is unpickled, and whatever is damaged is a UserError."""
 
 import tokenize
 import zipfile
@@ -6,6 +6,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+
+from common import UserError
 
 _DAMAGE = (
     ValueError, OSError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError,
@@ -18,31 +20,31 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of a `.npz` file.
 
     Raises:
-      ValueError: with the reason, if the file is damaged or holds objects.
+      UserError: with the reason, if the file is damaged or holds objects.
     """
     _check_size(path)
     if not zipfile.is_zipfile(path):
-        raise ValueError("no .npz file, or cut short")
+        raise UserError("no .npz file, or cut short")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except _DAMAGE as error:
-        raise ValueError(f"damaged, or of objects: {error}") from error
+        raise UserError(f"damaged, or of objects: {error}") from error
     others = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]
     if others:
-        raise ValueError(f"a zip with {others[0]}, which is no array")
+        raise UserError(f"a zip with {others[0]}, which is no array")
     return arrays
 
 
 def map_array(path: Path) -> np.ndarray:
-    """The array of a `.npy` file, mapped and not read. Raises ValueError as `load_arrays` does."""
+    """The array of a `.npy` file, mapped and not read. Raises UserError as `load_arrays` does."""
     _check_size(path)
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except _DAMAGE as error:
-        raise ValueError(f"damaged, or of objects: {error}") from error
+        raise UserError(f"damaged, or of objects: {error}") from error
 
 
 def _check_size(path: Path) -> None:
     if path.stat().st_size == 0:
-        raise ValueError("an empty file")
+        raise UserError("an empty file")

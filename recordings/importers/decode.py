@@ -7,6 +7,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
+from common import UserError
 from recordings.episode import Video, piece_name
 from recordings.importers.images import Look, fit_frame
 
@@ -37,7 +38,7 @@ def read_video(
       channels: 1 (grey) or 3.
       fps: frames kept per second of video; None keeps all.
     Raises:
-      ValueError: with the reason, once the file is found to be damaged, cut short or no video.
+      UserError: with the reason, once the file is found to be damaged, cut short or no video.
     """
     first, block = 0, list[np.ndarray]()
     for frame in read_frames(path, look, channels, fps):
@@ -49,7 +50,7 @@ def read_video(
             yield Video(piece, {"image": images}, notes=notes)
         block.append(frame)
     if not block:
-        raise ValueError("no frames in it")
+        raise UserError("no frames in it")
     piece = name if first == 0 else piece_name(name, first, first + len(block))
     yield Video(piece, {"image": np.stack(block)})
 
@@ -59,30 +60,30 @@ def read_frames(
 ) -> Iterator[np.ndarray]:
     """The frames in order, each uint8 [S, S, C]. Arguments and errors as of `read_video`."""
     if not path.is_file():
-        raise ValueError("no regular file")
+        raise UserError("no regular file")
     if path.stat().st_size == 0:
-        raise ValueError("an empty file")
+        raise UserError("an empty file")
     try:
         with av.open(str(path), options=_OPTIONS, metadata_errors="replace") as container:
             if not container.streams.video:
-                raise ValueError("no video in it")
+                raise UserError("no video in it")
             for frame in _subsampled(_decoded(container), fps):
                 yield fit_frame(frame, look, channels)
     except av.FFmpegError as error:
-        raise ValueError(f"damaged or no video: {error.strerror or error}") from error
+        raise UserError(f"damaged or no video: {error.strerror or error}") from error
 
 
 def _decoded(container: InputContainer) -> Iterator[av.VideoFrame]:
-    """All frames; ValueError where one is damaged or the end is missing."""
+    """All frames; UserError where one is damaged or the end is missing."""
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     count, end = 0, 0.0
     for packet in container.demux(stream):
         if packet.is_corrupt:
-            raise ValueError(f"cut short or damaged after {count} frames")
+            raise UserError(f"cut short or damaged after {count} frames")
         for frame in packet.decode():
             if frame.is_corrupt:
-                raise ValueError(f"damaged at frame {count}")
+                raise UserError(f"damaged at frame {count}")
             count += 1
             lasts = float((frame.duration or 0) * (frame.time_base or 0))  # the last may be held
             end = (frame.time or 0.0) + lasts
@@ -91,7 +92,7 @@ def _decoded(container: InputContainer) -> Iterator[av.VideoFrame]:
 
 
 def _check_end(container: InputContainer, count: int, end: float) -> None:
-    """ValueError if the file's header promises frames after the last one.
+    """UserError if the file's header promises frames after the last one.
 
     Args:
       count: frames decoded.
@@ -99,7 +100,7 @@ def _check_end(container: InputContainer, count: int, end: float) -> None:
     """
     stream = container.streams.video[0]
     if container.format.name == "avi" and count < stream.frames - _SLACK:
-        raise ValueError(f"cut short: {count} of {stream.frames} frames")
+        raise UserError(f"cut short: {count} of {stream.frames} frames")
     if stream.duration is not None and stream.time_base is not None:
         promised = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
     elif container.duration is not None and len(container.streams) == 1:
@@ -108,7 +109,7 @@ def _check_end(container: InputContainer, count: int, end: float) -> None:
         return
     rate = float(stream.average_rate or stream.guessed_rate or 0)
     if rate > 0 and promised - end > (_SLACK + 1) / rate:
-        raise ValueError(f"cut short: {end:.2f} of {promised:.2f} seconds")
+        raise UserError(f"cut short: {end:.2f} of {promised:.2f} seconds")
 
 
 def _subsampled(frames: Iterator[av.VideoFrame], fps: float | None) -> Iterator[av.VideoFrame]:
@@ -120,7 +121,7 @@ def _subsampled(frames: Iterator[av.VideoFrame], fps: float | None) -> Iterator[
             yield frame
             continue
         if frame.time is None:
-            raise ValueError("frames without times, which --fps needs")
+            raise UserError("frames without times, which --fps needs")
         start = frame.time if start is None else start
         now = int((frame.time - start) * fps + 1e-6)
         if now > seen:

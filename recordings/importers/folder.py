@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from common import UserError
+
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
 SPLITS = (TRAIN, TEST, VALIDATION)
 
@@ -20,12 +22,12 @@ def find(source: Path, wanted: Callable[[str], bool]) -> list[str]:
       source: a folder, searched in full (through links too, each folder once), or one file.
       wanted: of a file's name without its folder.
     Raises:
-      ValueError: if there is no such place.
+      UserError: if there is no such place.
     """
     if source.is_file():
         return [source.name]
     if not source.is_dir():
-        raise ValueError(f"expected a folder or file to import, received {source}: not found")
+        raise UserError(f"expected a folder or file to import, received {source}: not found")
     names, seen = [], set()
     for folder, inside, files in os.walk(source, followlinks=True):
         real = os.path.realpath(folder)

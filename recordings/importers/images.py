@@ -8,7 +8,7 @@ import av
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from common import Count, check_bounds
+from common import Count, UserError, check_bounds
 from envs.images import middle_square, resize
 
 LARGEST = 100_000_000  # pixels of one picture; a larger one is taken for damage
@@ -51,15 +51,15 @@ def decode_image(data: bytes, channels: int) -> np.ndarray:
     """A PNG or JPEG as uint8 [H, W, C], C = 1 (grey) or 3.
 
     Raises:
-      ValueError: if it is none, is damaged, or is larger than `LARGEST` pixels.
+      UserError: if it is none, is damaged, or is larger than `LARGEST` pixels.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             if image.width * image.height > LARGEST:
-                raise ValueError(f"a picture of {image.width}x{image.height} pixels")
+                raise UserError(f"a picture of {image.width}x{image.height} pixels")
             array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"a picture that is no readable PNG or JPEG: {error}") from error
+        raise UserError(f"a picture that is no readable PNG or JPEG: {error}") from error
     return array.reshape(*array.shape[:2], channels)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import UserError
 from recordings.episode import Video
 from recordings.importers import decode, folder
 from recordings.importers.images import Look
@@ -27,7 +28,7 @@ class Kth:
         return folder.find(self.source, lambda name: name.lower().endswith(".avi"))
 
     def read(self, name: str) -> Iterator[Video]:
-        """The video. Raises ValueError for a file that is not called as KTH's are."""
+        """The video. Raises UserError for a file that is not called as KTH's are."""
         self.split(name)
         path = folder.locate(self.source, name)
         return decode.read_video(name, path, self.look, channels=1, fps=None)
@@ -37,5 +38,5 @@ class Kth:
         match = _NAME.fullmatch(name.rpartition("/")[2])
         person = int(match[1]) if match else 0
         if not 1 <= person <= PERSONS:
-            raise ValueError("not called personNN_action_dN_uncomp.avi, NN from 01 to 25")
+            raise UserError("not called personNN_action_dN_uncomp.avi, NN from 01 to 25")
         return folder.TRAIN if person <= TRAIN_PERSONS else folder.TEST

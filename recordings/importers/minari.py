@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from agents.factors import flatten
+from common import UserError
 from envs.spaces import Canonical
 from recordings.episode import Video, cut
 from recordings.importers.images import Look
@@ -39,7 +40,7 @@ class Minari:
         try:
             [episode] = data.storage.get_episodes([int(name.rpartition("_")[2])])
         except (OSError, KeyError, RuntimeError, IndexError, AssertionError) as error:
-            raise ValueError(f"damaged: {error}") from error
+            raise UserError(f"damaged: {error}") from error
         canonical = Canonical(data.observation_space, self.look.size, self.look.fit == "crop")
         obs = canonical.series(episode["observations"])
         taken = flatten(data.action_space, episode["actions"])
@@ -52,7 +53,7 @@ class Minari:
             terminal=bool(np.any(episode["terminations"][-1:])),
         )
         if not np.any(episode["terminations"][-1:]) and len(rewards) == video.steps:
-            raise ValueError("as many observations as actions, expected one more")
+            raise UserError("as many observations as actions, expected one more")
         yield from cut(video, self.look.max_frames)
 
     def split(self, name: str) -> str | None:
@@ -68,9 +69,9 @@ class Minari:
         try:
             place = minari.storage.local.get_dataset_path(self.source)
         except ValueError as error:
-            raise ValueError(f"expected a Minari dataset's id or folder: {error}") from error
+            raise UserError(f"expected a Minari dataset's id or folder: {error}") from error
         if not Path(place, "data", "metadata.json").is_file():
-            raise ValueError(
+            raise UserError(
                 f"expected a Minari dataset's folder or the id of a downloaded one, received "
                 f"{self.source!r}; `minari download {self.source}` brings it"
             )
@@ -82,7 +83,7 @@ def _package() -> Any:
         package = importlib.import_module("minari")
         importlib.import_module("h5py")
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"expected the packages of Minari, received: {error}; "
             "pip install 'clockwork-world-model[minari]'"
         ) from error
@@ -95,5 +96,5 @@ def _open(minari: Any, place: Path) -> Any:
     metadata = storage.read_raw_metadata(place)
     missing = {"observation_space", "action_space"} - metadata.keys()
     if missing:
-        raise ValueError(f"{place}/metadata.json: expected {' and '.join(sorted(missing))}")
+        raise UserError(f"{place}/metadata.json: expected {' and '.join(sorted(missing))}")
     return minari.MinariDataset(place)

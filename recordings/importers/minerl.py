@@ -69,7 +69,7 @@ class MineRL:
         place = self.source / name
         missing = [file for file in FILES if not (place / file).is_file()]
         if missing:
-            raise ValueError(f"without {' and '.join(missing)}")
+            raise UserError(f"without {' and '.join(missing)}")
         arrays = _load(place / "rendered.npz")
         steps = len(arrays["reward"])
         needle, dirt = _vectors(arrays, steps)
@@ -108,13 +108,13 @@ class MineRL:
         metadata = json.loads((place / "metadata.json").read_text("utf-8"))
         count = metadata.get("true_video_frame_count") if isinstance(metadata, dict) else None
         if not isinstance(count, int) or count < frames:
-            raise ValueError(f"{count} frames by metadata.json, expected at least {frames}")
+            raise UserError(f"{count} frames by metadata.json, expected at least {frames}")
         recorded = decode.read_frames(place / "recording.mp4", self.look, channels=3)
         pov = list(islice(recorded, count - frames, count))
         if len(pov) == frames - 1 and pov:  # as often with MineRL, whose own loader does the same
             return np.stack([*pov, pov[-1]]), ("the last frame is missing: that before it, twice",)
         if len(pov) < frames:
-            raise ValueError(f"{len(pov)} frames of the episode, expected {frames}")
+            raise UserError(f"{len(pov)} frames of the episode, expected {frames}")
         return np.stack(pov), ()
 
 
@@ -123,19 +123,19 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         arrays = load_arrays(path)
     except ValueError as error:
-        raise ValueError(f"rendered.npz: {error}") from error
+        raise UserError(f"rendered.npz: {error}") from error
     reward = arrays.get("reward")
     if reward is None or reward.ndim != 1 or len(reward) == 0:
-        raise ValueError("rendered.npz without rewards")
+        raise UserError("rendered.npz without rewards")
     return arrays
 
 
 def _array(arrays: dict[str, np.ndarray], key: str, length: int) -> np.ndarray:
     """One array of rendered.npz, of so many frames."""
     if key not in arrays:
-        raise ValueError(f"rendered.npz without {key}: no Navigate recording")
+        raise UserError(f"rendered.npz without {key}: no Navigate recording")
     if len(arrays[key]) != length:
-        raise ValueError(f"{len(arrays[key])} frames of {key}, expected {length}")
+        raise UserError(f"{len(arrays[key])} frames of {key}, expected {length}")
     return arrays[key]
 
 
@@ -153,7 +153,7 @@ def _places(values: np.ndarray) -> np.ndarray:
         words = values.astype(str)
         unknown = set(words.tolist()) - set(PLACE)
         if unknown:
-            raise ValueError(f"places {sorted(unknown)}, expected {' or '.join(PLACE)}")
+            raise UserError(f"places {sorted(unknown)}, expected {' or '.join(PLACE)}")
         return (words == PLACE[1]).astype(np.int64)
     return values
 

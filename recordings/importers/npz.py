@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from common import Count
+from common import Count, UserError
 from envs.spaces import one_hot
 from recordings.episode import Video, cut
 from recordings.importers import folder
@@ -54,7 +54,7 @@ class Npz:
         starts = [0, *(np.flatnonzero(first[1:]) + 1)]
         for number, (start, end) in enumerate(zip(starts, [*starts[1:], steps], strict=True)):
             if terminal[start : end - 1].any():
-                raise ValueError(f"a terminal step among steps {start} to {end - 1}, not the last")
+                raise UserError(f"a terminal step among steps {start} to {end - 1}, not the last")
             part = slice(start, end)
             video = Video(
                 name if len(starts) == 1 else f"{name}:{number:05d}",
@@ -74,10 +74,10 @@ class Npz:
         keys = [key for key in sorted(arrays) if key not in BOOKKEEPING and "/" not in key]
         obs = {key: self._observation(key, arrays[key]) for key in keys if key[:4] != "log_"}
         if not obs:
-            raise ValueError(f"no observations: arrays {sorted(arrays)}")
+            raise UserError(f"no observations: arrays {sorted(arrays)}")
         lengths = {key: len(array) for key, array in arrays.items() if array.ndim}
         if len(set(lengths.values())) > 1 or 0 in lengths.values():
-            raise ValueError(f"arrays of different or no length: {lengths}")
+            raise UserError(f"arrays of different or no length: {lengths}")
         return obs
 
     def _observation(self, key: str, array: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ class Npz:
         if array.dtype == np.uint8 and array.ndim == 4:
             return fit_images(array, self.look)
         if array.dtype.kind not in "biuf" or array.ndim == 0:
-            raise ValueError(f"{key} of {array.dtype} {array.shape}, expected numbers [T, ...]")
+            raise UserError(f"{key} of {array.dtype} {array.shape}, expected numbers [T, ...]")
         return array.reshape(len(array), -1).astype(np.float32)
 
     def _actions(self, arrays: dict[str, np.ndarray], steps: int) -> np.ndarray | None:
@@ -95,10 +95,10 @@ class Npz:
         action = arrays["action"]
         if action.ndim == 1 and action.dtype.kind in "iu":
             if self.num_actions is None:
-                raise ValueError("actions stored as integers: give --num-actions")
+                raise UserError("actions stored as integers: give --num-actions")
             return one_hot(action, self.num_actions)
         if action.dtype.kind not in "biuf":
-            raise ValueError(f"actions of {action.dtype}, expected numbers")
+            raise UserError(f"actions of {action.dtype}, expected numbers")
         return action.reshape(steps, -1).astype(np.float32)
 
     def _arrived(self, action: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ class Npz:
         if self.actions == "taken_at":
             return np.concatenate([np.zeros_like(action[:1]), action[:-1]])
         if np.any(action[0]) and self.num_actions is None:
-            raise ValueError(
+            raise UserError(
                 "the first action is not 0, so it led to nothing: DreamerV3 files need "
                 "--actions taken_at"
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import UserError
 from recordings.episode import Video, cut
 from recordings.importers import decode, folder
 from recordings.importers.arrays import map_array
@@ -69,7 +70,7 @@ class MovingMnist:
             return cut(Video(name, {"image": fit_images(images, self.look)}), self.look.max_frames)
         if name.endswith(".npy"):
             _map(folder.locate(self.source, name))
-            raise ValueError("no sequences in it")
+            raise UserError("no sequences in it")
         return Mazes(self.source, self.look, self.sequences).read(name)
 
     def split(self, name: str) -> str | None:
@@ -94,5 +95,5 @@ def _map(path: Path) -> np.ndarray:
     """uint8 [T, N, H, W], as `mnist_test_seq.npy` is [20, 10000, 64, 64]; not read yet."""
     array = map_array(path)
     if array.dtype != np.uint8 or array.ndim != 4:
-        raise ValueError(f"{array.dtype} {array.shape}, expected uint8 (frames, videos, 64, 64)")
+        raise UserError(f"{array.dtype} {array.shape}, expected uint8 (frames, videos, 64, 64)")
     return array

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from common import UserError
 from recordings.episode import Video, cut
 from recordings.importers import folder
 from recordings.importers.images import Look, decode_image, fit_images
@@ -71,13 +72,13 @@ def read_sequences(name: str, path: Path, look: Look, sequences: Sequences) -> I
     """The sequences of one file, `name:00000` and so on.
 
     Raises:
-      ValueError: with the reason, if a record is damaged or holds no frames.
+      UserError: with the reason, if a record is damaged or holds no frames.
     """
     for number, data in enumerate(read_records(path)):
         try:
             images = _frames(parse_example(data), sequences)
         except ValueError as error:
-            raise ValueError(f"record {number}: {error}") from error
+            raise UserError(f"record {number}: {error}") from error
         yield from cut(
             Video(f"{name}:{number:05d}", {"image": fit_images(images, look)}), look.max_frames
         )
@@ -93,14 +94,14 @@ def _frames(features: Mapping[str, Feature], sequences: Sequences) -> np.ndarray
         size = math.prod(shape)
         data = b"".join(parts)
         if len(data) % size or (len(parts) > 1 and len(parts[0]) != size):
-            raise ValueError(
+            raise UserError(
                 f"raw frames of {len(parts[0])} bytes, expected a multiple of "
                 f"{'x'.join(map(str, shape))}; see --raw-shape"
             )
         images = list(_grey(np.frombuffer(data, np.uint8).reshape(-1, *shape), sequences.channels))
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
-        raise ValueError(f"frames of several sizes: {shapes}")
+        raise UserError(f"frames of several sizes: {shapes}")
     return np.stack(images)
 
 
@@ -114,7 +115,7 @@ def _find(features: Mapping[str, Feature], wanted: str | None) -> list[bytes]:
         parts = [part for values in lists if isinstance(values, list) for part in values]
         if parts:
             return parts
-    raise ValueError(
+    raise UserError(
         f"no frames: looked for {', '.join(names)} among {sorted(features)}; see --feature"
     )
 
@@ -135,7 +136,7 @@ def _shape(features: Mapping[str, Feature]) -> tuple[int, int, int]:
         number(("depth", "channels", "image/channels"), 3),
     )
     if min(shape) < 1:
-        raise ValueError(f"frames of shape {shape}")
+        raise UserError(f"frames of shape {shape}")
     return shape
 
 
@@ -147,6 +148,6 @@ def _grey(images: np.ndarray, channels: int) -> np.ndarray:
     if have == 1:
         return np.repeat(images, 3, axis=-1)
     if have != 3:
-        raise ValueError(f"frames of {have} channels, expected 1 or 3")
+        raise UserError(f"frames of {have} channels, expected 1 or 3")
     luma = images @ np.array([0.299, 0.587, 0.114], np.float32)
     return np.rint(luma)[..., None].astype(np.uint8)

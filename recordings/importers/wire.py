@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import UserError
 from recordings.importers.crc32c import crc32c, masked
 
 Feature = list[bytes] | np.ndarray  # of bytes, or float32 [n], or int64 [n]
@@ -27,7 +28,7 @@ def read_records(path: Path) -> Iterator[bytes]:
     """The records of a TFRecord file (also a gzipped one), each checked.
 
     Raises:
-      ValueError: if the file is empty, cut short, or a checksum differs.
+      UserError: if the file is empty, cut short, or a checksum differs.
     """
     with open(path, "rb") as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
@@ -35,26 +36,26 @@ def read_records(path: Path) -> Iterator[bytes]:
     with gzip.open(path) if zipped else open(path, "rb") as file:
         while header := file.read(12):
             if len(header) < 12:
-                raise ValueError(f"cut short in the header of record {number}")
+                raise UserError(f"cut short in the header of record {number}")
             length, check = struct.unpack("<QI", header)
             if masked(crc32c(header[:8])) != check or length > _LARGEST:
-                raise ValueError(f"no TFRecord, or damaged: checksum of record {number}'s length")
+                raise UserError(f"no TFRecord, or damaged: checksum of record {number}'s length")
             data, footer = file.read(length), file.read(4)
             if len(data) < length or len(footer) < 4:
-                raise ValueError(f"cut short in record {number}")
+                raise UserError(f"cut short in record {number}")
             if struct.pack("<I", masked(crc32c(data))) != footer:
-                raise ValueError(f"damaged: checksum of record {number}")
+                raise UserError(f"damaged: checksum of record {number}")
             yield data
             number += 1
     if number == 0:
-        raise ValueError("an empty file")
+        raise UserError("an empty file")
 
 
 def parse_example(data: bytes) -> dict[str, Feature]:
     """Features of a tf.train.Example; of a SequenceExample also its lists, joined over time.
 
     Raises:
-      ValueError: if the bytes are no such message.
+      UserError: if the bytes are no such message.
     """
     features: dict[str, Feature] = {}
     for field, part in _fields(data):
@@ -87,7 +88,7 @@ def _feature(messages: list[bytes]) -> Feature:
             elif kind in (2, 3):
                 numbers += [_numbers(x, kind) for f, x in _fields(_bytes(part)) if f == 1]
     if len(kinds) > 1 or kinds - {1, 2, 3}:
-        raise ValueError(f"a feature of kinds {sorted(kinds)}")
+        raise UserError(f"a feature of kinds {sorted(kinds)}")
     if kinds & {2, 3}:
         return np.concatenate([np.zeros(0, np.float32 if kinds == {2} else np.int64), *numbers])
     return values
@@ -99,7 +100,7 @@ def _numbers(part: bytes | int, kind: int) -> np.ndarray:
         return np.array([part], np.uint64).view(np.int64)
     if kind == 2:
         if len(part) % 4:
-            raise ValueError(f"{len(part)} bytes of floats")
+            raise UserError(f"{len(part)} bytes of floats")
         return np.frombuffer(part, "<f4").astype(np.float32)
     at, found = 0, []
     while at < len(part):
@@ -123,10 +124,10 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
         elif kind in (_FIXED64, _FIXED32):
             size = 8 if kind == _FIXED64 else 4
         else:
-            raise ValueError(f"a message with wire type {kind}")
+            raise UserError(f"a message with wire type {kind}")
         value = data[at : at + size]
         if len(value) < size:
-            raise ValueError("a message that ends in the middle of a field")
+            raise UserError("a message that ends in the middle of a field")
         at += size
         yield tag >> 3, value
 
@@ -136,16 +137,16 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
-            raise ValueError("a message that ends in the middle of a number")
+            raise UserError("a message that ends in the middle of a number")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, at
-    raise ValueError("a number longer than 64 bits")
+    raise UserError("a number longer than 64 bits")
 
 
 def _bytes(part: bytes | int) -> bytes:
     if isinstance(part, int):
-        raise ValueError("a number where a message should be")
+        raise UserError("a number where a message should be")
     return part

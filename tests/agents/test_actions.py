@@ -13,6 +13,7 @@ from gymnasium import spaces
 import envs
 from agents.actions import ActionCodec, ActionDistribution, ActionSample
 from agents.chunk import ChunkCodec
+from common import UserError
 from worldmodel import clock
 
 SETTINGS = ActionDistribution(min_std=0.1, max_std=1.0, unimix=0.01)
@@ -352,3 +353,16 @@ def test_act_by_normal_numbers() -> None:
     expected = 0.99 * logits / logits.sum() + 0.01 / 3
     np.testing.assert_allclose(flat[:, 1:].mean(0), expected, atol=0.005)
     assert np.isfinite(codec.act(outputs, jnp.full(4, -9.0))).all()
+
+
+def test_the_remedy_for_an_unbounded_box_works() -> None:
+    space = spaces.Box(-np.inf, np.inf, (2,))
+    with pytest.raises(UserError) as error:
+        ActionCodec(space, SETTINGS)
+    env = gymnasium.Env()
+    env.action_space = space
+    remedy = str(error.value).partition("made wrapped: ")[2]
+    assert (
+        ActionCodec(eval(remedy, {"gymnasium": gymnasium, "env": env}).action_space, SETTINGS).width
+        == 2
+    )

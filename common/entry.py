@@ -1,0 +1,63 @@
+"""How every command ends: one line for a mistake, a traceback for a fault.
+
+Read next: `errors.py`, which errors are whose.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import NoReturn
+
+from common.errors import EnvironmentFailed, RunFailed, UserError
+
+OURS = {"agents", "analysis", "benchmarks", "common", "configs", "envs", "recordings", "replay"}
+OURS |= {"training", "worldmodel"}
+BETWEEN = OURS | sys.stdlib_module_names | {"__main__", "gymnasium"}
+"""Modules, by the first part of their names, that stand between a command and a user's code."""
+
+
+def enter(main: Callable[[], None]) -> None:
+    """Runs a command.
+
+    Raises:
+      SystemExit: 2 after a `UserError`, 1 after an `EnvironmentFailed`, whose traceback is printed
+        from the user's file on, or a `RunFailed`, and 130 after Ctrl-C; each has printed its line.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    except UserError as error:
+        fail(str(error))
+    except EnvironmentFailed as error:
+        show_cause(error)
+        fail(str(error), 1)
+    except RunFailed as error:
+        fail(str(error), 1)
+
+
+def fail(text: str, code: int = 2) -> NoReturn:
+    """Prints an error, most of one line, a list of settings one a line; leaves the program."""
+    print(f"error: {text.strip()}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def show_cause(error: EnvironmentFailed) -> None:
+    """The traceback of what the environment raised, from its own file on."""
+    cause = error.__cause__
+    if cause is not None:
+        start = from_user(cause.__traceback__)
+        traceback.print_exception(type(cause), cause, start or cause.__traceback__)
+
+
+def from_user(frames: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that begins with the first frame that is not `BETWEEN`; None where
+    there is none."""
+    while frames is not None:
+        module = str(frames.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in BETWEEN:
+            return frames
+        frames = frames.tb_next
+    return None

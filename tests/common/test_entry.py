@@ -1,0 +1,81 @@
+"""How commands end: which errors are one line, and where a traceback begins."""
+
+import sys
+
+import pytest
+
+from common import EnvironmentFailed, RunFailed, UserError
+from common.entry import enter
+
+USERS = """
+from json import loads
+
+def step():
+    return helper()
+
+def helper():
+    return loads("{")
+"""
+
+
+def ended(raises):
+    def main():
+        raise raises
+
+    with pytest.raises(SystemExit) as stop:
+        enter(main)
+    return stop.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("strides: expected one"), 2, "error: strides: expected one\n"),
+        (RunFailed("step 3: the disk is full"), 1, "error: step 3: the disk is full\n"),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+    ],
+)
+def test_what_is_meant_for_users_is_one_line(error, code, line, capsys):
+    assert ended(error) == code
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), TypeError("ours"), RuntimeError("ours")])
+def test_faults_of_ours_keep_their_traceback(error):
+    with pytest.raises(type(error), match="ours"):
+        enter(lambda: (_ for _ in ()).throw(error))
+
+
+def test_a_traceback_begins_in_the_users_file(tmp_path, monkeypatch, capsys):
+    (tmp_path / "someones_env.py").write_text(USERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("common.entry.BETWEEN", set(sys.stdlib_module_names) | {"tests", __name__})
+
+    def main():
+        import someones_env
+
+        try:
+            someones_env.step()
+        except ValueError as error:
+            raise EnvironmentFailed("environment x, index 0, step 3: step raised") from error
+
+    with pytest.raises(SystemExit) as stop:
+        enter(main)
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 1
+    assert lines[0].startswith("Traceback") and "someones_env.py" in lines[1]
+    assert "in step" in lines[1] and not any(__file__ in line for line in lines)
+    assert lines[-2].startswith("json.decoder.JSONDecodeError")
+    assert lines[-1] == "error: environment x, index 0, step 3: step raised"
+
+
+def test_a_traceback_of_our_own_environment_is_shown_whole(capsys):
+    def main():
+        try:
+            int("3.5")
+        except ValueError as error:
+            raise EnvironmentFailed("environment ours") from error
+
+    with pytest.raises(SystemExit):
+        enter(main)
+    assert "in main" in capsys.readouterr().err
