@@ -4,6 +4,9 @@ XLA's own CPU gradients of these take two to six times as long for the same numb
 (benchmarks/results/convolutions.md), so both are written here. That of the input is the other of
 the two functions; that of the kernel is one matrix product per tap, over a few images at a time,
 so that what it copies stays in the processor's cache. Other back ends keep the library's.
+
+Products are computed in the precision of x; kernels and biases, and so their gradients, may have a
+higher one.
 """
 
 from functools import partial
@@ -12,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from worldmodel.precision import add_bias
 
 AXES = ("NHWC", "HWIO", "NHWC")
 FEW = 8  # channels below which 2×2 blocks are gathered first: an image's three fill no vector
@@ -23,7 +28,7 @@ def strided_conv(x: Array, kernel: Array, bias: Array) -> Array:
 
     [N, h, w, a] → [N, h', w', b];   y[i, j] = Σ_{p,q} x[2i+p, 2j+q] kernel[p, q] + bias
     """
-    return _conv(x, kernel) + bias.reshape(1, 1, 1, -1)
+    return add_bias(_conv(x, kernel), bias)
 
 
 def strided_conv_transpose(x: Array, kernel: Array, bias: Array) -> Array:
@@ -33,15 +38,17 @@ def strided_conv_transpose(x: Array, kernel: Array, bias: Array) -> Array:
     """
     k, _, a, b = kernel.shape
     if x.shape[1:3] == (1, 1):  # no overlaps: one dense layer
-        y = (x.reshape(-1, a) @ kernel.transpose(2, 0, 1, 3).reshape(a, -1)).reshape(-1, k, k, b)
+        columns = kernel.transpose(2, 0, 1, 3).reshape(a, -1).astype(x.dtype)
+        y = (x.reshape(-1, a) @ columns).reshape(-1, k, k, b)
     else:
         y = _conv_transpose(x, kernel)
-    return y + bias.reshape(1, 1, 1, -1)
+    return add_bias(y, bias)
 
 
 @jax.custom_vjp
 def _conv(x: Array, kernel: Array) -> Array:
     k, _, a, b = kernel.shape
+    kernel = kernel.astype(x.dtype)
     if a < FEW and k % 2 == 0 and x.shape[1] % 2 == x.shape[2] % 2 == 0:
         x, k, stride = space_to_depth(x), k // 2, 1
         kernel = kernel.reshape(k, 2, k, 2, a, b).transpose(0, 2, 1, 3, 4, 5)
@@ -68,7 +75,7 @@ def _conv_transpose(x: Array, kernel: Array) -> Array:
     """Each 2×2 block of y is one position of a convolution with stride 1 and 4b channels."""
     k, _, a, b = kernel.shape
     taps = (k + 1) // 2
-    kernel = jnp.pad(kernel, ((0, 2 * taps - k), (0, 2 * taps - k), (0, 0), (0, 0)))
+    kernel = jnp.pad(kernel.astype(x.dtype), ((0, 2 * taps - k), (0, 2 * taps - k), (0, 0), (0, 0)))
     kernel = kernel.reshape(taps, 2, taps, 2, a, b)[::-1, :, ::-1]  # x[i-d] meets kernel[2d+c]
     kernel = kernel.transpose(0, 2, 4, 1, 3, 5).reshape(taps, taps, a, 4 * b)
     around = [(taps - 1, taps - 1)] * 2
@@ -134,16 +141,17 @@ def _taps(fine: Array, coarse: Array, k: int) -> Array:
 
 
 def by_library(fine: Array, coarse: Array, k: int) -> Array:
-    """``kernel_gradient``, as JAX derives it."""
-    kernel = jax.ShapeDtypeStruct((k, k, fine.shape[-1], coarse.shape[-1]), fine.dtype)
-    (gradient,) = jax.linear_transpose(partial(_read, fine, coarse), kernel)(coarse)
-    return gradient.astype(jnp.float32)
-
-
-def _read(fine: Array, coarse: Array, kernel: Array) -> Array:
-    h, w = coarse.shape[1:3]
-    y = lax.conv_general_dilated(fine, kernel, (2, 2), "VALID", dimension_numbers=AXES)
-    return y[:, :h, :w]
+    """``kernel_gradient``, as a correlation over the images with the dilated ``coarse``."""
+    gradient = lax.conv_general_dilated(
+        fine,
+        coarse,
+        (1, 1),
+        "VALID",
+        rhs_dilation=(2, 2),
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        preferred_element_type=jnp.float32,
+    )
+    return gradient[:k, :k]
 
 
 def space_to_depth(x: Array) -> Array:

@@ -20,6 +20,7 @@ from worldmodel import clock
 from worldmodel.config import ClockworkConfig, make_latent
 from worldmodel.distributions import Latent, Stats
 from worldmodel.networks import Dense
+from worldmodel.precision import Linear
 
 
 class State(NamedTuple):
@@ -60,13 +61,13 @@ class Level(nnx.Module):
         # Bias and norm of the whole input layer live in its share of z.
         self.input = Dense(self.latent.width, c.hidden, *kind)
         self.context = (
-            nnx.Linear(inputs.context, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
+            Linear(inputs.context, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
             if inputs.context
             else None
         )
         self.action_embed = Dense(inputs.action, c.hidden, *kind) if inputs.action else None
         self.action = (
-            nnx.Linear(c.hidden, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
+            Linear(c.hidden, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
             if inputs.action
             else None
         )
@@ -74,7 +75,7 @@ class Level(nnx.Module):
         self.prior_hidden = Dense(c.deter, c.hidden, *kind)
         self.prior_out = StatsHead(c, self.latent, rngs)
         self.post_hidden = Dense(c.deter, c.hidden, *kind)
-        self.post_embed = nnx.Linear(inputs.embed, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
+        self.post_embed = Linear(inputs.embed, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
         self.post_more = nnx.List(
             [Dense(c.hidden, c.hidden, *kind) for _ in range(c.networks.post_layers - 1)]
         )
@@ -213,10 +214,8 @@ class GRU(nnx.Module):
     def __init__(self, inputs: int, deter: int, keep_bias: float, dtype: DTypeLike, rngs: nnx.Rngs):
         self.keep_bias = keep_bias
         orthogonal = nnx.initializers.orthogonal()
-        self.input = nnx.Linear(inputs, 3 * deter, dtype=dtype, rngs=rngs)
-        self.recurrent = nnx.Linear(
-            deter, 3 * deter, kernel_init=orthogonal, dtype=dtype, rngs=rngs
-        )
+        self.input = Linear(inputs, 3 * deter, dtype=dtype, rngs=rngs)
+        self.recurrent = Linear(deter, 3 * deter, kernel_init=orthogonal, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Array, h: Array) -> Array:
         xz, xr, xh = jnp.split(self.input(x).astype(jnp.float32), 3, axis=-1)
@@ -235,7 +234,7 @@ class StatsHead(nnx.Module):
     def __init__(self, config: ClockworkConfig, latent: Latent, rngs: nnx.Rngs):
         self.latent, self.shift = latent, config.networks.std_shift
         self.layers = nnx.List(
-            [nnx.Linear(config.hidden, n, dtype=jnp.float32, rngs=rngs) for n in latent.outputs]
+            [Linear(config.hidden, n, dtype=jnp.float32, rngs=rngs) for n in latent.outputs]
         )
 
     def __call__(self, x: Array) -> Stats:

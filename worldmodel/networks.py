@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from common import UserError
 from worldmodel.convolutions import strided_conv, strided_conv_transpose
+from worldmodel.precision import Linear
 
 ENCODER_KERNELS = (4, 4, 4, 4)
 DECODER_KERNELS = (5, 5, 6, 6)
@@ -37,7 +38,7 @@ class Dense(nnx.Module):
     def __init__(
         self, inputs: int, outputs: int, act: str, norm: bool, dtype: DTypeLike, rngs: nnx.Rngs
     ):
-        self.linear = nnx.Linear(inputs, outputs, dtype=dtype, rngs=rngs)
+        self.linear = Linear(inputs, outputs, dtype=dtype, rngs=rngs)
         self.norm = nnx.RMSNorm(outputs, dtype=dtype, rngs=rngs) if norm else None
         self.act = act
 
@@ -73,9 +74,7 @@ class MLP(nnx.Module):
             [Dense(a, b, act, norm, dtype, rngs) for a, b in zip(widths, widths[1:], strict=False)]
         )
         init = nnx.initializers.zeros_init() if zero else nnx.initializers.lecun_normal()
-        self.output = nnx.Linear(
-            widths[-1], outputs, kernel_init=init, dtype=jnp.float32, rngs=rngs
-        )
+        self.output = Linear(widths[-1], outputs, kernel_init=init, dtype=jnp.float32, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         for layer in self.hidden:
@@ -102,7 +101,7 @@ class ConvEncoder(nnx.Module):
     def __call__(self, x: Float[Array, "N 64 64 C"]) -> Float[Array, "N F"]:
         x = x.astype(self.dtype)
         for layer in self.layers:
-            x = jax.nn.leaky_relu(strided_conv(x, *layer.cast(self.dtype)), 0.2)
+            x = jax.nn.leaky_relu(strided_conv(x, *layer()), 0.2)
         return x.reshape(x.shape[0], -1).astype(jnp.float32)
 
 
@@ -113,7 +112,7 @@ class ConvDecoder(nnx.Module):
         self, inputs: int, channels: int, depth: int, final: str, dtype: DTypeLike, rngs: nnx.Rngs
     ):
         widths = (32 * depth, 4 * depth, 2 * depth, depth, channels)
-        self.dense = nnx.Linear(inputs, widths[0], dtype=dtype, rngs=rngs)
+        self.dense = Linear(inputs, widths[0], dtype=dtype, rngs=rngs)
         self.layers = nnx.List(
             [
                 ConvKernel((k, k, a, b), fan_in=k * k * a // 4, rngs=rngs)
@@ -125,8 +124,8 @@ class ConvDecoder(nnx.Module):
     def __call__(self, x: Float[Array, "N F"]) -> Float[Array, "N 64 64 C"]:
         x = self.dense(x.astype(self.dtype))[:, None, None, :]
         for layer in self.layers[:-1]:
-            x = jax.nn.leaky_relu(strided_conv_transpose(x, *layer.cast(self.dtype)), 0.2)
-        x = strided_conv_transpose(x, *self.layers[-1].cast(self.dtype)).astype(jnp.float32)
+            x = jax.nn.leaky_relu(strided_conv_transpose(x, *layer()), 0.2)
+        x = strided_conv_transpose(x, *self.layers[-1]()).astype(jnp.float32)
         return activation(self.final)(x)
 
 
@@ -137,9 +136,9 @@ class ConvKernel(nnx.Module):
         self.kernel = nnx.Param(jax.random.normal(rngs.params(), shape) * fan_in**-0.5)
         self.bias = nnx.Param(jnp.zeros(shape[-1]))
 
-    def cast(self, dtype: DTypeLike) -> tuple[Array, Array]:
-        """Both arrays in the dtype of the products."""
-        return self.kernel[...].astype(dtype), self.bias[...].astype(dtype)
+    def __call__(self) -> tuple[Array, Array]:
+        """Both arrays, float32."""
+        return self.kernel[...], self.bias[...]
 
 
 def activation(name: str) -> Callable[[Array], Array]:

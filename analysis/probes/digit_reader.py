@@ -70,7 +70,7 @@ class DigitReader(nnx.Module):
         """
         x = jnp.max(frames, axis=-1, keepdims=True)
         for layer in (self.first, self.second):
-            x = jax.nn.relu(strided_conv(x, *layer.cast(jnp.float32)))
+            x = jax.nn.relu(strided_conv(x, *layer()))
         x = self.output(jax.nn.relu(self.hidden(x)))
         return x.reshape(len(x), -1, DIGITS)
 

@@ -72,18 +72,37 @@ def test_kernel_gradient_of_every_back_end(k: int, images: int) -> None:
                 for j in range(side):
                     plain[p, q] += np.asarray(fine[:, 2 * i + p, 2 * j + q]).T @ coarse[:, i, j]
     for gradient in (by_taps, by_library):
-        np.testing.assert_allclose(
-            jax.jit(gradient, static_argnums=2)(fine, coarse, k), plain, atol=1e-4
-        )
+        compiled = jax.jit(gradient, static_argnums=2)
+        np.testing.assert_allclose(compiled(fine, coarse, k), plain, atol=1e-4)
+        half = [jnp.asarray(x, jnp.bfloat16) for x in (fine, coarse)]
+        rounded = [jnp.asarray(x, jnp.float32) for x in half]
+        ours, exact = compiled(*half, k), compiled(*rounded, k)
+        assert ours.dtype == jnp.float32
+        np.testing.assert_allclose(ours, exact, atol=1e-4)
 
 
-def test_half_precision_keeps_dtypes() -> None:
-    """Products in bfloat16, sums over images in float32."""
-    x, kernel = jnp.ones((3, 6, 6, 2), jnp.bfloat16), jnp.ones((4, 4, 2, 5), jnp.bfloat16)
-    bias = jnp.zeros(5, jnp.bfloat16)
-    for conv in (strided_conv, strided_conv_transpose):
-        y, back = jax.vjp(conv, x, kernel, bias)
-        assert {y.dtype, *(g.dtype for g in back(y))} == {jnp.dtype(jnp.bfloat16)}
+HALF, FULL = jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("conv", "size", "tolerance"),
+    [
+        (strided_conv, 10, 1e-4),
+        (strided_conv_transpose, 6, 1e-4),
+        (strided_conv_transpose, 1, 2**-8),  # a dense layer, rounded once when all is added up
+    ],
+)
+def test_half_precision_adds_up_in_full(conv: Conv, size: int, tolerance: float) -> None:
+    """Products in bfloat16; gradients of kernel and bias as of the same numbers in float32."""
+    x = jax.random.normal(jax.random.key(0), (64, size, size, 2)).astype(HALF)
+    kernel = jax.random.normal(jax.random.key(1), (4, 4, 2, 5)).astype(HALF).astype(FULL)
+    y, back = jax.vjp(jax.jit(conv), x, kernel, jnp.zeros(5))
+    dy = jax.random.uniform(jax.random.key(2), y.shape, HALF)
+    dx, *ours = back(dy)
+    assert y.dtype == dx.dtype == HALF and {g.dtype for g in ours} == {FULL}
+    _, back = jax.vjp(jax.jit(conv), x.astype(FULL), kernel, jnp.zeros(5))
+    for a, b in zip(ours, back(dy.astype(FULL))[1:], strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance * float(jnp.abs(b).max()))
 
 
 def test_space_to_depth() -> None:
