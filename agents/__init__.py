@@ -1,6 +1,6 @@
 """The agent: actor and critic over imagination at the top clock. Read `dreamer.py` first."""
 
-from agents.actions import ActionCodec, ActionDistribution
+from agents.actions import ActionCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent
 from agents.codec import Codec
@@ -8,7 +8,6 @@ from agents.config import AgentConfig, LatentConfig
 
 __all__ = [
     "ActionCodec",
-    "ActionDistribution",
     "ActorCriticConfig",
     "Agent",
     "AgentConfig",

@@ -5,8 +5,7 @@ primitive actions are to the top's clock.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -15,9 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from agents.factors import Factor, decode, factors, flatten
-from common import Positive, Share, UserError, check_bounds
+from common import UserError
+from worldmodel.distributions import UNIMIX
 
-ActorGradient = Literal["reinforce", "dynamics", "straight_through"]
+MIN_STD = 0.1  # smallest standard deviation of a continuous action, in units of [-1, 1]
+MAX_STD = 1.0  # largest
 
 
 class ActionSample(NamedTuple):
@@ -28,27 +29,6 @@ class ActionSample(NamedTuple):
     entropy: Array  # [..., F] nats of each factor, summed over its primitives
 
 
-@dataclass(frozen=True)
-class ActionDistribution:
-    """Settings of the factors' distributions."""
-
-    min_std: Positive = 0.1
-    """Smallest standard deviation of a continuous action, in units of the scaled space [-1, 1]."""
-    max_std: Positive = 1.0
-    """Largest."""
-    unimix: Share = 0.01
-    """Uniform share of every discrete choice (DreamerV3)."""
-
-    def __post_init__(self) -> None:
-        """Raises UserError on a number out of bounds, or deviations that are no interval."""
-        check_bounds(self, "agent.actions")
-        if self.min_std >= self.max_std:
-            raise UserError(
-                f"actions: expected min_std < max_std, received min_std {self.min_std} and "
-                f"max_std {self.max_std}; the defaults are 0.1 and 1.0"
-            )
-
-
 class ActionCodec:
     """Between a Gymnasium action space and flat vectors of ``width`` floats.
 
@@ -56,8 +36,8 @@ class ActionCodec:
       UserError: on an unbounded Box, or a space of another kind.
     """
 
-    def __init__(self, space: gymnasium.Space[Any], settings: ActionDistribution) -> None:
-        self.space, self.settings = space, settings
+    def __init__(self, space: gymnasium.Space[Any]) -> None:
+        self.space = space
         self.factors = tuple(factors(space))
         self.width = sum(f.size for f in self.factors)
         self.outputs = sum(f.outputs for f in self.factors)
@@ -89,25 +69,24 @@ class ActionCodec:
             yield factor, x[..., start : start + size]
             start += size
 
-    def sample(
-        self, outputs: Float[Array, "*N P"], key: PRNGKeyArray, gradient: ActorGradient
-    ) -> ActionSample:
+    def sample(self, outputs: Float[Array, "*N P"], key: PRNGKeyArray) -> ActionSample:
         """Samples every factor independently.
+
+        The gradient passes through continuous parts, which are reparameterised; the score function
+        trains the discrete ones, which log_prob covers. For continuous ones it is no better, and
+        uneven: docs/adr/0008.
 
         Args:
           outputs: the actor's numbers, P = ``self.outputs``.
-          gradient: what the sample lets through. `reinforce`: nothing, log_prob covers all factors;
-            `dynamics`: continuous parts are reparameterised, log_prob covers the discrete ones;
-            `straight_through`: discrete parts pass the gradient of their probabilities as well.
         """
         flat, log_prob, entropy = [], jnp.zeros(outputs.shape[:-1]), []
         noises = self.parts(self._noise(outputs.shape[:-1], key), outputs=False)
         for (factor, x), (_, noise) in zip(self.parts(outputs, outputs=True), noises, strict=True):
-            value, logp, ent = (self._choice if factor.discrete else self._normal)(x, noise)
-            if gradient == "reinforce" or (gradient == "dynamics" and factor.discrete):
-                value, log_prob = jax.lax.stop_gradient(value), log_prob + logp
+            value, nats = (self._choice if factor.discrete else self._normal)(x, noise)
+            if factor.discrete:
+                log_prob = log_prob + jnp.sum(value * self._log_probs(x), -1)
             flat.append(value)
-            entropy.append(ent)
+            entropy.append(nats)
         return ActionSample(jnp.concatenate(flat, -1), log_prob, jnp.stack(entropy, -1))
 
     def act(
@@ -154,22 +133,21 @@ class ActionCodec:
         """Entropy of each factor as a share: 0 least deviation / one class, 1 largest / uniform.
 
         A choice counts by its entropy over that of the uniform, a continuous factor by the mean
-        over its dimensions of log(std/min_std) / log(max_std/min_std).
+        over its dimensions of log(std/MIN_STD) / log(MAX_STD/MIN_STD).
         """
-        s, spread = self.settings, []
+        spread = []
         for factor, x in self.parts(outputs, outputs=True):
             if factor.discrete:
                 logp = self._log_probs(x)
                 spread.append(-jnp.sum(jnp.exp(logp) * logp, -1) / np.log(max(factor.size, 2)))
             else:
-                ratio = jnp.log(self._moments(x)[1] / s.min_std) / np.log(s.max_std / s.min_std)
+                ratio = jnp.log(self._moments(x)[1] / MIN_STD) / np.log(MAX_STD / MIN_STD)
                 spread.append(jnp.mean(ratio, -1))
         return jnp.stack(spread, -1)
 
     def _moments(self, x: Array) -> tuple[Array, Array]:
         mean, raw = jnp.split(x, 2, axis=-1)
-        s = self.settings
-        return jnp.tanh(mean), s.min_std + (s.max_std - s.min_std) * jax.nn.sigmoid(raw)
+        return jnp.tanh(mean), MIN_STD + (MAX_STD - MIN_STD) * jax.nn.sigmoid(raw)
 
     def _noise(self, batch: tuple[int, ...], key: PRNGKeyArray) -> Array:
         """Standard normal for continuous parts, Gumbel for discrete ones: [*batch, A].
@@ -186,26 +164,21 @@ class ActionCodec:
         discrete = np.concatenate([np.full(f.size, f.discrete) for f in self.factors])
         return jnp.where(discrete, gumbel, jax.random.normal(normal_key, shape))
 
-    def _normal(self, x: Array, noise: Array) -> tuple[Array, Array, Array]:
-        """Normal(tanh(m), s), clipped to [-1, 1]; density and entropy of the unclipped variable."""
+    def _normal(self, x: Array, noise: Array) -> tuple[Array, Array]:
+        """Normal(tanh(m), s), clipped to [-1, 1], and the entropy of the unclipped variable."""
         mean, std = self._moments(x)
-        value = mean + std * noise
-        log_prob = self._density(jax.lax.stop_gradient(value), mean, std)
         entropy = jnp.sum(0.5 * np.log(2 * np.pi * np.e) + jnp.log(std), -1)
-        return jnp.clip(value, -1.0, 1.0), log_prob, entropy
+        return jnp.clip(mean + std * noise, -1.0, 1.0), entropy
 
     def _density(self, value: Array, mean: Array, std: Array) -> Array:
         score = (value - mean) / std
         return jnp.sum(-0.5 * score**2 - jnp.log(std) - 0.5 * np.log(2 * np.pi), -1)
 
     def _log_probs(self, x: Array) -> Array:
-        s = self.settings
-        return jnp.log((1 - s.unimix) * jax.nn.softmax(x) + s.unimix / x.shape[-1])
+        return jnp.log((1 - UNIMIX) * jax.nn.softmax(x) + UNIMIX / x.shape[-1])
 
-    def _choice(self, x: Array, noise: Array) -> tuple[Array, Array, Array]:
-        """One-hot sample; its gradient is that of the probabilities (straight-through)."""
+    def _choice(self, x: Array, noise: Array) -> tuple[Array, Array]:
+        """One-hot sample, and its entropy."""
         logp = self._log_probs(x)
         onehot = jax.nn.one_hot(jnp.argmax(logp + noise, axis=-1), x.shape[-1])
-        probs = jnp.exp(logp)
-        value = onehot + (probs - jax.lax.stop_gradient(probs))
-        return value, jnp.sum(onehot * logp, -1), -jnp.sum(probs * logp, -1)
+        return onehot, -jnp.sum(jnp.exp(logp) * logp, -1)

@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from agents.actions import ActorGradient
 from agents.heads import two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory
 from agents.returns import lambda_returns, path_weights
-from common import Count, NonNegative, Share
+from common import Count, Share
 
 
 @dataclass(frozen=True)
@@ -25,28 +24,20 @@ class ActorCriticConfig:
     """H: imagined ticks of the top clock; H·K environment steps."""
     discount: Share = 0.99
     """γ per environment step; γ^K per tick."""
-    lam: Share = 0.95
-    """λ of the λ-returns, per tick."""
-    gradient: ActorGradient = "dynamics"
-    """Actor gradient: `reinforce`, `dynamics` (continuous parts through the model, discrete ones by
-    REINFORCE), or `straight_through` (discrete ones through the model as well)."""
     entropy_target: Share = 0.3
     """Where the entropy of each factor of each slot is kept, as a share, averaged over states: 0
     smallest deviation / one class, 1 largest / uniform."""
-    entropy_rate: NonNegative = 0.05
-    """Speed at which the entropy bonus follows its target, log-units per update and unit error."""
-    layers: Count = 2
-    """Hidden layers of actor, critic and heads."""
     hidden: Count = 128
-    """Their units."""
-    slow_rate: Share = 0.02
-    """Share by which the slow critic moves towards the critic at every update."""
-    slow_weight: NonNegative = 1.0
-    """Weight of the critic's regulariser towards the slow critic (DreamerV3)."""
-    scale_rate: Share = 0.02
-    """Rate of the running 5th-95th percentile range of returns (DreamerV3: 0.01)."""
+    """Units of the hidden layers of actor, critic and heads. By size (`configs/sizes.py`)."""
     starts: Count = 1024
-    """Most imagination starts per update, drawn from the replayed top states."""
+    """Most imagination starts per update, drawn from the replayed top states. By size."""
+
+
+LAMBDA = 0.95  # λ of the λ-returns, per tick. Source: Hafner et al. 2020, 2023
+SLOW_RATE = 0.02  # share by which the slow critic moves at every update. Source: DreamerV3
+SLOW_WEIGHT = 1.0  # weight of the critic's regulariser towards the slow critic. Source: DreamerV3
+SCALE_RATE = 0.02  # of the running percentiles of returns, per update (DreamerV3: 0.01)
+ENTROPY_RATE = 0.05  # log-units per update and unit of error from the entropy target
 
 
 class BehaviourState(NamedTuple):
@@ -68,7 +59,7 @@ def return_scale(state: BehaviourState) -> Array:
 
 
 def update_range(
-    state: BehaviourState, returns: Float[Array, "N H"], weight: Array, rate: float
+    state: BehaviourState, returns: Float[Array, "N H"], weight: Array
 ) -> BehaviourState:
     """Moves the running percentiles towards those of the returns of states that count."""
     counted = jnp.where(weight > 0, returns, jnp.nan)
@@ -77,7 +68,8 @@ def update_range(
         jnp.where(jnp.isnan(x), old, x) for x, old in ((low, state.low), (high, state.high))
     )
     return state._replace(
-        low=state.low + rate * (low - state.low), high=state.high + rate * (high - state.high)
+        low=state.low + SCALE_RATE * (low - state.low),
+        high=state.high + SCALE_RATE * (high - state.high),
     )
 
 
@@ -92,7 +84,7 @@ def update_entropy_scale(
     Args:
       spread: [K·F] mean over states.
     """
-    scale = state.log_entropy_scale + config.entropy_rate * (config.entropy_target - spread)
+    scale = state.log_entropy_scale + ENTROPY_RATE * (config.entropy_target - spread)
     return state._replace(log_entropy_scale=jnp.clip(scale, *LOG_SCALE_RANGE))
 
 
@@ -109,7 +101,7 @@ def behaviour_targets(
 ) -> BehaviourTargets:
     """λ-returns, path weights and advantages G_j - v_j."""
     gamma = config.discount**stride
-    returns = jax.vmap(lambda r, c, v: lambda_returns(r, c, v, gamma, config.lam))(
+    returns = jax.vmap(lambda r, c, v: lambda_returns(r, c, v, gamma, LAMBDA))(
         path.reward, path.cont, value
     )
     weight = jax.vmap(lambda a, c: path_weights(a, c, gamma))(path.alive, path.cont)
@@ -121,11 +113,10 @@ def actor_loss(
     targets: BehaviourTargets,
     state: BehaviourState,
     primitives: int,
-    config: ActorCriticConfig,
 ) -> Array:
     """-E_w[ G/scale  +  log π(u) sg(G - v)/scale  +  Σ_f η_f H[π_f]/primitives ].
 
-    The first term is what flows through the dynamics (nothing under `reinforce`), the second what
+    The first term is what flows through the dynamics, of continuous actions, the second what
     does not: log_prob holds only the factors that the first does not reach. The entropy is per
     primitive action. Of a learned code it is that relative to the prior, -KL[π ‖ p], as one factor.
 
@@ -135,16 +126,13 @@ def actor_loss(
     scale = return_scale(state)
     stop = jax.lax.stop_gradient
     score = path.log_prob * stop(targets.advantage) / scale
-    pathwise = 0.0 if config.gradient == "reinforce" else targets.returns / scale
     eta = jnp.broadcast_to(jnp.exp(state.log_entropy_scale), path.entropy.shape)
     bonus = jnp.sum(eta * path.entropy, axis=-1) / primitives
-    return -weighted_mean(pathwise + score + bonus, targets.weight)
+    return -weighted_mean(targets.returns / scale + score + bonus, targets.weight)
 
 
-def critic_loss(
-    logits: Array, slow_logits: Array, targets: BehaviourTargets, config: ActorCriticConfig
-) -> Array:
-    """E_w[ two-hot cross-entropy to G + slow_weight · the same to the slow critic's value ].
+def critic_loss(logits: Array, slow_logits: Array, targets: BehaviourTargets) -> Array:
+    """E_w[ two-hot cross-entropy to G + SLOW_WEIGHT · the same to the slow critic's value ].
 
     Args:
       logits: [N, H, bins] of the critic on s_0 … s_{H-1}, features without gradient.
@@ -152,7 +140,7 @@ def critic_loss(
     """
     stop = jax.lax.stop_gradient
     loss = two_hot_loss(logits, stop(targets.returns))
-    loss = loss + config.slow_weight * two_hot_loss(logits, stop(two_hot_mean(slow_logits)))
+    loss = loss + SLOW_WEIGHT * two_hot_loss(logits, stop(two_hot_mean(slow_logits)))
     return weighted_mean(loss, targets.weight)
 
 

@@ -20,7 +20,6 @@ from agents.latent import LatentCodec
 from common import UserError, check_bounds
 from worldmodel import clock
 from worldmodel.clockwork import ClockworkVAE, ObsShapes
-from worldmodel.filter import check_replan
 from worldmodel.networks import MLP
 
 CODECS: dict[str, type[Codec]] = {"chunk": ChunkCodec, "latent": LatentCodec}
@@ -49,7 +48,7 @@ class Agent(nnx.Module):
         self.reward = TwoHot(features, **kind)
         self.cont = Bernoulli(features, **kind)
         self.critic = TwoHot(features, **kind)
-        if config.newest > 0:
+        if newest_decoded(config):
             self.newest = CoarseDecoder(features, obs_shapes=obs_shapes, **kind)
         outputs, dtype = self.codec.outputs, jnp.dtype(config.model.dtype)
         self.actor = MLP(features, outputs=outputs, zero=True, **{**kind, "dtype": dtype})
@@ -74,9 +73,14 @@ class Agent(nnx.Module):
 
 
 def plans_marked(config: AgentConfig) -> bool:
-    """Whether there are plans of several actions and they are to be marked."""
+    """Whether replay holds plans of several actions, which are marked there."""
     several = config.model.strides[-1] > 1
-    return config.mark_plans and several and not CODECS[config.codec].closed_loop
+    return config.keep_plan > 0 and several and not CODECS[config.codec].closed_loop
+
+
+def newest_decoded(config: AgentConfig) -> bool:
+    """Whether the top decodes its newest observation: with one level the model does already."""
+    return config.newest and len(config.model.strides) > 1
 
 
 def window_decoded(config: AgentConfig) -> bool:
@@ -101,16 +105,9 @@ def check_agent(config: AgentConfig) -> None:
         raise UserError(
             f"codec: expected one of {', '.join(CODECS)}, received {config.codec!r}; choose one"
         )
-    strides = clock.check_strides(config.model.strides)
-    check_replan(strides[-1], config.replan)
+    clock.check_strides(config.model.strides)
     if config.model.window != "causal":
         raise UserError(
             f"window: expected 'causal' for an agent, received {config.model.window!r}; "
             "acting cannot see frames to come"
         )
-    if plans_marked(config) and config.keep_plan == 0 and config.replan < strides[-1]:
-        raise UserError(
-            "mark_plans: expected keep_plan above 0, received 0: replay would never hold a plan "
-            "marked as imagination's are; raise --agent.keep-plan, or set --agent.mark-plans False"
-        )
-    CODECS[config.codec].check(config)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from agents.actions import ActionCodec, ActionSample, ActorGradient
+from agents.actions import ActionCodec, ActionSample
 from agents.actor_critic import (
     ENTROPY_SCALE,
     ActorCriticConfig,
@@ -29,11 +29,8 @@ class ChunkCodec(Codec):
 
     weight = ENTROPY_SCALE
 
-    def __init__(
-        self, actions: ActionCodec, stride: int, marked: bool, gradient: ActorGradient
-    ) -> None:
+    def __init__(self, actions: ActionCodec, stride: int, marked: bool) -> None:
         super().__init__(actions, stride, marked)
-        self.gradient = gradient
         self.width = stride * (actions.width + marked)
         self.outputs = self.plan_width = stride * actions.outputs
         self.primitives = stride * actions.primitives
@@ -45,13 +42,13 @@ class ChunkCodec(Codec):
     ) -> "ChunkCodec":
         """See ``Codec``."""
         marked = model.action_width > actions.width
-        return cls(actions, model.stride, marked, config.behaviour.gradient)
+        return cls(actions, model.stride, marked)
 
     def sample(
         self, outputs: Float[Array, "*N P"], features: Float[Array, "*N D"], key: PRNGKeyArray
     ) -> ActionSample:
         """As ``ActionCodec.sample``; log_prob summed over the K slots, entropy [..., K·F]."""
-        sample = self.actions.sample(self.slots(outputs), key, self.gradient)
+        sample = self.actions.sample(self.slots(outputs), key)
         entropy = sample.entropy.reshape(*outputs.shape[:-1], -1)
         return ActionSample(self.join(sample.flat), sample.log_prob.sum(-1), entropy)
 

@@ -54,10 +54,6 @@ class Codec(nnx.Module):
         self.actions, self.stride, self.marked = actions, stride, marked
 
     @classmethod
-    def check(cls, config: AgentConfig) -> None:
-        """Raises UserError on settings with which it cannot train."""
-
-    @classmethod
     def encoder(
         cls, config: AgentConfig, actions: ActionCodec, rngs: nnx.Rngs
     ) -> ActionCode | None:

@@ -155,9 +155,8 @@ class CompiledRun:
           The run, and the mean of every metric over the updates that were not skipped (nan where
           all were), beside `SKIPPED`, how many were.
         """
-        average_rate = self.agent.config.average_rate
         loss = make_loss(self.graph, behaviour)
-        update = make_update(loss, self.optimizer, average_rate, estimate)
+        update = make_update(loss, self.optimizer, estimate)
 
         def one(run: RunState, key: PRNGKeyArray) -> tuple[RunState, Metrics]:
             act_key, *update_keys = jax.random.split(key, 1 + self.schedule.updates)

@@ -16,6 +16,8 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from agents.actor_critic import (
+    LAMBDA,
+    SLOW_RATE,
     ActorCriticConfig,
     BehaviourState,
     actor_loss,
@@ -24,7 +26,7 @@ from agents.actor_critic import (
     return_scale,
     update_range,
 )
-from agents.agent import Agent, window_decoded
+from agents.agent import Agent, newest_decoded, window_decoded
 from agents.coarse import coarse, coarse_nll, seen_in_window
 from agents.config import AgentConfig
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
@@ -166,7 +168,7 @@ def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics
     config, stride = frozen.config.behaviour, frozen.model.stride
     value = frozen.predict_value(belief.state.features)
     observed = jax.vmap(
-        lambda w, v: observed_returns(w, v, stride, config.discount**stride, config.lam)
+        lambda w, v: observed_returns(w, v, stride, config.discount**stride, LAMBDA)
     )(known_windows(frozen, records), value)
     return {
         "return/observed": masked_mean(observed.returns, observed.known),
@@ -199,17 +201,17 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
 def decoder_loss(
     agent: Agent, records: Records, features: Float[Array, "B n F"]
 ) -> tuple[Array, Metrics]:
-    """The auxiliary decoders of the newest observation and of the window's sum, each by its weight,
-    at every real tick."""
+    """The auxiliary decoders of the newest observation and of the window's sum, the latter by its
+    weight, at every real tick."""
     model, config = agent.model, agent.config
     main = slice(model.lead, None)
     frame, image = coarse(model.units(records.obs))
     deviations = image, config.model.image_std, config.model.vector_std
     total, metrics = jnp.zeros(()), {}
-    if config.newest > 0:
+    if newest_decoded(config):
         nll = coarse_nll(agent.newest(features), frame[:, main], *deviations)
         metrics["nll/newest"] = masked_mean(nll, records.mask[:, main])
-        total = total + config.newest * metrics["nll/newest"]
+        total = total + metrics["nll/newest"]
     if window_decoded(config):
         window = seen_in_window(frame, records, model.stride)
         nll = coarse_nll(agent.window(features), window[:, main], *deviations)
@@ -260,10 +262,10 @@ def behaviour_loss(
     stop = jax.lax.stop_gradient
     value = frozen.predict_value(path.features)
     targets = behaviour_targets(path, value, stride, config)
-    aux = update_range(aux, stop(targets.returns), targets.weight, config.scale_rate)
-    actor = actor_loss(path, targets, aux, agent.codec.primitives, config)
+    aux = update_range(aux, stop(targets.returns), targets.weight)
+    actor = actor_loss(path, targets, aux, agent.codec.primitives)
     features = stop(path.features[:, :-1])
-    critic = critic_loss(agent.critic(features), slow(features), targets, config)
+    critic = critic_loss(agent.critic(features), slow(features), targets)
     metrics = {
         "loss/actor": actor,
         "loss/critic": critic,
@@ -275,7 +277,5 @@ def behaviour_loss(
     outputs = agent.actor(features[:, 0])
     aux, regulated = agent.codec.regulate(aux, outputs, path.entropy[:, 0], path.alive, config)
     critic_params = nnx.to_pure_dict(nnx.state(frozen.critic, nnx.Param))
-    slow_params = jax.tree.map(
-        lambda s, c: s + config.slow_rate * (c - s), aux.slow_critic, critic_params
-    )
+    slow_params = jax.tree.map(lambda s, c: s + SLOW_RATE * (c - s), aux.slow_critic, critic_params)
     return actor + critic, aux._replace(slow_critic=slow_params), metrics | regulated

@@ -24,7 +24,6 @@ from agents.actor_critic import ActorCriticConfig, BehaviourState
 from agents.codec import Codec, Codes
 from agents.config import AgentConfig, LatentConfig, layers
 from agents.returns import window_targets
-from common import UserError
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.codes import ActionCode
 from worldmodel.distributions import Gaussian, Stats
@@ -32,6 +31,9 @@ from worldmodel.level import Belief
 from worldmodel.networks import MLP
 from worldmodel.objective import Metrics, masked_mean, masked_sum
 from worldmodel.records import Records
+
+SIZE = 8  # floats of a code
+MIN_STD = 0.1  # smallest standard deviation of codes, in encoder, prior and actor
 
 
 class LatentCodec(Codec):
@@ -61,18 +63,9 @@ class LatentCodec(Codec):
         self.decoder = MLP(inputs, outputs=actions.outputs, zero=True, **kind)
 
     @classmethod
-    def check(cls, config: AgentConfig) -> None:
-        """See ``Codec``."""
-        if config.behaviour.gradient == "reinforce":
-            raise UserError(
-                "gradient: expected 'dynamics' with codec 'latent', whose codes are continuous, "
-                "received 'reinforce'; leave it"
-            )
-
-    @classmethod
     def encoder(cls, config: AgentConfig, actions: ActionCodec, rngs: nnx.Rngs) -> ActionCode:
         """q(u | actions)."""
-        latent = Gaussian(config.latent.size, config.latent.min_std)
+        latent = Gaussian(SIZE, MIN_STD)
         chunk = config.model.strides[-1] * actions.width
         return ActionCode(chunk, latent, dtype=config.model.dtype, **layers(config, rngs))
 

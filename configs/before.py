@@ -18,6 +18,8 @@ from worldmodel.config import ARCHITECTURES, Architecture
 
 FORMAT = 2
 
+ACTIONS = {"min_std": 0.1, "max_std": 1.0, "unimix": 0.01}
+
 
 @dataclass(frozen=True)
 class Gone:
@@ -89,6 +91,43 @@ def architecture(model: dict[str, Any]) -> dict[str, Any]:
     return model | {"architecture": known[0], "embed": hidden if frame else model["embed"]}
 
 
+def newest(agent: dict[str, Any]) -> dict[str, Any]:
+    """The weight of the decoder of the newest observation became a switch."""
+    if agent["newest"] not in (0.0, 1.0):
+        raise UserError(
+            f"newest: expected weight 1 or 0, received {agent['newest']}: it is a switch today; go "
+            "on with the version that versions.json names"
+        )
+    return agent | {"newest": agent["newest"] == 1.0}
+
+
+def open_loop(agent: dict[str, Any]) -> dict[str, Any]:
+    """Steps between plans, which are one or a whole plan's."""
+    stride, steps = agent["model"]["strides"][-1], agent.pop("replan", 1)
+    if steps not in (1, stride):
+        raise UserError(
+            f"replan: expected 1 or the top stride {stride}, received {steps}: plans are made anew "
+            "at every step or executed whole; go on with the version that versions.json names"
+        )
+    return agent | {"open_loop": steps == stride > 1}
+
+
+def kept_plans(agent: dict[str, Any]) -> dict[str, Any]:
+    """Plans that are kept are marked; executed whole, marks alone tell what `keep_plan` was."""
+    marked, several = agent.pop("mark_plans", False), agent["model"]["strides"][-1] > 1
+    if agent["codec"] != "chunk" or not several:
+        return agent
+    if agent["open_loop"]:
+        return agent | {"keep_plan": (agent["keep_plan"] or 1.0) if marked else 0.0}
+    if marked != (agent["keep_plan"] > 0):
+        raise UserError(
+            f"mark_plans: expected {agent['keep_plan'] > 0} with keep_plan {agent['keep_plan']}, "
+            f"received {marked}: plans that are kept are marked; go on with the version that "
+            "versions.json names"
+        )
+    return agent
+
+
 CHANGES: dict[int, tuple[Change, ...]] = {
     2: (
         Renamed("TrainConfig", "video_ratio", "recordings_share"),
@@ -97,11 +136,28 @@ CHANGES: dict[int, tuple[Change, ...]] = {
         gone("ClockworkConfig", "unimix", 0.01, "uniform share of a categorical latent"),
         gone("ObjectiveConfig", "dyn", 0.5, "weight of the KL that trains the prior"),
         gone("ObjectiveConfig", "rep", 0.1, "weight of the KL that trains the posterior"),
+        Converted("AgentConfig", newest),
+        Converted("AgentConfig", open_loop),
+        Converted("AgentConfig", kept_plans),
+        gone("AgentConfig", "average_rate", 0.005, "least weight of the newest in their average"),
+        gone("AgentConfig", "actions", ACTIONS, "deviations and uniform share of actions"),
+        gone("ActorCriticConfig", "lam", 0.95, "λ of the returns"),
+        gone("ActorCriticConfig", "gradient", "dynamics", "the actor's gradient"),
+        gone("ActorCriticConfig", "entropy_rate", 0.05, "speed of the entropy bonus"),
+        gone("ActorCriticConfig", "layers", 2, "hidden layers of actor, critic and heads"),
+        gone("ActorCriticConfig", "slow_rate", 0.02, "speed of the slow critic"),
+        gone("ActorCriticConfig", "slow_weight", 1.0, "weight of the slow critic"),
+        gone("ActorCriticConfig", "scale_rate", 0.02, "speed of the range of returns"),
+        gone("LatentConfig", "size", 8, "floats of a code"),
+        gone("LatentConfig", "min_std", 0.1, "smallest deviation of a code"),
     )
 }
 """By the format that brought them: a run of an older one goes through all later ones."""
 
-LEAVES: dict[int, tuple[tuple[str, str | None], ...]] = {2: ()}
+LEAVES: dict[int, tuple[tuple[str, str | None], ...]] = {
+    2: ((r"(.*/)?newest/.*", None),)  # of an agent with one level
+}
 """Leaves of a checkpoint (parameters, optimiser) that have another path today or none, by the
-format that changed them: a regular expression of the whole path, `(params|average)/newest/.*`, and
-what it becomes, as of `re.Match.expand`, or None. All others must be there, as they are."""
+format that changed them: a regular expression of the whole path and what it becomes, as of
+`re.Match.expand`, or None. What today's state has under its old path stays. All others must be
+there, as they are."""

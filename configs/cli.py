@@ -25,13 +25,13 @@ SHORT = {
     "--env": "--env.name",
     "--strides": "--agent.model.strides",
     "--horizon": "--agent.behaviour.horizon",
-    "--replan": "--agent.replan",
+    "--open-loop": "--agent.open-loop",
 }
 
 EPILOG = """Short for: --env = --env.name, --strides = --agent.model.strides (environment steps per
 tick of each level), --horizon = --agent.behaviour.horizon (imagined ticks of the top clock),
---replan = --agent.replan (environment steps). Other use: --eval RUN [--episodes N] [--output FILE]
-evaluates a run."""
+--open-loop = --agent.open-loop (True: plans are executed whole). Other use: --eval RUN
+[--episodes N] [--output FILE] evaluates a run."""
 
 T = TypeVar("T")
 Run = TypeVar("Run")

@@ -10,5 +10,5 @@ def control(base: TrainConfig) -> TrainConfig:
     vectors by their own deviation."""
     behaviour = replace(base.agent.behaviour, horizon=5, entropy_target=0.6)
     model = replace(base.agent.model, scale_vectors=True)
-    exploring = replace(base.agent, noise_correlation=0.75, keep_plan=0.7, mark_plans=True)
+    exploring = replace(base.agent, noise_correlation=0.75, keep_plan=0.7)
     return replace(base, agent=replace(exploring, model=model, behaviour=behaviour))

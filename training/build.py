@@ -31,14 +31,14 @@ class Built(Learner[Agent]):
 
     def __init__(self, config: TrainConfig, spaces: Spaces | None = None):
         self.config, self.spaces = config, spaces or ask(config)
-        self.codec = ActionCodec(self.spaces.action, config.agent.actions)
+        self.codec = ActionCodec(self.spaces.action)
         super().__init__(
             self._agent,
             make_loss,
             initial_aux,
             make_optimizer(config.optimizer, apart=("actor", "critic")),
-            config.agent.average_rate,
             estimate,
+            keep_average=True,
         )
         self.agent = self.module
 

@@ -42,7 +42,7 @@ class BuiltVideo(Learner[ClockworkVAE]):
             lambda graph: make_loss(graph, config.objective, config.streams),
             lambda _, model: initial_aux(model, config.batch, config.streams),
             make_optimizer(config.optimizer),
-            estimate=estimate,
+            estimate,
         )
         self.model = self.module
 
@@ -72,7 +72,7 @@ def video_spaces(config: PretrainConfig, fields: Mapping[str, Field]) -> Spaces:
     seen = [(name.removeprefix("obs/"), _box(field)) for name, field in obs.items()]
     if config.preset == "agent":
         agent = resolve("auto", config.data.env, "auto", False, "float32")
-        codec = ActionCodec(ask(agent).action, agent.agent.actions)
+        codec = ActionCodec(ask(agent).action)
         width = action_width(agent.agent, codec)
     else:
         width = fields["action"].shape[0] if "action" in fields else 0

@@ -113,7 +113,7 @@ class CheckpointStore:
         wanted = _named(template)
         meta = dict(self._read(step, META, ocp.args.JsonRestore()))
         stored, written = self._stored(step), format_of(meta)
-        paths = {old: leaf_today(old, written) for old in stored}
+        paths = {old: old if old in wanted else leaf_today(old, written) for old in stored}
         self._check(step, {new: stored[old] for old, new in paths.items() if new}, wanted)
         targets = {old: _target(wanted[new] if new else stored[old]) for old, new in paths.items()}
         found = self._read(step, STATE, ocp.args.StandardRestore(targets))

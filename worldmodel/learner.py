@@ -15,13 +15,15 @@ import optax
 from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 
-from common import Before, CountOrZero, MayChange, Positive, UserError
+from common import Before, CountOrZero, MayChange, Positive
 
 Params = Any  # pytree of arrays, the module's parameters by name
 Aux = Any  # pytree of arrays that the loss carries from update to update without descending it
 Metrics = dict[str, Array]
 Estimate = Callable[[Params, Any], Params]  # of (params, batch)
 Loss = Callable[[Params, Aux, Any, PRNGKeyArray], tuple[Array, tuple[Aux, Metrics]]]
+
+AVERAGE_RATE = 0.005  # least weight of the newest parameters in their average. docs/adr/0008
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -116,30 +118,29 @@ def join(graph: nnx.GraphDef, params: Params) -> Any:
 def initial_state(
     params: Params, aux: Aux, optimizer: optax.GradientTransformation, keep_average: bool = False
 ) -> TrainState:
-    """State before the first update; ``keep_average`` as the update does."""
+    """State before the first update; with ``keep_average`` updates move ``averaged`` parameters."""
     average = jax.tree.map(jnp.array, params) if keep_average else ()  # copies: both are donated
     return TrainState(params, optimizer.init(params), aux, jnp.zeros((), jnp.int32), average)
 
 
-def averaged(average: Params, params: Params, updates: Array, rate: float) -> Params:
+def averaged(average: Params, params: Params, updates: Array) -> Params:
     """Moves an average of parameters towards the newest ones.
 
-    ā' = ā + w (θ - ā),   w = max(rate, 10 / (10 + n))
+    ā' = ā + w (θ - ā),   w = max(1/200, 10 / (10 + n))
 
-    So it spans about the last tenth of the updates so far, and never more than 1/rate of them.
+    So it spans about the last tenth of the updates so far, and never more than 200 of them.
     Source: Polyak and Juditsky 1992; Shamir and Zhang 2013, polynomial decay (η = 9), with a floor.
 
     Args:
       updates: n, [] done before the one that led to ``params``.
     """
-    weight = jnp.maximum(rate, 10.0 / (10.0 + updates))
+    weight = jnp.maximum(AVERAGE_RATE, 10.0 / (10.0 + updates))
     return jax.tree.map(lambda a, p: a + weight.astype(a.dtype) * (p - a), average, params)
 
 
 def make_update(
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    average_rate: float | None = None,
     estimate: Estimate | None = None,
 ) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
     """The update, jitted; it consumes (donates) the state that it is given.
@@ -150,10 +151,7 @@ def make_update(
     Args:
       loss: of (params, aux, batch, key) to (scalar, (aux, metrics)).
       optimizer: as ``make_optimizer`` or any other over the same params.
-      average_rate: of ``averaged``, for a state that keeps an average; None for one that does not.
       estimate: sets the parameters that are estimated from the batch rather than descended.
-    Raises:
-      UserError: from the update, when one of the two does and the other does not.
     """
 
     def update(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
@@ -165,14 +163,9 @@ def make_update(
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         metrics = {**metrics, "grad_norm": norm, SKIPPED: 1.0 - finite}
-        average, kept = state.average, bool(jax.tree.leaves(state.average))
-        if kept != (average_rate is not None):
-            raise UserError(
-                f"average_rate: expected a rate for a state that keeps an average and None for one "
-                f"that does not, received {average_rate}; see initial_state's keep_average"
-            )
-        if average_rate is not None:
-            average = averaged(average, params, state.step, average_rate)
+        average = state.average
+        if jax.tree.leaves(average):
+            average = averaged(average, params, state.step)
         done = TrainState(params, opt_state, aux, state.step + 1, average)
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), done, state), metrics
 
@@ -186,7 +179,8 @@ class Learner(Generic[M]):
       make: makes the module.
       make_loss: of the module's static part to its loss.
       make_aux: of (params, module) to the loss's first aux; of the module only shapes are read.
-      optimizer, average_rate, estimate: as ``make_update``.
+      optimizer, estimate: as ``make_update``.
+      keep_average: as ``initial_state``.
     """
 
     def __init__(
@@ -195,16 +189,14 @@ class Learner(Generic[M]):
         make_loss: Callable[[nnx.GraphDef], Loss],
         make_aux: Callable[[Params, M], Aux],
         optimizer: optax.GradientTransformation,
-        average_rate: float | None = None,
         estimate: Estimate | None = None,
+        keep_average: bool = False,
     ):
         self.module: M = nnx.eval_shape(make)  # its parameters are shapes only
         self.graph, self.shapes = split(self.module)
         self.optimizer, self._make, self._make_aux = optimizer, make, make_aux
-        self._keep_average = average_rate is not None
-        self._make_update = partial(
-            make_update, make_loss(self.graph), optimizer, average_rate, estimate
-        )
+        self._keep_average = keep_average
+        self._make_update = partial(make_update, make_loss(self.graph), optimizer, estimate)
 
     @cached_property
     def update(self) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:

@@ -31,7 +31,7 @@ def overview(run: Path, built: Built, step: int) -> str:
         ("strides", f"{' '.join(map(str, model.strides))} environment steps per tick"),
         ("plans anew", f"after {c.agent.replan} of the {model.stride} steps of a plan"),
         ("goes on with a plan", f"with probability {c.agent.keep_plan:g}"),
-        ("marks plans", "yes" if c.agent.mark_plans else "no"),
+        ("marks plans", "yes" if built.agent.codec.marked else "no"),
         ("parameters", f"{size / 1e6:.2f} M"),
         ("commit", str(versions.get("git") or "not known")),
         ("device", str(versions.get("device") or "not known")),

@@ -2,7 +2,7 @@ r"""Learning curves of agents over tasks, clocks and seeds, with the flat contro
 
   python -m benchmarks.learning --tasks pure:pendulum --strides 1 1,1 1,4 --seeds 0 1 2 3 4
   python -m benchmarks.learning --tasks pure:pendulum --strides 1,4 \
-      --variant "lam 0.8" "--agent.behaviour.lam 0.8" --variant "default" ""
+      --variant "discount 0.98" "--agent.behaviour.discount 0.98" --variant "default" ""
 
 `1` is the flat agent, `1,1` the flat agent with as many levels as `1,4` and about its parameters. A
 variant is a name and flags of `train_agent.py`; `--flags` holds for all. Tasks in pure JAX run all

@@ -47,7 +47,7 @@ class NavigateWalks:
     def _encoded(self, episode: Episode) -> np.ndarray:
         """The actions as the agent's own codec writes them, [T, A]."""
         space = self._walks.agent_env().action_space
-        return ActionCodec(space, self._preset.agent.actions).encode(episode.action)
+        return ActionCodec(space).encode(episode.action)
 
     @cached_property
     def _preset(self) -> TrainConfig:

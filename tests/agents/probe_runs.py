@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
-from agents import ActionCodec, ActionDistribution, ActorCriticConfig, Agent, AgentConfig
+from agents import ActionCodec, ActorCriticConfig, Agent, AgentConfig
 from agents.dreamer import initial_aux, make_loss
 from agents.driver import AgentAct, Collector, Stepper, play
 from agents.policy import initial_policy, make_policy
@@ -71,17 +71,9 @@ def make_kit(
     """
     stride = strides[-1]
     model = ClockworkConfig(strides=strides, deter=64, hidden=64, embed=64, stoch=8, vector_std=0.1)
-    behaviour = ActorCriticConfig(
-        horizon=max(4, 8 // stride), discount=0.95, lam=0.9, starts=256, hidden=64, layers=1
-    )
-    actions = ActionCodec(Probe.action_space, ActionDistribution())
-    config = AgentConfig(
-        model=model,
-        behaviour=behaviour,
-        codec=codec,
-        keep_plan=keep_plan,
-        mark_plans=keep_plan > 0,
-    )
+    behaviour = ActorCriticConfig(horizon=max(4, 8 // stride), discount=0.95, starts=256, hidden=64)
+    actions = ActionCodec(Probe.action_space)
+    config = AgentConfig(model=model, behaviour=behaviour, codec=codec, keep_plan=keep_plan)
 
     def make(seed: int) -> Agent:
         return Agent(config, {"observation": (4,)}, actions, nnx.Rngs(seed))

@@ -11,12 +11,11 @@ import pytest
 from gymnasium import spaces
 
 import envs
-from agents.actions import ActionCodec, ActionDistribution, ActionSample
+from agents.actions import MAX_STD, MIN_STD, ActionCodec, ActionSample
 from agents.chunk import ChunkCodec
 from common import UserError
 from worldmodel import clock
 
-SETTINGS = ActionDistribution(min_std=0.1, max_std=1.0, unimix=0.01)
 MIXED = spaces.Dict(
     {
         "camera": spaces.Box(np.float32([-180, -10]), np.float32([180, 30])),
@@ -54,19 +53,19 @@ PRIMITIVES = {
 }
 
 
-def codec(name: str, settings: ActionDistribution = SETTINGS) -> ActionCodec:
+def codec(name: str) -> ActionCodec:
     space = SPACES[name]
     space.seed(0)
-    return ActionCodec(space, settings)
+    return ActionCodec(space)
 
 
-def chunks(c: ActionCodec, stride: int, gradient: Any = "dynamics", marked: bool = False) -> Any:
-    return ChunkCodec(c, stride, marked, gradient)
-
-
-def sample(c: ActionCodec, outputs: Any, key: Any, gradient: Any) -> ActionSample:
+def sample(c: ActionCodec, outputs: Any, key: Any) -> ActionSample:
     """Compiled as one: eager operations would be compiled one by one."""
-    return jax.jit(c.sample, static_argnums=2)(outputs, key, gradient)
+    return jax.jit(c.sample)(outputs, key)
+
+
+def log_prob(c: ActionCodec, outputs: Any, flat: Any) -> jax.Array:
+    return jax.jit(c.log_prob)(outputs, flat)
 
 
 def sample_chunk(chunk: ChunkCodec, outputs: Any, key: Any) -> ActionSample:
@@ -116,7 +115,7 @@ def test_what_the_actor_emits_is_what_the_environment_does(name: str) -> None:
     """Encoding the decoded action gives the sample back: the model sees what was done."""
     c = codec(name)
     outputs = 5 * jax.random.normal(jax.random.key(0), (30, c.outputs))
-    for flat in np.asarray(sample(c, outputs, jax.random.key(1), "reinforce").flat):
+    for flat in np.asarray(sample(c, outputs, jax.random.key(1)).flat):
         np.testing.assert_allclose(c.encode(c.decode(flat)), flat, atol=1e-5)
 
 
@@ -138,7 +137,7 @@ def test_flat_order_by_hand() -> None:
 
 
 def test_integer_box_rounds_to_the_nearest() -> None:
-    c = ActionCodec(spaces.Box(0, 10, (3,), np.int64), SETTINGS)
+    c = ActionCodec(spaces.Box(0, 10, (3,), np.int64))
     np.testing.assert_array_equal(c.decode(np.float32([-0.92, 0.08, 7.0])), [0, 5, 10])
 
 
@@ -152,7 +151,7 @@ def test_integer_box_rounds_to_the_nearest() -> None:
 )
 def test_other_spaces_are_refused(space: gymnasium.Space[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ActionCodec(space, SETTINGS)
+        ActionCodec(space)
 
 
 def test_bad_actions_are_refused() -> None:
@@ -160,38 +159,38 @@ def test_bad_actions_are_refused() -> None:
         codec("discrete_start").encode(3)
     with pytest.raises(ValueError, match="flat vector of 5"):
         codec("discrete_start").decode(np.zeros(6))
-    with pytest.raises(ValueError, match="min_std"):
-        ActionDistribution(min_std=1.0, max_std=0.5)
 
 
 def gaussian(mean: float, std: float) -> jax.Array:
     """Actor outputs of a one-dimensional Box whose sample is Normal(mean, std)."""
-    share = (std - SETTINGS.min_std) / (SETTINGS.max_std - SETTINGS.min_std)
+    share = (std - MIN_STD) / (MAX_STD - MIN_STD)
     return jnp.array([np.arctanh(mean), np.log(share / (1 - share))])
 
 
 def test_continuous_numbers_by_hand_and_by_monte_carlo() -> None:
-    c = ActionCodec(spaces.Box(-1, 1, (1,)), SETTINGS)
+    c = ActionCodec(spaces.Box(-1, 1, (1,)))
     mean, std, n = 0.2, 0.15, 20_000
     outputs = jnp.broadcast_to(gaussian(mean, std), (n, 2))
-    drawn = sample(c, outputs, jax.random.key(0), "reinforce")
+    drawn = sample(c, outputs, jax.random.key(0))
     x = np.asarray(drawn.flat[:, 0])
     assert abs(x.mean() - mean) < 4 * std / n**0.5 and abs(x.std() - std) < 0.005
     density = -0.5 * ((x - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi))
-    np.testing.assert_allclose(drawn.log_prob, density, atol=1e-3)  # nothing clipped at 5 std
+    logp = log_prob(c, outputs, drawn.flat)
+    np.testing.assert_allclose(logp, density, atol=1e-3)  # nothing clipped at 5 std
+    np.testing.assert_array_equal(drawn.log_prob, np.zeros(n))  # no score function is needed
     entropy = np.log(std * np.sqrt(2 * np.pi * np.e))
     np.testing.assert_allclose(drawn.entropy[0], [entropy], rtol=1e-5)
-    np.testing.assert_allclose(-drawn.log_prob.mean(), entropy, atol=0.03)
+    np.testing.assert_allclose(-logp.mean(), entropy, atol=0.03)
     np.testing.assert_allclose(mode(c, outputs)[0], [mean], rtol=1e-5)
     np.testing.assert_allclose(spread(c, outputs)[0], [np.log(std / 0.1) / np.log(10)], rtol=1e-4)
 
 
 def test_discrete_numbers_by_hand_and_by_monte_carlo() -> None:
-    c = ActionCodec(spaces.Discrete(3), SETTINGS)
+    c = ActionCodec(spaces.Discrete(3))
     logits, n = jnp.array([0.0, 1.0, -2.0]), 20_000
     probs = 0.99 * np.exp(logits) / np.exp(logits).sum() + 0.01 / 3
     outputs = jnp.broadcast_to(logits, (n, 3))
-    drawn = sample(c, outputs, jax.random.key(0), "reinforce")
+    drawn = sample(c, outputs, jax.random.key(0))
     np.testing.assert_array_equal(np.sort(drawn.flat, -1), np.broadcast_to([0, 0, 1], (n, 3)))
     np.testing.assert_allclose(drawn.flat.mean(0), probs, atol=0.015)
     np.testing.assert_allclose(drawn.log_prob, np.log(probs)[drawn.flat.argmax(-1)], rtol=1e-4)
@@ -204,54 +203,47 @@ def test_discrete_numbers_by_hand_and_by_monte_carlo() -> None:
 
 def test_factors_are_independent() -> None:
     """log_prob, entropy and spread of a mixed space from those of its parts."""
-    c, key = codec("mixed"), jax.random.key(3)
-    key_again = jax.random.clone(key)
+    c = codec("mixed")
     outputs = jax.random.normal(jax.random.key(2), (7, c.outputs))
-    whole = sample(c, outputs, key, "reinforce")
-    log_prob, entropy, decided = 0.0, [], []
+    whole = sample(c, outputs, jax.random.key(3))
+    of_choices, entropy, decided = 0.0, [], []
     columns = [outputs[:, :4], *jnp.split(outputs[:, 4:], [3, 5, 7, 9, 11], axis=1)]
     flats = [whole.flat[:, :2], *jnp.split(whole.flat[:, 2:], [3, 5, 7, 9, 11], axis=1)]
     for x, flat in zip(columns[1:], flats[1:], strict=True):
-        part = ActionCodec(spaces.Discrete(x.shape[1]), SETTINGS)
+        part = ActionCodec(spaces.Discrete(x.shape[1]))
         probs = 0.99 * jax.nn.softmax(x) + 0.01 / x.shape[1]
-        log_prob += jnp.log(jnp.sum(probs * flat, -1))
+        of_choices += jnp.log(jnp.sum(probs * flat, -1))
         entropy.append(-jnp.sum(probs * jnp.log(probs), -1))
         decided.append(spread(part, x)[:, 0])
     std = 0.1 + 0.9 * jax.nn.sigmoid(columns[0][:, 2:])
-    box = ActionCodec(spaces.Box(-1, 1, (2,)), SETTINGS)
+    box = ActionCodec(spaces.Box(-1, 1, (2,)))
     entropy.insert(0, jnp.sum(jnp.log(std) + 0.5 * np.log(2 * np.pi * np.e), -1))
     decided.insert(0, spread(box, columns[0])[:, 0])
     np.testing.assert_allclose(whole.entropy, jnp.stack(entropy, -1), rtol=1e-4)
     np.testing.assert_allclose(spread(c, outputs), jnp.stack(decided, -1), rtol=1e-4)
-    again = sample(c, outputs, key_again, "dynamics")
-    np.testing.assert_allclose(again.log_prob, log_prob, rtol=1e-4)
+    np.testing.assert_allclose(whole.log_prob, of_choices, rtol=1e-4)
+    score = (whole.flat[:, :2] - jnp.tanh(columns[0][:, :2])) / std
+    of_box = jnp.sum(-0.5 * score**2 - jnp.log(std) - 0.5 * np.log(2 * np.pi), -1)
+    np.testing.assert_allclose(log_prob(c, outputs, whole.flat), of_choices + of_box, rtol=1e-4)
 
 
-def test_spread_ends_at_0_and_1() -> None:
-    c = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(4))), SETTINGS)
+def test_spread_ends_at_0_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    c = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(4))))
     assert spread(c, jnp.array([0.0, 30.0, 0, 0, 0, 0])) == pytest.approx([1, 1], abs=1e-5)
-    sure = ActionCodec(c.space, ActionDistribution(0.1, 1.0, unimix=1e-6))
-    assert spread(sure, jnp.array([0.0, -30.0, 40, 0, 0, 0])) == pytest.approx([0, 0], abs=1e-4)
+    monkeypatch.setattr("agents.actions.UNIMIX", 1e-6)
+    assert spread(ActionCodec(c.space), jnp.array([0.0, -30.0, 40, 0, 0, 0])) == pytest.approx(
+        [0, 0], abs=1e-4
+    )
 
 
-CASES = [
-    ("reinforce", (False, False), (True, True)),
-    ("dynamics", (True, False), (False, True)),
-    ("straight_through", (True, True), (False, False)),
-]
-
-
-@pytest.mark.parametrize(("gradient", "through", "scored"), CASES)
-def test_what_each_gradient_lets_through(
-    gradient: str, through: tuple[bool, bool], scored: tuple[bool, bool]
-) -> None:
-    """(continuous, discrete): through the sample, or by the score function, never both or none."""
-    c = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (2,)), spaces.Discrete(3))), SETTINGS)
+def test_each_part_is_trained_one_way() -> None:
+    """Continuous through the sample, discrete by the score function, none both ways."""
+    c = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (2,)), spaces.Discrete(3))))
     outputs, weights = jnp.array([0.1, -0.2, -2.0, -2.0, 0.3, 0.0, -0.5]), jnp.arange(1.0, 6.0)
 
     def reach(read: Any) -> tuple[bool, bool]:
         def total(x: jax.Array) -> jax.Array:
-            return read(sample(c, x, jax.random.key(0), gradient))
+            return read(sample(c, x, jax.random.key(0)))
 
         grad = jax.jit(jax.grad(total))(outputs)
         moved = np.asarray(grad) != 0
@@ -262,48 +254,29 @@ def test_what_each_gradient_lets_through(
     def flat(drawn: ActionSample) -> jax.Array:
         return jnp.sum(drawn.flat * weights)
 
-    assert reach(flat) == through
-    assert reach(lambda drawn: drawn.log_prob) == scored
-
-
-def test_values_do_not_depend_on_the_gradient() -> None:
-    c = codec("mixed")
-    outputs = jax.random.normal(jax.random.key(2), (9, c.outputs))
-    samples = [sample(c, outputs, jax.random.key(0), gradient) for gradient, _, _ in CASES]
-    for drawn in samples[1:]:
-        np.testing.assert_allclose(drawn.flat, samples[0].flat, atol=1e-6)
-        np.testing.assert_array_equal(drawn.entropy, samples[0].entropy)
-
-
-def test_straight_through_gradient_is_that_of_the_probabilities() -> None:
-    c = ActionCodec(spaces.Discrete(3), SETTINGS)
-    x, weights = jnp.array([0.3, 0.0, -0.5]), jnp.array([1.0, 2.0, 5.0])
-    got = jax.grad(
-        lambda x: jnp.sum(sample(c, x, jax.random.key(0), "straight_through").flat * weights)
-    )(x)
-    expected = jax.grad(lambda x: jnp.sum((0.99 * jax.nn.softmax(x) + 0.01 / 3) * weights))(x)
-    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    assert reach(flat) == (True, False)
+    assert reach(lambda drawn: drawn.log_prob) == (False, True)
 
 
 def test_chunk_of_one_is_the_primitive() -> None:
     c = codec("mixed")
-    chunk, key = chunks(c, 1), jax.random.key(0)
+    chunk, key = ChunkCodec(c, 1, False), jax.random.key(0)
     outputs = jax.random.normal(jax.random.key(1), (5, c.outputs))
     assert (chunk.width, chunk.outputs) == (c.width, c.outputs)
     ours = sample_chunk(chunk, outputs, jax.random.clone(key))
-    jax.tree.map(np.testing.assert_array_equal, ours, sample(c, outputs, key, "dynamics"))
+    jax.tree.map(np.testing.assert_array_equal, ours, sample(c, outputs, key))
     np.testing.assert_array_equal(mode(chunk, outputs), mode(c, outputs))
     np.testing.assert_array_equal(spread(chunk, outputs), spread(c, outputs))
 
 
 def test_chunk_is_its_primitives() -> None:
     c, k = codec("mixed"), 4
-    chunk = chunks(c, k, "reinforce")
+    chunk = ChunkCodec(c, k, False)
     outputs = jax.random.normal(jax.random.key(1), (5, chunk.outputs))
     parts = outputs.reshape(5, k, c.outputs)
     drawn = sample_chunk(chunk, outputs, jax.random.key(0))
     assert drawn.flat.shape == (5, chunk.width)
-    alone = [sample(c, parts[:, i], jax.random.key(9), "reinforce").entropy for i in range(k)]
+    alone = [sample(c, parts[:, i], jax.random.key(9)).entropy for i in range(k)]
     np.testing.assert_allclose(drawn.entropy, jnp.concatenate(alone, -1), rtol=1e-5)
     np.testing.assert_allclose(mode(chunk, outputs), mode(c, parts).reshape(5, -1), rtol=1e-6)
     np.testing.assert_allclose(spread(chunk, outputs), spread(c, parts).reshape(5, -1), rtol=1e-5)
@@ -311,9 +284,9 @@ def test_chunk_is_its_primitives() -> None:
 
 def test_slots_are_in_the_order_of_the_models_window() -> None:
     """The chunk that is executed slot by slot is the window that the model is trained on."""
-    c, k = ActionCodec(spaces.Box(-1, 1, (2,)), SETTINGS), 4
+    c, k = ActionCodec(spaces.Box(-1, 1, (2,))), 4
     chunk = jnp.arange(float(k * c.width))
-    executed = jax.jit(chunks(c, k).slots)(chunk)  # [K, A], first executed first
+    executed = jax.jit(ChunkCodec(c, k, False).slots)(chunk)  # [K, A], first executed first
     arrivals = jnp.concatenate([jnp.zeros((1, 2)), executed])  # a_0 = 0, then a_1 … a_K
     window = jax.jit(clock.window_stack, static_argnums=2)(arrivals, jnp.zeros(k + 1, int), k)[k]
     np.testing.assert_array_equal(window, chunk)
@@ -321,8 +294,8 @@ def test_slots_are_in_the_order_of_the_models_window() -> None:
 
 def test_a_marked_plan_begins_once() -> None:
     """Two floats of the codec and 1, 0, 0, 0 after them, whichever way the plan is made."""
-    c, k = ActionCodec(spaces.Box(-1, 1, (2,)), SETTINGS), 4
-    plain, marked = chunks(c, k), chunks(c, k, marked=True)
+    c, k = ActionCodec(spaces.Box(-1, 1, (2,))), 4
+    plain, marked = ChunkCodec(c, k, False), ChunkCodec(c, k, True)
     assert (marked.width, marked.outputs) == (12, plain.outputs)
     outputs = jax.random.normal(jax.random.key(1), (5, plain.outputs))
     normal, features = jax.random.normal(jax.random.key(2), (k, 5, 2)), jnp.zeros((5, 1))
@@ -343,7 +316,7 @@ def test_a_marked_plan_begins_once() -> None:
 
 def test_act_by_normal_numbers() -> None:
     """A Box takes mean + std n, clipped; a choice is drawn with its probabilities."""
-    codec = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(3))), SETTINGS)
+    codec = ActionCodec(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(3))))
     outputs, n = jnp.array([0.3, -1.0, 0.5, -0.4, 1.2]), 100_000
     normal = jax.random.normal(jax.random.key(0), (n, 4))
     flat = np.asarray(jax.jit(codec.act)(jnp.broadcast_to(outputs, (n, 5)), normal))
@@ -358,11 +331,8 @@ def test_act_by_normal_numbers() -> None:
 def test_the_remedy_for_an_unbounded_box_works() -> None:
     space = spaces.Box(-np.inf, np.inf, (2,))
     with pytest.raises(UserError) as error:
-        ActionCodec(space, SETTINGS)
+        ActionCodec(space)
     env = gymnasium.Env()
     env.action_space = space
     remedy = str(error.value).partition("made wrapped: ")[2]
-    assert (
-        ActionCodec(eval(remedy, {"gymnasium": gymnasium, "env": env}).action_space, SETTINGS).width
-        == 2
-    )
+    assert ActionCodec(eval(remedy, {"gymnasium": gymnasium, "env": env}).action_space).width == 2

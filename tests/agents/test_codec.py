@@ -14,7 +14,7 @@ from flax import nnx
 from gymnasium import spaces
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from agents.actions import ActionCodec, ActionSample, ActorGradient
+from agents.actions import ActionCodec, ActionSample
 from agents.actor_critic import ActorCriticConfig, BehaviourState
 from agents.agent import CODECS, Agent
 from agents.codec import Codec
@@ -44,11 +44,8 @@ class RepeatCodec(Codec):
 
     weight = 1e-3
 
-    def __init__(
-        self, actions: ActionCodec, stride: int, marked: bool, gradient: ActorGradient
-    ) -> None:
+    def __init__(self, actions: ActionCodec, stride: int, marked: bool) -> None:
         super().__init__(actions, stride, marked)
-        self.gradient = gradient
         self.width = stride * (actions.width + marked)
         self.outputs, self.plan_width = actions.outputs, actions.width
         self.primitives, self.parts = actions.primitives, len(actions.factors)
@@ -58,12 +55,12 @@ class RepeatCodec(Codec):
         cls, config: AgentConfig, actions: ActionCodec, model: ClockworkVAE, rngs: nnx.Rngs
     ) -> "RepeatCodec":
         marked = model.action_width > actions.width
-        return cls(actions, model.stride, marked, config.behaviour.gradient)
+        return cls(actions, model.stride, marked)
 
     def sample(
         self, outputs: Float[Array, "*N P"], features: Float[Array, "*N D"], key: PRNGKeyArray
     ) -> ActionSample:
-        drawn = self.actions.sample(outputs, key, self.gradient)
+        drawn = self.actions.sample(outputs, key)
         return drawn._replace(flat=self.hold(drawn.flat))
 
     def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N W"]:
@@ -74,7 +71,7 @@ class RepeatCodec(Codec):
     ) -> Float[Array, "N A"]:
         if key is None:
             return self.actions.mode(outputs)
-        return self.actions.sample(outputs, key, self.gradient).flat
+        return self.actions.sample(outputs, key).flat
 
     def react(
         self,
@@ -99,7 +96,7 @@ class RepeatCodec(Codec):
 @pytest.fixture
 def agent(make_agent: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch) -> Agent:
     monkeypatch.setitem(CODECS, "repeat", RepeatCodec)
-    return make_agent(SPACE, (1, STRIDE), "repeat", mark_plans=True)
+    return make_agent(SPACE, (1, STRIDE), "repeat", keep_plan=0.5)
 
 
 def slots(agent: Agent, chunk: Array) -> np.ndarray:

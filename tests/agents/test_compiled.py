@@ -14,7 +14,7 @@ from gymnasium import spaces
 from jaxtyping import Array, PRNGKeyArray
 
 from agents.actions import ActionCodec
-from agents.actor_critic import ActorCriticConfig
+from agents.actor_critic import ENTROPY_RATE, ActorCriticConfig
 from agents.agent import Agent
 from agents.compiled import (
     CompiledRun,
@@ -59,11 +59,10 @@ def run() -> CompiledRun:
         model=ClockworkConfig(
             strides=(1, STRIDE), stoch=3, deter=8, hidden=8, embed=6, scale_vectors=True
         ),
-        behaviour=ActorCriticConfig(horizon=3, hidden=8, layers=1),
+        behaviour=ActorCriticConfig(horizon=3, hidden=8),
         keep_plan=0.5,
-        mark_plans=True,
     )
-    codec = ActionCodec(BOX, config.actions)
+    codec = ActionCodec(BOX)
 
     def make(key: PRNGKeyArray) -> Agent:
         return Agent(config, {"observation": (2,)}, codec, nnx.Rngs(key))
@@ -193,9 +192,9 @@ def learned(run: CompiledRun, collected: RunState) -> Any:
 
 
 def test_behaviour_settings_can_differ_between_vmapped_runs(learned: Any) -> None:
-    """A factor's bonus rises by entropy_rate per update and unit of its target."""
+    """A factor's bonus rises by ENTROPY_RATE per update and unit of its target."""
     low, high, _ = learned[0].aux.log_entropy_scale
-    np.testing.assert_allclose(high - low, 0.05, rtol=1e-3)  # entropy_rate
+    np.testing.assert_allclose(high - low, ENTROPY_RATE, rtol=1e-3)
 
 
 def test_each_update_moves_the_scale_of_vectors(learned: Any, collected: RunState) -> None:

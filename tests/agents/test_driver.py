@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from agents import ActionCodec, ActionDistribution
+from agents import ActionCodec
 from agents.driver import Collector, Episode, Stepper, Tally, play
 from agents.statistics import summary
 
@@ -52,7 +52,7 @@ class Store:
 def stepper():
     envs = [lambda: Counter(3, True), lambda: Counter(2, False)]
     vector = SyncVectorEnv(envs, autoreset_mode=AutoresetMode.NEXT_STEP)
-    return Stepper(vector, ActionCodec(Counter.action_space, ActionDistribution()))
+    return Stepper(vector, ActionCodec(Counter.action_space))
 
 
 def test_records_hold_what_led_to_them_and_what_arrived(stepper):
@@ -123,7 +123,7 @@ def test_tally_starts_anew_at_every_first_record(stepper):
 def test_another_autoreset_is_refused():
     vector = SyncVectorEnv([lambda: Counter(3, True)], autoreset_mode=AutoresetMode.SAME_STEP)
     with pytest.raises(ValueError, match="expected autoreset NEXT_STEP"):
-        Stepper(vector, ActionCodec(Counter.action_space, ActionDistribution()))
+        Stepper(vector, ActionCodec(Counter.action_space))
 
 
 def test_summary_by_hand():

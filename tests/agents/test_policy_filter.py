@@ -81,8 +81,7 @@ def recorded(model: Any, obs: jax.Array, actions: np.ndarray, noise: jax.Array) 
 def test_the_policy_filters_as_training_does(
     make_agent: Any, strides: tuple[int, ...], replan: int, greedy: bool, marked: bool
 ) -> None:
-    agent = make_agent(SPACE, strides, mark_plans=marked)
-    agent.config = replace(agent.config, keep_plan=0.5 if marked else 0.0)
+    agent = make_agent(SPACE, strides, keep_plan=0.5 * marked)
     model = agent.model
     obs = jax.random.normal(jax.random.key(0), (STEPS, len(EPISODES), 4))
     belief, actions, noise = act(agent, obs, replan, greedy)
@@ -123,8 +122,8 @@ def test_some_plans_are_gone_on_with(
 ) -> None:
     """Kept with probability ½ for r more steps, K = 4 at most: in the long run these shares of the
     steps are a plan's first, second, third and fourth, sampled or by modes."""
-    agent = make_agent(SPACE, (1, 4), codec, mark_plans=True)
-    agent.config = replace(agent.config, keep_plan=0.5, noise_correlation=0.5)
+    agent = make_agent(SPACE, (1, 4), codec, keep_plan=0.5)
+    agent.config = replace(agent.config, noise_correlation=0.5)
     graph, params = split(agent)
     many, counts = 1000, np.zeros(5, int)
     policy, carry = make_policy(graph, replan, greedy), initial_policy(agent, many, replan)
@@ -170,13 +169,12 @@ def test_correlated_noise_as_a_plain_loop() -> None:
     ],
 )
 def test_the_noise_of_executed_actions_is_correlated(
-    make_agent: Any, codec: str, replan: int, keep: float
+    make_agent: Any, codec: str, replan: int, keep: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An actor of mean 0 and one deviation shows its noise; so many environments, so many draws."""
-    agent = make_agent(gymnasium.spaces.Box(-1, 1, (1,)), (1, 4), codec)
-    actions = replace(agent.config.actions, min_std=0.1, max_std=0.1001)
-    agent.config = replace(agent.config, noise_correlation=0.6, keep_plan=keep)
-    agent.codec.actions.settings = actions
+    monkeypatch.setattr("agents.actions.MAX_STD", 0.1001)
+    agent = make_agent(gymnasium.spaces.Box(-1, 1, (1,)), (1, 4), codec, keep)
+    agent.config = replace(agent.config, noise_correlation=0.6)
     graph, params = split(agent)
     params = jax.tree.map(jnp.zeros_like, params)  # the last layer's above all
     policy, carry = make_policy(graph, replan, False), initial_policy(agent, 2000, replan)

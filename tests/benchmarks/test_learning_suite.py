@@ -83,7 +83,7 @@ def asked(tmp_path: Path, flags: str = "") -> argparse.Namespace:
         tasks=["pure:pendulum"],
         strides=["1", "1,4"],
         seeds=[0, 1, 2],
-        variant=[["default", ""], ["lam", "--agent.behaviour.lam 0.8"]],
+        variant=[["default", ""], ["short", "--agent.behaviour.discount 0.8"]],
         flags=flags,
         output=tmp_path,
         jobs=1,
@@ -110,10 +110,10 @@ def test_agents_of_memory_are_looked_into_at_their_end(tmp_path: Path) -> None:
 
 def test_settings_are_strides_times_variants(tmp_path: Path) -> None:
     found = settings(asked(tmp_path))
-    names = ["(1) default", "(1) lam", "(1, 4) default", "(1, 4) lam"]
+    names = ["(1) default", "(1) short", "(1, 4) default", "(1, 4) short"]
     assert [name for _, name, _ in found] == names
     config = parse_train(found[3][2], False, "float32")
-    assert config.agent.model.strides == (1, 4) and config.agent.behaviour.lam == 0.8
+    assert config.agent.model.strides == (1, 4) and config.agent.behaviour.discount == 0.8
 
 
 def test_the_command_of_a_report_leaves_places_out() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agents.agent import plans_marked
 from configs.schema import TrainConfig
 from configs.video import PretrainConfig
 from training.config_json import decode
@@ -30,8 +31,29 @@ def agent_of(tree: Any) -> TrainConfig:
 
 @pytest.mark.parametrize("run", ["pendulum", "codes"])
 def test_an_agents_settings_are_todays(run: str) -> None:
-    model = agent_of(written(run)).agent.model
+    agent = agent_of(written(run)).agent
+    model = agent.model
     assert (model.architecture, model.embed, model.window) == ("ours", 16, "causal")
+    assert (agent.newest, agent.open_loop, agent.keep_plan) == (True, False, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("replan", "keep", "marked", "today"),
+    [
+        (4, 0.7, True, (True, 0.7)),
+        (4, 0.0, True, (True, 1.0)),  # executed whole, none is kept longer: the marks alone count
+        (4, 0.7, False, (True, 0.0)),
+        (1, 0.0, False, (False, 0.0)),
+    ],
+)
+def test_marked_plans_are_kept_plans(
+    replan: int, keep: float, marked: bool, today: tuple[bool, float]
+) -> None:
+    tree = written("pendulum")
+    tree["agent"] |= {"replan": replan, "keep_plan": keep, "mark_plans": marked}
+    agent = agent_of(tree).agent
+    assert (agent.open_loop, agent.keep_plan) == today
+    assert plans_marked(agent) == marked
 
 
 def test_a_videos_settings_are_todays() -> None:
@@ -47,6 +69,12 @@ def test_a_videos_settings_are_todays() -> None:
         ("agent.model.act", "relu", "architecture: expected that of ours or original"),
         ("agent.model.embed_hidden", 7, "architecture: .* embed_hidden 7"),
         ("agent.model.unimix", 0.1, "agent.model.unimix: expected 0.01, received 0.1"),
+        ("agent.newest", 0.5, "newest: expected weight 1 or 0, received 0.5"),
+        ("agent.replan", 2, "replan: expected 1 or the top stride 4, received 2"),
+        ("agent.mark_plans", False, "mark_plans: expected True with keep_plan 0.7"),
+        ("agent.actions.min_std", 0.2, "agent.actions: expected .* received"),
+        ("agent.behaviour.gradient", "reinforce", "agent.behaviour.gradient: expected 'dynamics'"),
+        ("agent.latent.size", 4, "agent.latent.size: expected 8, received 4"),
         ("agent.objective.dyn", 1.0, "agent.objective.dyn: expected 0.5, received 1.0"),
     ],
 )

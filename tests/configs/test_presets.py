@@ -40,10 +40,20 @@ def test_every_dmc_task_has_the_same_preset_and_pixels_are_asked_for_by_name():
 
 
 def test_flags_override_presets_and_short_ones_are_written_out():
-    args = ["--env", "gym:CartPole-v1", "--strides", "1", "2", "8", "--horizon=3", "--replan", "2"]
+    args = [
+        "--env",
+        "gym:CartPole-v1",
+        "--strides",
+        "1",
+        "2",
+        "8",
+        "--horizon=3",
+        "--open-loop",
+        "True",
+    ]
     config = parse_train([*args, "--logdir", "x", "--seed", "5"], False, "float32")
     assert config.env.name == "gym:CartPole-v1" and config.agent.model.strides == (1, 2, 8)
-    assert config.agent.behaviour.horizon == 3 and config.agent.replan == 2
+    assert config.agent.behaviour.horizon == 3 and config.agent.replan == 8
     assert config.logdir == Path("x") and config.seed == 5
     assert expand(["--env=a", "3"]) == ["--env.name=a", "3"]
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from agents.actions import ActionCodec, ActionDistribution
+from agents.actions import ActionCodec
 from envs import EnvConfig, make_agent_env
 from envs.navigate.env import KEYS
 from recordings.__main__ import main
@@ -61,7 +61,7 @@ def test_records_are_in_the_arrival_convention(tmp_path, files, version):
     np.testing.assert_allclose(video.reward[1:], arrays["reward"], rtol=1e-6)
     config = EnvConfig(backend="builtin", camera_limit=15.0, time_limit=4)
     env = make_agent_env(config)
-    codec = ActionCodec(env.action_space, ActionDistribution())
+    codec = ActionCodec(env.action_space)
     env.close()
     assert video.action.shape == (STEPS + 1, codec.width) and not video.action[0].any()
     for t in range(STEPS):

@@ -170,6 +170,8 @@ def test_a_leaf_that_moved_or_went_is_found_by_its_old_path(
     )
     _, state, meta = store.restore({"kept": 0, "new": np.zeros(3, int)})
     assert state["new"].tolist() == [0, 1, 2] and state["kept"] == 4 and meta == {"n": 1}
+    wanted = {"kept": 0, "new": np.zeros(3, int), "gone": np.zeros(2)}
+    assert store.restore(wanted).state["gone"].tolist() == [1, 1]  # some have it still
 
 
 def test_meta_must_fit_into_json(store: CheckpointStore) -> None:

@@ -15,7 +15,16 @@ from training.build import Built
 
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "800", "--steps", "900"]
 SMALL += ["--updates-per-step", "0.1", "--batch", "4", "--length", "16", "--eval-episodes", "2"]
-SMALL += ["--video-every", "0", "--eval-every", "0", "--agent.codec", "latent", "--replan", "2"]
+SMALL += [
+    "--video-every",
+    "0",
+    "--eval-every",
+    "0",
+    "--agent.codec",
+    "latent",
+    "--open-loop",
+    "True",
+]
 SMALL += ["--horizon", "3"]
 
 

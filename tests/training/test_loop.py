@@ -108,7 +108,7 @@ def test_a_resumed_update_is_the_program_of_the_first(tmp_path):
         lambda graph: loss,
         lambda params, module: jnp.zeros(()),
         optax.adam(1e-2),
-        average_rate=0.1,
+        keep_average=True,
     )
     join_linear = learner.join
     batch, key = np.ones((3, 2), np.float32), jax.random.key(0)

@@ -125,7 +125,7 @@ def test_updates_leave_the_scale_to_the_estimate(cases: Any) -> None:
     expected = estimate(params, clips)["scale"]
     optimizer = make_optimizer(OptimizerConfig(warmup=0))
     loss = make_loss(graph, ObjectiveConfig(), False)
-    update = make_update(loss, optimizer, 0.01, estimate)
+    update = make_update(loss, optimizer, estimate)
     state = initial_state(params, initial_aux(model, 2, False), optimizer, keep_average=True)
     before = jax.tree.map(np.asarray, params["decoder"])
     state, _ = update(state, clips, jax.random.key(0))

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from agents.actions import ActionCodec, ActionDistribution
+from agents.actions import ActionCodec
 from analysis.agent.held_actions import held_actions
 
 
 def held(space, most=64, dimensions=None):
-    codec = ActionCodec(space, ActionDistribution())
+    codec = ActionCodec(space)
     return {h.name: codec.decode(h.flat) for h in held_actions(codec, most, dimensions)}
 
 

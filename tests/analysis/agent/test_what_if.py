@@ -103,7 +103,7 @@ def test_decoded_futures_share_the_noise_of_all_levels(make_agent, strides):
 
 
 def test_a_held_action_is_one_plan(make_agent):
-    codec = make_agent(BOX, (1, 4), mark_plans=True).codec
+    codec = make_agent(BOX, (1, 4), keep_plan=0.5).codec
     plan = codec.hold(jnp.array([[0.5, -1.0]]))
     assert plan.tolist() == [[0.5, -1, 1, 0.5, -1, 0, 0.5, -1, 0, 0.5, -1, 0]]
 
