@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Lt
 
 from agents import AgentConfig
-from agents.agent import CODECS, check_agent
+from agents.agent import check_agent
 from common import Count, CountOrZero, MayChange, NonNegative, Share, UserError, check_bounds
 from configs.sizes import AgentSize
 from envs import EnvConfig
@@ -45,10 +45,11 @@ class TrainConfig:
     """Share of sequences that begin at an episode's first step, in place of any: for tasks of
     memory, with a length that reaches from what is to be remembered to where it matters."""
     init_from: Path | None = None
-    """Run of pretrain_video.py (--preset agent) whose world model to start from."""
+    """Run whose parameters to start from: of train_agent.py with the same environment, strides
+    and size, the whole agent's; of pretrain_video.py (--preset agent), its world model's."""
     recordings: Path | None = None
     """Store (of recordings, or of demonstrations) that batches are shared with; None: that
-    of `init_from`."""
+    of `init_from`, its videos or its replay."""
     recordings_share: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Share of each batch's sequences that are recordings: video, or where they hold actions and
     rewards, demonstrations."""
@@ -86,12 +87,6 @@ def check(config: TrainConfig) -> None:
             f"steps: expected enough for one update, received {config.steps:,} of which "
             f"{config.prefill:,} are --prefill, and {config.updates_per_step:g} updates per step "
             "after it; raise --steps, or lower --prefill"
-        )
-    if config.init_from is not None and CODECS[config.agent.codec].coded:
-        raise UserError(
-            f"init_from: expected a codec whose top level reads actions, as that of a pretrained "
-            f"world model does, received {config.agent.codec!r}, which reads codes; leave out one "
-            "of the two"
         )
     stride = config.agent.model.strides[-1]
     if config.length % stride:

@@ -17,15 +17,14 @@ from agents.statistics import plus_minus, summary
 from common import UserError
 from configs import TrainConfig
 from configs.data import DataConfig
-from configs.video import PretrainConfig
 from recordings.data import open_train
 from replay import MixedSampler, ReplayStore, SequenceSampler, describe_size
 from training.build import Built
-from training.build_video import start_from
-from training.config_io import load_config
+from training.config_io import holds_run
 from training.loop import FPS, Evaluation, thinned
 from training.picture import bar_limits, pictures, true_above_imagined
 from training.spaces import ask
+from training.start import Donor, open_donor, recordings_of, start_from
 from training.video import upscale, write_video
 from worldmodel.learner import Params, TrainState
 from worldmodel.openloop import predict
@@ -43,12 +42,19 @@ class AgentSource:
     def __init__(self, config: TrainConfig):
         self.config, self.learner = config, Built(config, ask(config, check=True))
         self.spaces, self.stride = self.learner.spaces, config.env.num_envs
+        self.donor: Donor | None = None  # read before anything of a new run is written
+        if config.init_from is not None and not holds_run(config.logdir):
+            self.donor = open_donor(self.learner, config.init_from)
         print(describe_size(self.learner.fields(), config.replay, config.logdir))
 
     def first_state(self) -> TrainState:
-        """With a pretrained world model, where one is asked for."""
-        state, pretrained = self.learner.initial(), self.config.init_from
-        return state if pretrained is None else start_from(state, pretrained)
+        """With the parameters of another run, where one is asked for."""
+        state, run = self.learner.initial(), self.config.init_from
+        if run is None:
+            return state
+        donor = self.donor or open_donor(self.learner, run)
+        print(donor.line)
+        return start_from(state, donor)
 
     def start(self, steps: int, sampler: Mapping[str, Any] | None) -> None:
         """Opens the replay, and makes environments of seeds that no earlier part of the run had."""
@@ -133,7 +139,7 @@ def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSa
         data = DataConfig(name=str(config.recordings))
     else:
         assert config.init_from is not None  # `schema.check`
-        data = load_config(PretrainConfig, config.init_from).data
+        data = recordings_of(config.init_from)
     video = open_train(data)
     own = SequenceSampler(replay, batch=config.batch - rows, **sizes, episode_starts=starts)
     recorded = SequenceSampler(video, batch=rows, **sizes)

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from gymnasium import Space, spaces
 
 from agents import ActionCodec
 from agents.agent import action_width, plans_marked
-from common import UserError
 from configs.presets import resolve
 from configs.video import PretrainConfig
 from recordings.data import data_fields
@@ -23,7 +21,7 @@ from training.checkpoint import restore_newest
 from training.config_io import CONFIG, holds_run, load_config
 from training.spaces import Spaces, ask, read_spaces
 from worldmodel import ClockworkVAE
-from worldmodel.learner import Learner, Params, TrainState, make_optimizer
+from worldmodel.learner import Learner, Params, make_optimizer
 from worldmodel.pretraining import Clips, estimate, initial_aux, make_loss
 from worldmodel.records import Records
 
@@ -145,30 +143,3 @@ def load_video_run(run: Path) -> VideoRun:
     restored = restore_newest(run, built.abstract())
     params = restored.state.params
     return VideoRun(config, built.join(params), params, restored.step)
-
-
-def start_from(state: TrainState, run: Path) -> TrainState:
-    """An agent's first state with the world model of a pretraining run in place of its own.
-
-    Raises:
-      UserError: if there is no such run, or its model is another one.
-    """
-    loaded = load_video_run(run)
-    ours = {jax.tree_util.keystr(k): x.shape for k, x in _leaves(state.params["model"])}
-    theirs = {jax.tree_util.keystr(k): x.shape for k, x in _leaves(loaded.params)}
-    different = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
-    if different:
-        first = different[0]
-        raise UserError(
-            f"init_from: expected the agent's world model, with {first} of shape "
-            f"{ours.get(first, 'none')}, received {theirs.get(first, 'none')} in {run} and "
-            f"{len(different) - 1} more differences; pretrain it with --preset agent, --data.env "
-            "of this environment, and the same strides and size"
-        )
-    print(f"world model of {run}, {loaded.step:,} updates on {loaded.config.data.name}")
-    average = {**state.average, "model": jax.tree.map(jnp.array, loaded.params)}  # both are donated
-    return state._replace(params={**state.params, "model": loaded.params}, average=average)
-
-
-def _leaves(params: Params) -> list[tuple[Any, Any]]:
-    return jax.tree_util.tree_leaves_with_path(params)

@@ -5,9 +5,12 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from analysis.imagine import ImagineConfig, imagine
+from configs import parse_train
 from configs.before import FORMAT
 from configs.schema import TrainConfig
 from configs.video import PretrainConfig
@@ -47,6 +50,29 @@ def test_an_agent_imagines(runs, tmp_path):
     output = tmp_path / "out.gif"
     imagine(ImagineConfig(run=runs / "pendulum_04f8b22", output=output, worlds=1, ticks=2))
     assert output.stat().st_size > 0
+
+
+def test_a_new_run_starts_from_an_agent_and_from_its_replay(runs, tmp_path):
+    """Its settings are its own, as long as the shapes fit."""
+    donor = runs / "pendulum_04f8b22"
+    behaviour = ("--horizon", "3", "--agent.behaviour.discount", "0.9")
+    flags = ["--env", "gym:Pendulum-v1", "--size", "debug", "--batch", "4", "--length", "16"]
+    flags += [*behaviour, "--init-from", str(donor), "--recordings-share", "0.5"]
+    config = parse_train([*flags, "--logdir", str(tmp_path / "new")], False, "float32")
+    source = AgentSource(config)
+    state, given = source.first_state(), load_run(donor).params
+    for part in (state.params, state.average):
+        jax.tree.map(np.testing.assert_array_equal, part, given)
+    jax.tree.map(np.testing.assert_array_equal, state.aux.slow_critic, given["critic"])
+    source.start(0, None)
+    blank = {name: np.zeros(f.shape, f.dtype) for name, f in source.replay.fields.items()}
+    source.replay.append(9, {**blank, "is_first": np.True_}, last=True)
+    rewards = source.sampler.sample()["reward"]
+    assert not rewards[:2].any() and rewards[2:].all(1).any()  # half of the rows are its replay
+    source.close()
+    other = parse_train([*flags, "--strides", "1,2", "--logdir", str(tmp_path)], False, "float32")
+    with pytest.raises(ValueError, match="init_from: expected the agent's parameters.* same envir"):
+        AgentSource(other)
 
 
 def test_an_agent_goes_on(runs):

@@ -52,14 +52,6 @@ def test_imagining_its_policy_is_refused_before_anything_is_written(run, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_it_starts_from_no_pretrained_model(run):
-    with pytest.raises(
-        ValueError,
-        match="init_from: .* top level reads actions.* 'latent'",
-    ):
-        parse_train([*SMALL, "--init-from", str(run)], False, "float32")
-
-
 def test_it_learns_from_recordings_as_well(run, tmp_path):
     """Such as an earlier run's replay: with its actions and rewards, from the first update on."""
     flags = [*SMALL, "--recordings", str(run / "replay"), "--recordings-share", "0.5"]

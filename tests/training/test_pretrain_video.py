@@ -12,7 +12,8 @@ from analysis.imagine import ImagineConfig, imagine
 from configs import parse_train
 from training import read_metrics
 from training.build import Built
-from training.build_video import load_video_run, start_from
+from training.build_video import load_video_run
+from training.start import open_donor, start_from
 
 SMALL = ["--size", "debug", "--strides", "1", "2", "4", "--context", "8", "--length", "12"]
 SMALL += ["--batch", "2", "--log-every", "2", "--save-every", "5", "--eval-every", "4"]
@@ -90,7 +91,7 @@ def test_other_settings_are_refused_and_nothing_is_touched(run):
     folder, _, _ = run
     before = sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
     where = ["--logdir", folder / "run", "--data.folder", folder / "data"]
-    other = start("pretrain_video.py", *SMALL, *where, "--seed", 3)
+    other = start("pretrain_video.py", *SMALL, *where, "--streams", "--seed", 3)
     out, err = finish(other)
     assert other.returncode == 2 and "Traceback" not in err
     first, listed, last = err.strip().splitlines()
@@ -134,10 +135,13 @@ def test_an_agent_starts_from_a_pretrained_model_and_keeps_watching(pretrained):
 def test_the_agents_first_model_is_the_pretrained_one(pretrained):
     args = [str(x) for x in agent_flags(pretrained, "other")]
     built = Built(parse_train(args, False, "float32"))
-    state = start_from(built.initial(), pretrained / "video")
+    state = start_from(built.initial(), open_donor(built, pretrained / "video"))
     loaded = load_video_run(pretrained / "video")
     for model in (state.params["model"], state.average["model"]):
         jax.tree.map(np.testing.assert_array_equal, model, loaded.params)
     other = Built(parse_train([*args, "--strides", "1", "2"], False, "float32"))
-    with pytest.raises(ValueError, match="init_from: expected the agent's world model"):
-        start_from(other.initial(), pretrained / "video")
+    with pytest.raises(ValueError, match="expected the agent's parameters, .*--preset agent"):
+        open_donor(other, pretrained / "video")
+    coded = Built(parse_train([*args, "--agent.codec", "latent"], False, "float32"))
+    with pytest.raises(ValueError, match="init_from: .* top level reads actions.* 'latent'"):
+        open_donor(coded, pretrained / "video")

@@ -1,0 +1,90 @@
+"""What a new agent's run starts from: parameters of another run, an agent's or a video model's."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from agents.agent import CODECS
+from common import UserError
+from configs.data import DataConfig
+from configs.video import PretrainConfig
+from training.build import Built, load_run
+from training.build_video import is_video_run, load_video_run
+from training.config_io import load_config
+from worldmodel.learner import Params, TrainState
+
+
+class Donor(NamedTuple):
+    """Parameters to start from."""
+
+    params: dict[str, Params]  # by part of the agent: its world model alone, or all
+    line: str  # what they are, to be printed
+
+
+def open_donor(built: Built, run: Path) -> Donor:
+    """The parameters of a run that fit an agent: averaged ones of another agent, all of them, or
+    the world model of a run of pretrain_video.py.
+
+    Raises:
+      UserError: if they are of another model.
+      ValueError: if there is no such run.
+    """
+    ours = dict(built.shapes)
+    if not is_video_run(run):
+        agent = load_run(run)
+        donor = Donor(agent.params, f"agent of {run}, {agent.step:,} steps")
+        remedy = "use the same environment, codec, strides and size"
+    else:
+        _check_reads_actions(built)
+        ours = {"model": ours["model"]}
+        video = load_video_run(run)
+        what = f"world model of {run}, {video.step:,} updates on {video.config.data.name}"
+        donor = Donor({"model": video.params}, what)
+        remedy = "pretrain it with --preset agent, --data.env of this environment, and the same "
+        remedy += "strides and size"
+    want, have = _shapes(ours), _shapes(donor.params)
+    different = sorted(k for k in want.keys() | have.keys() if want.get(k) != have.get(k))
+    if different:
+        first = different[0]
+        raise UserError(
+            f"init_from: expected the agent's parameters, with {first} of shape "
+            f"{want.get(first, 'none')}, received {have.get(first, 'none')} in {run} and "
+            f"{len(different) - 1} more differences; {remedy}"
+        )
+    return donor
+
+
+def start_from(state: TrainState, donor: Donor) -> TrainState:
+    """An agent's first state with the donor's parameters in place of its own."""
+    average = {**state.average, **_copied(donor.params)}  # copies: all of a state are donated
+    aux = state.aux
+    if "critic" in donor.params:
+        aux = aux._replace(slow_critic=_copied(donor.params["critic"]))
+    return state._replace(params={**state.params, **donor.params}, average=average, aux=aux)
+
+
+def recordings_of(run: Path) -> DataConfig:
+    """The recordings that a run has learned from: its videos, or an agent's replay."""
+    if is_video_run(run):
+        return load_config(PretrainConfig, run).data
+    return DataConfig(name=str(run / "replay"))
+
+
+def _check_reads_actions(built: Built) -> None:
+    codec = built.config.agent.codec
+    if CODECS[codec].coded:
+        raise UserError(
+            f"init_from: expected a codec whose top level reads actions, as that of a pretrained "
+            f"world model does, received {codec!r}, which reads codes; leave out one of the two"
+        )
+
+
+def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _copied(params: Any) -> Any:
+    return jax.tree.map(jnp.array, params)
