@@ -1,6 +1,6 @@
 """How every command ends: one line for a mistake, a traceback for a fault.
 
-Read next: `errors.py`, which errors are whose.
+Read next: `errors.py`, which errors are whose; `signals.py`, Ctrl-C.
 """
 
 import sys
@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from common.errors import EnvironmentFailed, RunFailed, UserError
+from common.signals import Stopped, listening
 
 OURS = {"agents", "analysis", "benchmarks", "common", "configs", "envs", "recordings", "replay"}
 OURS |= {"training", "worldmodel"}
@@ -22,13 +23,14 @@ def enter(main: Callable[[], None]) -> None:
 
     Raises:
       SystemExit: 2 after a `UserError`, 1 after an `EnvironmentFailed`, whose traceback is printed
-        from the user's file on, or a `RunFailed`, and 130 after Ctrl-C; each has printed its line.
+        from the user's file on, or a `RunFailed`, and 128 + its number after a signal that nothing
+        waited for (Ctrl-C: 130); each has printed its line.
     """
     try:
-        main()
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+        with listening():
+            main()
+    except Stopped as stopped:
+        raise SystemExit(128 + stopped.number) from None
     except UserError as error:
         fail(str(error))
     except EnvironmentFailed as error:

@@ -40,7 +40,7 @@ class Command(Generic[T]):
 
 
 def main(args: Sequence[str]) -> int:
-    """Runs the command: 0 if the store has episodes, 1 if none, 2 for a mistake, 130 for Ctrl-C."""
+    """Runs the command: 0 if the store has episodes, 1 if none, 2 for a mistake."""
     if not args or args[0] in ("-h", "--help"):
         print(_usage())
         return 0 if args else 2
@@ -55,7 +55,7 @@ def main(args: Sequence[str]) -> int:
         return _fail(str(error))
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
-        return 130
+        raise
     _show(report, command.target.store)
     return 0 if report.episodes else 1
 

@@ -5,7 +5,6 @@ replay, `video_source.py` samples videos. The update is opaque here: a function 
 key). Read next: `logger.py` and `checkpoint.py`, what a run leaves on disk.
 """
 
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import numpy as np
 
 from agents.driver import Episode
 from common import EnvironmentFailed, RunFailed, UserError, dump_json
+from common.signals import Stopped, first_signal
 from replay.atomic import replacing, write_text
 from training.checkpoint import CHECKPOINTS, CheckpointStore
 from training.commands import resume_command
@@ -151,13 +151,13 @@ class Run:
         before = self.counters.steps - self.source.stride
         return every > 0 and self.counters.steps // every > before // every
 
-    def stop(self, *_: object) -> None:
+    def stop(self) -> None:
         """Ends the loop after the present round."""
         self.stopped = True
 
 
 def train(config: Any, source: Callable[[Any], Source]) -> bool:
-    """Runs to its end, to Ctrl-C, or to an error that is not ours; all save. Returns whether it
+    """Runs to its end, to a signal, or to an error that is not ours; all save. Returns whether it
     came to its end.
 
     Args:
@@ -168,30 +168,33 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
       RunFailed: where updates stay without effect.
     """
     run = open_run(config, source)
-    before = signal.signal(signal.SIGINT, run.stop)
     try:
-        with Progress(config.steps, run.source.acts) as progress:
+        with (
+            Progress(config.steps, run.source.acts) as progress,
+            first_signal("stopping after this step, to save", run.stop),
+        ):
             while run.counters.steps < config.steps and not run.stopped:
                 act(run)
                 learn(run)
                 report(run, progress)
                 if run.due(config.save_every):
                     save(run)
-        watch(run)
-        save(run)
+            watch(run)
+            save(run)
         if run.stopped:
             print(f"stopped at {run.place}; to go on:\n  {resume_command(config.logdir)}")
         else:
-            finish(run)
+            with first_signal("stopping; the run is saved, the same command evaluates it"):
+                finish(run)
         return not run.stopped
     except (UserError, EnvironmentFailed, RunFailed):
         save(run)
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
-        run.source.close()
-        run.logger.close()
-        run.saves.close()
+        with first_signal("closing the files", lambda: None):
+            run.source.close()
+            run.logger.close()
+            run.saves.close()
 
 
 def open_run(config: Any, make_source: Callable[[Any], Source]) -> Run:
@@ -300,7 +303,11 @@ def report(run: Run, progress: Progress) -> None:
         if shown is not None:
             run.logger.video(counters.steps, "open_loop", shown, FPS)
     if run.due(config.eval_every) and counters.updates and counters.steps < config.steps:
-        evaluate(run)
+        try:
+            with first_signal("stopping within this evaluation, to save"):
+                evaluate(run)
+        except Stopped:
+            run.stop()
 
 
 def log(run: Run) -> None:

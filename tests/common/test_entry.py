@@ -32,7 +32,6 @@ def ended(raises):
     [
         (UserError("strides: expected one"), 2, "error: strides: expected one\n"),
         (RunFailed("step 3: the disk is full"), 1, "error: step 3: the disk is full\n"),
-        (KeyboardInterrupt(), 130, "stopped\n"),
     ],
 )
 def test_what_is_meant_for_users_is_one_line(error, code, line, capsys):

@@ -1,0 +1,71 @@
+"""Signals end what is done in order, say so while a program computes, and at the second at once."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from processes import PATIENCE, ROOT
+
+BUSY = """
+import hashlib, sys, time
+from common.entry import enter
+from common.signals import first_signal
+
+def main():
+    state = {"stopped": False}
+    how = sys.argv[1]
+    with first_signal("saving", (lambda: state.update(stopped=True)) if how == "order" else None):
+        print("ready", flush=True)
+        if how == "busy":
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # minutes, without the interpreter
+        while not state["stopped"]:
+            time.sleep(0.01)
+    print("saved", flush=True)
+
+enter(main)
+"""
+
+
+def started(how: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY, how],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_ends_in_order(number):
+    process = started("order")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0 and out == "saved\n"
+    assert err == "saving; a second signal ends at once\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_where_nothing_waits_for_it_it_ends_in_one_line(number):
+    process = started("raise")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number and out == ""
+    assert err == "saving; a second signal ends at once\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_busy_program_says_so_at_once_and_a_second_signal_ends_it(number):
+    process = started("busy")
+    process.send_signal(number)
+    began = time.monotonic()
+    assert process.stderr is not None
+    assert process.stderr.readline() == "saving; a second signal ends at once\n"
+    process.send_signal(number)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number
+    assert time.monotonic() - began < 60
