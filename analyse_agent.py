@@ -11,7 +11,8 @@ Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`;
 
 import sys
 
-from analysis.agent.analyse import AnalyseAgentConfig, analyse
+from analysis.agent.analyse import analyse
+from analysis.agent.episode import AnalyseAgentConfig
 from common.entry import enter
 from configs.cli import parse
 from training.commands import this_command

@@ -12,7 +12,8 @@ Read next: `analysis/video/blindfold.py`, what a blind level is; `inspection.py`
 
 import sys
 
-from analysis.video.analyse import AnalyseVideoConfig, analyse
+from analysis.video.analyse import analyse
+from analysis.video.findings import AnalyseVideoConfig
 from common.entry import enter
 from configs.cli import parse
 from training.commands import this_command

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from common.entry import enter
+from configs.spelling import whole
 from training.device import choose_device
 from worldmodel.convolutions import AXES, strided_conv, strided_conv_transpose
 from worldmodel.networks import DECODER_KERNELS, ENCODER_KERNELS
@@ -93,7 +94,7 @@ def report(frames: int, depth: int, turns: int) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=288, help="in a batch")
+    parser.add_argument("--frames", type=whole, default=288, help="in a batch")
     parser.add_argument("--depth", type=int, default=8, help="channels of the first convolution")
     parser.add_argument("--turns", type=int, default=7)
     args = parser.parse_args()

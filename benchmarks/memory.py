@@ -31,6 +31,7 @@ from benchmarks.learning.compiled_runs import program
 from benchmarks.learning.tasks import TASKS
 from common.entry import enter
 from configs import parse_train
+from configs.spelling import whole, wholes
 from envs import make_pure
 from envs.pure import PureEnv
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
@@ -119,7 +120,7 @@ def readable(features: np.ndarray, cue: np.ndarray) -> float:
 def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
     """Lines of the table: one per portion of updates."""
     env = make_pure(task.removeprefix("pure:"))
-    flags = [*TASKS[task].flags, *SCRIPTED, *flags, "--strides", *strides.split(",")]
+    flags = [*TASKS[task].flags, *SCRIPTED, *flags, "--strides", strides]
     config = parse_train(flags, False, "float32")
     run = program(config)
     train = jax.jit(run.initial)(jax.random.key(seed)).train._replace(average=())
@@ -133,6 +134,7 @@ def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int
 
     portion = jax.jit(partial(jax.lax.scan, one))
     lines, started = [], time.perf_counter()
+    clocks = ", ".join(map(str, wholes([strides])))
     for index in range(updates // PORTION):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed + 1), index), PORTION)
         train, _ = jax.block_until_ready(portion(train, keys))
@@ -140,8 +142,7 @@ def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int
         cells = ", ".join(f"{x:.2f}" for x in cue)
         seconds = time.perf_counter() - started
         lines.append(
-            f"| ({strides.replace(',', ', ')}) | {(index + 1) * PORTION:,} | {right:.2f} | {cells} "
-            f"| {seconds:.0f} |"
+            f"| ({clocks}) | {(index + 1) * PORTION:,} | {right:.2f} | {cells} | {seconds:.0f} |"
         )
         print(lines[-1], flush=True)
     return lines
@@ -155,7 +156,7 @@ def main() -> None:
     parser.add_argument("--task", choices=ROOMS, default=ROOMS[0])
     parser.add_argument("--strides", nargs="+", default=["1,8"])
     parser.add_argument("--flags", default="", help="of train_agent.py")
-    parser.add_argument("--updates", type=int, default=2_000)
+    parser.add_argument("--updates", type=whole, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="memory", help="of the result file")
     args = parser.parse_args()

@@ -29,6 +29,7 @@ import numpy as np
 
 from benchmarks.machine import measured
 from common.entry import enter
+from configs.spelling import whole
 from envs import EnvConfig, make_vector
 from envs.navigate import NavigateEnv
 from envs.navigate.follower import CompassFollower
@@ -185,10 +186,10 @@ def report_policies(follower_episodes: int, random_episodes: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=int, default=100, help="of the follower")
+    parser.add_argument("--episodes", type=whole, default=100, help="of the follower")
     parser.add_argument("--random-episodes", type=int, default=200, help="of each random policy")
     parser.add_argument("--worlds", type=int, default=24, help="worlds for the speed")
-    parser.add_argument("--frames", type=int, default=1000, help="frames per world for the speed")
+    parser.add_argument("--frames", type=whole, default=1000, help="frames per world for the speed")
     arguments = parser.parse_args()
     with measured("Navigate, builtin back end", "benchmarks.navigate"):
         report_speed(arguments.worlds, arguments.frames)

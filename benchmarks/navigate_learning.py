@@ -14,6 +14,8 @@ from typing import Any
 
 import matplotlib
 
+from configs.spelling import whole
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
@@ -108,7 +110,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--episodes", type=whole, default=20)
     args = parser.parse_args()
     built, params, step = load_run(args.run)
     greedy = built.evaluate(params, args.episodes, greedy=True, watch=True)

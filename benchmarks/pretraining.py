@@ -17,6 +17,8 @@ from pathlib import Path
 
 import matplotlib
 
+from configs.spelling import whole
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
@@ -113,8 +115,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/pretraining"))
-    parser.add_argument("--steps", type=int, default=16_000, help="environment steps per agent")
-    parser.add_argument("--updates", type=int, default=2_000, help="of the pretraining")
+    parser.add_argument("--steps", type=whole, default=16_000, help="environment steps per agent")
+    parser.add_argument("--updates", type=whole, default=2_000, help="of the pretraining")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=["without", "with", "with, and kept"])
     args = parser.parse_args()

@@ -3,7 +3,6 @@
 Read next: `trace.py` and `what_if.py`, which compute; `episode.py`, which puts them together.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ import numpy as np
 
 from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
-from analysis.agent.episode import EpisodeInspection, Settings, inspect_episode, padded
+from analysis.agent.episode import AnalyseAgentConfig, EpisodeInspection, inspect_episode, padded
 from analysis.agent.figures import draw_episode, draw_promises, draw_what_if
 from analysis.agent.overview import overview, training_section
 from analysis.imagine import stack
 from analysis.pages import report
 from analysis.pages.plots import number
-from common import Count, CountOrZero, UserError, check_bounds, dump_json
+from common import UserError, check_bounds, dump_json
 from configs.schema import TrainConfig
 from replay.atomic import write_text
 from training.build import EVAL_SEED, Built, load_run
@@ -28,45 +27,14 @@ from training.config_json import encode
 from worldmodel.learner import Params
 
 
-@dataclass(frozen=True)
-class AnalyseAgentConfig:
-    """Look into the hierarchy of a trained agent."""
-
-    run: Path
-    """Directory of a run of train_agent.py."""
-    output: Path | None = None
-    """The report, .html; default: `report.html` in the run's directory."""
-    episodes: Count = 1
-    """Episodes of the greedy agent, each in a world of its own, those of evaluation."""
-    steps: Count = 2_000
-    """Most environment steps of an episode that are looked at."""
-    start: CountOrZero = 32
-    """Environment step at which `what if` starts; rounded down to whole windows, and earlier where
-    the episode would end before what is imagined does."""
-    ticks: Count | None = None
-    """Ticks of the top clock imagined, each K environment steps; default: as many as the agent
-    learned from, its horizon."""
-    rows: Count = 6
-    """Futures shown: the actor's own, and held actions whose futures differ most."""
-    samples: Count = 16
-    """Noises under which each future is imagined, the same for all of them."""
-    columns: Count = 12
-    """Frames in a row."""
-    seed: CountOrZero = 0
-    """Of worlds and noise."""
-
-
 def analyse(config: AnalyseAgentConfig, command: str) -> Path:
     """Plays, looks, writes the report and its numbers; returns the report's path."""
     output = check(config)
     built, params, step = load_run(config.run)
-    settings = Settings(
-        config.start, config.ticks, config.rows, config.samples, config.columns, config.seed
-    )
     played = [play_episode(built, params, config, n) for n in range(config.episodes)]
     length = padded(max(map(len, played)), built.agent.model.stride)  # one for all: one program
     looked = [
-        inspect_episode(built, params, stack(arrivals, built.agent.model.lead, length), settings)
+        inspect_episode(built, params, stack(arrivals, built.agent.model.lead, length), config)
         for arrivals in played
     ]
     header = [report.command(command), overview(config.run, built, step)]

@@ -4,7 +4,9 @@ Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`, which comp
 `analysis/agent/analyse.py`, the report.
 """
 
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +23,7 @@ from analysis.agent.what_if import (
     imagine_futures,
     return_that_followed,
 )
-from common import UserError
+from common import Count, CountOrZero, UserError
 from training.build import Built
 from worldmodel.learner import Params
 from worldmodel.level import State
@@ -34,15 +36,32 @@ CLOSE = 200  # environment steps of the part of a long episode that is drawn by 
 MOST_HELD = 64  # held actions imagined, of which the rows shown are chosen
 
 
-class Settings(NamedTuple):
-    """What is looked for; see `analyse_agent.py`."""
+@dataclass(frozen=True)
+class AnalyseAgentConfig:
+    """Look into the hierarchy of a trained agent."""
 
-    start: int
-    ticks: int | None
-    rows: int
-    samples: int
-    columns: int
-    seed: int
+    run: Path
+    """Directory of a run of train_agent.py."""
+    output: Path | None = None
+    """The report, .html; default: `report.html` in the run's directory."""
+    episodes: Count = 1
+    """Episodes of the greedy agent, each in a world of its own, those of evaluation."""
+    steps: Count = 2_000
+    """Most environment steps of an episode that are looked at."""
+    start: CountOrZero = 32
+    """Environment step at which `what if` starts; rounded down to whole windows, and earlier where
+    the episode would end before what is imagined does."""
+    ticks: Count | None = None
+    """Ticks of the top clock imagined, each K environment steps; default: as many as the agent
+    learned from, its horizon."""
+    rows: Count = 6
+    """Futures shown: the actor's own, and held actions whose futures differ most."""
+    samples: Count = 16
+    """Noises under which each future is imagined, the same for all of them."""
+    columns: Count = 12
+    """Frames in a row."""
+    seed: CountOrZero = 0
+    """Of worlds and noise."""
 
 
 class WhatIf(NamedTuple):
@@ -88,7 +107,7 @@ class Observed(NamedTuple):
 
 
 def inspect_episode(
-    built: Built, params: Params, records: Records, settings: Settings
+    built: Built, params: Params, records: Records, settings: AnalyseAgentConfig
 ) -> EpisodeInspection:
     """Looks into one episode.
 
@@ -165,7 +184,7 @@ def what_if(
     starts: tuple[State, ...],
     start: int,
     ticks: int,
-    settings: Settings,
+    settings: AnalyseAgentConfig,
 ) -> WhatIf:
     """Futures from the states of all levels at time ``start``; what really happened is not known.
 

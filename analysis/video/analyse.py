@@ -5,18 +5,16 @@ looked for in which data.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
 from analysis.pages import plots, report
 from analysis.pages.plots import Curve, number
-from analysis.video.findings import Found, Settings, analyse_run
+from analysis.video.findings import AnalyseVideoConfig, Found, analyse_run
 from analysis.video.inspection import SIGHTED
-from common import Count, CountOrZero, UserError, check_bounds, dump_json
+from common import UserError, check_bounds, dump_json
 from recordings.data import has_option
 from replay.atomic import write_text
 from training.config_io import flat
@@ -24,55 +22,13 @@ from training.config_json import encode
 from training.versions import versions
 
 
-@dataclass(frozen=True)
-class AnalyseVideoConfig:
-    """Look into the hierarchy of trained world models."""
-
-    run: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Directory of a run of pretrain_video.py; more than one are drawn together."""
-    videos: Count | None = None
-    """Held-out videos over which everything is measured; default: all that are long enough, at most
-    32."""
-    context: Count | None = None
-    """Frames seen, a multiple of the top stride; default: the run's own."""
-    horizon: Count | None = None
-    """Frames predicted with all levels seeing; default: as many as the held-out videos have, at
-    most 1 000. Generated data are made longer where it asks for more."""
-    reset_horizon: Count = 100
-    """Frames predicted with one level blind."""
-    samples: Count = 2
-    """Predictions drawn per blind level of each video that is shown."""
-    shown: Count = 2
-    """Videos shown."""
-    window: Count = 9
-    """Frames that the reader of digits reads together; odd."""
-    reader_steps: Count = 3_000
-    """Updates of the reader of digits, trained once per set of digits and kept with the data."""
-    output: Path | None = None
-    """The report, .html; default: `analysis.html` in the first run's directory."""
-    seed: CountOrZero = 0
-    """Of noise."""
-
-
 def analyse(config: AnalyseVideoConfig, command: str) -> Path:
     """Looks into every run, writes the report and its numbers; returns the report's path."""
     output = check(config)
-    settings = Settings(
-        videos=config.videos,
-        context=config.context,
-        horizon=config.horizon,
-        reset_horizon=config.reset_horizon,
-        samples=config.samples,
-        shown=config.shown,
-        window=config.window,
-        reader_steps=config.reader_steps,
-        seed=config.seed,
-        chunk=128 if jax.default_backend() == "cpu" else 1024,
-    )
     found = {}
     for name, path in names(config.run).items():
         print(f"{name}: looking into it", flush=True)
-        found[name] = analyse_run(path, settings)
+        found[name] = analyse_run(path, config)
         for line in found[name].notes:
             print(f"  {line}")
     write_text(output, report.document("What each level holds", page(found, command)))

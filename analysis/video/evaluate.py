@@ -21,6 +21,7 @@ from analysis.metrics.lpips import load_lpips
 from analysis.metrics.protocols import PROTOCOLS, ProtocolName
 from analysis.pages.stills import draw_stills
 from analysis.video.curves import draw_curves
+from analysis.video.frames import frames_at_once
 from analysis.video.predictions import Trial, score_model, score_references
 from analysis.video.rollout import check_context, usable_context
 from analysis.video.scores import Line, make_line, rank_lines
@@ -33,7 +34,6 @@ from training.build_video import VideoRun, load_video_run, marks_plans, to_recor
 from training.config_json import encode
 from training.versions import versions
 
-CHUNK_CPU, CHUNK_ACCELERATOR = 128, 1024  # frames drawn at once
 SHOWN = 2  # videos among the stills
 
 
@@ -156,7 +156,7 @@ def make_trial(config: EvaluateVideoConfig, data: DataConfig) -> tuple[dict[str,
         lpips=lpips,
         fvd=fvd,
         seed=config.seed,
-        chunk=CHUNK_CPU if jax.default_backend() == "cpu" else CHUNK_ACCELERATOR,
+        chunk=frames_at_once(),
     )
     return steps, trial
 

@@ -7,17 +7,20 @@ where they have `factor/room`, the colours of the rooms. Read next:
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.progress import Progress
 
 from analysis.probes import digit_training, measures
 from analysis.probes.digit_reader import class_numbers
 from analysis.probes.digit_training import Glyphs, Tested
+from analysis.video.frames import frames_at_once
 from analysis.video.inspection import (
     BATCH,
     SIGHTED,
@@ -29,6 +32,7 @@ from analysis.video.inspection import (
     mean_known,
 )
 from analysis.video.rollout import check_context
+from common import Count, CountOrZero
 from configs.data import GENERATED
 from recordings.data import open_test
 from recordings.generators.digits import digit_images
@@ -43,19 +47,34 @@ IDENTITY, ROOM = "factor/identity", "factor/room"
 COLUMNS = 11  # of a film's future
 
 
-class Settings(NamedTuple):
-    """How runs are looked into; see `analyse_video.py`."""
+@dataclass(frozen=True)
+class AnalyseVideoConfig:
+    """Look into the hierarchy of trained world models."""
 
-    videos: int | None
-    context: int | None
-    horizon: int | None
-    reset_horizon: int
-    samples: int
-    shown: int
-    window: int
-    reader_steps: int
-    seed: int
-    chunk: int
+    run: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """Directory of a run of pretrain_video.py; more than one are drawn together."""
+    videos: Count | None = None
+    """Held-out videos over which everything is measured; default: all that are long enough, at most
+    32."""
+    context: Count | None = None
+    """Frames seen, a multiple of the top stride; default: the run's own."""
+    horizon: Count | None = None
+    """Frames predicted with all levels seeing; default: as many as the held-out videos have, at
+    most 1 000. Generated data are made longer where it asks for more."""
+    reset_horizon: Count = 100
+    """Frames predicted with one level blind."""
+    samples: Count = 2
+    """Predictions drawn per blind level of each video that is shown."""
+    shown: Count = 2
+    """Videos shown."""
+    window: Count = 9
+    """Frames that the reader of digits reads together; odd."""
+    reader_steps: Count = 3_000
+    """Updates of the reader of digits, trained once per set of digits and kept with the data."""
+    output: Path | None = None
+    """The report, .html; default: `analysis.html` in the first run's directory."""
+    seed: CountOrZero = 0
+    """Of noise."""
 
 
 class Film(NamedTuple):
@@ -88,7 +107,7 @@ class Look(NamedTuple):
     notes: list[str]
 
 
-def analyse_run(path: Path, settings: Settings) -> Found:
+def analyse_run(path: Path, settings: AnalyseVideoConfig) -> Found:
     """Looks into one run.
 
     Raises:
@@ -110,14 +129,16 @@ def analyse_run(path: Path, settings: Settings) -> Found:
         reset_horizon=min(settings.reset_horizon, horizon),
         probes=look.probes,
         seed=settings.seed,
-        chunk=settings.chunk,
+        chunk=frames_at_once(),
     )
     inspection = inspect(run.model, sequences, trial)
     films = make_films(run, trial, steps["obs"][image], settings)
     return Found(run, context, inspection, look.references, look.explained, look.notes, films)
 
 
-def held_out(run: VideoRun, context: int, settings: Settings) -> tuple[dict[str, Any], Records]:
+def held_out(
+    run: VideoRun, context: int, settings: AnalyseVideoConfig
+) -> tuple[dict[str, Any], Records]:
     """Beginnings of held-out videos: context and horizon; and sequences as long as in training,
     with their lead-in."""
     config = run.config
@@ -136,7 +157,7 @@ def held_out(run: VideoRun, context: int, settings: Settings) -> tuple[dict[str,
 
 
 def look_for(
-    run: VideoRun, steps: Mapping[str, Any], image: str, context: int, settings: Settings
+    run: VideoRun, steps: Mapping[str, Any], image: str, context: int, settings: AnalyseVideoConfig
 ) -> Look:
     """What these data allow to be looked for."""
     videos, data = steps["obs"][image], run.config.data
@@ -155,7 +176,11 @@ def look_for(
 
 
 def look_for_digits(
-    look: Look, run: VideoRun, identity: np.ndarray, future: np.ndarray, settings: Settings
+    look: Look,
+    run: VideoRun,
+    identity: np.ndarray,
+    future: np.ndarray,
+    settings: AnalyseVideoConfig,
 ) -> None:
     """Adds the reader of digits: identity int [V, 2], future uint8 [V, H, h, w, C]."""
     read, tested = digit_reader(run, settings)
@@ -207,7 +232,7 @@ def look_for_rooms(look: Look, videos: np.ndarray, room: np.ndarray, context: in
     )
 
 
-def digit_reader(run: VideoRun, settings: Settings) -> tuple[measures.Read, Tested]:
+def digit_reader(run: VideoRun, settings: AnalyseVideoConfig) -> tuple[measures.Read, Tested]:
     """A reader of the data's digits, trained or loaded, and its own test accuracy."""
     data = run.config.data
     train, test = (Glyphs(*digit_images(split, data.mnist)) for split in ("train", "test"))
@@ -241,7 +266,9 @@ def over(probe: measures.Probe, images: np.ndarray) -> dict[str, np.ndarray]:
     return {name: mean_known(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
 
-def make_films(run: VideoRun, trial: Trial, videos: np.ndarray, settings: Settings) -> list[Film]:
+def make_films(
+    run: VideoRun, trial: Trial, videos: np.ndarray, settings: AnalyseVideoConfig
+) -> list[Film]:
     """The first videos: true, predicted, and with each level blind."""
     past = np.unique(np.linspace(1 - trial.context, 0, min(3, trial.context)).astype(int))
     later = np.unique(np.linspace(1, trial.reset_horizon, COLUMNS).astype(int))

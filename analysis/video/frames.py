@@ -48,6 +48,11 @@ def score_frames(
     return jax.tree.map(lambda x: x.reshape(shape), scores)
 
 
+def frames_at_once() -> int:
+    """How many frames this device draws at once."""
+    return 128 if jax.default_backend() == "cpu" else 1024
+
+
 def draw_frames(draw: Callable[[Any], Array], source: Any, chunk: int) -> Array:
     """All frames of one sample, clipped and rounded: uint8 [B, H, h, w, C] from [B, H, ...]."""
     shape = jax.tree.leaves(source)[0].shape[:2]

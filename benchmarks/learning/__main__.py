@@ -23,6 +23,7 @@ from benchmarks.learning.curves import Curve
 from benchmarks.learning.tasks import TASKS
 from common.entry import enter
 from configs import TrainConfig, parse_train
+from configs.spelling import wholes
 from training.device import (
     Accelerator,
     choose_device,
@@ -46,7 +47,7 @@ def folder_of(task: str, args: argparse.Namespace) -> Path:
 
 def flags_of(task: str, strides: str, extra: list[str]) -> list[str]:
     """Flags of `train_agent.py` for one setting."""
-    return [*TASKS[task].flags, "--strides", *strides.split(","), *extra]
+    return [*TASKS[task].flags, "--strides", strides, *extra]
 
 
 def settings(args: argparse.Namespace) -> list[tuple[str, str, list[str]]]:
@@ -54,8 +55,9 @@ def settings(args: argparse.Namespace) -> list[tuple[str, str, list[str]]]:
     found = []
     for task in args.tasks:
         for strides in args.strides:
+            clocks = ", ".join(map(str, wholes([strides])))
             for variant, extra in args.variant or [("", "")]:
-                name = f"({strides.replace(',', ', ')}) {variant}".strip()
+                name = f"({clocks}) {variant}".strip()
                 more = [*shlex.split(args.flags), *shlex.split(extra)]
                 found.append((task, name, flags_of(task, strides, more)))
     return found

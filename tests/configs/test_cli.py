@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.agent.analyse import AnalyseAgentConfig
+from analysis.agent.episode import AnalyseAgentConfig
 from analysis.agent.evaluate import EvalConfig
 from analysis.imagine import ImagineConfig
-from analysis.video.analyse import AnalyseVideoConfig
 from analysis.video.evaluate import EvaluateVideoConfig
+from analysis.video.findings import AnalyseVideoConfig
 from common.fields import unbounded
 from configs import TrainConfig, parse_train
 from configs.cli import fail, parse
