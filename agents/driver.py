@@ -30,6 +30,7 @@ class Episode(NamedTuple):
     success: bool | None  # None where the environment does not say
     discounted: float | None = None  # Σ_t γ^(t-1) r_t, where γ was given
     foreseen: float | None = None  # the critic's value at its first observation, where there is one
+    cut: bool = False  # ended by who played it, not by its environment
 
 
 @runtime_checkable
@@ -113,9 +114,10 @@ class Tally:
         self.discounted += (self.discount or 0.0) ** self.length * arrival.reward
         self.length += ~arrival.is_first
         ended = np.nonzero(arrival.last)[0].tolist()
-        return {i: self._episode(i, arrival.success[i]) for i in ended}
+        return {i: self.episode(i, arrival.success[i]) for i in ended}
 
-    def _episode(self, i: int, success: bool | None) -> Episode:
+    def episode(self, i: int, success: bool | None) -> Episode:
+        """Environment i's, up to its newest record."""
         discounted = None if self.discount is None else float(self.discounted[i])
         return Episode(float(self.score[i]), int(self.length[i]), success, discounted)
 
@@ -168,25 +170,29 @@ def play(
     act: Callable[[Obs, np.ndarray, int], np.ndarray],
     watch: bool = False,
     discount: float | None = None,
+    most: int | None = None,
 ) -> Played:
-    """Plays one episode to its end in every environment.
+    """Plays one episode in every environment, to its end or for so many steps.
 
     Args:
       act: of (observations, is_first, step) to flat actions [N, A].
       watch: keep the observations of environment 0.
       discount: as ``Tally``.
+      most: environment steps after which what has not ended is cut; None: never.
     """
     arrival, tally = stepper.reset(), Tally(stepper.size, discount)
     done: dict[int, Episode] = {}
     seen: list[Obs] = []
     step = 0
-    while len(done) < stepper.size:
+    while len(done) < stepper.size and step != most:
         if watch and 0 not in done:
             seen.append({name: np.array(value[0]) for name, value in arrival.obs.items()})
         arrival = stepper.step(arrival, act(arrival.obs, arrival.is_first, step))
         for index, episode in tally.add(arrival).items():
             done.setdefault(index, episode)
         step += 1
+    for index in set(range(stepper.size)) - set(done):
+        done[index] = tally.episode(index, arrival.success[index])._replace(cut=True)
     episodes = [done[index] for index in range(stepper.size)]
     stacked = {name: np.stack([obs[name] for obs in seen]) for name in seen[0]} if seen else None
     return Played(episodes, stacked)

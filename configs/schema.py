@@ -11,7 +11,16 @@ from annotated_types import Ge, Lt
 
 from agents import AgentConfig
 from agents.agent import check_agent
-from common import Count, CountOrZero, MayChange, NonNegative, Share, UserError, check_bounds
+from common import (
+    Before,
+    Count,
+    CountOrZero,
+    MayChange,
+    NonNegative,
+    Share,
+    UserError,
+    check_bounds,
+)
 from configs.sizes import AgentSize
 from envs import EnvConfig
 from replay import ReplayConfig
@@ -61,8 +70,10 @@ class TrainConfig:
     """Environment steps between evaluations; 0: only at the end."""
     video_every: MayChange[CountOrZero] = 5_000
     """Environment steps between open-loop prediction videos; 0: none."""
-    eval_episodes: MayChange[Count] = 8
-    """Episodes per evaluation, each in an environment of its own, same seeds every time."""
+    eval_episodes: MayChange[CountOrZero] = 8
+    """Episodes per evaluation, each of a seed of its own, the same every time; 0: no evaluation."""
+    eval_steps: Annotated[MayChange[Count], Before(10_000)] = 10_000
+    """Environment steps after which an episode of an evaluation is cut, if it has not ended."""
     report: MayChange[bool] = True
     """Write `report.html` at the end (analyse_agent.py writes it later as well)."""
     keep: MayChange[Count] = 2

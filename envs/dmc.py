@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -68,6 +69,12 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         self._check_rendering()
         self._renderer: Renderer | None = None
         self._seeded = False
+
+    @property
+    def time_limit(self) -> int | None:
+        """Frames after which an episode ends; None: never."""
+        limit = self.dm_env._step_limit
+        return round(limit) if math.isfinite(limit) else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -150,6 +150,7 @@ def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]
         make(config.name, **_options(config)), config.name, index
     )
     if config.time_limit is not None and config.name != NAVIGATE:
+        _check_limit(env, config)
         env = TimeLimit(env, config.time_limit)
     if config.name == NAVIGATE:
         env = HeldKeys(CameraLimit(env, config.camera_limit), _held(config.held_keys))
@@ -159,6 +160,17 @@ def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]
     if config.pixels:  # outside the action repeat: what no one sees is not drawn
         env = _pixels(env, config.name)
     return CanonicalObservation(env, config.image_size)
+
+
+def _check_limit(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
+    """Refuses a limit beyond the environment's own, which would end episodes before it."""
+    own = getattr(env.unwrapped, "time_limit", None) or getattr(env.spec, "max_episode_steps", None)
+    if own is not None and config.time_limit is not None and config.time_limit > own:
+        env.close()
+        raise UserError(
+            f"env.time_limit: expected at most the {own:,} frames after which {config.name} itself "
+            f"ends an episode, received {config.time_limit:,}; lower --env.time-limit"
+        )
 
 
 def check_agent_env(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
@@ -205,7 +217,19 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
       UserError: as `make`.
     """
     check_bounds(replace(config, num_envs=num_envs), "env")
-    return SeededVectorEnv([partial(make_agent_env, config, i) for i in range(num_envs)], seed)
+    envs: list[gymnasium.Env[Any, Any]] = []
+    try:
+        for index in range(num_envs):
+            envs.append(make_agent_env(config, index))
+    except BaseException:
+        for env in envs:
+            env.close()
+        raise
+    return SeededVectorEnv([partial(_itself, env) for env in envs], seed)
+
+
+def _itself(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    return env
 
 
 def describe_backend(config: EnvConfig) -> str:
@@ -364,7 +388,14 @@ def _literal(text: str) -> Any:
 
 
 FAMILIES = {
-    "gym": Family("gym:ID", _make_gym, draws=True),
+    "gym": Family(
+        "gym:ID",
+        _make_gym,
+        draws=True,
+        defaults=lambda config: (
+            {} if config.time_limit is None else {"max_episode_steps": config.time_limit}
+        ),
+    ),
     "dmc": Family(
         "dmc:DOMAIN_TASK",
         _make_dmc,

@@ -4,6 +4,7 @@ Read next: `agents/dreamer.py`, the loss; `configs/schema.py`, every setting.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from agents.agent import plans_marked
 from agents.driver import Collector, Episode, Played
 from agents.policy import initial_policy
 from agents.statistics import plus_minus, summary
-from common import UserError
+from common import EnvironmentFailed, UserError
 from configs import TrainConfig
 from configs.data import DataConfig
 from recordings.data import open_train
@@ -63,12 +64,21 @@ class AgentSource:
         self.sampler = open_sampler(built, self.replay)
         if sampler is not None:
             self.sampler.restore(dict(sampler))
-        stepper = built.stepper(self.stride, config.seed + 7919 * steps)
+        self.steps = steps
+        self.collector: Collector | None = self._begin()
+
+    def _begin(self) -> Collector:
+        """First records of new environments."""
+        built, config = self.learner, self.config
+        stepper = built.stepper(self.stride, config.seed + 7919 * self.steps)
         carry = initial_policy(built.agent, stepper.size, config.agent.replan)
-        self.collector = Collector(stepper, built.policy(greedy=False), carry, self.replay)
+        return Collector(stepper, built.policy(greedy=False), carry, self.replay)
 
     def act(self, params: Params, key: Any) -> list[Episode]:
         """One step of every environment, into replay; the episodes that ended."""
+        if self.collector is None:
+            self.collector = self._begin()
+        self.steps += self.stride
         return self.collector.step(params, key)
 
     def owed(self, steps: int) -> int:
@@ -100,22 +110,38 @@ class AgentSource:
         return true_above_imagined(true, drawn, loop.context)
 
     def evaluate(self, state: TrainState, key: Any) -> Evaluation:
-        """The greedy policy of the averaged parameters, in the same worlds every time."""
-        played = self.learner.evaluate(
-            state.average, self.config.eval_episodes, greedy=True, watch=True
-        )
+        """The greedy policy of the averaged parameters, in the same worlds every time; nothing
+        where no episodes are asked for."""
+        episodes = self.config.eval_episodes
+        if not episodes:
+            return Evaluation({}, "no evaluation, as asked", None)
+        evaluate = partial(self.learner.evaluate, state.average, episodes, greedy=True, watch=True)
+        try:
+            played = evaluate()
+        except EnvironmentFailed as error:
+            if self.collector is None:
+                raise
+            print(f"evaluation: training's environments are closed for it, for {error}")
+            self._end()
+            played = evaluate()
         values = summary(played.episodes)
         return Evaluation(values, f"greedy   {shown(values)}", episode_film(played))
 
     def write_film(self, state: TrainState, film: np.ndarray | None, key: Any) -> None:
         """The episode."""
-        assert film is not None
-        write_episode(film, self.config.logdir / "episode.mp4")
+        if film is not None:
+            write_episode(film, self.config.logdir / "episode.mp4")
 
     def close(self) -> None:
         """Replay is on disk, environments have ended."""
         self.replay.close()
-        self.collector.stepper.envs.close()
+        self._end()
+
+    def _end(self) -> None:
+        """Closes the environments; `act` begins with new ones, and their episodes end cut."""
+        if self.collector is not None:
+            self.collector.stepper.envs.close()
+            self.collector = None
 
 
 def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSampler:

@@ -1,5 +1,6 @@
 """From settings to objects: the agent with its spaces, and a trained one back from its run."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from flax import nnx
 from agents import ActionCodec, Agent
 from agents.dreamer import estimate, initial_aux, initial_policy, make_loss, make_policy
 from agents.driver import AgentAct, Obs, Played, Stepper, play, random_act
+from common import EnvironmentFailed
 from configs.schema import TrainConfig
 from envs import make_vector
 from replay import Field, standard_fields
@@ -20,6 +22,9 @@ from training.spaces import Spaces, ask, read_spaces
 from worldmodel.learner import Learner, Params, make_optimizer
 
 EVAL_SEED = 1_000_003  # worlds of evaluation: away from those of training, the same every time
+
+
+TOGETHER = 16  # environments of an evaluation that are open at once
 
 
 class Built(Learner[Agent]):
@@ -40,7 +45,7 @@ class Built(Learner[Agent]):
             estimate,
             keep_average=True,
         )
-        self.agent = self.module
+        self.agent, self.together = self.module, TOGETHER
 
     def _agent(self) -> Agent:
         return Agent(self.config.agent, self.spaces.shapes, self.codec, nnx.Rngs(self.config.seed))
@@ -75,32 +80,68 @@ class Built(Learner[Agent]):
         return jax.jit(lambda params, top: self.join(params).predict_value(top.features))
 
     def evaluate(self, params: Params, episodes: int, greedy: bool, watch: bool = False) -> Played:
-        """Plays ``episodes`` episodes, each in its own environment with seeds of their own."""
-        stepper = self.stepper(episodes, EVAL_SEED)
-        carry = initial_policy(self.agent, episodes, self.config.agent.replan)
-        agent = AgentAct(self.policy(greedy), params, carry, jax.random.key(EVAL_SEED))
-        foreseen: list[float] = []
+        """Plays so many episodes of the agent.
 
-        def act(obs: Obs, is_first: np.ndarray, step: int) -> np.ndarray:
-            action = agent(obs, is_first, step)
-            if step == 0:
-                foreseen.extend(self._value(params, agent.carry.filter.belief).tolist())
-            return action
+        Args:
+          watch: keep what the agent saw in the first.
+        """
 
-        try:
-            played = play(stepper, act, watch, self.config.agent.behaviour.discount)
-        finally:
-            stepper.envs.close()
-        pairs = zip(played.episodes, foreseen, strict=True)
-        return played._replace(episodes=[e._replace(foreseen=v) for e, v in pairs])
+        def wave(stepper: Stepper, first: bool) -> Played:
+            carry = initial_policy(self.agent, stepper.size, self.config.agent.replan)
+            agent = AgentAct(self.policy(greedy), params, carry, jax.random.key(EVAL_SEED))
+            foreseen: list[float] = []
+
+            def act(obs: Obs, is_first: np.ndarray, step: int) -> np.ndarray:
+                action = agent(obs, is_first, step)
+                if step == 0:
+                    foreseen.extend(self._value(params, agent.carry.filter.belief).tolist())
+                return action
+
+            discount = self.config.agent.behaviour.discount
+            played = play(stepper, act, watch and first, discount, self.config.eval_steps)
+            pairs = zip(played.episodes, foreseen, strict=True)
+            return played._replace(episodes=[e._replace(foreseen=v) for e, v in pairs])
+
+        return self._in_waves(episodes, wave)
 
     def evaluate_random(self, episodes: int) -> Played:
         """The same episodes under uniformly random actions."""
-        stepper = self.stepper(episodes, EVAL_SEED)
+
+        def wave(stepper: Stepper, first: bool) -> Played:
+            act = random_act(stepper.envs, self.codec, EVAL_SEED)
+            return play(stepper, act, most=self.config.eval_steps)
+
+        return self._in_waves(episodes, wave)
+
+    def _in_waves(self, episodes: int, wave: Callable[[Stepper, bool], Played]) -> Played:
+        """Episodes of seeds of their own, each in an environment of its own, of which no more than
+        `self.together` are open at once: one where several cannot be."""
         try:
-            return play(stepper, random_act(stepper.envs, self.codec, EVAL_SEED))
-        finally:
-            stepper.envs.close()
+            played = self._waves(episodes, wave)
+        except EnvironmentFailed as error:
+            if min(self.together, episodes) == 1:
+                raise
+            print(f"evaluation: trying one environment at a time, for {error}")
+            self.together = 1
+            played = self._waves(episodes, wave)
+        if cut := sum(episode.cut for episode in played.episodes):
+            print(
+                f"evaluation: {cut} of {episodes} episodes were cut after eval_steps = "
+                f"{self.config.eval_steps:,} steps, our limit; the environment had not ended them"
+            )
+        return played
+
+    def _waves(self, episodes: int, wave: Callable[[Stepper, bool], Played]) -> Played:
+        waves = -(-episodes // self.together)
+        size = -(-episodes // waves)  # of all, so that one program serves; the last may have extra
+        found = []
+        for number in range(waves):
+            stepper = self.stepper(size, EVAL_SEED + number * size)
+            try:
+                found.append(wave(stepper, number == 0))
+            finally:
+                stepper.envs.close()
+        return Played([e for part in found for e in part.episodes][:episodes], found[0].seen)
 
 
 class AgentRun(NamedTuple):

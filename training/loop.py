@@ -338,7 +338,8 @@ def evaluate(run: Run) -> Evaluation:
     """The source's verdict on the state, logged."""
     found = run.source.evaluate(run.state, run.key(EVALUATE, 0))
     steps = run.counters.steps
-    run.logger.scalars(steps, {f"eval/{name}": value for name, value in found.values.items()})
+    if found.values:
+        run.logger.scalars(steps, {f"eval/{name}": value for name, value in found.values.items()})
     if found.film is not None:
         run.logger.video(steps, "episode", thinned(found.film, LOGGED), FPS)
     return found

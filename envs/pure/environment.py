@@ -51,7 +51,7 @@ class PureGym(gymnasium.Env[np.ndarray, np.ndarray]):
     """
 
     def __init__(self, env: PureEnv) -> None:
-        self.env = env
+        self.env, self.time_limit = env, env.length
         shape = (env.observation_size,)
         self.observation_space = gymnasium.spaces.Box(-1e3, 1e3, shape)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (env.action_size,))

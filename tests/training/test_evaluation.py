@@ -1,0 +1,132 @@
+"""Evaluations end, open few environments at once, and play the same episodes however many."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from agents.driver import Played
+from common import EnvironmentFailed, UserError
+from configs import TrainConfig, parse_train
+from envs import make_agent_env
+from training import build
+from training.agent_source import AgentSource
+from training.build import EVAL_SEED, Built
+
+SMALL = ["--size", "debug", "--env.num-envs", "1"]
+
+
+class Rooms(gymnasium.Env[Any, Any]):
+    """Ends after 3 steps, or never; its return is the seed; counts how many are open."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (3,)), spaces.Discrete(2)
+    now, most, allowed = 0, 0, 1000
+
+    def __init__(self, length: int = 3) -> None:
+        if Rooms.now == Rooms.allowed:
+            raise ConnectionError("the port is taken")
+        Rooms.now += 1
+        Rooms.most, self.length = max(Rooms.most, Rooms.now), length
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.seed, self.time = seed or 0, 0
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.time += 1
+        reward = float(self.seed - EVAL_SEED if self.time == 1 else 0)
+        return np.zeros(3, np.float32), reward, False, self.time == self.length, {}
+
+    def close(self) -> None:
+        Rooms.now -= 1
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("now", 0), ("most", 0), ("allowed", 1000)):
+        monkeypatch.setattr(Rooms, name, value)
+
+
+def config(*flags: str, env: str = f"{__name__}:Rooms") -> TrainConfig:
+    return parse_train(["--env", env, *SMALL, *flags], False, "float32")
+
+
+def test_few_environments_are_open_at_once_and_each_episode_has_its_seed(monkeypatch):
+    monkeypatch.setattr(build, "TOGETHER", 4)
+    played = Built(config()).evaluate_random(10)
+    assert [e.score for e in played.episodes] == list(range(10))
+    assert Rooms.most == 4 and Rooms.now == 0
+    assert not any(e.cut for e in played.episodes)
+
+
+def test_an_environment_of_which_one_can_be_open_is_evaluated_in_turn(monkeypatch, capsys):
+    monkeypatch.setattr(Rooms, "allowed", 1)
+    built = Built(config())
+    assert [e.score for e in built.evaluate_random(3).episodes] == [0, 1, 2]
+    assert Rooms.now == 0 and "one environment at a time" in capsys.readouterr().out
+    built.evaluate_random(3)
+    assert not capsys.readouterr().out
+
+
+def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(Rooms, "allowed", 1)
+    source = AgentSource(config("--logdir", str(tmp_path / "run"), "--eval-episodes", "2"))
+    source.start(0, None)
+
+    def evaluate(average: Any, episodes: int, **_: Any) -> Played:
+        played = source.learner.evaluate_random(episodes)
+        scored = [e._replace(discounted=0.0, foreseen=0.0) for e in played.episodes]
+        return Played(scored, {"observation": np.zeros((1, 3))})
+
+    monkeypatch.setattr(source.learner, "evaluate", evaluate)
+    values = source.evaluate(SimpleNamespace(average=None), None).values
+    assert values["return"] == 0.5 and values["length"] == 3
+    assert "training's environments are closed" in capsys.readouterr().out
+    source.collector = source._begin()
+    assert Rooms.now == 1
+    source.close()
+    assert Rooms.now == 0
+
+
+def test_an_environment_that_cannot_be_made_is_an_error(monkeypatch):
+    built = Built(config())
+    monkeypatch.setattr(Rooms, "allowed", 0)
+    with pytest.raises(EnvironmentFailed, match="the port is taken"):
+        built.evaluate_random(2)
+
+
+@pytest.mark.parametrize("env", ["gym:CliffWalking-v1", f"{__name__}:Rooms"])
+def test_an_episode_without_end_is_cut_and_it_is_said(env, capsys):
+    flags = ["--env.options", "length", "-1"] if env.endswith("Rooms") else []
+    played = Built(config(*flags, "--eval-steps", "20", env=env)).evaluate_random(2)
+    assert [(e.length, e.cut) for e in played.episodes] == [(20, True)] * 2
+    assert "2 of 2 episodes were cut after eval_steps = 20 steps" in capsys.readouterr().out
+
+
+def test_no_evaluation_where_none_is_asked_for(tmp_path, monkeypatch):
+    source = AgentSource(config("--logdir", str(tmp_path / "run"), "--eval-episodes", "0"))
+    monkeypatch.setattr(source.learner, "evaluate", None)
+    found = source.evaluate(SimpleNamespace(average=None), None)
+    assert found.values == {} and found.film is None
+    source.write_film(SimpleNamespace(average=None), found.film, None)
+
+
+def length(env: gymnasium.Env[Any, Any]) -> int:
+    env.reset(seed=0)
+    for step in range(1, 1000):
+        if env.step(env.action_space.sample())[3]:
+            return step
+    raise AssertionError
+
+
+def test_a_time_limit_beyond_the_environments_own_applies_or_is_refused():
+    longer = config("--env.time-limit", "300", env="gym:Pendulum-v1").env
+    assert length(make_agent_env(longer)) == 300
+    for env, own in (("pure:pendulum", "200"), ("dmc:walker_walk", "1,000")):
+        beyond = config("--env.time-limit", "1001", env=env).env
+        with pytest.raises(UserError, match=f"expected at most the {own} frames .* received 1,001"):
+            make_agent_env(beyond)
