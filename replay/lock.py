@@ -23,12 +23,18 @@ class DirectoryLock:
             holder = os.read(self._file, 32).decode("ascii", "replace").strip() or "unknown"
             self._close()
             raise UserError(
-                f"replay directory {path.parent}: expected no other writer, received one that is "
+                f"{path.parent}: expected no other writer, received one that is "
                 f"running (process {holder}); stop it, choose another directory, or open read_only"
             ) from error
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         _held.add(self)
+
+    def __enter__(self) -> "DirectoryLock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let the next writer in; a second call does nothing."""

@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 from common import UserError, dump_json
 from common.fields import changeable
 from configs.before import FORMAT
-from replay.atomic import write_text
+from replay.atomic import TEMPORARY, remove_unfinished, write_text
+from replay.lock import DirectoryLock
 from training.config_json import decode, encode
 from training.older import FORMAT_KEY, format_of, to_today
 from training.versions import versions
 
-CONFIG, VERSIONS = "config.json", "versions.json"
+CONFIG, VERSIONS, LOCK = "config.json", "versions.json", "lock"
 
 C = TypeVar("C")
 
@@ -60,7 +61,8 @@ def run_format(logdir: Path) -> int:
 def check_same_config(logdir: Path, config: Any) -> None:
     """Refuses a directory that another config wrote, before anything in it is touched.
 
-    A missing or empty directory passes: the run is new. Fields declared `MayChange` may differ.
+    A missing or empty directory passes: the run is new; so does one that holds only what a process
+    left that was killed before it wrote its config. Fields declared `MayChange` may differ.
 
     Args:
       logdir: directory of the run.
@@ -70,7 +72,7 @@ def check_same_config(logdir: Path, config: Any) -> None:
         holds files but no config.
     """
     logdir = Path(logdir)
-    if not logdir.exists() or (logdir.is_dir() and not any(logdir.iterdir())):
+    if not logdir.exists() or (logdir.is_dir() and all(map(_left_behind, logdir.iterdir()))):
         return
     if not logdir.is_dir():
         raise UserError(f"expected a directory for the run, received the file {logdir}; rename it")
@@ -94,6 +96,19 @@ def check_same_config(logdir: Path, config: Any) -> None:
         )
 
 
+def lock_run(logdir: Path) -> DirectoryLock:
+    """Keeps other processes from writing into a run's directory, made if missing, until released;
+    removes what killed ones left half-written.
+
+    Raises:
+      UserError: if another process holds it.
+    """
+    logdir.mkdir(parents=True, exist_ok=True)
+    lock = DirectoryLock(logdir / LOCK)
+    remove_unfinished(logdir)
+    return lock
+
+
 def holds_run(logdir: Path) -> bool:
     """Whether a run was written into the directory."""
     return (Path(logdir) / CONFIG).is_file()
@@ -107,6 +122,10 @@ def flat(tree: Any, path: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         leaves |= flat(value, f"{path}.{name}" if path else name)
     return leaves
+
+
+def _left_behind(path: Path) -> bool:
+    return path.name == LOCK or path.name.startswith(TEMPORARY)
 
 
 def _read(path: Path) -> Any:

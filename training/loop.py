@@ -21,7 +21,7 @@ from common.signals import Stopped, first_signal
 from replay.atomic import replacing, write_text
 from training.checkpoint import CHECKPOINTS, CheckpointStore
 from training.commands import resume_command
-from training.config_io import check_same_config, holds_run, load_config, write_run_files
+from training.config_io import check_same_config, holds_run, load_config, lock_run, write_run_files
 from training.device import memory_use
 from training.logger import RunLogger
 from training.progress import Progress
@@ -32,6 +32,8 @@ LEARN, EVALUATE, SHOW, ACT = range(4)  # purposes of keys
 RECENT = 20  # episodes over which the success rate is shown
 LOGGED = 200  # frames of an evaluation's film that are logged
 FPS = 10
+EVALUATION = "evaluation.json"
+"""What the end of a run was worth, in its directory."""
 STUCK = 100
 """Updates skipped in a row at which a run ends. None of them changes the state, so what skips them
 all does not pass by itself; where one batch in ten is good, 100 bad ones in a row are 3 in 10⁵."""
@@ -158,7 +160,7 @@ class Run:
 
 def train(config: Any, source: Callable[[Any], Source]) -> bool:
     """Runs to its end, to a signal, or to an error that is not ours; all save. Returns whether it
-    came to its end.
+    came to its end now: a run that had before is left as it is.
 
     Args:
       config: a TrainConfig or PretrainConfig.
@@ -167,7 +169,29 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
       UserError, EnvironmentFailed: what the source raises.
       RunFailed: where updates stay without effect.
     """
-    run = open_run(config, source)
+    started = time.monotonic()
+    check_same_config(config.logdir, config)
+    if finished(config):
+        print(f"{config.logdir} came to its end before: nothing to do; raise --steps to go on")
+        return False
+    made = source(config)
+    with lock_run(config.logdir):
+        return go_on(open_run(config, made, started))
+
+
+def finished(config: Settings) -> bool:
+    """Whether a run has made all its steps and was evaluated."""
+    if not (config.logdir / EVALUATION).is_file():
+        return False
+    saves = CheckpointStore(config.logdir / CHECKPOINTS, config.keep)
+    newest = saves.latest()
+    saves.close()
+    return newest is not None and newest >= config.steps
+
+
+def go_on(run: Run) -> bool:
+    """The loop, as `train` says."""
+    config = run.config
     try:
         with (
             Progress(config.steps, run.source.acts) as progress,
@@ -197,11 +221,9 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
             run.saves.close()
 
 
-def open_run(config: Any, make_source: Callable[[Any], Source]) -> Run:
+def open_run(config: Any, source: Source, started: float) -> Run:
     """Begins a run, or picks it up where it was saved."""
-    started = time.monotonic()
-    check_same_config(config.logdir, config)
-    source, resumed = make_source(config), holds_run(config.logdir)
+    resumed = holds_run(config.logdir)
     before = load_config(type(config), config.logdir) if resumed else config
     write_run_files(config.logdir, config)
     keep_spaces(config.logdir, source.spaces)
@@ -211,6 +233,7 @@ def open_run(config: Any, make_source: Callable[[Any], Source]) -> Run:
     else:
         state, meta = saves.restore(source.learner.abstract())[1:]
         counters, sampler = Counters(**meta["counters"]), meta["sampler"]
+    (config.logdir / EVALUATION).unlink(missing_ok=True)  # of a state that will be left behind
     source.start(counters.steps, sampler)
     if _pace(before) != _pace(config):  # holds from here on, not for the steps that lie behind
         counters.ahead = counters.updates - source.owed(counters.steps)
@@ -361,6 +384,6 @@ def finish(run: Run) -> None:
     if run.pending:
         log(run)
     found = evaluate(run)
-    write_text(run.config.logdir / "evaluation.json", dump_json(found.values, indent=1) + "\n")
+    write_text(run.config.logdir / EVALUATION, dump_json(found.values, indent=1) + "\n")
     print(found.line)
     run.source.write_film(run.state, found.film, run.key(SHOW, 0))

@@ -55,7 +55,7 @@ RICH = Config(
     logdir=Path("runs/é"),
     entropy=0.1 + 0.2,
     seed="random",
-    sizes={"a": 1e-300, "b": float("inf")},
+    sizes={"a": 1e-300, "b": 1e300},
     colour=Colour.BLUE,
     agent=Agent(lam=1, codec=Latent((3, 5))),
 )

@@ -1,10 +1,16 @@
-"""What a run does when it cannot go on as it was: bad updates. With a model of two numbers."""
+"""What a run does when it cannot go on as it was: bad updates, broken environments, signals, other
+processes. With a model of two numbers."""
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +18,18 @@ import optax
 import pytest
 from flax import nnx
 from gymnasium import spaces
+from processes import PATIENCE
 
-from common import RunFailed
+from common import EnvironmentFailed, RunFailed, UserError
+from common.signals import Stopped, listening
+from configs import TrainConfig
 from configs.video import PretrainConfig
+from envs import EnvConfig
+from replay.atomic import TEMPORARY
 from training import CheckpointStore, read_metrics
+from training.agent_source import AgentSource
 from training.checkpoint import restore_newest
+from training.config_io import LOCK
 from training.loop import BAD_BATCH, STUCK, Evaluation, train
 from training.spaces import Spaces
 from worldmodel.learner import Learner
@@ -45,13 +58,13 @@ LEARNER = tiny_learner()
 
 
 class TinySource:
-    """``target``: of the number of the batch, from 1 on."""
+    """``target``: of the number of the batch, from 1 on; ``hook`` is called before each."""
 
     acts, stride, learner = False, 1, LEARNER
     spaces = Spaces(spaces.Dict(x=spaces.Box(0, 1, (1,))), spaces.Discrete(2))
 
-    def __init__(self, target: Callable[[int], float], film: Any = None):
-        self.target, self.drawn = target, 0
+    def __init__(self, target: Callable[[int], float], hook: Callable[[int], None]):
+        self.target, self.hook, self.drawn = target, hook, 0
 
     def first_state(self) -> Any:
         return LEARNER.initial()
@@ -60,6 +73,7 @@ class TinySource:
         self.drawn = 0 if sampler is None else sampler["drawn"]
 
     def act(self, params: Any, key: Any) -> list[Any]:
+        self.hook(self.drawn + 1)
         return []
 
     def owed(self, steps: int) -> int:
@@ -92,8 +106,12 @@ def settings(folder: Path, **given: Any) -> PretrainConfig:
     return PretrainConfig(logdir=folder / "run", log_every=10, eval_every=0, **given)
 
 
-def run(config: PretrainConfig, target: Callable[[int], float]) -> bool:
-    return train(config, lambda _: TinySource(target))
+def run(
+    config: PretrainConfig,
+    target: Callable[[int], float] = lambda n: 5.0,
+    hook: Callable[[int], None] = lambda n: None,
+) -> bool:
+    return train(config, lambda _: TinySource(target, hook))
 
 
 def test_skipped_updates_are_counted_and_left_out_of_means(tmp_path):
@@ -136,3 +154,118 @@ def test_a_state_that_is_not_finite_is_never_written(tmp_path, bad):
         saves.save(2, worse, {})
     assert saves.steps() == [1]
     saves.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, number, capfd):
+    def send(n: int) -> None:
+        if n == 8:
+            os.kill(os.getpid(), number)
+
+    config = settings(tmp_path, steps=20)
+    with listening():
+        assert not run(config, hook=send)
+    assert restore_newest(config.logdir, LEARNER.abstract()).step == 8
+    told = capfd.readouterr()
+    assert "stopping after this step, to save; a second signal ends at once" in told.err
+    assert "stopped at update 8; to go on:" in told.out
+    assert run(config)
+
+
+def test_a_signal_within_an_evaluation_ends_it(tmp_path, monkeypatch):
+    def interrupted(*_: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)
+
+    config = settings(tmp_path, steps=20)
+    every = replace(config, eval_every=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(TinySource, "evaluate", interrupted)
+        with listening():
+            assert not run(every)
+        assert restore_newest(config.logdir, LEARNER.abstract()).step == 5
+        with listening(), pytest.raises(Stopped):
+            run(config)
+    assert restore_newest(config.logdir, LEARNER.abstract()).step == 20
+    assert run(config)
+
+
+@pytest.mark.parametrize("error", [EnvironmentFailed("lost"), UserError("a nan"), RunFailed("end")])
+def test_a_run_is_saved_before_its_environments_error_is_told(tmp_path, error):
+    def broken(n: int) -> None:
+        if n == 8:
+            raise error
+
+    config = settings(tmp_path, steps=20)
+    with pytest.raises(type(error), match=str(error)):
+        run(config, hook=broken)
+    found = restore_newest(config.logdir, LEARNER.abstract())
+    assert found.step == int(found.state.step) == 7
+    assert run(config)
+
+
+class OldReset(gymnasium.Env[Any, Any]):
+    """Resets without a seed."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (3,)), spaces.Discrete(2)
+
+    def reset(self) -> Any:  # type: ignore[override]
+        return np.zeros(3, np.float32), {}
+
+
+def test_the_environment_is_tried_before_anything_is_written(tmp_path):
+    config = TrainConfig(logdir=tmp_path / "run", env=EnvConfig(name=f"{__name__}:OldReset"))
+    with pytest.raises(UserError, match=r"expected reset\(self, \*, seed=None, options=None\)"):
+        train(config, AgentSource)
+    assert not config.logdir.exists()
+
+
+def test_a_finished_run_has_nothing_to_do_until_it_is_given_more(tmp_path, capsys):
+    config = settings(tmp_path, steps=20)
+    assert run(config)
+    files = {path: path.stat().st_mtime_ns for path in config.logdir.rglob("*")}
+    capsys.readouterr()
+
+    def untouched(_: Any) -> Any:
+        raise AssertionError("what it learns from was made")
+
+    assert not train(config, untouched)
+    assert capsys.readouterr().out.startswith(f"{config.logdir} came to its end before: nothing to")
+    assert {path: path.stat().st_mtime_ns for path in config.logdir.rglob("*")} == files
+    assert run(replace(config, steps=40))
+    assert restore_newest(config.logdir, LEARNER.abstract()).step == 40
+
+
+def test_a_run_whose_longer_end_was_not_evaluated_is_evaluated(tmp_path, monkeypatch):
+    config = settings(tmp_path, steps=20)
+    assert run(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(TinySource, "evaluate", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(replace(config, steps=40))
+    assert run(replace(config, steps=40))
+
+
+def test_one_process_trains_in_a_directory(tmp_path):
+    """Of any source; the other is refused before it touches anything."""
+    config = settings(tmp_path, steps=20)
+
+    def second(n: int) -> None:
+        if n == 8:
+            with pytest.raises(UserError, match="expected no other writer.*process"):
+                run(config)
+
+    assert run(config, hook=second)
+
+
+def test_what_a_kill_left_of_the_first_write_does_not_block_a_directory(tmp_path):
+    config = settings(tmp_path, steps=5)
+    config.logdir.mkdir()
+    (config.logdir / f"{TEMPORARY}config-0123abcd.json").write_text("{")
+    (config.logdir / LOCK).touch()
+    assert run(config)
+    assert not list(config.logdir.glob(f"{TEMPORARY}*"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    with pytest.raises(UserError, match="holds files but no config.json"):
+        run(replace(config, logdir=tmp_path / "other"))
