@@ -31,10 +31,13 @@ class Verdict(NamedTuple):
     margin: float
 
 
-def flags(setting: str) -> str:
-    """XLA's flags for a setting such as `3:avx2`."""
+def environment(setting: str) -> dict[str, str]:
+    """What makes XLA compile by a setting such as `3:avx2`; probes name their level themselves."""
     level, isa = setting.split(":")
-    return f"--xla_backend_optimization_level={level}" + " --xla_cpu_max_isa=AVX2" * (isa == "avx2")
+    flags = f"--xla_backend_optimization_level={level}" + " --xla_cpu_max_isa=AVX2" * (
+        isa == "avx2"
+    )
+    return os.environ | {"XLA_FLAGS": flags, "PROBES_XLA_LEVEL": level}
 
 
 def run(setting: str, args: list[str]) -> list[Verdict]:
@@ -43,7 +46,7 @@ def run(setting: str, args: list[str]) -> list[Verdict]:
         path = Path(folder) / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "learning"]
         command += ["--seeds", SEEDS, "--junitxml", str(path), "-o", "junit_family=xunit1", *args]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": flags(setting)})
+        done = subprocess.run(command, cwd=ROOT, env=environment(setting))
         if done.returncode > 1:  # 1: some failed, which the table tells
             raise SystemExit(f"pytest could not run at {setting}: exit code {done.returncode}")
         return [verdict(case) for case in ElementTree.parse(path).getroot().iter("testcase")]

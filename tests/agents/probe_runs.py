@@ -1,7 +1,9 @@
 """Agents that learn probes through the real replay store, sampler, environments and policy."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,8 @@ from worldmodel.learner import initial_state, split
 ENVS, PREFILL, RATIO, BATCH, LENGTH = 8, 2_000, 4, 32, 8  # RATIO: environment steps per update
 EVERY, MOST = 100, 1_500  # updates between evaluations, and at the most
 SEEN = 999  # seed of the environments of evaluations
+LEVEL = os.environ.get("PROBES_XLA_LEVEL", "3")
+"""These programs run longer than they compile: an update takes three times as long at level 0."""
 
 
 class Learned(NamedTuple):
@@ -81,11 +85,12 @@ def make_kit(
     agent = make(0)
     graph, _ = split(agent)
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=20), apart)
-    sampled = make_policy(graph, 1, greedy=False)
-    update = jax.jit(make_update(make_loss(graph), optimizer), donate_argnums=0)
+    compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": int(LEVEL)})
+    sampled = compiled(make_policy(graph, 1, greedy=False))
+    update = compiled(make_update(make_loss(graph), optimizer), donate_argnums=0)
     agent.config = replace(config, keep_plan=0.0)
     anew, _ = split(agent)
-    greedy = {replan: make_policy(anew, replan, greedy=True) for replan in {1, stride}}
+    greedy = {replan: compiled(make_policy(anew, replan, greedy=True)) for replan in {1, stride}}
     return Kit(agent, make, actions, optimizer, update, sampled, greedy)
 
 
