@@ -208,7 +208,7 @@ def observe_with(model: ClockworkVAE, **changes: Any) -> Any:
 
 
 def test_bad_calls_say_what_was_expected(cases: Any) -> None:
-    model = build(cases, CASES["agent one phase"])
+    model = build(cases, Case("agent", {"strides": (1, 4)}, 2, VECTOR, 8))
     beliefs = jax.jit(lambda: observe_with(model))()
     start = model.states_at(beliefs, 4)
     noise = model.imagination_noise(jax.random.key(1), 1, 4)
