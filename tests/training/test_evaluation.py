@@ -90,6 +90,7 @@ def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
     assert Rooms.now == 1
     source.close()
     assert Rooms.now == 0
+    assert source.replay.steps == 2  # the first records of both, whose episodes end cut
 
 
 def test_an_environment_that_cannot_be_made_is_an_error(monkeypatch):
