@@ -14,6 +14,8 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from common import UserError
 
+TRUTH = ("True", "False")
+
 RULES = ConstructorRegistry()
 """For `tyro.cli`."""
 
@@ -84,6 +86,8 @@ def switched(args: Sequence[str], names: set[str]) -> list[str]:
 
     Args:
       names: flags that are true or false.
+    Raises:
+      UserError: where another value than True or False follows such a flag.
     """
     given = []
     for here, following in zip(args, [*args, ""][1:], strict=True):
@@ -91,7 +95,12 @@ def switched(args: Sequence[str], names: set[str]) -> list[str]:
         place, dot, last = name.rpartition(".")
         denied = {name.removeprefix("no-"), place + dot + last.removeprefix("no-")} & names
         if here.startswith("--") and name in names:
-            given += [here] if following in ("True", "False") else [here, "True"]
+            if following and not following.startswith("--") and following not in TRUTH:
+                raise UserError(
+                    f"{here}: expected True or False, received {following!r}; "
+                    f"{here} alone is True, --no-{name} is False"
+                )
+            given += [here] if following in TRUTH else [here, "True"]
         elif here.startswith("--") and denied:
             given += [f"--{denied.pop()}", "False"]
         else:
