@@ -199,7 +199,7 @@ def refused(args, capsys):
         (["--strides", "1", "4", "6"], ["1 4 6", "dividing"]),
         (["--strides", "2", "4"], ["1 first"]),
         (["--horizon", "0"], ["horizon", "1 or more"]),
-        (["--open-loop", "3"], ["--agent.open-loop", "3"]),
+        (["--replan", "4"], ["--replan"]),
         (["--length", "30"], ["--length 32"]),
         (["--batch", "0"], ["batch", "1 or more"]),
         (["--eval", "nowhere", "--episodes", "3"], ["nowhere"]),

@@ -210,7 +210,7 @@ def test_codec_loss_is_that_of_a_plain_loop(
 
 def test_the_decoder_reads_level_1_the_code_and_the_phase(make_agent: MakeAgent) -> None:
     codec = codec_of(make_agent(BOX, (1, 4), "latent"))
-    features, code = jnp.linspace(-1, 1, 11), jnp.array([0.3, -0.2, 0.9])
+    features, code = jnp.linspace(-1, 1, 11), jnp.linspace(0.9, -0.5, 8)
     got = codec.decode(features, code, jnp.array(2))
     clock = jnp.array([0.0, 0, 1, 0])
     np.testing.assert_array_equal(got, codec.decoder(jnp.concatenate([features, code, clock])))
