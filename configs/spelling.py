@@ -97,8 +97,7 @@ def switched(args: Sequence[str], names: set[str]) -> list[str]:
         if here.startswith("--") and name in names:
             if following and not following.startswith("--") and following not in TRUTH:
                 raise UserError(
-                    f"{here}: expected True or False, received {following!r}; "
-                    f"{here} alone is True"
+                    f"{here}: expected True or False, received {following!r}; {here} alone is True"
                 )
             given += [here] if following in TRUTH else [here, "True"]
         elif here.startswith("--") and denied:
