@@ -70,7 +70,7 @@ def test_it_learns_from_recordings_as_well(run, tmp_path):
     ("flags", "told"),
     [
         (["--recordings-share", "0.5"], "recordings_share: received 0.5 and no recordings"),
-        (["--recordings-share", "1"], "recordings_share: expected a share in"),
+        (["--recordings-share", "1"], "recordings_share: expected from 0 to below 1"),
         (
             ["--recordings", "nowhere", "--recordings-share", "0.5"],
             "expected a store, received nowhere",
