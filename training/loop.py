@@ -381,7 +381,7 @@ def save(run: Run) -> None:
 
 def finish(run: Run) -> None:
     """Evaluation, and a video of what the run has come to."""
-    if run.pending:
+    if run.counters.steps > run.logged[1]:
         log(run)
     found = evaluate(run)
     write_text(run.config.logdir / EVALUATION, dump_json(found.values, indent=1) + "\n")
