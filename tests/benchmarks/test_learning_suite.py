@@ -141,6 +141,7 @@ class Stopped(Exception):
     """As by Ctrl-C."""
 
 
+@pytest.mark.slow
 def test_a_compiled_run_stopped_and_resumed_ends_as_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,7 @@ def test_the_report_needs_nothing_beside_it(pendulum):
 def test_it_says_what_ran_and_how_good_it_is(pendulum):
     _, _, page, _ = pendulum
     for words in (
-        "python analyse_agent.py --run",
+        "analyse_agent.py --run",
         "<td>gym:Pendulum-v1</td>",
         "-123.46 ± 7.50 (95%), success 25%, at step 200",
         "<td>1 4 environment steps per tick</td>",
@@ -97,7 +97,7 @@ def test_it_says_what_ran_and_how_good_it_is(pendulum):
 
 def test_its_numbers_are_beside_it(pendulum):
     numbers = pendulum[3]
-    assert numbers["command"].startswith("python analyse_agent.py --run")
+    assert "analyse_agent.py --run" in numbers["command"]
     (one,) = numbers["episodes"]
     assert one["steps"] == 42 and one["terminal"] is False and one["return"] < 0
     assert len(one["kl"]) == 2 and all(x > 0 for x in one["kl"])

@@ -44,7 +44,7 @@ def test_the_report_needs_nothing_beside_it(digits):
     sources = re.findall(r'(?:src|href)="([^"]{0,40})', page)
     assert sources and all(x.startswith("data:image/png;base64,") for x in sources)
     for words in (
-        "python analyse_video.py --run",
+        "analyse_video.py --run",
         "KL per level, logarithmic.",
         "CW-VAE, Figure 8",
         "Entropy of the priors",
