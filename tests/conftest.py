@@ -52,7 +52,7 @@ def margin(record_property: Callable[[str, object], None]) -> Callable[..., None
     it is measured by. Noted for `.ci/verdicts.py`, which shows the least over seeds."""
 
     def note(above: float, of: float) -> None:
-        record_property("margin", above / of)
+        record_property("margin", float(above / of))  # plain: it goes between processes
         assert above > 0, f"{above} of {of}"
 
     return note
