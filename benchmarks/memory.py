@@ -42,7 +42,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 ROOMS = ("pure:two_rooms", "pure:two_rooms_door")
 TRAIN, TEST, PORTION = 320, 256, 250
 # A script has no plans to mark, and nothing here estimates a scale.
-SCRIPTED = ["--agent.mark-plans", "False", "--agent.model.scale-vectors", "False"]
+SCRIPTED = ["--agent.keep-plan", "0", "--agent.model.scale-vectors", "False"]
 
 
 def walk(position: Array, goal: Array, noise: Array, waiting: Array) -> Array:

@@ -77,7 +77,7 @@ env.render()
 )
 def test_settings_that_rule_pictures_out_are_named(variables, message):
     run = python(DRAW, **variables)
-    assert run.returncode == 1 and f"ValueError: {message}" in run.stderr
+    assert run.returncode == 1 and f"UserError: {message}" in run.stderr
 
 
 def test_without_a_graphics_library_pixels_name_the_packages(monkeypatch):
@@ -93,7 +93,7 @@ def test_without_a_graphics_library_pixels_name_the_packages(monkeypatch):
 def test_a_task_that_draws_while_it_resets_says_so():
     code = 'from envs import make; make("dmc:quadruped_escape").reset(seed=0)'
     run = python(code, MUJOCO_GL="disable")
-    assert "ValueError: expected a graphics library, which this task needs" in run.stderr
+    assert "UserError: expected a graphics library, which this task needs" in run.stderr
 
 
 @pytest.mark.parametrize("name", ["minerl_navigate", "envs.navigate:NavigateEnv"])

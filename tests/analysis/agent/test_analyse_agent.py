@@ -114,7 +114,7 @@ def test_images_three_levels_and_an_episode_that_ends_early(tmp_path):
     """Navigate's spaces, more than one episode, no metrics and no evaluation."""
     run = make_run(
         tmp_path / "walk", "--env.backend", "builtin", "--env.time-limit", "40",
-        "--strides", "1", "2", "4", "--agent.model.all-phases", "False",
+        "--strides", "1", "2", "4",
     )  # fmt: skip
     (run / "metrics.jsonl").unlink()
     output = tmp_path / "sub.html"
