@@ -49,7 +49,7 @@ def make_case(name: str, dtype: str) -> Case:
         make_loss = partial(make_loss, config=ObjectiveConfig(kl="elbo"))
     else:
         config = AgentConfig(model=model, behaviour=ActorCriticConfig(horizon=2, hidden=16))
-        codec = ActionCodec(spaces.Box(-1, 1, (2,)), config.actions)
+        codec = ActionCodec(spaces.Box(-1, 1, (2,)))
         made = Agent(config, SHAPES, codec, nnx.Rngs(0))
         world, width, make_loss = made.model, made.model.action_width, dreamer.make_loss
     graph, params = split(made)
