@@ -1,14 +1,8 @@
 """Names to Gymnasium environments, and how the agent sees them."""
 
-from envs.registry import (
-    EnvConfig,
-    check_agent_env,
-    describe_backend,
-    make,
-    make_agent_env,
-    make_pure,
-    make_vector,
-)
+from envs.config import EnvConfig
+from envs.registry import describe_backend, make, make_pure
+from envs.vector import check_agent_env, make_agent_env, make_vector
 
 __all__ = [
     "EnvConfig",

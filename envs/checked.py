@@ -4,7 +4,7 @@
 record that does not fit is resized, cast, summed or stored. An error raised by the environment's
 own code becomes an `EnvironmentFailed`, which keeps the traceback and says where it happened.
 
-Read next: `registry.py`, which puts it round every environment.
+Read next: `vector.py`, which puts it round every environment.
 """
 
 from __future__ import annotations
@@ -146,6 +146,7 @@ def check_start(env: Checked) -> None:
         )
     obs, _ = env.reset(seed=0)
     _inside(env, obs)
+    env.action_space.seed(0)
     obs, *_ = env.step(env.action_space.sample())
     _inside(env, obs)
     env.steps = 0

@@ -1,4 +1,4 @@
-"""Names to environments: what `--env NAME` accepts, and the vector of them that an agent trains on.
+"""Names to environments: what `--env NAME` accepts.
 
 | name | environment | options |
 |---|---|---|
@@ -8,72 +8,34 @@
 | `pure:NAME` | a task in pure JAX, such as `pure:cartpole_swingup` | none |
 | `package.module:Class` | a class or function of yours that makes one | its own |
 
-Read next: `navigate/env.py`, `dmc.py`, `pure/environment.py`, `wrappers.py`, `spaces.py`.
+Read next: `vector.py`, what the agent makes of one; `navigate/env.py`, `dmc.py`,
+`pure/environment.py`, those that are ours.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
-from annotated_types import Gt, Le
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
-from common import Count, EnvironmentFailed, UserError, check_bounds
+from common import EnvironmentFailed, UserError
 from envs import minerl
-from envs.checked import Checked, check_start
+from envs.config import NAVIGATE, Backend, EnvConfig
 from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
 from envs.pure import CartpoleSwingup, Pendulum, PureEnv, PureGym, TwoRooms, TwoRoomsDoor
-from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
 
-Backend = Literal["auto", "builtin", "minerl"]
-NAVIGATE = "minerl_navigate"
 PURE: dict[str, type[PureEnv]] = {
     "cartpole_swingup": CartpoleSwingup,
     "pendulum": Pendulum,
     "two_rooms": TwoRooms,
     "two_rooms_door": TwoRoomsDoor,
 }
-
-
-@dataclass(frozen=True)
-class EnvConfig:
-    """Which environment, and what stands between it and the agent."""
-
-    name: str = NAVIGATE
-    """minerl_navigate, gym:ID (gym:CartPole-v1), dmc:DOMAIN_TASK (dmc:walker_walk), pure:NAME
-    (pure:cartpole_swingup) or package.module:Class (your own)."""
-    backend: Backend = "auto"
-    """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
-    dense: bool = True
-    """Navigate only: also reward each frame's decrease of the distance to the compass target."""
-    num_envs: Count = 4
-    """Environments stepped together."""
-    action_repeat: Count = 1
-    """Frames for which each action is held; their rewards are summed."""
-    camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
-    """Navigate only: largest turn in degrees per frame and axis (the environment allows 180)."""
-    held_keys: tuple[str, ...] = ()
-    """Navigate only: keys taken out of the agent's action space, each held at a value, such as
-    `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
-    image_size: Count = 64
-    """Pixels along one edge of every image."""
-    pixels: bool = False
-    """dmc: and gym: only: observe the picture that the environment draws instead of its state."""
-    time_limit: Count | None = None
-    """Frames until an episode is truncated; None: the environment's own limit."""
-    options: dict[str, str] = field(default_factory=dict)
-    """Keyword options of the environment, such as `goal_distance 16` (blocks) of the builtin
-    Navigate; 3, 0.5, True, None are read as such."""
 
 
 class Family(NamedTuple):
@@ -83,20 +45,6 @@ class Family(NamedTuple):
     make: Callable[[str, dict[str, Any]], gymnasium.Env[Any, Any]]  # of NAME and keyword options
     draws: bool = False  # whether it can be observed by pixels: made with `render_mode`
     defaults: Callable[[EnvConfig], dict[str, Any]] = lambda config: {}  # options of its own
-
-
-class SeededVectorEnv(SyncVectorEnv):
-    """A SyncVectorEnv whose first `reset()` without a seed uses the one given here."""
-
-    def __init__(self, makers: list[Callable[[], gymnasium.Env[Any, Any]]], seed: int) -> None:
-        """Environment i starts from seed + i; each goes on from its own generator."""
-        super().__init__(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
-        self.first_seed: int | None = seed
-
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
-        """Reset all; see `gymnasium.vector.VectorEnv.reset`."""
-        seed, self.first_seed = (self.first_seed if seed is None else seed), None
-        return super().reset(seed=seed, options=options)
 
 
 def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
@@ -135,113 +83,20 @@ def make_pure(name: str) -> PureEnv:
     return PURE[name]()
 
 
-def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]:
-    """One environment as the agent sees it: checked, wrapped, with canonical observations.
-
-    Args:
-      config: which environment and wrappers.
-      index: which of those that are stepped together, as errors name it.
-    Raises:
-      UserError: as `make`, and where the environment returns what it does not declare.
-      EnvironmentFailed: where its own code raises.
-    """
-    check_bounds(config, "env")
-    env: gymnasium.Env[Any, Any] = Checked(
-        make(config.name, **_options(config)), config.name, index
-    )
-    if config.time_limit is not None and config.name != NAVIGATE:
-        _check_limit(env, config)
-        env = TimeLimit(env, config.time_limit)
-    if config.name == NAVIGATE:
-        env = HeldKeys(CameraLimit(env, config.camera_limit), _held(config.held_keys))
-        env = CompassVector(env)
-    if config.action_repeat != 1:
-        env = ActionRepeat(env, config.action_repeat)
-    if config.pixels:  # outside the action repeat: what no one sees is not drawn
-        env = _pixels(env, config.name)
-    return CanonicalObservation(env, config.image_size)
-
-
-def _check_limit(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
-    """Refuses a limit beyond the environment's own, which would end episodes before it."""
-    own = getattr(env.unwrapped, "time_limit", None) or getattr(env.spec, "max_episode_steps", None)
-    if own is not None and config.time_limit is not None and config.time_limit > own:
-        env.close()
-        raise UserError(
-            f"env.time_limit: expected at most the {own:,} frames after which {config.name} itself "
-            f"ends an episode, received {config.time_limit:,}; lower --env.time-limit"
-        )
-
-
-def check_agent_env(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
-    """Tries what `make_agent_env` made, as `check_start` says; but not the real MineRL, whose reset
-    takes minutes."""
-    if config.name == NAVIGATE and _choose_backend(config.backend)[0] == "minerl":
-        return
-    while not isinstance(env, Checked):
-        assert isinstance(env, gymnasium.Wrapper)
-        env = env.env
-    check_start(env)
-
-
-def _pixels(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]:
-    """The environment observed by its `render()`."""
-    try:
-        return AddRenderObservation(env, render_only=True)
-    except (gymnasium.error.Error, ValueError, TypeError) as error:
-        env.close()
-        raise UserError(
-            f"expected {name!r} to draw pixels, received: {error}; leave out --env.pixels"
-        ) from error
-
-
-def _held(keys: tuple[str, ...]) -> dict[str, int]:
-    """KEY=VALUE pairs as a dict."""
-    pairs = [key.partition("=") for key in keys]
-    if not all(equals and value.isdigit() for _, equals, value in pairs):
-        raise UserError(f"expected held_keys like jump=1 attack=0, received {' '.join(keys)}")
-    return {key: int(value) for key, _, value in pairs}
-
-
-def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
-    """Environments for the agent, stepped together, with NEXT_STEP autoreset.
-
-    After an episode's last record the next `step` ignores that environment's action and returns the
-    reset observation with reward 0: a record with is_first = 1 in the arrival convention.
-
-    Args:
-      config: which environment and wrappers.
-      num_envs: how many.
-      seed: environment i starts from seed + i at the first `reset()`.
-    Raises:
-      UserError: as `make`.
-    """
-    check_bounds(replace(config, num_envs=num_envs), "env")
-    envs: list[gymnasium.Env[Any, Any]] = []
-    try:
-        for index in range(num_envs):
-            envs.append(make_agent_env(config, index))
-    except BaseException:
-        for env in envs:
-            env.close()
-        raise
-    return SeededVectorEnv([partial(_itself, env) for env in envs], seed)
-
-
-def _itself(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-    return env
-
-
 def describe_backend(config: EnvConfig) -> str:
     """One line: which environment runs, on which back end, and why."""
     if config.name != NAVIGATE:
         return f"environment: {config.name}"
-    chosen, why = _choose_backend(config.backend)
+    chosen, why = choose_backend(config.backend)
     return f"environment: {NAVIGATE} ({'dense' if config.dense else 'sparse'}), {chosen}: {why}"
 
 
-def _choose_backend(backend: Backend) -> tuple[str, str]:
-    """The back end that runs and the reason."""
+def choose_backend(backend: Backend) -> tuple[str, str]:
+    """The back end of Navigate that runs, and the reason.
+
+    Raises:
+      UserError: for one that is not there.
+    """
     if backend == "builtin":
         return "builtin", "as asked"
     if backend not in ("auto", "minerl"):
@@ -259,7 +114,7 @@ def _choose_backend(backend: Backend) -> tuple[str, str]:
 
 def _make_navigate(backend: Backend = "auto", **options: Any) -> gymnasium.Env[Any, Any]:
     """Navigate on the chosen back end."""
-    chosen, _ = _choose_backend(backend)
+    chosen, _ = choose_backend(backend)
     maker = minerl.make if chosen == "minerl" else NavigateEnv
     return _call(maker, NAVIGATE, options)
 
@@ -268,6 +123,8 @@ def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     """An environment from Gymnasium's registry, or UserError with the closest id."""
     try:
         return gymnasium.make(env_id, disable_env_checker=True, **options)  # `Checked` looks at it
+    except UserError:
+        raise
     except (gymnasium.error.Error, ImportError, TypeError) as error:
         close = difflib.get_close_matches(env_id, list(gymnasium.registry), n=1)
         hint = f"; did you mean 'gym:{close[0]}'?" if close and close[0] != env_id else ""
@@ -275,6 +132,8 @@ def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
             f"expected gym:ID with an id that gymnasium.make accepts, received {env_id!r} with "
             f"options {options}: {error}{hint}"
         ) from error
+    except Exception as error:
+        raise _constructor_failed(f"gym:{env_id}", error) from error
 
 
 def _make_dmc(task: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -343,7 +202,11 @@ def _call(maker: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
       EnvironmentFailed: where its own code raises.
     """
     try:
-        inspect.signature(maker).bind(**options)
+        signature = inspect.signature(maker)
+    except ValueError:  # one written in C tells none: a wrong option is its constructor's error
+        signature = inspect.Signature([_ANYTHING])
+    try:
+        signature.bind(**options)
     except TypeError as error:
         raise UserError(
             f"expected options that {name!r} takes, received {options}: {error}; see --env.options"
@@ -353,38 +216,17 @@ def _call(maker: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
     except UserError:
         raise
     except Exception as error:
-        raise EnvironmentFailed(
-            f"environment {name}: its constructor raised {type(error).__name__}: {error}"
-        ) from error
+        raise _constructor_failed(name, error) from error
 
 
-def _options(config: EnvConfig) -> dict[str, Any]:
-    """Keyword options of `make` that a config asks for."""
-    options = {key: _literal(text) for key, text in config.options.items()}
-    if config.name == NAVIGATE:
-        options |= {"backend": config.backend, "dense": config.dense}
-        if config.time_limit is not None:
-            options["time_limit"] = config.time_limit
-    family = FAMILIES.get(config.name.partition(":")[0])
-    if family is not None:
-        options = family.defaults(config) | options
-    if config.pixels:
-        if family is None or not family.draws:
-            drawn = " or ".join(x.form for x in FAMILIES.values() if x.draws)
-            raise UserError(
-                f"expected pixels with {drawn}, received {config.name!r}; "
-                "its observations stay its own: leave out --env.pixels"
-            )
-        options["render_mode"] = "rgb_array"
-    return options
+_ANYTHING = inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)
 
 
-def _literal(text: str) -> Any:
-    """A Python literal where the text is one (3, 0.5, True, None), otherwise the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+def _constructor_failed(name: str, error: Exception) -> EnvironmentFailed:
+    said = " ".join(str(error).split())
+    return EnvironmentFailed(
+        f"environment {name}: its constructor raised {type(error).__name__}: {said}"
+    )
 
 
 FAMILIES = {

@@ -11,7 +11,7 @@ image is uint8 (H, W, C) at one size and everything else a float32 vector (n,):
 | MultiBinary | float32 (n,) of 0 and 1 |
 | Dict, Tuple | their parts, named by the path with dots: `compass.angle`, `0` |
 
-A bare space is named `image` or `observation`. Read next: `wrappers.py`, `registry.py`.
+A bare space is named `image` or `observation`. Read next: `wrappers.py`, `vector.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gymnasium wrappers between an environment and the agent.
 
 Order, innermost first: `CameraLimit`, `HeldKeys`, `CompassVector`, `ActionRepeat`,
-`CanonicalObservation` (see `registry.py`).
+`CanonicalObservation` (see `vector.py`).
 """
 
 from __future__ import annotations

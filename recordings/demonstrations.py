@@ -8,7 +8,7 @@ the next one lies 64 blocks on.
 from pathlib import Path
 
 from configs.data import DataConfig
-from envs.registry import NAVIGATE
+from envs.config import NAVIGATE
 from recordings.data import fill, open_train
 from recordings.generators.navigate import NavigateWalks
 from replay import first_steps

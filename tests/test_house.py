@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tree import FILES, ROOT, text_files
 
+from common.entry import OURS
+
 FLOORS = (
     ("common",),
     ("envs", "replay"),
@@ -66,6 +68,11 @@ def test_imports_only_go_down(room: str) -> None:
         for name in imported(path):
             wrong = name.split(".")[0] in above
             assert not wrong, f"{path.relative_to(ROOT)} imports {name}: see adr-21"
+
+
+def test_errors_know_which_rooms_are_ours() -> None:
+    """A user's traceback is shown from the first file on that is none of them."""
+    assert OURS == set(FLOOR)
 
 
 def test_no_script_is_imported() -> None:

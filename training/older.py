@@ -105,4 +105,11 @@ def _apply(change: Change, tree: dict[str, Any], path: str) -> dict[str, Any]:
         case Renamed(old=old, new=new):
             return tree if old not in tree else tree | {new: tree.pop(old)}
         case Converted(convert=convert):
-            return convert(tree)
+            try:
+                return convert(tree)
+            except (KeyError, TypeError, AttributeError, IndexError) as error:
+                raise UserError(
+                    f"{path or change.config}: expected the settings of format 1, received others "
+                    f"({type(error).__name__}: {error}); go on with the version that versions.json "
+                    "names"
+                ) from error

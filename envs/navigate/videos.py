@@ -1,7 +1,7 @@
 """Video of the builtin world, as an agent of given settings would see it, played by the follower.
 
 `NavigateVideos(config.env).episode(i, seed)` is one walk with observations, actions, rewards and
-ground truth. Observations pass through the very wrappers of `registry.make_agent_env`, and the
+ground truth. Observations pass through the very wrappers of `vector.make_agent_env`, and the
 actions are the agent's own: once per agent's step the follower's wish is cut to the agent's action
 space and held for `action_repeat` frames. So a world model pretrained on these frames, with or
 without the actions, meets the same spaces in the environment.
@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium import spaces
 
 from common import UserError
+from envs.config import NAVIGATE, EnvConfig
 from envs.navigate import blocks as B
 from envs.navigate import physics as P
 from envs.navigate.env import PIXELS, NavigateEnv
@@ -25,7 +26,7 @@ from envs.navigate.follower import CompassFollower
 from envs.navigate.grid import SIZE
 from envs.navigate.task import FRAMES, GOAL_DISTANCE, Task
 from envs.navigate.world import set_block
-from envs.registry import NAVIGATE, EnvConfig, make_agent_env
+from envs.vector import make_agent_env
 
 _NO_LIMIT = 2**62  # frames
 

@@ -13,8 +13,8 @@ from agents import ActionCodec
 from configs.presets import resolve
 from configs.schema import TrainConfig
 from envs import EnvConfig
+from envs.config import NAVIGATE
 from envs.navigate.videos import Episode, NavigateVideos
-from envs.registry import NAVIGATE
 from recordings.episode import Video
 
 

@@ -200,6 +200,20 @@ def test_errors_of_a_constructor_are_told_from_wrong_options():
         make_agent_env(EnvConfig(name=f"{__name__}:Raises", options={"width": "3"}))
 
 
+def test_an_error_of_a_registered_environments_constructor_is_its_own():
+    """Not taken for a wrong id; and a class that tells no signature is called all the same."""
+    gymnasium.register("Broken-v0", entry_point=broken)
+    with pytest.raises(EnvironmentFailed, match="gym:Broken-v0: its constructor raised ValueErr"):
+        make_agent_env(EnvConfig(name="gym:Broken-v0"))
+    del gymnasium.registry["Broken-v0"]
+    with pytest.raises(EnvironmentFailed, match="builtins:range: its constructor raised TypeErr"):
+        make_agent_env(EnvConfig(name="builtins:range"))
+
+
+def broken(**options):
+    raise ValueError("mine")
+
+
 def test_a_missing_dependency_is_named(tmp_path, monkeypatch):
     (tmp_path / "needs.py").write_text("import surely_not_there\n")
     (tmp_path / "broken.py").write_text("1 / 0\n")

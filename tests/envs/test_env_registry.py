@@ -11,9 +11,10 @@ from gymnasium.vector import AutoresetMode
 
 from configs.presets import OF_ENVIRONMENT, of_environment
 from envs import EnvConfig, describe_backend, make, make_agent_env, make_vector
+from envs.config import NAVIGATE
 from envs.minerl import adapter
 from envs.navigate import NavigateEnv, physics
-from envs.registry import FAMILIES, NAVIGATE, Family
+from envs.registry import FAMILIES, Family
 
 
 def test_makes_the_three_kinds_of_names():

@@ -9,7 +9,7 @@ from envs import EnvConfig
 from envs.navigate.grid import SIZE
 from envs.navigate.videos import NavigateVideos, world_seed
 from envs.navigate.world import generate
-from envs.registry import make_agent_env
+from envs.vector import make_agent_env
 
 RAW = EnvConfig(dense=False, backend="builtin")
 HELD = ("jump=1", "attack=0", "place=0", "sneak=0", "back=0")

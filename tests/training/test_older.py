@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from common import Before
+from common import Before, UserError
 from configs.before import FORMAT, Change, Converted, Gone, Renamed
 from training.config_io import load_config, write_run_files
 from training.older import leaf_today, to_today
@@ -61,6 +61,17 @@ def test_what_is_gone_and_held_something_else_is_named():
     old = {"inner": {**OLD["inner"], "lam": 0.5}}
     with pytest.raises(ValueError, match=r"inner\.lam: expected 0\.95, received 0\.5: λ of the .*"):
         to_today(Outer, old, CHANGES)
+
+
+@pytest.mark.parametrize("inner", [{"keep": 0.7}, {"keep": 0.7, "marks": False, "lam": 0.5}, 3])
+def test_a_run_that_lacks_what_a_change_reads_is_refused_in_one_line(inner: Any):
+    """Older than numbers, or written by a stranger; what is no object is left to the decoder."""
+    if inner == 3:
+        assert to_today(Outer, {"inner": 3}, CHANGES) == {"inner": 3}
+        return
+    with pytest.raises(UserError, match="^inner\\.") as error:
+        to_today(Outer, {"inner": inner}, CHANGES)
+    assert "\n" not in str(error.value) and "versions.json" in str(error.value)
 
 
 def test_a_run_of_a_newer_version_is_refused(tmp_path: Path):

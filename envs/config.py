@@ -1,0 +1,45 @@
+"""Which environment, and what stands between it and the agent: the settings.
+
+Read next: `registry.py`, from a name to an environment; `vector.py`, what the agent steps.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Le
+
+from common import Count
+
+Backend = Literal["auto", "builtin", "minerl"]
+NAVIGATE = "minerl_navigate"
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Which environment, and what stands between it and the agent."""
+
+    name: str = NAVIGATE
+    """minerl_navigate, gym:ID (gym:CartPole-v1), dmc:DOMAIN_TASK (dmc:walker_walk), pure:NAME
+    (pure:cartpole_swingup) or package.module:Class (your own)."""
+    backend: Backend = "auto"
+    """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
+    dense: bool = True
+    """Navigate only: also reward each frame's decrease of the distance to the compass target."""
+    num_envs: Count = 4
+    """Environments stepped together."""
+    action_repeat: Count = 1
+    """Frames for which each action is held; their rewards are summed."""
+    camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
+    """Navigate only: largest turn in degrees per frame and axis (the environment allows 180)."""
+    held_keys: tuple[str, ...] = ()
+    """Navigate only: keys taken out of the agent's action space, each held at a value, such as
+    `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
+    image_size: Count = 64
+    """Pixels along one edge of every image."""
+    pixels: bool = False
+    """dmc: and gym: only: observe the picture that the environment draws instead of its state."""
+    time_limit: Count | None = None
+    """Frames until an episode is truncated; None: the environment's own limit."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Keyword options of the environment, such as `goal_distance 16` (blocks) of the builtin
+    Navigate; 3, 0.5, True, None are read as such."""

@@ -1,0 +1,163 @@
+"""Environments as the agent sees them: checked, wrapped, and several of them stepped together.
+
+Read next: `registry.py`, from a name to an environment; `checked.py`, `wrappers.py`, `spaces.py`,
+what is put round it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gymnasium
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import AddRenderObservation, TimeLimit
+
+from common import UserError, check_bounds
+from envs.checked import Checked, check_start
+from envs.config import NAVIGATE, EnvConfig
+from envs.registry import FAMILIES, choose_backend, make
+from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
+
+
+class SeededVectorEnv(SyncVectorEnv):
+    """A SyncVectorEnv whose first `reset()` without a seed uses the one given here."""
+
+    def __init__(self, makers: list[Callable[[], gymnasium.Env[Any, Any]]], seed: int) -> None:
+        """Environment i starts from seed + i; each goes on from its own generator."""
+        super().__init__(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+        self.first_seed: int | None = seed
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        """Reset all; see `gymnasium.vector.VectorEnv.reset`."""
+        seed, self.first_seed = (self.first_seed if seed is None else seed), None
+        return super().reset(seed=seed, options=options)
+
+
+def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]:
+    """One environment as the agent sees it: checked, wrapped, with canonical observations.
+
+    Args:
+      config: which environment and wrappers.
+      index: which of those that are stepped together, as errors name it.
+    Raises:
+      UserError: as `make`, and where the environment returns what it does not declare.
+      EnvironmentFailed: where its own code raises.
+    """
+    check_bounds(config, "env")
+    env: gymnasium.Env[Any, Any] = Checked(
+        make(config.name, **_options(config)), config.name, index
+    )
+    if config.time_limit is not None and config.name != NAVIGATE:
+        _check_limit(env, config)
+        env = TimeLimit(env, config.time_limit)
+    if config.name == NAVIGATE:
+        env = HeldKeys(CameraLimit(env, config.camera_limit), _held(config.held_keys))
+        env = CompassVector(env)
+    if config.action_repeat != 1:
+        env = ActionRepeat(env, config.action_repeat)
+    if config.pixels:  # outside the action repeat: what no one sees is not drawn
+        env = _pixels(env, config.name)
+    return CanonicalObservation(env, config.image_size)
+
+
+def _check_limit(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
+    """Refuses a limit beyond the environment's own, which would end episodes before it."""
+    own = getattr(env.unwrapped, "time_limit", None) or getattr(env.spec, "max_episode_steps", None)
+    if own is not None and config.time_limit is not None and config.time_limit > own:
+        env.close()
+        raise UserError(
+            f"env.time_limit: expected at most the {own:,} frames after which {config.name} itself "
+            f"ends an episode, received {config.time_limit:,}; lower --env.time-limit"
+        )
+
+
+def check_agent_env(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
+    """Tries what `make_agent_env` made, as `check_start` says; but not the real MineRL, whose reset
+    takes minutes."""
+    if config.name == NAVIGATE and choose_backend(config.backend)[0] == "minerl":
+        return
+    while not isinstance(env, Checked):
+        assert isinstance(env, gymnasium.Wrapper)
+        env = env.env
+    check_start(env)
+
+
+def _pixels(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]:
+    """The environment observed by its `render()`."""
+    try:
+        return AddRenderObservation(env, render_only=True)
+    except (gymnasium.error.Error, ValueError, TypeError) as error:
+        env.close()
+        raise UserError(
+            f"expected {name!r} to draw pixels, received: {error}; leave out --env.pixels"
+        ) from error
+
+
+def _held(keys: tuple[str, ...]) -> dict[str, int]:
+    """KEY=VALUE pairs as a dict."""
+    pairs = [key.partition("=") for key in keys]
+    if not all(equals and value.isdigit() for _, equals, value in pairs):
+        raise UserError(f"expected held_keys like jump=1 attack=0, received {' '.join(keys)}")
+    return {key: int(value) for key, _, value in pairs}
+
+
+def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
+    """Environments for the agent, stepped together, with NEXT_STEP autoreset.
+
+    After an episode's last record the next `step` ignores that environment's action and returns the
+    reset observation with reward 0: a record with is_first = 1 in the arrival convention.
+
+    Args:
+      config: which environment and wrappers.
+      num_envs: how many.
+      seed: environment i starts from seed + i at the first `reset()`.
+    Raises:
+      UserError: as `make`.
+    """
+    check_bounds(replace(config, num_envs=num_envs), "env")
+    envs: list[gymnasium.Env[Any, Any]] = []
+    try:
+        for index in range(num_envs):
+            envs.append(make_agent_env(config, index))
+    except BaseException:
+        for env in envs:
+            env.close()
+        raise
+    return SeededVectorEnv([partial(_itself, env) for env in envs], seed)
+
+
+def _itself(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    return env
+
+
+def _options(config: EnvConfig) -> dict[str, Any]:
+    """Keyword options of `make` that a config asks for."""
+    options = {key: _literal(text) for key, text in config.options.items()}
+    if config.name == NAVIGATE:
+        options |= {"backend": config.backend, "dense": config.dense}
+        if config.time_limit is not None:
+            options["time_limit"] = config.time_limit
+    family = FAMILIES.get(config.name.partition(":")[0])
+    if family is not None:
+        options = family.defaults(config) | options
+    if config.pixels:
+        if family is None or not family.draws:
+            drawn = " or ".join(x.form for x in FAMILIES.values() if x.draws)
+            raise UserError(
+                f"expected pixels with {drawn}, received {config.name!r}; "
+                "its observations stay its own: leave out --env.pixels"
+            )
+        options["render_mode"] = "rgb_array"
+    return options
+
+
+def _literal(text: str) -> Any:
+    """A Python literal where the text is one (3, 0.5, True, None), otherwise the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
