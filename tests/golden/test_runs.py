@@ -92,6 +92,7 @@ def test_a_video_run_evaluates_as_when_it_was_written_and_imagines(runs, tmp_pat
     run = runs / "video_04f8b22"
     config = load_config(PretrainConfig, run)
     data = replace(config.data, folder=tmp_path)
+    (run / "evaluation.json").unlink()  # as of a run that was stopped before its evaluation
     assert train(replace(config, logdir=run, data=data), VideoSource)
     found = json.loads((run / "evaluation.json").read_text())
     assert found["loss/model"] == pytest.approx(3860.97, abs=0.05)
