@@ -12,7 +12,7 @@ from common.fields import (
     changeable,
     check_bounds,
 )
-from common.json_text import dump_json, null_as_nan
+from common.json_text import dump_json, null_as_nan, read_json
 
 __all__ = [
     "Before",
@@ -27,6 +27,7 @@ __all__ = [
     "UserError",
     "changeable",
     "check_bounds",
-    "null_as_nan",
     "dump_json",
+    "null_as_nan",
+    "read_json",
 ]

@@ -7,7 +7,10 @@ browsers, and by most other readers.
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from common.errors import UserError
 
 
 def dump_json(tree: Any, **options: Any) -> str:
@@ -19,6 +22,20 @@ def dump_json(tree: Any, **options: Any) -> str:
       TypeError: for what JSON does not hold.
     """
     return json.dumps(_finite(tree), allow_nan=False, **options)
+
+
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds.
+
+    Raises:
+      UserError: for a file that holds none, or objects too deep to be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: expected JSON, received: {error}; restore the file, or use another run"
+        ) from error
 
 
 def null_as_nan(tree: Any) -> Any:

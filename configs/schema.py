@@ -87,6 +87,11 @@ class TrainConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """Episodes on disk."""
 
+    @property
+    def recorded_rows(self) -> int:
+        """Sequences of each batch that are recordings."""
+        return round(self.recordings_share * self.batch)
+
 
 def check(config: TrainConfig) -> None:
     """Raises UserError, one line with the remedy, on settings that cannot run together."""
@@ -112,6 +117,12 @@ def _check_recordings(config: TrainConfig) -> None:
         raise UserError(
             f"recordings_share: received {config.recordings_share:g} and no recordings; name their "
             "store with --recordings, or a run with --init-from"
+        )
+    rows = config.recorded_rows
+    if config.recordings_share and not 0 < rows < config.batch:
+        raise UserError(
+            f"recordings_share: expected 1 to {config.batch - 1} of {config.batch} sequences, "
+            f"received {rows}; raise --batch, or change --recordings-share"
         )
     if config.recordings is not None and not any(
         (config.recordings / split / "store.json").exists() for split in ("", "train")

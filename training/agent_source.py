@@ -15,7 +15,7 @@ from agents.agent import plans_marked
 from agents.driver import Collector, Episode, Played
 from agents.policy import initial_policy
 from agents.statistics import plus_minus, summary
-from common import EnvironmentFailed, UserError
+from common import EnvironmentFailed
 from configs import TrainConfig
 from configs.data import DataConfig
 from recordings.data import open_train
@@ -145,22 +145,13 @@ class AgentSource:
 
 
 def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSampler:
-    """Of replay, and where asked of recordings as well.
-
-    Raises:
-      UserError: if the share of recordings leaves either with no sequence.
-    """
+    """Of replay, and where asked of recordings as well."""
     config, stride = built.config, built.agent.model.stride
-    rows = round(config.recordings_share * config.batch)
+    rows = config.recorded_rows
     sizes: dict[str, int] = {"length": config.length, "stride": stride, "seed": config.seed}
     starts = config.episode_starts
-    if config.recordings_share == 0:
+    if not rows:
         return SequenceSampler(replay, batch=config.batch, **sizes, episode_starts=starts)
-    if not 0 < rows < config.batch:
-        raise UserError(
-            f"recordings_share: expected 1 to {config.batch - 1} of {config.batch} sequences, "
-            f"received {rows}; raise --batch, or change --recordings-share"
-        )
     if config.recordings is not None:
         data = DataConfig(name=str(config.recordings))
     else:

@@ -1,6 +1,5 @@
 """From the settings of video pretraining to its objects, and a trained model back from its run."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from recordings.data import data_fields
 from replay import ClipSampler, Field, ReplayStore, SequenceSampler, first_steps
 from replay.recorded import with_width
 from training.checkpoint import restore_newest
-from training.config_io import CONFIG, holds_run, load_config
+from training.config_io import holds_run, load_config, read_config
 from training.spaces import Spaces, ask, read_spaces
 from worldmodel import ClockworkVAE
 from worldmodel.learner import Learner, Params, make_optimizer
@@ -128,7 +127,7 @@ class VideoRun(NamedTuple):
 
 def is_video_run(run: Path) -> bool:
     """Whether a directory is a run of pretrain_video.py."""
-    return holds_run(run) and "data" in json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    return holds_run(run) and "data" in read_config(run)
 
 
 def load_video_run(run: Path) -> VideoRun:

@@ -5,12 +5,11 @@ what computed the run. Runs of older formats are read as `older.py` says. Read n
 `config_json.py`, how objects are written; `versions.py`, the versions.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common import UserError, dump_json
+from common import UserError, dump_json, read_json
 from common.fields import changeable
 from configs.before import FORMAT
 from replay.atomic import TEMPORARY, remove_unfinished, write_text
@@ -49,13 +48,13 @@ def load_config(cls: type[C], path: Path) -> C:
       UserError: if the file is missing or no JSON, or a field is missing, unknown or of another
         type; the field is named with its path, e.g. `agent.horizon`.
     """
-    config: C = decode(cls, to_today(cls, _read(path)), "")
+    config: C = decode(cls, to_today(cls, read_config(path)), "")
     return config
 
 
 def run_format(logdir: Path) -> int:
     """The number of the format by which a run was written."""
-    return format_of(_read(logdir))
+    return format_of(read_config(logdir))
 
 
 def check_same_config(logdir: Path, config: Any) -> None:
@@ -81,7 +80,7 @@ def check_same_config(logdir: Path, config: Any) -> None:
             f"expected an empty directory or one of a run, received {logdir}, which holds files "
             f"but no {CONFIG}; choose another --logdir"
         )
-    old = flat(to_today(type(config), _read(logdir)))
+    old = flat(to_today(type(config), read_config(logdir)))
     new, ignore = flat(encode(config, type(config), "")), changeable(type(config))
     names = [name for name in [*old, *(set(new) - set(old))] if not _covered(name, ignore)]
     differing = [
@@ -128,18 +127,17 @@ def _left_behind(path: Path) -> bool:
     return path.name == LOCK or path.name.startswith(TEMPORARY)
 
 
-def _read(path: Path) -> Any:
-    """The parsed JSON of a file, or of `config.json` in a directory."""
+def read_config(path: Path) -> Any:
+    """What a `config.json` holds, given by its path or its directory.
+
+    Raises:
+      UserError: if there is none, or it is no JSON.
+    """
     path = Path(path)
     path = path / CONFIG if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"expected the config of a run, received no file at {path}; check the path")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"expected JSON in {path}, received: {error}; restore the file, or use another run"
-        ) from error
+    return read_json(path)
 
 
 def _covered(name: str, ignore: set[str]) -> bool:

@@ -3,7 +3,7 @@
 `spaces.json` says what each space is; nothing in it is code. A bound that is null is none.
 """
 
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
-from common import UserError, dump_json
+from common import UserError, dump_json, read_json
 from configs.schema import TrainConfig
 from envs import check_agent_env, make_agent_env
 from replay.atomic import write_text
 
 SPACES = "spaces.json"
+MOST = 2**24  # numbers of a Box; more are refused before room is made for them
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def read_spaces(run: Path) -> Spaces | None:
     if not path.is_file():
         return None
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = read_json(path)
         obs, action = decode(tree["observation"]), decode(tree["action"])
         if isinstance(obs, spaces.Dict):
             return Spaces(obs, action)
@@ -129,6 +130,8 @@ def decode(tree: Any) -> Space[Any]:
     match tree["type"]:
         case "Box":
             dtype, shape = np.dtype(tree["dtype"]), tuple(tree["shape"])
+            if math.prod(shape) > MOST:
+                raise UserError(f"space: expected at most {MOST:,} numbers, received {shape}")
             low = _array(tree["low"], shape, dtype, -np.inf)
             high = _array(tree["high"], shape, dtype, np.inf)
             return spaces.Box(low, high, shape, dtype.type)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.errors import JaxRuntimeError
 
 from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
@@ -17,7 +18,7 @@ from analysis.agent.overview import overview, training_section
 from analysis.imagine import stack
 from analysis.pages import report
 from analysis.pages.plots import number
-from common import UserError, check_bounds, dump_json
+from common import EnvironmentFailed, UserError, check_bounds, dump_json
 from configs.schema import TrainConfig
 from replay.atomic import write_text
 from training.build import EVAL_SEED, Built, load_run
@@ -55,7 +56,7 @@ def write_report(run: Path) -> None:
     """The report of a run that has just ended, `report.html` in it; where that fails, one line."""
     try:
         output = analyse(AnalyseAgentConfig(run), command("analyse_agent.py", "--run", run))
-    except (ValueError, RuntimeError, OSError, MemoryError) as error:  # RuntimeError: JAX's too
+    except (UserError, EnvironmentFailed, OSError, MemoryError, JaxRuntimeError) as error:
         print(f"no report: {' '.join(str(error).split())}")
     else:
         print(f"report:   {output}")

@@ -3,7 +3,6 @@
 Read next: `episode.py`, one of its episodes.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import jax
 from agents.statistics import plus_minus
 from analysis.agent.figures import draw_training
 from analysis.pages import report
+from common import read_json
 from envs import describe_backend
 from training.build import Built
 from training.config_io import VERSIONS
@@ -23,7 +23,7 @@ def overview(run: Path, built: Built, step: int) -> str:
     c, model = built.config, built.agent.model
     size = sum(x.size for x in jax.tree.leaves(built.shapes))
     made = run / VERSIONS
-    versions = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
+    versions = read_json(made) if made.is_file() else {}
     rows = [
         ("environment", describe_backend(c.env).removeprefix("environment: ")),
         ("return of the greedy agent", last_evaluation(run)),

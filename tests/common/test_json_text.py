@@ -5,9 +5,11 @@ import math
 import re
 
 import numpy as np
+import pytest
 from tree import FILES, ROOT
 
-from common import dump_json, null_as_nan
+from common import UserError, dump_json, null_as_nan, read_json
+from training.build_video import is_video_run
 
 
 def no_constant(name):
@@ -21,6 +23,16 @@ def test_what_is_not_finite_is_null_and_read_as_nan():
     read = null_as_nan(json.loads(text))
     assert math.isnan(read["a"]) and math.isnan(read["b"][1]) and math.isnan(read["b"][2]["c"])
     assert read["b"][0] == 1.5 and read["d"] == [True, "x", 3]
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, ""], ids=["cut", "deep", "empty"])
+def test_a_file_that_is_no_json_is_named(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="config.json: expected JSON, received: .*; restore"):
+        read_json(path)
+    with pytest.raises(UserError, match="config.json: expected JSON"):
+        is_video_run(tmp_path)
 
 
 def test_all_json_is_written_by_it():

@@ -117,7 +117,7 @@ def test_no_file_and_no_json_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no file at .*config.json; check the path"):
         config_io.load_config(Config, tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="expected JSON in .*use another run"):
+    with pytest.raises(ValueError, match="expected JSON, .*use another run"):
         config_io.load_config(Config, tmp_path)
 
 

@@ -75,6 +75,10 @@ def test_it_learns_from_recordings_as_well(run, tmp_path):
             ["--recordings", "nowhere", "--recordings-share", "0.5"],
             "expected a store, received nowhere",
         ),
+        (
+            ["--recordings", "RUN/replay", "--recordings-share", "0.01"],
+            "recordings_share: expected 1 to 3 of 4 sequences, received 0",
+        ),
         (["--recordings", "RUN/replay"], "recordings: received .* and no share of the batches"),
     ],
 )

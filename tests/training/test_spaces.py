@@ -52,8 +52,20 @@ def test_a_space_of_another_kind_is_refused():
         encode(spaces.Text(3))
 
 
+HUGE = '{"type": "Box", "shape": [100000, 100000], "dtype": "float64", "low": 0, "high": 1}'
+
+
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"observation": 1}', '{"observation": {"type": "Discrete"}, "action": 0}']
+    "text",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"observation": 1}',
+        '{"observation": {"type": "Discrete"}, "action": 0}',
+        f'{{"observation": {{"type": "Dict", "parts": [["x", {HUGE}]]}}, "action": {HUGE}}}',
+    ],
+    ids=["cut", "a list", "deep", "a number", "no size", "huge"],
 )
 def test_a_damaged_file_is_named(tmp_path, text):
     (tmp_path / SPACES).write_text(text)
