@@ -15,7 +15,7 @@ from analysis.imagine import write_imagined
 from common.entry import enter
 from configs import parse_train
 from configs.cli import parse
-from envs import describe_backend
+from envs import describe_backend, said_again
 from training.agent_source import AgentSource
 from training.commands import command, tensorboard
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
@@ -35,11 +35,11 @@ def main() -> None:
     print(f"{device.line}\n{describe_backend(config.env)}")
     print(f"size {config.size}, {config.steps:,} steps; more: --size m --steps 1000000")
     if train(config, AgentSource):
-        write_imagined(config.logdir)
+        write_imagined(config.logdir, config.env.name)
         if config.report:
-            write_report(config.logdir)
-        evaluation = command("train_agent.py", "--eval", config.logdir, "--episodes", 20)
-        print(f"evaluate: {evaluation}")
+            write_report(config.logdir, config.env)
+        again = ("--eval", config.logdir, *said_again(config.env), "--episodes", 20)
+        print(f"evaluate: {command('train_agent.py', *again)}")
         print(f"look:     {tensorboard(config.logdir)}")
 
 

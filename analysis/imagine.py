@@ -18,7 +18,7 @@ from agents.returns import window_targets
 from common import Count, CountOrZero, UserError, check_bounds
 from envs import describe_backend
 from recordings.data import open_test
-from training.build import EVAL_SEED, Built, load_run
+from training.build import EVAL_SEED, Built, SaidAgain, load_run
 from training.build_video import beginnings, is_video_run, load_video_run, marks_plans
 from training.picture import true_above_imagined
 from training.video import write_video
@@ -48,6 +48,7 @@ class ImagineConfig:
     """Episodes side by side."""
     seed: CountOrZero = 0
     """Of worlds and noise."""
+    env: SaidAgain = None
 
 
 class Imagined(NamedTuple):
@@ -66,7 +67,7 @@ def imagine(config: ImagineConfig) -> None:
     if is_video_run(config.run):
         imagine_video(config)
         return
-    built, params, step = load_run(config.run)
+    built, params, step = load_run(config.run, config.env)
     if config.actions == "policy" and built.agent.codec.closed_loop:
         raise UserError(
             f"actions: expected 'recorded', received 'policy' for {config.run}, whose codec "
@@ -99,10 +100,10 @@ def imagine(config: ImagineConfig) -> None:
     print(f"{config.output.with_suffix('.npz')}: " + ", ".join(sorted(numbers)))
 
 
-def write_imagined(run: Path) -> None:
+def write_imagined(run: Path, env: str) -> None:
     """`imagined.mp4` of a run that has just ended, in it; where there can be none, one line."""
     try:
-        imagine(ImagineConfig(run=run, output=run / "imagined.mp4"))
+        imagine(ImagineConfig(run=run, output=run / "imagined.mp4", env=env))
     except UserError as error:
         print(f"no imagined video: {error}")
 

@@ -1,15 +1,18 @@
 """Names to Gymnasium environments, and how the agent sees them."""
 
 from envs.config import EnvConfig
+from envs.named import check_named, said_again
 from envs.registry import describe_backend, make, make_pure
 from envs.vector import check_agent_env, make_agent_env, make_vector
 
 __all__ = [
     "EnvConfig",
     "check_agent_env",
+    "check_named",
     "describe_backend",
     "make",
     "make_agent_env",
     "make_pure",
     "make_vector",
+    "said_again",
 ]

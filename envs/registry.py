@@ -8,8 +8,8 @@
 | `pure:NAME` | a task in pure JAX, such as `pure:cartpole_swingup` | none |
 | `package.module:Class` | a class or function of yours that makes one | its own |
 
-Read next: `vector.py`, what the agent makes of one; `navigate/env.py`, `dmc.py`,
-`pure/environment.py`, those that are ours.
+Read next: `vector.py`, what the agent makes of one; `named.py`, which names a file may give;
+`navigate/env.py`, `dmc.py`, `pure/environment.py`, those that are ours.
 """
 
 from __future__ import annotations

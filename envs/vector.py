@@ -159,5 +159,5 @@ def _literal(text: str) -> Any:
     """A Python literal where the text is one (3, 0.5, True, None), otherwise the text itself."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two: nested too deep
         return text

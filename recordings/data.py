@@ -8,7 +8,7 @@ generated are kept under `data.folder`, named by what made them. Runs share them
 import hashlib
 import importlib
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,16 +78,47 @@ def generate(config: DataConfig, split: SplitName) -> Path:
     Train and test draw from other seeds, and their digits from other images.
     """
     check_bounds(config, "data")
-    names = ("episodes", "length") if split == "train" else ("test_episodes", "test_length")
-    videos, length = (getattr(config, name) for name in names)
-    options = asdict(config) | dict.fromkeys((*SIZES, "folder"))
-    text = dump_json([options, split, length], default=str, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    directory = config.folder / f"{config.name}-{split}-{digest}"
+    videos, length = _sizes(config, split)
+    directory = _generated(config, split)
     seed = 2 * config.seed + (split == "test")
     made = make_generator(config, split, length)
     fill(directory, lambda index: made.video(index, seed), videos)
     return directory
+
+
+def is_there(config: DataConfig) -> bool:
+    """Whether the data need neither be generated nor imported, or a part of them has been."""
+    if config.name in GENERATED:
+        return any(_generated(config, split).exists() for split in ("train", "test"))
+    path = Path(config.name)
+    stores = (path / "store.json", path / "train" / "store.json")
+    return any(store.exists() for store in stores) or _imported(path, config).exists()
+
+
+def unplaced(config: DataConfig) -> DataConfig:
+    """The same data in the folder where they are kept by default."""
+    return replace(config, folder=DataConfig.folder)
+
+
+def _sizes(config: DataConfig, split: SplitName) -> tuple[int, int]:
+    """Videos, and frames of each."""
+    if split == "train":
+        return config.episodes, config.length
+    return config.test_episodes, config.test_length
+
+
+def _generated(config: DataConfig, split: SplitName) -> Path:
+    """The store of a generated split, named by what makes it."""
+    options = asdict(config) | dict.fromkeys((*SIZES, "folder"))
+    text = dump_json([options, split, _sizes(config, split)[1]], default=str, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return config.folder / f"{config.name}-{split}-{digest}"
+
+
+def _imported(path: Path, config: DataConfig) -> Path:
+    """Where a folder of videos is imported to."""
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    return config.folder / f"{path.name}-{digest[:8]}"
 
 
 def make_generator(config: DataConfig, split: SplitName, length: int) -> Generator:
@@ -141,8 +172,7 @@ def import_folder(path: Path, config: DataConfig) -> Path:
     Raises:
       UserError: if no video in it could be read.
     """
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    root = config.folder / f"{path.name}-{digest[:8]}"
+    root = _imported(path, config)
     report = run_import("videos", VideoFolder(path), root, ImportConfig())
     for what, why in report.skipped:
         print(f"skipped {what}: {why}")

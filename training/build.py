@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import numpy as np
+import tyro
 from flax import nnx
 
 from agents import ActionCodec, Agent
@@ -14,7 +15,7 @@ from agents.dreamer import estimate, initial_aux, initial_policy, make_loss, mak
 from agents.driver import AgentAct, Obs, Played, Stepper, play, random_act
 from common import EnvironmentFailed
 from configs.schema import TrainConfig
-from envs import make_vector
+from envs import check_named, make_vector
 from replay import Field, standard_fields
 from training.checkpoint import restore_newest
 from training.config_io import load_config
@@ -25,6 +26,11 @@ EVAL_SEED = 1_000_003  # worlds of evaluation: away from those of training, the 
 
 
 TOGETHER = 16  # environments of an evaluation that are open at once
+
+SAID = """The run's environment, said again where it is none that is registered here: what a run
+names and its reader does not is neither imported nor called."""
+SaidAgain = Annotated[str | None, tyro.conf.arg(help=SAID)]
+"""The setting of commands that read a run and act."""
 
 
 class Built(Learner[Agent]):
@@ -152,13 +158,23 @@ class AgentRun(NamedTuple):
     step: int  # environment steps trained
 
 
-def load_run(run: Path) -> AgentRun:
+def load_run(run: Path, env: str | None = None, acts: bool = True) -> AgentRun:
     """A trained agent from its directory. Its environment is asked only for what the run did not
     record; no parameters are made but those that are read.
 
+    Args:
+      env: the environment's name, where the user says it (`envs.check_named`).
+      acts: whether it shall act; else its environment is made only if it must be asked, and
+        may be another than ``env``.
     Raises:
-      UserError: if there is no run, no checkpoint, or it does not fit its config.
+      UserError: if there is no run, no checkpoint, it does not fit its config, or its environment
+        is to be made and cannot be trusted.
     """
-    built = Built(load_config(TrainConfig, run), read_spaces(run))
+    config, spaces = load_config(TrainConfig, run), read_spaces(run)
+    if acts:
+        check_named(config.env, env, run)
+    elif spaces is None and env != config.env.name:
+        check_named(config.env, None, run)
+    built = Built(config, spaces)
     restored = restore_newest(run, built.abstract())
     return AgentRun(built, restored.state.average, restored.step)

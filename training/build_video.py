@@ -1,6 +1,7 @@
 """From the settings of video pretraining to its objects, and a trained model back from its run."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from agents import ActionCodec
 from agents.agent import action_width, plans_marked
 from configs.presets import resolve
 from configs.video import PretrainConfig
-from recordings.data import data_fields
+from envs import EnvConfig, check_named
+from recordings.data import data_fields, is_there, unplaced
 from replay import ClipSampler, Field, ReplayStore, SequenceSampler, first_steps
 from replay.recorded import with_width
 from training.checkpoint import restore_newest
@@ -130,13 +132,26 @@ def is_video_run(run: Path) -> bool:
     return holds_run(run) and "data" in read_config(run)
 
 
+def read_video_config(run: Path) -> PretrainConfig:
+    """The settings of a run of pretrain_video.py. Data that it lacks here are made in this
+    command's own folder, wherever the run's lay.
+
+    Raises:
+      UserError: if there is no run, or its data are of an environment that cannot be trusted.
+    """
+    config = load_config(PretrainConfig, run)
+    if config.data.env:
+        check_named(EnvConfig(config.data.env), None, run)
+    return config if is_there(config.data) else replace(config, data=unplaced(config.data))
+
+
 def load_video_run(run: Path) -> VideoRun:
     """A trained world model from its directory.
 
     Raises:
-      UserError: if there is no run, no checkpoint, or it does not fit its config.
+      UserError: as `read_video_config`, and if there is no checkpoint, or it does not fit.
     """
-    config = load_config(PretrainConfig, run)
+    config = read_video_config(run)
     found = read_spaces(run) or video_spaces(config, data_fields(config.data))
     built = BuiltVideo(config, found)
     restored = restore_newest(run, built.abstract())

@@ -9,10 +9,8 @@ import jax.numpy as jnp
 from agents.agent import CODECS
 from common import UserError
 from configs.data import DataConfig
-from configs.video import PretrainConfig
 from training.build import Built, load_run
-from training.build_video import is_video_run, load_video_run
-from training.config_io import load_config
+from training.build_video import is_video_run, load_video_run, read_video_config
 from worldmodel.learner import Params, TrainState
 
 
@@ -33,7 +31,7 @@ def open_donor(built: Built, run: Path) -> Donor:
     """
     ours = dict(built.shapes)
     if not is_video_run(run):
-        agent = load_run(run)
+        agent = load_run(run, built.config.env.name, acts=False)
         donor = Donor(agent.params, f"agent of {run}, {agent.step:,} steps")
         remedy = "use the same environment, codec, strides and size"
     else:
@@ -68,7 +66,7 @@ def start_from(state: TrainState, donor: Donor) -> TrainState:
 def recordings_of(run: Path) -> DataConfig:
     """The recordings that a run has learned from: its videos, or an agent's replay."""
     if is_video_run(run):
-        return load_config(PretrainConfig, run).data
+        return read_video_config(run).data
     return DataConfig(name=str(run / "replay"))
 
 

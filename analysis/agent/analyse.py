@@ -20,6 +20,7 @@ from analysis.pages import report
 from analysis.pages.plots import number
 from common import EnvironmentFailed, UserError, check_bounds, dump_json
 from configs.schema import TrainConfig
+from envs import EnvConfig, said_again
 from replay.atomic import write_text
 from training.build import EVAL_SEED, Built, load_run
 from training.commands import command
@@ -31,7 +32,7 @@ from worldmodel.learner import Params
 def analyse(config: AnalyseAgentConfig, command: str) -> Path:
     """Plays, looks, writes the report and its numbers; returns the report's path."""
     output = check(config)
-    built, params, step = load_run(config.run)
+    built, params, step = load_run(config.run, config.env)
     played = [play_episode(built, params, config, n) for n in range(config.episodes)]
     length = padded(max(map(len, played)), built.agent.model.stride)  # one for all: one program
     looked = [
@@ -52,10 +53,11 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
     return output
 
 
-def write_report(run: Path) -> None:
+def write_report(run: Path, env: EnvConfig) -> None:
     """The report of a run that has just ended, `report.html` in it; where that fails, one line."""
+    config = AnalyseAgentConfig(run, env=env.name)
     try:
-        output = analyse(AnalyseAgentConfig(run), command("analyse_agent.py", "--run", run))
+        output = analyse(config, command("analyse_agent.py", "--run", run, *said_again(env)))
     except (UserError, EnvironmentFailed, OSError, MemoryError, JaxRuntimeError) as error:
         print(f"no report: {' '.join(str(error).split())}")
     else:

@@ -24,7 +24,7 @@ from analysis.agent.what_if import (
     return_that_followed,
 )
 from common import Count, CountOrZero, UserError
-from training.build import Built
+from training.build import Built, SaidAgain
 from worldmodel.learner import Params
 from worldmodel.level import State
 from worldmodel.records import Records
@@ -62,6 +62,7 @@ class AnalyseAgentConfig:
     """Frames in a row."""
     seed: CountOrZero = 0
     """Of worlds and noise."""
+    env: SaidAgain = None
 
 
 class WhatIf(NamedTuple):

@@ -10,7 +10,7 @@ from agents.statistics import summary
 from common import Count, check_bounds
 from envs import describe_backend
 from training.agent_source import episode_film, shown, write_episode
-from training.build import load_run
+from training.build import SaidAgain, load_run
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class EvalConfig:
     """Directory of the run."""
     episodes: Count = 20
     """Episodes, each in a world of its own; the same worlds every time."""
+    env: SaidAgain = None
     output: Path | None = None
     """Video of the first greedy episode, .mp4 or .gif; default: episode.mp4 in the run."""
 
@@ -28,7 +29,7 @@ class EvalConfig:
 def evaluate(config: EvalConfig) -> None:
     """Prints sampled and greedy results, and writes a video of an episode."""
     check_bounds(config)
-    built, params, step = load_run(config.run)
+    built, params, step = load_run(config.run, config.env)
     print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
     for greedy in (False, True):
         played = built.evaluate(params, config.episodes, greedy, watch=greedy)

@@ -14,6 +14,7 @@ from processes import run_here
 
 from analysis.agent.analyse import write_report
 from configs.cli import parse_train
+from envs import EnvConfig
 from replay.atomic import write_text
 from training.build import Built
 from training.checkpoint import CheckpointStore
@@ -134,7 +135,7 @@ def test_images_three_levels_and_an_episode_that_ends_early(tmp_path):
 
 
 def test_a_failed_report_is_one_line_and_no_more(tmp_path, capsys):
-    write_report(tmp_path / "nowhere")
+    write_report(tmp_path / "nowhere", EnvConfig("pure:pendulum"))
     out = capsys.readouterr().out
     assert out.startswith("no report: ") and "nowhere" in out and out.count("\n") == 1
 

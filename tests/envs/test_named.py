@@ -1,0 +1,66 @@
+"""A name that a file gives makes what is registered, and runs nothing else."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from common import UserError
+from envs import EnvConfig, check_named, said_again
+
+RUN = Path("a run")
+PENDULUM = "gymnasium.envs.classic_control.pendulum:PendulumEnv"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        EnvConfig("minerl_navigate", options={"goal_distance": "16"}),
+        EnvConfig("gym:CartPole-v1"),
+        EnvConfig("gym:FrozenLake-v1", options={"map_name": "8x8", "is_slippery": "False"}),
+        EnvConfig("pure:pendulum"),
+        EnvConfig("dmc:walker_walk"),
+        EnvConfig(PENDULUM, options={"g": "-3.0e0"}),
+    ],
+    ids=lambda config: config.name,
+)
+def test_what_is_registered_is_made(config):
+    __import__("gymnasium.envs.classic_control.pendulum")
+    check_named(config, None, RUN)
+    assert said_again(config) == ()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        EnvConfig("os:system", options={"command": "true"}),
+        EnvConfig("subprocess:Popen"),
+        EnvConfig("gymnasium:make", options={"id": "CartPole-v1"}),  # a factory function
+        EnvConfig("gymnasium.spaces:Box"),
+        EnvConfig("envs.vector:make_vector"),
+        EnvConfig("no_such_module:Env"),
+        EnvConfig("gym:os:Nothing-v0"),  # gymnasium.make imports what stands before the colon
+        EnvConfig("gym:Nothing-v0"),
+        EnvConfig("module.of.a.stranger:Env"),
+        EnvConfig("config.json"),
+        EnvConfig(":"),
+        EnvConfig(""),
+        EnvConfig("gym:Ant-v5", options={"xml_file": "../model.xml"}),
+        EnvConfig("gym:CartPole-v1", options={"render_mode": "['/a/path']"}),
+        EnvConfig("gym:CartPole-v1", options={"x": "module:Name"}),
+    ],
+    ids=lambda config: f"{config.name}{''.join(config.options)}",
+)
+def test_what_could_run_code_is_made_only_where_the_user_says_it(config):
+    loaded = set(sys.modules)
+    with pytest.raises(UserError, match="a run: expected .*, received .*: --env ") as stop:
+        check_named(config, None, RUN)
+    assert str(stop.value).endswith(f"--env {config.name}")
+    assert set(sys.modules) == loaded
+    check_named(config, config.name, RUN)
+    assert said_again(config) == ("--env", config.name)
+
+
+def test_another_name_than_the_run_s_is_refused():
+    with pytest.raises(UserError, match="'gym:CartPole-v1', the environment of a run, received 'x"):
+        check_named(EnvConfig("gym:CartPole-v1"), "x:Y", RUN)
