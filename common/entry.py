@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import NoReturn
 
-from common.errors import EnvironmentFailed, RunFailed, UserError
+from common.errors import EnvironmentFailed, RunFailed, UserError, disk_error
 from common.signals import Stopped, listening
 
 OURS = {"agents", "analysis", "benchmarks", "common", "configs", "envs", "recordings", "replay"}
@@ -23,8 +23,8 @@ def enter(main: Callable[[], None]) -> None:
 
     Raises:
       SystemExit: 2 after a `UserError`, 1 after an `EnvironmentFailed`, whose traceback is printed
-        from the user's file on, or a `RunFailed`, and 128 + its number after a signal that nothing
-        waited for (Ctrl-C: 130); each has printed its line.
+        from the user's file on, or a `RunFailed`, one of both after a `disk_error`, and 128 + its
+        number after a signal that nothing waited for (Ctrl-C: 130); each has printed its line.
     """
     try:
         with listening():
@@ -38,6 +38,11 @@ def enter(main: Callable[[], None]) -> None:
         fail(str(error), 1)
     except RunFailed as error:
         fail(str(error), 1)
+    except OSError as error:
+        told = disk_error(error)
+        if told is None:
+            raise
+        fail(*told)
 
 
 def fail(text: str, code: int = 2) -> NoReturn:

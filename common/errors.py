@@ -2,8 +2,14 @@
 
 The entry scripts print a `UserError` as one line and end with code 2, an `EnvironmentFailed` as the
 traceback of the user's own code and one line, and a `RunFailed` as one line, both with code 1;
-every other exception is a fault of ours and keeps its traceback.
+every other exception is a fault of ours and keeps its traceback. An error of the disk itself, full
+or not to be written to, is one line too (`disk_error`).
 """
+
+import errno
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 
 class UserError(ValueError):
@@ -16,3 +22,19 @@ class EnvironmentFailed(RuntimeError):
 
 class RunFailed(RuntimeError):
     """What ends a run that was set up well: one line, what happened, where, how to go on."""
+
+
+def disk_error(error: OSError) -> tuple[str, int] | None:
+    """The line and the exit code of an error that the disk is the cause of; None of any other."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in FULL:
+        return (
+            f"{where}expected room on the disk, received: {error.strerror}; what was written "
+            "before stays: make room, and the same command goes on"
+        ), 1
+    if error.errno in REFUSED:
+        return (
+            f"{where}expected a place that may be read and written, received: {error.strerror}; "
+            "change its permissions, or choose another"
+        ), 2
+    return None

@@ -51,7 +51,7 @@ def main(args: Sequence[str]) -> int:
     try:
         command = _parse(args[0], args[1:])
         report = run_import(args[0], command.data, command.target.store, command.config)
-    except (UserError, OSError) as error:
+    except UserError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)

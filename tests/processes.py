@@ -1,9 +1,12 @@
 """The project's commands as a user starts them: in processes of their own, or in this one."""
 
+import resource
 import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from training import read_metrics
@@ -21,6 +24,17 @@ def run_here(script, *args):
         runpy.run_path(str(ROOT / script), run_name="__main__")
     finally:
         sys.argv = before
+
+
+@contextmanager
+def full_disk(most: int) -> Iterator[None]:
+    """A disk that no file of more than so many bytes has room on, for this process."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def start(script, *args):

@@ -4,6 +4,7 @@ Read next: `metrics.py`, the format of the lines; `video.py`, the videos.
 """
 
 import math
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -11,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import RecordWriter
 
 from common import UserError, dump_json
 from training.metrics import repair
 from training.video import check_frames, encode_gif
 
 METRICS = "metrics.jsonl"
+EVENTS = "events.out.tfevents"
+"""How the names of TensorBoard's files begin."""
 RESERVED = ("step", "time")
 FLUSH_SECONDS = 10
 """TensorBoard sees what is at most this old; `metrics.jsonl` is flushed at every call."""
@@ -43,15 +47,7 @@ class RunLogger:
         self._not_finite: set[str] = set()
         self._prepare(resume_step)
         self._lines = self._path.open("a", encoding="utf-8")
-        purge = None if resume_step is None else resume_step + 1
-        # tensorboardX names its file by the second, and would overwrite that of a run just ended.
-        number = len(list(self.logdir.glob("events.out.tfevents.*")))
-        self._writer = SummaryWriter(
-            logdir=str(self.logdir),
-            purge_step=purge,
-            flush_secs=FLUSH_SECONDS,
-            filename_suffix=f".{number:04d}",
-        )
+        self._events = EventFile(self.logdir, None if resume_step is None else resume_step + 1)
 
     def _prepare(self, resume_step: int | None) -> None:
         if resume_step is not None:
@@ -79,7 +75,7 @@ class RunLogger:
         self._lines.write(dump_json(row) + "\n")
         self._lines.flush()
         for name, number in numbers.items():
-            self._writer.add_scalar(name, number, int(step))
+            self._events.add(int(step), Summary.Value(tag=name, simple_value=number))
             if not math.isfinite(number) and name not in self._not_finite:
                 self._not_finite.add(name)
                 _report(f"{name} is {number} at step {step} (reported once; all are logged)")
@@ -100,19 +96,55 @@ class RunLogger:
             colorspace=3,
             encoded_image_string=encode_gif(frames, fps),
         )
-        summary = Summary(value=[Summary.Value(tag=name, image=image)])
-        self._writer.file_writer.add_summary(summary, int(step))
+        self._events.add(int(step), Summary.Value(tag=name, image=image))
 
     def close(self) -> None:
         """Writes out what is still held; the logger cannot be used afterwards."""
-        self._lines.close()
-        self._writer.close()
+        try:
+            self._lines.close()
+        finally:
+            self._events.close()
 
     def __enter__(self) -> "RunLogger":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class EventFile:
+    """A new file of TensorBoard's events in a directory. Each is written by whoever adds it, so
+    that a disk that is full is that one's error (tensorboardX's own writer is a thread, which dies
+    of it, and the queue to it, which nobody reads any more, then blocks for ever).
+
+    Args:
+      purge_step: events of earlier files from this step on are hidden; None hides none.
+    """
+
+    def __init__(self, logdir: Path, purge_step: int | None) -> None:
+        number = len(list(logdir.glob(f"{EVENTS}.*")))  # a run just ended may be of this second
+        name = f"{EVENTS}.{time.time():.0f}.{socket.gethostname()}.{number:04d}"
+        self._file = RecordWriter(str(logdir / name))
+        self._flushed = time.monotonic()
+        self._write(Event(file_version="brain.Event:2"))
+        if purge_step is not None:
+            start = SessionLog(status=SessionLog.START)
+            self._write(Event(step=purge_step, session_log=start))
+
+    def add(self, step: int, value: Summary.Value) -> None:
+        """Adds what TensorBoard shows at a step."""
+        self._write(Event(step=step, summary=Summary(value=[value])))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._file.flush()
+            self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Writes out what is still held."""
+        self._file.close()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._file.write(event.SerializeToString())
 
 
 def _number(name: str, value: Any) -> float:

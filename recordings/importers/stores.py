@@ -4,6 +4,7 @@ Episodes are numbered without gaps from 0 in the order of the sources, so that w
 left of an unfinished source is known by its number and deleted.
 """
 
+import errno
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,10 +109,7 @@ class SplitStores:
         chunks = -(-video.steps // self.chunk_steps)
         size = chunks * disk_size(self.chunk_steps * store.dtype.itemsize + HEADER)
         if store.bytes + size > store.config.capacity_gb * 1e9:
-            raise OSError(
-                f"no room for {video.name} ({size / 1e6:.0f} MB) in {self.root}: free some, and "
-                "the same command goes on"
-            )
+            raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB of {video.name}", str(self.root))
 
 
 def _show(field: Field | None) -> str:

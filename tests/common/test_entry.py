@@ -1,5 +1,7 @@
 """How commands end: which errors are one line, and where a traceback begins."""
 
+import errno
+import os
 import sys
 
 import pytest
@@ -37,6 +39,23 @@ def ended(raises):
 def test_what_is_meant_for_users_is_one_line(error, code, line, capsys):
     assert ended(error) == code
     assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (errno.ENOSPC, 1, "expected room on the disk, received: No space left"),
+        (errno.EFBIG, 1, "make room, and the same command goes on"),
+        (errno.EROFS, 2, "expected a place that may be read and written, received: Read-only"),
+        (errno.EACCES, 2, "Permission denied; change its permissions"),
+    ],
+)
+def test_what_the_disk_refuses_is_one_line(number, code, words, capsys):
+    assert ended(OSError(number, os.strerror(number), "runs/a")) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: runs/a: ") and words in line
+    with pytest.raises(ConnectionResetError):  # any other keeps its traceback
+        enter(lambda: (_ for _ in ()).throw(OSError(errno.ECONNRESET, "reset")))
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), TypeError("ours"), RuntimeError("ours")])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import full_disk
 
+from common.errors import disk_error
 from recordings import Video
 from recordings.__main__ import main
 from recordings.importers.formats import FORMATS
@@ -272,10 +274,22 @@ def test_a_full_disk_ends_the_import_which_goes_on_later(tmp_path, folder, files
     run = ("videos", folder, tmp_path / "s", "--test-fraction", "0", "--chunk-steps", "4")
     with monkeypatch.context() as patch:
         patch.setattr(SplitStores, "_room", lambda self, place: 600_000.0)
-        assert command(*run) == 2
+        with pytest.raises(OSError, match=r"MB of ") as full:
+            command(*run)
+    line, code = disk_error(full.value)
+    assert code == 1 and line.startswith(f"{tmp_path / 's'}: expected room on the disk")
     assert not json.loads((tmp_path / "s" / "import.json").read_text())["complete"]
     kept = len(files.episodes(tmp_path / "s" / "train"))
     assert 0 < kept < 4
+    assert command(*run) == 0
+    assert len(files.episodes(tmp_path / "s" / "train")) == 4
+
+
+def test_an_import_into_a_disk_that_fills_goes_on_later(tmp_path, folder, files):
+    """The files of the store themselves meet the end of the disk."""
+    run = ("videos", folder, tmp_path / "s", "--test-fraction", "0", "--chunk-steps", "4")
+    with full_disk(40_000), pytest.raises(OSError, match="File too large"):
+        command(*run)
     assert command(*run) == 0
     assert len(files.episodes(tmp_path / "s" / "train")) == 4
 

@@ -18,7 +18,7 @@ import optax
 import pytest
 from flax import nnx
 from gymnasium import spaces
-from processes import PATIENCE
+from processes import PATIENCE, full_disk
 
 from common import EnvironmentFailed, RunFailed, UserError
 from common.signals import Stopped, listening
@@ -269,3 +269,14 @@ def test_what_a_kill_left_of_the_first_write_does_not_block_a_directory(tmp_path
     (tmp_path / "other" / "notes.txt").touch()
     with pytest.raises(UserError, match="holds files but no config.json"):
         run(replace(config, logdir=tmp_path / "other"))
+
+
+def test_a_full_disk_ends_a_run_which_goes_on_when_there_is_room(tmp_path):
+    """Neither the lines of metrics nor TensorBoard's events wait for ever; no line is lost."""
+    config = replace(settings(tmp_path, steps=400, save_every=50), log_every=1)
+    with full_disk(60_000), pytest.raises(OSError, match="File too large"):
+        run(config)
+    assert 50 <= (restore_newest(config.logdir, LEARNER.abstract()).step or 0) < 400
+    assert run(config)
+    rows = [r for r in read_metrics(config.logdir / "metrics.jsonl") if "loss/total" in r]
+    assert [row["step"] for row in rows] == list(range(1, 401))
