@@ -4,7 +4,7 @@ What `train_agent.py` does from Python (act, record, sample, update) is here one
 state, so that whole runs compile, and ``vmap`` makes many of them: over seeds, and over settings of
 the actor-critic that are numbers. Sequences are cut from episodes in memory by the rule that cuts
 them from disk (`replay/layout.py`), but that all steps so far are drawn from, not whole files of
-them, and that a row holds two episodes at most.
+them.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from agents.dreamer import estimate, initial_aux, make_loss
 from agents.policy import PolicyCarry, initial_policy, make_policy
 from common import UserError
 from envs.pure import PureEnv
-from replay.layout import follow, start
+from replay.layout import Placed, blocks
 from worldmodel.learner import (
     SKIPPED,
     Metrics,
@@ -49,7 +49,6 @@ class Schedule:
     updates: int  # per step of all environments together
     batch: int  # B
     length: int  # L, environment steps per sequence, a multiple of the top stride
-    episode_starts: float = 0.0  # probability that a sequence begins at its episode's first step
 
     def check(self, env: PureEnv) -> None:
         """See the class."""
@@ -212,25 +211,22 @@ class CompiledRun:
         )
 
     def sample(self, episodes: Episodes, key: PRNGKeyArray) -> Records:
-        """A batch of sequences, [B, lead+L, ...], started at steps drawn uniformly, or with
-        probability ``episode_starts`` at the first step of the episodes so drawn."""
-        start_key, first_key, next_key = jax.random.split(key, 3)
-        n, batch, per = self.schedule.num_envs, self.schedule.batch, self.env.length + 1
-        whole = (episodes.begun - 1) * n * per  # records of finished episodes
-        total = whole + n * (episodes.time + 1)
-        index = jax.random.randint(start_key, (batch,), 0, total)
-        rest = index - whole
-        row = jnp.where(index < whole, index // per, whole // per + rest // (episodes.time + 1))
-        frame = jnp.where(index < whole, index % per, rest % (episodes.time + 1))
-        first = jax.random.bernoulli(first_key, self.schedule.episode_starts, (batch,))
-        frame = jnp.where(first, 0, frame)
-        following = jax.random.randint(next_key, (batch,), 0, episodes.begun * n)
+        """A batch of sequences, [B, lead+L, ...]: every record so far is drawn equally often."""
+        start_key, next_key = jax.random.split(key)
+        n, batch, stride = self.schedule.num_envs, self.schedule.batch, self.agent.model.stride
+        steps = recorded(episodes, n)
+        table = jnp.cumsum(jnp.where(steps > 0, blocks(steps, stride), 0))
+        drawn = jax.random.randint(start_key, (batch, 1), 0, table[-1])
+        row = jnp.searchsorted(table, drawn, side="right")
+        block = drawn[:, 0] - jnp.where(row > 0, table[row - 1], 0)[:, 0]
+        more = self.schedule.length // stride - 1  # each fills a block or more
+        following = jax.random.randint(next_key, (batch, more), 0, episodes.begun * n)
+        rows = jnp.concatenate([row, following], axis=1)
 
-        def cut(row: Array, frame: Array, following: Array) -> Records:
-            stride, length = self.agent.model.stride, self.schedule.length
-            return cut_sequence(episodes, row, frame, following, stride, length, n)
+        def cut(rows: Array, block: Array) -> Records:
+            return cut_sequence(episodes, steps, rows, block, stride, self.schedule.length)
 
-        return jax.vmap(cut)(row, frame, following)
+        return jax.vmap(cut)(rows, block)
 
     def evaluate(self, params: Params, key: PRNGKeyArray, count: int) -> Float[Array, " count"]:
         """Sums of rewards of ``count`` (static) episodes of the greedy policy."""
@@ -263,29 +259,29 @@ def means(metrics: Metrics) -> Metrics:
 
 def cut_sequence(
     episodes: Episodes,
-    row: Int[Array, ""],
-    frame: Int[Array, ""],
-    following: Int[Array, ""],
+    steps: Int[Array, " E"],
+    rows: Int[Array, " M"],
+    block: Int[Array, ""],
     stride: int,
     length: int,
-    num_envs: int,
 ) -> Records:
-    """One sequence [lead+L, ...] that starts at a frame of an episode, lead = K - 1: laid out by
-    `replay/layout.py`, of two episodes at most.
+    """One sequence [lead+L, ...], lead = K - 1, laid out by `replay/layout.py`.
 
     Args:
-      row: of the episode.
-      frame: that slot ``lead`` holds.
-      following: row of the episode that follows.
+      steps: records of every episode.
+      rows: of the episodes that it is cut from, in order, as many as it may hold.
+      block: of the first of them, at which the sequence starts.
     """
-    slot = jnp.arange(stride - 1 + length)
-    first = start(frame, recorded(episodes, row, num_envs), stride)
-    second = follow(first, recorded(episodes, following, num_envs), stride)
-    before = slot < second.at
-    time = jnp.where(before, first.time(slot), second.time(slot))
-    mask = jnp.where(before, first.real(slot), second.real(slot))
-    held = jnp.where(before, first.steps, second.steps) - 1  # the last record there is
-    source = jnp.where(before, row, following), jnp.clip(time, 0, held)
+    lead = stride - 1
+    filled = blocks(steps[rows], stride).at[0].add(-block) * stride
+    ends = lead + jnp.cumsum(filled)
+    slot = jnp.arange(lead + length)
+    which = jnp.searchsorted(ends, slot, side="right")
+    row = rows[which]
+    frame = jnp.where(which == 0, block * stride, 0)
+    placed = Placed((ends - filled)[which], frame, steps[row])
+    time, mask = placed.time(slot), placed.real(slot)
+    source = row, jnp.clip(time, 0, placed.steps - 1)
     real: Bool[Array, " S"] = mask & (time > 0)  # led to by an action
     return Records(
         obs={OBSERVATION: jnp.where((time >= 0)[:, None], episodes.obs[source], 0.0)},
@@ -298,7 +294,8 @@ def cut_sequence(
     )
 
 
-def recorded(episodes: Episodes, row: Int[Array, ""], num_envs: int) -> Int[Array, ""]:
-    """Records of an episode so far."""
-    per = episodes.obs.shape[1]
-    return jnp.where(row // num_envs < episodes.begun - 1, per, episodes.time + 1)
+def recorded(episodes: Episodes, num_envs: int) -> Int[Array, " E"]:
+    """Records of every episode so far, 0 of those to come."""
+    rows, per = episodes.obs.shape[:2]
+    past = episodes.begun - 1 - jnp.arange(rows) // num_envs  # 0: the present ones
+    return jnp.where(past > 0, per, jnp.where(past == 0, episodes.time + 1, 0))

@@ -1,7 +1,7 @@
 """Does a world model keep a cue? Two rooms, scripted visits to either goal, no policy.
 
   python -m benchmarks.memory --strides 1,8 1
-  python -m benchmarks.memory --strides 1,8 --flags "--episode-starts 0 --agent.model.keep-bias 0"
+  python -m benchmarks.memory --strides 1,8 --flags "--agent.model.keep-bias 0"
   python -m benchmarks.memory --task pure:two_rooms_door --strides 1,16 1
 
 The agent's whole update trains on 320 episodes in which a script walks to one of both goals, drawn
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from agents.compiled import CompiledRun, Episodes, cut_sequence
+from agents.compiled import CompiledRun, Episodes, cut_sequence, recorded
 from agents.dreamer import known_windows, make_loss
 from benchmarks.learning.compiled_runs import program
 from benchmarks.learning.tasks import TASKS
@@ -91,10 +91,10 @@ def inspect(
     episode) on these whole episodes; NaN where no goal was entered."""
     agent, schedule = join(run.graph, params), run.schedule
     stride = agent.model.stride
-    zero = jnp.zeros((), jnp.int32)
+    zero, steps = jnp.zeros((), jnp.int32), recorded(episodes, schedule.num_envs)
 
     def whole(row: Array) -> Records:
-        return cut_sequence(episodes, row, zero, row, stride, schedule.length, schedule.num_envs)
+        return cut_sequence(episodes, steps, row[None], zero, stride, schedule.length)
 
     records = jax.vmap(whole)(rows)
     noise = agent.model.draw_noise(jax.random.key(3), len(rows), schedule.length)

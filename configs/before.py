@@ -16,7 +16,7 @@ from typing import Any
 from common import UserError
 from worldmodel.config import ARCHITECTURES, Architecture
 
-FORMAT = 2
+FORMAT = 3
 
 ACTIONS = {"min_std": 0.1, "max_std": 1.0, "unimix": 0.01}
 
@@ -150,7 +150,8 @@ CHANGES: dict[int, tuple[Change, ...]] = {
         gone("ActorCriticConfig", "scale_rate", 0.02, "speed of the range of returns"),
         gone("LatentConfig", "size", 8, "floats of a code"),
         gone("LatentConfig", "min_std", 0.1, "smallest deviation of a code"),
-    )
+    ),
+    3: (gone("TrainConfig", "episode_starts", 0.0, "share of sequences from episodes' starts"),),
 }
 """By the format that brought them: a run of an older one goes through all later ones."""
 

@@ -17,7 +17,6 @@ from common import (
     CountOrZero,
     MayChange,
     NonNegative,
-    Share,
     UserError,
     check_bounds,
 )
@@ -50,9 +49,6 @@ class TrainConfig:
     """B: sequences per update."""
     length: Count = 64
     """T: environment steps per sequence, a multiple of the top stride."""
-    episode_starts: Share = 0.0
-    """Share of sequences that begin at an episode's first step, in place of any: for tasks of
-    memory, with a length that reaches from what is to be remembered to where it matters."""
     init_from: Path | None = None
     """Run whose parameters to start from: of train_agent.py with the same environment, strides
     and size, the whole agent's; of pretrain_video.py (--preset agent), its world model's."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from common import UserError
 from replay.chunk import MORE, Chunk
+from replay.layout import blocks
 
 
 @dataclass
@@ -60,13 +61,13 @@ class Segment:
 
 
 class Index:
-    """Segments in order, with their lengths as one array to draw steps from."""
+    """Segments in order, with their lengths as one array to draw from."""
 
     def __init__(self) -> None:
         self._segments: list[Segment] = []
         self._lengths = np.zeros(0, np.int64)
         self._whole = np.zeros(0, bool)
-        self._tables: tuple[np.ndarray, np.ndarray] | None = None
+        self._tables: dict[int, np.ndarray] = {}  # by stride; see `draw_block`
         self._episodes: dict[int, int] = {}  # episode -> number of its segments
         self.steps = 0
         self.disk = 0
@@ -112,14 +113,16 @@ class Index:
             self._count(chunk, -1)
         return chunks
 
-    def draw(self, rng: np.random.Generator) -> tuple[Segment, int]:
-        """(segment, frame) of a step drawn uniformly from all sealed steps."""
-        return self._pick(self._cumulative()[0], rng)
+    def draw_block(self, rng: np.random.Generator, stride: int) -> tuple[Segment, int]:
+        """(segment, number) of a block drawn uniformly from those of all (`layout.blocks`)."""
+        if stride not in self._tables:
+            self._tables[stride] = np.cumsum(blocks(self._lengths, stride))
+        return self._pick(self._tables[stride], rng)
 
     def draw_whole(self, rng: np.random.Generator) -> Segment | None:
-        """As `draw`, among segments with their episode's first frame; None if there are none."""
-        table = self._cumulative()[1]
-        return self._pick(table, rng)[0] if len(table) and table[-1] else None
+        """One drawn uniformly from those with their episode's first frame; None without any."""
+        whole = np.flatnonzero(self._whole)
+        return self._segments[whole[rng.integers(len(whole))]] if len(whole) else None
 
     def clips(self, length: int) -> int:
         """How many stretches of ``length`` consecutive frames there are."""
@@ -158,12 +161,7 @@ class Index:
         at = int(np.searchsorted(table, step, side="right"))
         return self._segments[at], step - (int(table[at - 1]) if at else 0)
 
-    def _cumulative(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._tables is None:
-            self._tables = np.cumsum(self._lengths), np.cumsum(self._lengths * self._whole)
-        return self._tables
-
     def _count(self, chunk: Chunk, sign: int) -> None:
         self.steps += sign * chunk.steps
         self.disk += sign * chunk.disk
-        self._tables = None
+        self._tables.clear()

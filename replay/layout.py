@@ -6,12 +6,19 @@ A sequence has `lead + length` slots, lead = stride - 1 (stride = the top level'
     holds     lead-in       frame s, s+1, ... | absorbing | next episode from its first frame ...
                                               ^ steps     ^ end: lead + a multiple of stride
 
-It may start at any frame s of an episode. The lead-in holds the frames before s, as far as there
-are any. Where the data end, an absorbing step (last observation, everything else 0) follows `lead`
-times and then up to a multiple of the stride: the tick that closes the last record's window is in
-the sequence whatever its phase, for a terminal must be learned from. Then another episode is packed
-from its first frame: so no window of the top level mixes two. `mask` is 1 on real records and 0
-elsewhere, `is_first` is true on the first records of episodes alone. docs/adr/0002.
+The lead-in holds the frames before s, as far as there are any. Where the data end, an absorbing
+step (last observation, everything else 0) follows `lead` times and then up to a multiple of the
+stride: the tick that closes the last record's window is in the sequence whatever its phase, for a
+terminal must be learned from. So an episode fills whole `blocks` of `stride` slots. Then another
+one is packed from its first frame: no window of the top level mixes two. `mask` is 1 on real
+records and 0 elsewhere, `is_first` is true on the first records of episodes alone. docs/adr/0002.
+
+**Every record is drawn equally often**, whatever stride, length and episodes: a sequence starts at
+a block drawn uniformly from those of all episodes, the absorbing ones included, and each episode
+packed after it is drawn uniformly from all episodes. That is a cut, at a uniform place, of a stream
+of episodes in random order: no place of it is special. Frames in the middle of blocks are no
+starts: an episode's own start, which can lie on the clock alone, would be drawn less often than
+they. docs/adr/0023.
 """
 
 from typing import Any, NamedTuple
@@ -37,13 +44,17 @@ class Placed(NamedTuple):
 
     def end(self, stride: int) -> Any:
         """The slot after its absorbing steps, in which the next episode begins."""
-        windows = -(-(self.steps - self.frame + stride - 1) // stride)
-        return self.at + windows * stride
+        return self.at + blocks(self.steps, stride) * stride - self.frame
 
 
-def start(frame: Any, steps: Any, stride: int) -> Placed:
-    """The first episode of a sequence that starts at ``frame``, after its lead-in."""
-    return Placed(stride - 1, frame, steps)
+def blocks(steps: Any, stride: int) -> Any:
+    """How many blocks of ``stride`` slots an episode fills with its absorbing steps."""
+    return -(-(steps + stride - 1) // stride)
+
+
+def start(block: Any, steps: Any, stride: int) -> Placed:
+    """The first episode of a sequence that starts at one of its blocks, after the lead-in."""
+    return Placed(stride - 1, block * stride, steps)
 
 
 def follow(before: Placed, steps: Any, stride: int) -> Placed:

@@ -1,7 +1,7 @@
-"""Sequences for the learner, cut from the store at every phase of the top level's clock.
+"""Sequences for the learner, cut from the store by the rule of `layout.py`, which read next.
 
-They are laid out by `layout.py`. Frame s, where one starts, is drawn uniformly from all sealed
-steps, or is an episode's first (`episode_starts`). Read next: `layout.py`.
+Every sealed step is drawn equally often. The one exception: steps after a hole (an episode that
+lost a file) are no episode's beginning, so they are never packed after another one.
 """
 
 from collections.abc import Iterator
@@ -37,11 +37,8 @@ class SequenceSampler:
       length: environment steps per sequence without the lead-in; a multiple of stride.
       stride: K, environment steps per tick of the top level.
       seed: of the draws.
-      episode_starts: probability that a sequence begins at its episode's first frame, in place of
-        any. What is seen only there is learned to be kept from sequences that hold it.
     Raises:
-      UserError: if sizes are not positive, length is no multiple of stride, a field is missing, or
-        `episode_starts` is no probability.
+      UserError: if sizes are not positive, length is no multiple of stride, or a field is missing.
     """
 
     def __init__(
@@ -52,16 +49,11 @@ class SequenceSampler:
         length: int,
         stride: int,
         seed: int,
-        episode_starts: float = 0.0,
     ) -> None:
         if min(batch, length, stride) < 1 or length % stride:
             raise UserError(
                 f"replay sampler: expected batch, length, stride >= 1 with length a multiple of "
                 f"stride, received {batch}, {length}, {stride}; choose a length that stride divides"
-            )
-        if not 0 <= episode_starts <= 1:
-            raise UserError(
-                f"replay sampler: expected episode_starts in [0, 1], received {episode_starts:g}"
             )
         missing = [name for name in REQUIRED if name not in store.fields]
         if missing:
@@ -70,7 +62,7 @@ class SequenceSampler:
                 f"create it with `standard_fields`"
             )
         self._store, self._batch, self._length, self._stride = store, batch, length, stride
-        self._lead, self._starts = stride - 1, episode_starts
+        self._lead = stride - 1
         self._rng = np.random.default_rng(seed)
 
     def sample(self) -> dict[str, Any]:
@@ -110,11 +102,11 @@ class SequenceSampler:
         Raises:
           UserError: if it is the state of a sampler of other sequences.
         """
-        (_, *here), (_, *there) = self._shape(), state["shape"]
+        (_, *here), (_, *there) = self._shape(), state["shape"][:3]
         if here != there:
             raise UserError(
-                f"replay sampler: expected a state of (length, stride, episode_starts) "
-                f"{here}, received {there}; keep these, or start from a new seed"
+                f"replay sampler: expected a state of (length, stride) {here}, received {there}; "
+                f"keep these, or start from a new seed"
             )
         self._rng.bit_generator.state = state["rng"]
 
@@ -128,8 +120,8 @@ class SequenceSampler:
                 except EpisodeGone:
                     continue  # the store has forgotten it: draw anew
 
-    def _shape(self) -> list[float]:
-        return [self._batch, self._length, self._stride, self._starts]
+    def _shape(self) -> list[int]:
+        return [self._batch, self._length, self._stride]
 
     def _draw_row(self, row: int) -> Iterator[Stretch]:
         """The runs of one sequence, in order of slots."""
@@ -139,12 +131,9 @@ class SequenceSampler:
                 "replay sampler: expected a store with sealed steps, received an empty one; "
                 "collect at least one chunk or one whole episode first"
             )
-        segment, frame = index.draw(self._rng)
-        if self._starts and self._rng.random() < self._starts:
-            whole = index.draw_whole(self._rng)
-            segment, frame = (whole, 0) if whole else (segment, frame)
+        segment, block = index.draw_block(self._rng, self._stride)
         total = self._lead + self._length
-        placed = start(frame, segment.steps, self._stride)
+        placed = start(block, segment.steps, self._stride)
         while True:
             end = placed.end(self._stride)
             following = index.draw_whole(self._rng) if end < total else None

@@ -149,16 +149,15 @@ def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSa
     config, stride = built.config, built.agent.model.stride
     rows = config.recorded_rows
     sizes: dict[str, int] = {"length": config.length, "stride": stride, "seed": config.seed}
-    starts = config.episode_starts
     if not rows:
-        return SequenceSampler(replay, batch=config.batch, **sizes, episode_starts=starts)
+        return SequenceSampler(replay, batch=config.batch, **sizes)
     if config.recordings is not None:
         data = DataConfig(name=str(config.recordings))
     else:
         assert config.init_from is not None  # `schema.check`
         data = recordings_of(config.init_from)
     video = open_train(data)
-    own = SequenceSampler(replay, batch=config.batch - rows, **sizes, episode_starts=starts)
+    own = SequenceSampler(replay, batch=config.batch - rows, **sizes)
     recorded = SequenceSampler(video, batch=rows, **sizes)
     return MixedSampler(own, recorded, marked=plans_marked(config.agent))
 

@@ -42,8 +42,7 @@ def program(config: TrainConfig) -> CompiledRun:
     def make(key: PRNGKeyArray) -> Agent:
         return Agent(config.agent, built.spaces.shapes, built.codec, nnx.Rngs(key))
 
-    sizes = config.batch, config.length, config.episode_starts
-    schedule = Schedule(config.steps, n, updates, *sizes)
+    schedule = Schedule(config.steps, n, updates, config.batch, config.length)
     env = make_pure(config.env.name.removeprefix("pure:"))
     return CompiledRun(built.agent, make, env, built.optimizer, schedule)
 

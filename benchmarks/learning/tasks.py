@@ -28,10 +28,10 @@ def _dmc(name: str, score: int, *more: str) -> Task:
     return Task(flags, f"{DREAMER}{score}" if score else "")
 
 
-# whole episodes from their start, cells that keep what they hold, a cue worth encoding (adr 10),
+# cells that keep what they hold, a cue worth encoding (adr 10),
 # in the window's sum as well (adr 18)
 MEMORY = (
-    *("--env.num-envs", "20", "--updates-per-step", "0.1", "--episode-starts", "1"),
+    *("--env.num-envs", "20", "--updates-per-step", "0.1"),
     *("--agent.model.keep-bias", "2", "--agent.model.vector-std", "0.3"),
     *("--agent.window-decoder", "1"),
 )

@@ -95,7 +95,6 @@ def test_all_commands_take_the_three_forms():
         (train, "--env.camera-limit 181", "camera_limit: expected above 0 to 180, received 181"),
         (train, "--replay.capacity-gb 0", "replay.capacity_gb: expected above 0, received 0"),
         (train, "--seed -1", "seed: expected 0 or more, received -1; raise --seed"),
-        (train, "--episode-starts 1.5", "episode_starts: expected from 0 to 1, received 1.5"),
         (train, "--steps 1000 --prefill 1000", "steps: expected enough for one update, .*lower"),
         (train, "--steps 1003", "steps: expected enough for one update, received 1,003 of which"),
         (train, "--agent.objective.free-nats -1", "free_nats: expected 0 or more, received -1"),

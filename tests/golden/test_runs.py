@@ -40,7 +40,12 @@ def greedy(run: Path) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("pendulum_04f8b22", -1265.27), ("codes_04f8b22", -1373.29)]
+    ("name", "expected"),
+    [
+        ("pendulum_04f8b22", -1265.27),
+        ("codes_04f8b22", -1373.29),
+        ("marked_28fb7a9", -1372.65),
+    ],
 )
 def test_an_agent_evaluates_as_when_it_was_written(runs, name, expected):
     assert greedy(runs / name) == pytest.approx(expected, abs=0.5)

@@ -9,17 +9,20 @@ def slow_slots(
     """Every slot as (episode, record, real); None where there is nothing, before an episode.
 
     Args:
-      frame: where the sequence starts, of an episode (number 0) of so many steps.
+      frame: where the sequence starts, of an episode (number 0) of so many steps; one of its
+        absorbing steps where it is not below ``steps``.
       following: steps of the episodes 1, 2, … that are packed after it; asked for when needed.
     """
     lead, total = stride - 1, stride - 1 + length
-    slots = [(0, time, True) if time >= 0 else None for time in range(frame - lead, frame)]
+    times = range(max(0, frame - lead), frame)
+    before = [(0, min(time, steps - 1), time < steps) for time in times]
+    slots = [None] * (lead - len(before)) + before
     number, time = 0, frame
     while True:
         while time < steps and len(slots) < total:
             slots.append((number, time, True))
             time += 1
-        absorbing = 0
+        absorbing = time - steps
         while absorbing < lead or (len(slots) - lead) % stride:
             if len(slots) == total:
                 return slots

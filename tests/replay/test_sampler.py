@@ -1,4 +1,4 @@
-"""Sequences: a slow twin, the rules of packing and padding by hand, and uniform starts."""
+"""Sequences: a slow twin, the rules of packing and padding by hand, and every record alike."""
 
 import json
 
@@ -22,24 +22,19 @@ def stretches(world, path):
     return [(records, whole) for _, records, whole in found]
 
 
-def draw(episodes, rng):
-    """(records, frame) of a step drawn uniformly, by counting."""
-    step = int(rng.integers(sum(len(records) for records in episodes)))
-    for records in episodes:
-        if step < len(records):
-            return records, step
-        step -= len(records)
-    raise AssertionError
-
-
 def slow_row(data, length, stride, rng):
     """One sequence as a list of (record or None, mask), drawn and laid one step at a time."""
-    records, frame = draw([records for records, _ in data], rng)
+    starts = [
+        (records, frame)
+        for records, _ in data
+        for frame in range(0, len(records) + stride - 1, stride)
+    ]
+    records, frame = starts[rng.integers(len(starts))]
     whole, found = [records for records, whole in data if whole], [records]
 
     def following():
         while whole:
-            found.append(draw(whole, rng)[0])
+            found.append(whole[rng.integers(len(whole))])
             yield len(found[-1])
 
     slots = slow_slots(frame, len(records), following(), stride, length)
@@ -76,25 +71,6 @@ def test_the_sampler_equals_a_slow_plain_loop(tmp_path, world, length, stride, h
             np.testing.assert_array_equal(flat[name], slow_field(rows, name, shape), name)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_sequences_begin_at_episodes_starts_as_often_as_asked(tmp_path, world, share):
-    """P(episode e, step t) = (1-p) / N + p [t = 0] |e| / N over N steps in all."""
-    sizes = {"batch": 4000, "length": 4, "stride": 4, "seed": 0}
-    store = world.filled(tmp_path, [4, 16])
-    ids = SequenceSampler(store, **sizes, episode_starts=share).sample()["obs"]["id"][:, 3]
-    for tag, steps in ((1, 4), (2, 16)):
-        got = np.mean((ids[:, 0] == tag)[:, None] & (ids[:, 1:] == np.arange(steps)), axis=0)
-        want = (1 - share) / 20 + share * (np.arange(steps) == 0) * steps / 20
-        np.testing.assert_allclose(got, want, atol=0.025)
-
-
-def test_a_share_of_starts_is_a_probability(tmp_path, world):
-    with pytest.raises(ValueError, match=r"episode_starts in \[0, 1\], received 1.5"):
-        SequenceSampler(
-            world.filled(tmp_path, [4]), batch=1, length=4, stride=1, seed=0, episode_starts=1.5
-        )
-
-
 def test_keys_shapes_and_types(tmp_path, world):
     sampler = SequenceSampler(world.filled(tmp_path, [30]), batch=3, length=8, stride=4, seed=0)
     batch = sampler.sample()
@@ -105,41 +81,45 @@ def test_keys_shapes_and_types(tmp_path, world):
 
 
 def rows_by_start(store, length, stride):
-    """{frame at slot `lead`: its row} of a store with one episode."""
-    batch = SequenceSampler(store, batch=200, length=length, stride=stride, seed=0).sample()
+    """{block in which it starts: its row} of a store with one episode."""
+    sampler = SequenceSampler(store, batch=200, length=length, stride=stride, seed=0)
+    twin = SequenceSampler(store, batch=200, length=length, stride=stride, seed=0)
+    batch, starts = sampler.sample(), {}
     flat = batch | {"step": batch["obs"]["id"][..., 1]}
+    for run in twin.draw():  # of a row, the first one
+        starts.setdefault(run.row, (run.start + stride - 1 - run.at) // stride)
     return {
-        int(flat["step"][row, stride - 1]): {k: v[row] for k, v in flat.items() if k != "obs"}
-        for row in range(200)
+        block: {k: v[row] for k, v in flat.items() if k != "obs"} for row, block in starts.items()
     }
 
 
 def test_packing_and_padding_by_hand(tmp_path, world):
     """One episode of 3 steps that ends in a terminal; length 12, stride 4: 3 slots of lead-in."""
     rows = rows_by_start(world.filled(tmp_path, [3]), length=12, stride=4)
-    assert rows.keys() == {0, 1, 2}
-    row = rows[1]  # . . 0 | 1 2 _ _ | _ _ _ _ | 0 1 2 _ : the window after record 2 ends at slot 8
-    assert row["mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0]
-    assert row["step"].tolist() == [0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 0, 1, 2, 2]
-    assert row["reward"].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0]
-    assert row["terminal"].tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]
-    assert row["is_first"].tolist() == [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
-    assert row["action"][:, 1].tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0]
-    assert row["action_mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0]
-    assert rows[0]["mask"].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0]
-    assert rows[0]["is_first"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
-    one = rows[2]  # 2 _ _ _ | 0 1 2 _ | _ _ _ _: 3 absorbing steps are enough
-    assert one["mask"].tolist() == [0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0]
+    assert rows.keys() == {0, 1}
+    row = rows[0]  # . . . | 0 1 2 _ | _ _ _ _ | 0 1 2 _ : the window after record 2 ends at slot 8
+    assert row["mask"].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0]
+    assert row["step"].tolist() == [0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 0, 1, 2, 2]
+    assert row["reward"].tolist() == [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2, 0]
+    assert row["terminal"].tolist() == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+    assert row["is_first"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
+    assert row["action"][:, 1].tolist() == [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2, 0]
+    assert row["action_mask"].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0]
+    rest = rows[1]  # 1 2 _ | _ _ _ _ | 0 1 2 _ | _ _ _ _: its lead-in holds the last records
+    assert rest["mask"].tolist() == [1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0]
+    assert rest["terminal"].tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert rest["step"].tolist() == [1, 2, 2, 2, 2, 2, 2, 0, 1, 2, 2, 2, 2, 2, 2]
 
 
-def test_every_phase_of_the_clock_is_a_start(tmp_path, world):
+def test_every_block_of_an_episode_is_a_start(tmp_path, world):
     rows = rows_by_start(world.filled(tmp_path, [12]), length=4, stride=4)
-    assert sorted(rows) == list(range(12))
-    for start, row in rows.items():  # the lead-in holds what came before, as far as it goes
-        known = min(3, start)
+    assert sorted(rows) == list(range(4))  # the last holds absorbing steps alone
+    for block, row in rows.items():  # the lead-in holds what came before, as far as it goes
+        known = 3 if block else 0
         assert row["mask"][:3].tolist() == [0] * (3 - known) + [1] * known
-        assert row["step"][3 - known : 4].tolist() == list(range(start - known, start + 1))
-        assert row["is_first"].sum() == (start < 4)
+        steps = np.clip(np.arange(4 * block - known, 4 * block + 4), 0, 11)
+        assert row["step"][3 - known :].tolist() == steps.tolist()
+        assert row["is_first"].sum() == (block == 0)
 
 
 def test_without_a_terminal_the_end_of_data_is_no_terminal(tmp_path, world):
@@ -165,48 +145,47 @@ def test_no_window_mixes_two_episodes(tmp_path, world):
 def test_a_hole_is_never_bridged_and_only_true_beginnings_are_packed(tmp_path, world):
     world.filled(tmp_path, [12]).close()
     next((tmp_path / "chunks").glob("*-c00001-*")).unlink()
-    rows = rows_by_start(world.open(tmp_path), length=8, stride=2)
-    assert sorted(rows) == [0, 1, 2, 3, 8, 9, 10, 11]
-    assert rows[8]["mask"][0] == 0 and not rows[8]["is_first"][:5].any()
-    assert rows[8]["step"][1:].tolist() == [8, 9, 10, 11, 11, 11, 0, 1]
-    assert rows[2]["step"].tolist() == [1, 2, 3, 3, 3, 0, 1, 2, 3]
+    batch = SequenceSampler(world.open(tmp_path), batch=200, length=8, stride=2, seed=0).sample()
+    steps, first = batch["obs"]["id"][..., 1], batch["is_first"]
+    rows = {row[1]: (row.tolist(), first[n]) for n, row in enumerate(steps) if not row[0]}
+    assert sorted(rows) == [0, 8]
+    assert rows[8][0][1:] == [8, 9, 10, 11, 11, 11, 0, 1] and not rows[8][1][:7].any()
+    assert not (steps[:, 2:][first[:, 2:]] > 0).any()
 
 
 def test_where_no_episode_has_its_beginning_the_rest_is_padding(tmp_path, world):
     world.filled(tmp_path, [7]).close()
     next((tmp_path / "chunks").glob("*-c00000-*")).unlink()
     rows = rows_by_start(world.open(tmp_path), length=8, stride=4)
-    assert sorted(rows) == [4, 5, 6]
-    assert rows[5]["mask"].tolist() == [0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0]
-    assert rows[5]["step"].tolist() == [0, 0, 4, 5, 6, 6, 6, 6, 6, 6, 6]
+    assert sorted(rows) == [0, 1]
+    assert rows[0]["mask"].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0]
+    assert rows[0]["step"].tolist() == [0, 0, 0, 4, 5, 6, 6, 6, 6, 6, 6]
 
 
-def chi_square(counts, expected):
-    """How many standard deviations the statistic lies from its mean."""
-    statistic = ((counts - expected) ** 2 / expected).sum()
-    freedom = len(counts) - 1
-    return (statistic - freedom) / np.sqrt(2 * freedom)
-
-
-def test_starts_are_uniform_over_steps_and_packed_episodes_too(tmp_path, world):
-    lengths = [1, 3, 50, 17, 8, 90, 31]
-    store = world.filled(tmp_path, lengths)
-    sampler = SequenceSampler(store, batch=2000, length=64, stride=4, seed=0)
-    starts, packed = np.zeros((8, 90)), np.zeros(8)
-    for _ in range(20):
-        at = {}
+def counted(sampler, lengths, lead, rounds):
+    """How often each record lies in a sequence after its lead-in."""
+    counts = [np.zeros(n) for n in lengths]
+    for _ in range(rounds):
         for run in sampler.draw():
-            tag = run.segment.chunks[0].episode + 1
-            if run.row not in at:
-                starts[tag, run.start + 3 - run.at] += 1
-            else:
-                packed[tag] += 1
-            at[run.row] = run.end
-    counts = np.concatenate([starts[tag, :n] for tag, n in enumerate(lengths, start=1)])
-    assert counts.sum() == 40000  # none outside
-    assert abs(chi_square(counts, 40000 / 200)) < 4
-    share = packed.sum() * np.array(lengths) / 200
-    assert abs(chi_square(packed[1:], share)) < 4
+            skip = max(0, lead - run.at)
+            counts[run.segment.chunks[0].episode][run.start + skip : run.stop] += 1
+    return np.concatenate(counts)
+
+
+@pytest.mark.parametrize(
+    ("stride", "windows", "lengths"),
+    [(k, 2, [1, 3, 50, 17, 8, 90, 31]) for k in (1, 2, 4, 8, 16)]
+    + [(4, 8, [5, 6]), (16, 2, [5, 6]), (16, 2, [100])],
+)
+def test_every_record_is_drawn_equally_often(tmp_path, world, stride, windows, lengths):
+    """Within 5 standard deviations: a record is in a sequence at most once per place for it, so a
+    count of c has a variance of about c (of c times the places that one sequence has, packed)."""
+    length = windows * stride
+    store = world.filled(tmp_path, lengths)
+    sampler = SequenceSampler(store, batch=4000, length=length, stride=stride, seed=0)
+    counts = counted(sampler, lengths, stride - 1, 1)
+    mean, places = counts.mean(), 1 + length / min(lengths)
+    assert np.abs(counts / mean - 1).max() < 5 * np.sqrt(places / mean), counts / mean
 
 
 def test_a_resumed_sampler_gives_the_same_batches(tmp_path, world):
@@ -271,9 +250,8 @@ def test_a_store_without_the_fields_of_an_agent_is_refused(tmp_path, world):
 def test_a_state_of_other_settings_is_refused(tmp_path, world):
     store = world.filled(tmp_path, [20])
     state = SequenceSampler(store, batch=4, length=8, stride=1, seed=0).state()
-    for other in ({"stride": 2}, {"stride": 1, "episode_starts": 0.5}):
-        with pytest.raises(ValueError, match=r"received \[8, 1, 0.0\]; keep these"):
-            SequenceSampler(store, batch=4, length=8, seed=0, **other).restore(state)
+    with pytest.raises(ValueError, match=r"received \[8, 1\]; keep these"):
+        SequenceSampler(store, batch=4, length=8, seed=0, stride=2).restore(state)
 
 
 def test_another_batch_size_goes_on_with_the_same_sequences(tmp_path, world):
