@@ -11,12 +11,15 @@ Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`;
 
 import sys
 
-from analysis.agent.analyse import analyse
-from analysis.agent.episode import AnalyseAgentConfig
 from common.entry import enter
-from configs.cli import parse
-from training.commands import this_command
-from training.device import enable_compilation_cache
+from common.signals import importing
+
+with importing():
+    from analysis.agent.analyse import analyse
+    from analysis.agent.episode import AnalyseAgentConfig
+    from configs.cli import parse
+    from training.commands import this_command
+    from training.device import enable_compilation_cache
 
 
 def main() -> None:

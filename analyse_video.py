@@ -12,12 +12,15 @@ Read next: `analysis/video/blindfold.py`, what a blind level is; `inspection.py`
 
 import sys
 
-from analysis.video.analyse import analyse
-from analysis.video.findings import AnalyseVideoConfig
 from common.entry import enter
-from configs.cli import parse
-from training.commands import this_command
-from training.device import enable_compilation_cache
+from common.signals import importing
+
+with importing():
+    from analysis.video.analyse import analyse
+    from analysis.video.findings import AnalyseVideoConfig
+    from configs.cli import parse
+    from training.commands import this_command
+    from training.device import enable_compilation_cache
 
 
 def main() -> None:

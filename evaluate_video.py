@@ -9,11 +9,14 @@ PSNR mean here; `analysis/video/predictions.py`, how they are computed.
 
 import sys
 
-from analysis.video.evaluate import EvaluateVideoConfig, evaluate
 from common.entry import enter
-from configs.cli import parse
-from training.commands import this_command
-from training.device import enable_compilation_cache
+from common.signals import importing
+
+with importing():
+    from analysis.video.evaluate import EvaluateVideoConfig, evaluate
+    from configs.cli import parse
+    from training.commands import this_command
+    from training.device import enable_compilation_cache
 
 
 def main() -> None:

@@ -8,10 +8,13 @@ what the agent predicts per tick. Read next: `worldmodel/openloop.py`.
 
 import sys
 
-from analysis.imagine import ImagineConfig, imagine
 from common.entry import enter
-from configs.cli import parse
-from training.device import enable_compilation_cache
+from common.signals import importing
+
+with importing():
+    from analysis.imagine import ImagineConfig, imagine
+    from configs.cli import parse
+    from training.device import enable_compilation_cache
 
 
 def main() -> None:

@@ -10,11 +10,14 @@ The same update, store, logs and checkpoints as `train_agent.py`. Read next:
 import sys
 
 from common.entry import enter
-from configs.video_presets import parse_pretrain
-from training.commands import command, tensorboard
-from training.device import choose_device, enable_compilation_cache, keep_freed_memory
-from training.loop import train
-from training.video_source import VideoSource
+from common.signals import importing
+
+with importing():
+    from configs.video_presets import parse_pretrain
+    from training.commands import command, tensorboard
+    from training.device import choose_device, enable_compilation_cache, keep_freed_memory
+    from training.loop import train
+    from training.video_source import VideoSource
 
 
 def main() -> None:

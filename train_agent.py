@@ -9,17 +9,20 @@ Read next: `training/loop.py`, the loop; `agents/dreamer.py`, what it learns;
 
 import sys
 
-from analysis.agent.analyse import write_report
-from analysis.agent.evaluate import EvalConfig, evaluate
-from analysis.imagine import write_imagined
 from common.entry import enter
-from configs import parse_train
-from configs.cli import parse
-from envs import describe_backend, said_again
-from training.agent_source import AgentSource
-from training.commands import command, tensorboard
-from training.device import choose_device, enable_compilation_cache, keep_freed_memory
-from training.loop import train
+from common.signals import importing
+
+with importing():
+    from analysis.agent.analyse import write_report
+    from analysis.agent.evaluate import EvalConfig, evaluate
+    from analysis.imagine import write_imagined
+    from configs import parse_train
+    from configs.cli import parse
+    from envs import describe_backend, said_again
+    from training.agent_source import AgentSource
+    from training.commands import command, tensorboard
+    from training.device import choose_device, enable_compilation_cache, keep_freed_memory
+    from training.loop import train
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ class _Plan:
 
     line = "stopping"
     stop: Callable[[], None] | None = None
+    at_once = False
     said = threading.Event()
 
 
@@ -78,7 +79,21 @@ def listening() -> Iterator[None]:
         os.close(read)
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """The first signal ends the process at once, in one line: nothing has begun that could be lost,
+    and an exception raised within an import may be caught by whoever imports."""
+    _plan.at_once = True
+    try:
+        with listening():
+            yield
+    finally:
+        _plan.at_once = False
+
+
 def _first(number: int, _: Any) -> None:
+    if _plan.at_once:
+        return
     _plan.said.wait(1.0)  # the thread may want what the main one holds just now
     if _plan.stop is None:
         raise Stopped(number)
@@ -91,7 +106,9 @@ def _tell(read: int) -> None:
         if number[0] not in SIGNALS:
             continue
         came += 1
-        if came == 1:
+        if came == 1 and _plan.at_once:
+            print(_plan.line, file=sys.stderr, flush=True)
+        elif came == 1:
             print(f"{_plan.line}; {AGAIN}", file=sys.stderr, flush=True)
             _plan.said.set()
             continue

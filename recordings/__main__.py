@@ -7,14 +7,17 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
-import tyro
-from rich.console import Console
-
 from common import UserError
 from common.entry import enter
-from configs.cli import parse
-from recordings.importers.formats import FORMATS
-from recordings.run import ImportConfig, Report, run_import
+from common.signals import importing
+
+with importing():
+    import tyro
+    from rich.console import Console
+
+    from configs.cli import parse
+    from recordings.importers.formats import FORMATS
+    from recordings.run import ImportConfig, Report, run_import
 
 PROGRAM = "python -m recordings"
 SHOWN = 30  # lines of what was skipped or changed; import.json has them all

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from common import UserError, check_bounds, dump_json
 from configs.data import GENERATED, SOURCES, DataConfig, SplitName
-from recordings import Video, append_video, video_fields
+from recordings.episode import Video, append_video, video_fields
 from recordings.importers.video_folder import VideoFolder
 from recordings.run import ImportConfig, run_import
 from replay import Field, ReplayConfig, ReplayStore, read_fields

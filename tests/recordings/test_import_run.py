@@ -10,8 +10,8 @@ import pytest
 from processes import full_disk
 
 from common.errors import disk_error
-from recordings import Video
 from recordings.__main__ import main
+from recordings.episode import Video
 from recordings.importers.formats import FORMATS
 from recordings.importers.images import Look
 from recordings.importers.stores import SplitStores

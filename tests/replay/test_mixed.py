@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recordings import Video, append_video, video_fields
+from recordings.episode import Video, append_video, video_fields
 from replay import Field, MixedSampler, ReplayConfig, ReplayStore, SequenceSampler
 
 
