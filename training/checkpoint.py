@@ -1,13 +1,25 @@
-"""Checkpoints of a run: whole or absent, the newest few kept, checked against what will use them.
+"""Checkpoints of a run: whole or absent, the newest few kept, checked before they are used.
 
-A thin layer over orbax-checkpoint. A state is any pytree; each leaf is stored under its path, e.g.
-`params/encoder/kernel`, so that the containers (NamedTuple, dataclass, nnx.State) may change their
-type, and their order, as long as paths and shapes stay. A leaf that has moved or gone since it was
-saved is found by `older.py`. Read next: `config_io.py`, which guards the settings.
+    STEP/state/         the learner's state, each leaf under its path (orbax)
+    STEP/carry/         what the run's source goes on from, likewise; where there is any
+    STEP/meta/metadata  JSON: counters, states of generators
+    STEP/digest.json    the step, and the SHA-256 of every other file
+
+A state is any pytree; each leaf is stored under its path, e.g. `params/encoder/kernel`, so that the
+containers (NamedTuple, dataclass, nnx.State) may change their type, and their order, as long as
+paths and shapes stay. A leaf that has moved or gone since it was saved is found by `older.py`. Read
+next: `config_io.py`, which guards the settings.
 """
 
+import hashlib
+import logging
+import os
+import re
 import shutil
-from collections.abc import Mapping
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,16 +27,21 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from common import RunFailed, UserError, dump_json
+from common import RunFailed, UserError, dump_json, read_json
 from configs.before import FORMAT
+from replay.atomic import TEMPORARY, write_text
 from training.older import FORMAT_KEY, format_of, leaf_today
 
-STATE, META = "state", "meta"
+STATE, CARRY, META, DIGEST = "state", "carry", "meta/metadata", "digest.json"
+DIGESTED = 3
+"""The format from which on every checkpoint has a digest."""
 CHECKPOINTS = "checkpoints"
 """The folder of a run that holds them."""
 
-UNFINISHED = ".orbax-checkpoint-tmp"
-"""How orbax's folder of a step ends until it is committed."""
+UNFINISHED = (f"{TEMPORARY}*", "*.orbax-checkpoint-tmp")
+"""What a killed save left, also one of an older version."""
+DAMAGED = "damaged"
+"""Where the newest that is damaged goes before another is saved in its place."""
 
 
 class Restored(NamedTuple):
@@ -36,16 +53,18 @@ class Restored(NamedTuple):
     """Pytree like the template."""
     meta: dict[str, Any]
     """What `save` was given: counters, states of generators."""
+    carry: dict[str, np.ndarray] | None = None
+    """Leaves by path of the carry that `save` was given (`fill`); None where it was given none."""
 
 
 class CheckpointStore:
     """The checkpoints of one run, one folder per step below `directory`.
 
-    A save writes beside its place and is committed last: a process killed at any moment leaves the
-    earlier checkpoints usable and no half one. One process saves; any number may read.
+    A save writes beside its place, and a rename makes it one: a process killed at any moment leaves
+    the earlier checkpoints usable and no half one. One process saves; any number may read.
 
     Args:
-      directory: made if missing.
+      directory: made by the first save if missing.
       keep: how many of the newest checkpoints stay on disk.
     Raises:
       UserError: if keep is below 1.
@@ -54,48 +73,74 @@ class CheckpointStore:
     def __init__(self, directory: Path, keep: int) -> None:
         if keep < 1:
             raise UserError(f"expected to keep at least 1 checkpoint, received {keep}; use 1")
-        self.directory = Path(directory).absolute()
-        self._manager = ocp.CheckpointManager(
-            self.directory,
-            item_handlers={
-                STATE: ocp.StandardCheckpointHandler(),
-                META: ocp.JsonCheckpointHandler(),
-            },
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, enable_async_checkpointing=False
-            ),
-        )
+        self.directory, self.keep = Path(directory).absolute(), keep
+        self._arrays = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+        self._damage: dict[int, str | None] = {}  # of the steps looked at
 
     def latest(self) -> int | None:
-        """The newest step saved, or None."""
-        return self._manager.latest_step()
+        """The newest step that is whole, None where none was saved. Damaged ones are told.
+
+        Raises:
+          UserError: if all are damaged.
+        """
+        damaged: dict[int, str] = {}
+        new: list[str] = []
+        for step in reversed(self.steps()):
+            known = step in self._damage
+            reason = self._damage[step] if known else self._look(step)
+            if reason is None:
+                for line in new:
+                    _tell(f"{line}: step {step} is used")
+                return step
+            damaged[step] = reason
+            if not known:
+                new.append(f"{self.directory / str(step)} is damaged ({reason})")
+        if damaged:
+            found = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
+            raise UserError(
+                f"expected a whole checkpoint in {self.directory}, received damage in all "
+                f"({found}); bring one back from a copy, or choose another --logdir"
+            )
+        return None
 
     def steps(self) -> list[int]:
         """Every step on disk, oldest first."""
-        return sorted(self._manager.all_steps())
+        names = [path.name for path in self.directory.glob("*") if path.is_dir()]
+        return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
 
-    def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> bool:
+    def save(self, step: int, state: Any, meta: Mapping[str, Any], carry: Any = None) -> bool:
         """Saves a state; returns when it is on disk, False if that step was saved before.
 
         Args:
           step: environment steps of the whole run.
           state: pytree of arrays, numbers and PRNG keys.
           meta: anything that JSON holds: counters, `bit_generator.state` of numpy's generators.
+          carry: another such pytree, which readers of the state alone leave out.
         Raises:
           UserError: if meta does not fit into JSON, or two leaves have the same path.
-          RunFailed: for a number that is not finite; nothing is written.
+          RunFailed: for a number in the state that is not finite; nothing is written.
+          OSError: where the disk is full; the earlier ones stay.
         """
-        if step in self._manager.all_steps():
+        if self._damage.get(step) is None and step in self.steps():
             return False
-        leaves = {name: _encode(leaf) for name, leaf in _named(state).items()}
+        leaves = _encoded(state)
         self._check_finite(step, leaves)
-        items = {
-            STATE: ocp.args.StandardSave(leaves),
-            META: ocp.args.JsonSave({FORMAT_KEY: FORMAT} | _checked_meta(meta)),
-        }
-        self._remove_unfinished()
-        self._manager.save(step, args=ocp.args.Composite(**items), force=True)
-        self._manager.wait_until_finished()
+        text = dump_json({FORMAT_KEY: FORMAT} | _checked_meta(meta))
+        self._clear()
+        place = self.directory / f"{TEMPORARY}{step}-{uuid.uuid4().hex[:8]}"
+        try:
+            self._write(place / STATE, leaves)
+            if carry is not None:
+                self._write(place / CARRY, _encoded(carry))
+            write_text(place / META, text)
+            digest = {"step": step, "files": digests(place)}
+            write_text(place / DIGEST, dump_json(digest, indent=1))
+            os.replace(place, self.directory / str(step))
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        self._damage[step] = None
+        self._keep_newest(step)
         return True
 
     def restore(self, template: Any, step: int | None = None) -> Restored:
@@ -104,28 +149,50 @@ class CheckpointStore:
         Args:
           template: a state of the right structure; only paths, shapes, dtypes and devices are used
             (`jax.eval_shape` makes one for nothing).
-          step: which checkpoint; None for the newest.
+          step: which checkpoint; None for the newest that is whole.
         Raises:
-          UserError: if there is none, it cannot be read, or its first differing leaf is not what
-            the template expects.
+          UserError: if there is none, it is damaged, or its first differing leaf is not what the
+            template expects.
         """
         step = self._existing(step)
-        wanted = _named(template)
-        meta = dict(self._read(step, META, ocp.args.JsonRestore()))
-        stored, written = self._stored(step), format_of(meta)
+        folder, wanted = self.directory / str(step), _named(template)
+        meta = read_json(folder / META)
+        stored, written = self._stored(step, STATE), format_of(meta)
+        if written < DIGESTED:
+            _tell(f"{folder} was written without a digest: it is not looked through for damage")
         paths = {old: old if old in wanted else leaf_today(old, written) for old in stored}
         self._check(step, {new: stored[old] for old, new in paths.items() if new}, wanted)
         targets = {old: _target(wanted[new] if new else stored[old]) for old, new in paths.items()}
-        found = self._read(step, STATE, ocp.args.StandardRestore(targets))
-        today = {new: found[old] for old, new in paths.items() if new}
-        leaves = [_decode(today[name], leaf) for name, leaf in wanted.items()]
-        state = jax.tree.unflatten(jax.tree.structure(template), leaves)
+        found = self._read(step, STATE, targets)
+        state = fill(template, {new: found[old] for old, new in paths.items() if new})
+        carry = self._carry(step) if (folder / CARRY).is_dir() else None
         meta.pop(FORMAT_KEY, None)
-        return Restored(step, state, meta)
+        return Restored(step, state, meta, carry)
 
     def close(self) -> None:
         """Ends the threads that orbax keeps."""
-        self._manager.close()
+        self._arrays.close()
+
+    def _look(self, step: int) -> str | None:
+        """What is damaged of a step, None where nothing is."""
+        try:
+            self._damage[step] = _damage(self.directory / str(step), step)
+        except OSError as error:
+            self._damage[step] = str(error)
+        return self._damage[step]
+
+    def _write(self, place: Path, leaves: Mapping[str, Any]) -> None:
+        """Arrays by name; those of no numbers are left out, which orbax does not take."""
+        some = {name: leaf for name, leaf in leaves.items() if leaf.size}
+        try:
+            with _quiet():
+                self._arrays.save(place, args=ocp.args.StandardSave(some))
+        except ValueError as error:  # tensorstore's, of the system's
+            number = re.search(r"os_error_code='(\d+)'", str(error))
+            if number is None:
+                raise
+            code = int(number[1])
+            raise OSError(code, os.strerror(code), str(self.directory)) from error
 
     def _check_finite(self, step: int, leaves: Mapping[str, Any]) -> None:
         for name, leaf in leaves.items():
@@ -135,39 +202,66 @@ class CheckpointStore:
                     f"{name}; it was not written: in {self.directory} are steps {self.steps()}"
                 )
 
-    def _remove_unfinished(self) -> None:
-        """Removes what a killed save left. Only a saver may: a reader would hit a running save."""
-        for folder in self.directory.glob(f"*{UNFINISHED}"):
-            shutil.rmtree(folder)
+    def _clear(self) -> None:
+        """Makes room: what a killed save left goes, and what is damaged out of the way. Only a
+        saver may: a reader would hit a running save."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for pattern in UNFINISHED:
+            for folder in self.directory.glob(pattern):
+                shutil.rmtree(folder)
+        for step, reason in self._damage.items():
+            if reason is not None and (self.directory / str(step)).exists():
+                shutil.rmtree(self.directory / DAMAGED, ignore_errors=True)
+                os.replace(self.directory / str(step), self.directory / DAMAGED)
+
+    def _keep_newest(self, saved: int) -> None:
+        """Of the step just saved and those before it; what is later was not gone on from."""
+        before = [step for step in self.steps() if step < saved]
+        kept = {saved, *before[len(before) - self.keep + 1 :]}
+        for step in set(self.steps()) - kept:
+            gone = self.directory / f"{TEMPORARY}{step}-gone"
+            os.replace(self.directory / str(step), gone)  # so that none is ever half removed
+            shutil.rmtree(gone)
 
     def _existing(self, step: int | None) -> int:
         steps = self.steps()
-        if step in steps or (step is None and steps):
-            return steps[-1] if step is None else step
-        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
-        raise UserError(
-            f"expected {wanted} in {self.directory}, received steps {steps}; "
-            "check the path of the run, or train it until its first save"
-        )
+        found = self.latest() if step is None else step
+        if found is None or found not in steps:
+            wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
+            raise UserError(
+                f"expected {wanted} in {self.directory}, received steps {steps}; "
+                "check the path of the run, or train it until its first save"
+            )
+        reason = self._look(found) if found not in self._damage else self._damage[found]
+        if reason is not None:
+            raise self._unreadable(found, reason)
+        return found
 
-    def _read(self, step: int, item: str, how: Any) -> Any:
+    def _read(self, step: int, item: str, targets: Mapping[str, Any]) -> Any:
+        folder = self.directory / str(step) / item
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**{item: how}))[item]
+            return self._arrays.restore(folder, args=ocp.args.StandardRestore(targets))
         except (ValueError, OSError, KeyError) as error:
-            raise self._unreadable(step, error) from error
+            raise self._unreadable(step, _first_line(error)) from error
 
-    def _stored(self, step: int) -> dict[str, jax.ShapeDtypeStruct]:
+    def _stored(self, step: int, item: str) -> dict[str, jax.ShapeDtypeStruct]:
         """The paths, shapes and dtypes on disk."""
         try:
-            leaves = dict(self._manager.item_metadata(step)[STATE])
-        except (ValueError, OSError, KeyError, TypeError) as error:
-            raise self._unreadable(step, error) from error
+            found: Any = self._arrays.metadata(self.directory / str(step) / item)
+            leaves = dict(found.item_metadata.tree)
+        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+            raise self._unreadable(step, _first_line(error)) from error
         return {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in leaves.items()}
+
+    def _carry(self, step: int) -> dict[str, np.ndarray]:
+        targets = {name: _target(leaf) for name, leaf in self._stored(step, CARRY).items()}
+        return dict(self._read(step, CARRY, targets))
 
     def _check(self, step: int, stored: Mapping[str, Any], named: Mapping[str, Any]) -> None:
         """Compares the paths, shapes and dtypes on disk with the template's."""
         found = {name: _describe(leaf) for name, leaf in stored.items()}
-        expected = {name: _describe(_target(leaf)) for name, leaf in named.items()}
+        targets = {name: _target(leaf) for name, leaf in named.items()}
+        expected = {name: _describe(leaf) for name, leaf in targets.items() if np.prod(leaf.shape)}
         for name in [*expected, *found]:
             want, have = expected.get(name, "no such leaf"), found.get(name, "no such leaf")
             if want != have:
@@ -177,22 +271,96 @@ class CheckpointStore:
                     "(config.json beside its checkpoints), or another --logdir"
                 )
 
-    def _unreadable(self, step: int, error: Exception) -> UserError:
+    def _unreadable(self, step: int, reason: str) -> UserError:
         others = [other for other in self.steps() if other != step]
         return UserError(
             f"expected a readable checkpoint, received damage in {self.directory / str(step)}: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}; move that "
-            f"folder away to go on from step {others[-1] if others else 0}"
+            f"{reason}; move that folder away to go on from step {others[-1] if others else 0}"
         )
 
 
-def restore_newest(run: Path, template: Any) -> Restored:
-    """The newest checkpoint of a run, read only; as `CheckpointStore.restore`."""
-    store = CheckpointStore(run / CHECKPOINTS, keep=1)
+def restore_newest(run: Path, template: Any, folder: str = CHECKPOINTS) -> Restored:
+    """The newest checkpoint of a run that is whole, read only; as `CheckpointStore.restore`."""
+    store = CheckpointStore(run / folder, keep=1)
     try:
         return store.restore(template)
     finally:
         store.close()
+
+
+def fill(template: Any, leaves: Mapping[str, Any]) -> Any:
+    """A pytree like the template, of leaves by path as they were stored.
+
+    Raises:
+      UserError: for a leaf that is missing or has another shape.
+    """
+    filled = []
+    for name, leaf in _named(template).items():
+        target = _target(leaf)
+        stored = leaves.get(name, target if not np.prod(target.shape) else None)
+        if stored is None or stored.shape != target.shape:
+            have = "no such leaf" if stored is None else _describe(stored)
+            raise UserError(
+                f"expected {name} = {_describe(target)} in the checkpoint, received {have}; go on "
+                "with the version that wrote it (versions.json), or choose another --logdir"
+            )
+        filled.append(_decode(stored, leaf))
+    return jax.tree.unflatten(jax.tree.structure(template), filled)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its path there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damage(folder: Path, step: int) -> str | None:
+    """What differs from the digest, None where nothing does or there was none yet."""
+    try:
+        if not (folder / DIGEST).is_file():
+            written = format_of(read_json(folder / META))
+            return f"{DIGEST} is missing" if written >= DIGESTED else None
+        digest = read_json(folder / DIGEST)
+        saved, expected = digest["step"], dict(digest["files"])
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        return _first_line(error)
+    if saved != step:
+        return f"it was saved as step {saved}"
+    for name, value in expected.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if _sha256(folder / name) != value:
+            return f"{name} has changed"
+    return None
+
+
+def _tell(line: str) -> None:
+    print(f"checkpoint: {line}", file=sys.stderr, flush=True)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracebacks that orbax logs of what it raises as well."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _encoded(state: Any) -> dict[str, Any]:
+    return {name: _encode(leaf) for name, leaf in _named(state).items()}
 
 
 def _named(state: Any) -> dict[str, Any]:

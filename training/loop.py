@@ -231,7 +231,7 @@ def open_run(config: Any, source: Source, started: float) -> Run:
     if saves.latest() is None:
         state, counters, sampler = source.first_state(), Counters(), None
     else:
-        state, meta = saves.restore(source.learner.abstract())[1:]
+        _, state, meta, _ = saves.restore(source.learner.abstract())
         counters, sampler = Counters(**meta["counters"]), meta["sampler"]
     (config.logdir / EVALUATION).unlink(missing_ok=True)  # of a state that will be left behind
     source.start(counters.steps, sampler)

@@ -47,8 +47,9 @@ def greedy(run: Path) -> float:
         ("marked_28fb7a9", -1372.65),
     ],
 )
-def test_an_agent_evaluates_as_when_it_was_written(runs, name, expected):
+def test_an_agent_evaluates_as_when_it_was_written(runs, name, expected, capsys):
     assert greedy(runs / name) == pytest.approx(expected, abs=0.5)
+    assert "was written without a digest: it is not looked through" in capsys.readouterr().err
 
 
 def test_an_agent_imagines(runs, tmp_path):

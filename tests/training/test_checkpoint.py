@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,12 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from processes import full_disk
 
+from common import UserError
 from configs.before import FORMAT
-from training.checkpoint import CheckpointStore
+from replay.atomic import TEMPORARY
+from training.checkpoint import DAMAGED, CheckpointStore, fill
 from training.older import leaf_today
 
 
@@ -64,7 +68,7 @@ def test_restores_bit_for_bit(store: CheckpointStore) -> None:
     generator = np.random.default_rng(3).bit_generator.state
     assert store.latest() is None
     assert store.save(100, state, {"episodes": 4, "generator": generator})
-    step, restored, meta = store.restore(make_state(seed=1))
+    step, restored, meta, _ = store.restore(make_state(seed=1))
     assert step == store.latest() == 100
     assert same(restored, state)
     assert not same(make_state(seed=1), state)
@@ -114,12 +118,12 @@ def test_another_process_sees_it(store: CheckpointStore) -> None:
 
 def test_what_a_killed_save_left_goes_with_the_next_save(store: CheckpointStore) -> None:
     store.save(1, {"a": np.zeros(2)}, {})
-    left = store.directory / "2.orbax-checkpoint-tmp" / "state"
-    left.mkdir(parents=True)
+    for name in ("2.orbax-checkpoint-tmp", f"{TEMPORARY}2-01234567"):
+        (store.directory / name / "state").mkdir(parents=True)
     reader = CheckpointStore(store.directory, keep=1)
     assert reader.latest() == 1
     reader.close()
-    assert left.exists()
+    assert len(list(store.directory.iterdir())) == 3
     store.save(3, {"a": np.zeros(2)}, {})
     assert sorted(path.name for path in store.directory.iterdir()) == ["1", "3"]
 
@@ -168,7 +172,7 @@ def test_a_leaf_that_moved_or_went_is_found_by_its_old_path(
     monkeypatch.setattr(
         "training.checkpoint.leaf_today", lambda path, written: leaf_today(path, written, change)
     )
-    _, state, meta = store.restore({"kept": 0, "new": np.zeros(3, int)})
+    _, state, meta, _ = store.restore({"kept": 0, "new": np.zeros(3, int)})
     assert state["new"].tolist() == [0, 1, 2] and state["kept"] == 4 and meta == {"n": 1}
     wanted = {"kept": 0, "new": np.zeros(3, int), "gone": np.zeros(2)}
     assert store.restore(wanted).state["gone"].tolist() == [1, 1]  # some have it still
@@ -190,15 +194,143 @@ def test_keep_is_positive(tmp_path: Path) -> None:
         CheckpointStore(tmp_path, keep=0)
 
 
-def test_damage_is_named_with_what_to_do(store: CheckpointStore) -> None:
+def flip(path: Path, rng: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+
+
+def cut(path: Path, rng: random.Random) -> None:
+    path.write_bytes(path.read_bytes()[: rng.randrange(path.stat().st_size)])
+
+
+def grow(path: Path, rng: random.Random) -> None:
+    path.write_bytes(path.read_bytes() + rng.randbytes(9))
+
+
+def swap(path: Path, rng: random.Random) -> None:
+    """With another file of the same checkpoint."""
+    root = next(up for up in path.parents if up.name == "2")
+    other = rng.choice([p for p in sorted(root.rglob("*")) if p.is_file()])
+    mine, theirs = path.read_bytes(), other.read_bytes()
+    path.write_bytes(theirs)
+    other.write_bytes(mine)
+
+
+def older(path: Path, rng: random.Random) -> None:
+    """The older checkpoint's in its place, where it has one of that name."""
+    root = next(up for up in path.parents if up.name == "2")
+    source = root.with_name("1") / path.relative_to(root)
+    path.write_bytes(source.read_bytes() if source.exists() else b"")
+
+
+def remove(path: Path, rng: random.Random) -> None:
+    path.unlink()
+
+
+def remove_folder(path: Path, rng: random.Random) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.mkdir(exist_ok=True)
+
+
+DAMAGES = [flip, flip, flip, cut, grow, swap, older, remove, remove_folder]
+
+
+def whole_checkpoints(folder: Path) -> Any:
+    """Steps 1 and 2 of a state that is their number; returns a template."""
+    store = CheckpointStore(folder, keep=2)
     for step in (1, 2):
-        store.save(step, {"a": np.arange(20000)}, {})
-    data = [p for p in (store.directory / "2" / "state").rglob("*") if p.is_file()]
-    for path in data:
-        if path.parent.name == "d":
-            path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(ValueError, match=r"damage in .*/2.*move that folder away.* from step 1"):
-        store.restore({"a": np.zeros(20000, int)})
+        store.save(step, {"w": np.full((40, 50), step, np.float32), "n": step}, {"step": step})
+    store.close()
+    return {"w": np.zeros((40, 50), np.float32), "n": 0}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_damage_of_any_kind_is_told_and_the_older_checkpoint_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """200 mutations; never other numbers than those that were saved, never a traceback."""
+    template = whole_checkpoints(tmp_path / "whole")
+    before, rng = contents(tmp_path / "whole" / "2"), random.Random(0)
+    refused = 0
+    for number in range(200):
+        place = tmp_path / f"{number}"
+        shutil.copytree(tmp_path / "whole", place)
+        damage = rng.choice(DAMAGES)
+        damage(place / "2" / rng.choice(sorted(before)), rng)
+        changed = contents(place / "2") != before
+        store = CheckpointStore(place, keep=2)
+        found = store.restore(template)
+        told = capsys.readouterr().err.splitlines()
+        assert found.step == found.state["n"] == found.meta["step"] == (1 if changed else 2), damage
+        assert (found.state["w"] == found.step).all()
+        assert len(told) == changed
+        if changed:
+            refused += 1
+            assert told[0].startswith(f"checkpoint: {place / '2'} is damaged (")
+            shutil.rmtree(place / "1")
+            alone = CheckpointStore(place, keep=2)
+            with pytest.raises(UserError, match="whole checkpoint in .* damage in all") as error:
+                alone.restore(template)
+            assert "\n" not in str(error.value)
+            assert not capsys.readouterr().err
+            alone.close()
+        store.close()
+        shutil.rmtree(place)
+    assert refused > 150
+
+
+def test_a_run_goes_on_from_the_older_and_saves_past_the_damage(tmp_path: Path) -> None:
+    template = whole_checkpoints(tmp_path)
+    flip(tmp_path / "2" / "meta" / "metadata", random.Random(0))
+    store = CheckpointStore(tmp_path, keep=2)
+    assert store.latest() == 1
+    assert store.save(2, template | {"n": 7}, {})
+    assert store.steps() == [1, 2] and store.restore(template).state["n"] == 7
+    assert (tmp_path / DAMAGED / "meta" / "metadata").exists()
+    store.close()
+    again = CheckpointStore(tmp_path, keep=2)
+    assert again.latest() == 2
+    again.close()
+
+
+def test_one_that_is_asked_for_and_damaged_is_refused(tmp_path: Path) -> None:
+    template = whole_checkpoints(tmp_path)
+    remove(tmp_path / "1" / "digest.json", random.Random(0))
+    store = CheckpointStore(tmp_path, keep=2)
+    with pytest.raises(UserError, match=r"/1: digest.json is missing; move .* from step 2"):
+        store.restore(template, step=1)
+    store.close()
+
+
+def test_what_only_readers_of_the_state_leave_out_comes_back_by_path(
+    store: CheckpointStore,
+) -> None:
+    carry = {"key": jax.random.key(3), "none": np.zeros((0, 4)), "inner": (np.arange(3), 2.5)}
+    store.save(1, {"a": np.zeros(2)}, {}, carry)
+    found = store.restore({"a": np.zeros(2)}).carry
+    assert found is not None
+    assert same(fill({**carry, "key": jax.random.key(0)}, found), carry)
+    with pytest.raises(UserError, match=r"expected inner/0 = int64\[4\].* received int64\[3\]"):
+        fill({"inner": (np.zeros(4, int), 0.0)}, found)
+    store.save(2, {"a": np.zeros(2)}, {})
+    assert store.restore({"a": np.zeros(2)}).carry is None
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoints(
+    store: CheckpointStore, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store.save(1, {"a": np.arange(10)}, {})
+    noise = np.random.default_rng(0).random((100, 100))
+    with full_disk(40_000), pytest.raises(OSError, match="File too large"):
+        store.save(2, {"a": noise}, {})
+    assert store.steps() == [1] and [p.name for p in store.directory.iterdir()] == ["1"]
+    assert "Traceback" not in capfd.readouterr().err
+    assert store.save(2, {"a": noise}, {})
 
 
 WRITER = """
@@ -233,7 +365,7 @@ def save_until_killed(directory: Path, seconds: float) -> int:
 def test_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path, seed: int) -> None:
     saved = save_until_killed(tmp_path, random.Random(seed).uniform(0.0, 0.1))
     store = CheckpointStore(tmp_path, keep=2)
-    step, state, meta = store.restore(
+    step, state, meta, _ = store.restore(
         {f"layer{i}": np.zeros((400, 500), np.int32) for i in range(10)}
     )
     assert step >= saved
