@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from agents.agent import Agent
 from agents.dreamer import estimate, initial_aux, make_loss
+from agents.factors import decode_array
 from agents.policy import PolicyCarry, initial_policy, make_policy
 from common import UserError
 from envs.pure import PureEnv
@@ -52,6 +53,8 @@ class Schedule:
 
     def check(self, env: PureEnv) -> None:
         """See the class."""
+        if env.terminates:
+            raise UserError("expected an environment that ends by time limit alone")
         for name in ("steps", "num_envs", "updates", "batch", "length"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}: expected 1 or more, received {getattr(self, name)}")
@@ -125,7 +128,7 @@ class CompiledRun:
         state = jax.vmap(env.reset)(jax.random.split(env_key, s.num_envs))
         rows = s.num_envs * (-(-s.steps // (s.num_envs * env.length)) + 1)
         empty = Episodes(
-            obs=jnp.zeros((rows, env.length + 1, env.observation_size)),
+            obs=jnp.zeros((rows, env.length + 1, *env.observation_space.shape)),
             action=jnp.zeros((rows, env.length + 1, self.agent.model.action_width)),
             reward=jnp.zeros((rows, env.length + 1)),
             begun=jnp.ones((), jnp.int32),
@@ -173,12 +176,12 @@ class CompiledRun:
 
     def act(self, run: RunState, key: PRNGKeyArray) -> RunState:
         """One step of every environment, into memory; after an episode's last, the next's first."""
-        act_key, reset_key = jax.random.split(key)
+        act_key, step_key, reset_key = jax.random.split(key, 3)
         time = run.episodes.time
         obs = {OBSERVATION: jax.vmap(self.env.observe)(run.env)}
         first = jnp.full(self.schedule.num_envs, time == 0)
         policy, action = self.sampled(run.train.params, run.policy, obs, first, act_key)
-        state, reward = self._step(run.env, action)
+        state, reward = self._step(run.env, action, step_key)
         episodes = self._write(run.episodes._replace(time=time + 1), state, action, reward)
 
         def renew(_: Any) -> tuple[Any, Episodes]:
@@ -191,9 +194,11 @@ class CompiledRun:
         state, episodes = jax.lax.cond(ended, renew, lambda _: (state, episodes), None)
         return RunState(run.train, policy, state, episodes)
 
-    def _step(self, state: Any, action: Array) -> tuple[Any, Array]:
+    def _step(self, state: Any, action: Array, key: PRNGKeyArray) -> tuple[Any, Array]:
         """Every environment by its action, of which it gets what is its own."""
-        return jax.vmap(self.env.step)(state, action[:, : self.env.action_size])
+        actions = decode_array(self.env.action_space, action)
+        moved = jax.vmap(self.env.step)(state, actions, jax.random.split(key, len(action)))
+        return moved.state, moved.reward
 
     def _write(self, episodes: Episodes, state: Any, action: Array, reward: Array) -> Episodes:
         """The newest record of every environment, at ``episodes.time`` of the present episodes."""
@@ -236,9 +241,10 @@ class CompiledRun:
 
         def step(now: tuple[Any, PolicyCarry], at: tuple[Array, PRNGKeyArray]) -> Any:
             (state, carry), (time, key) = now, at
+            act_key, step_key = jax.random.split(key)
             obs = {OBSERVATION: jax.vmap(self.env.observe)(state)}
-            carry, action = self.greedy(params, carry, obs, jnp.full(count, time == 0), key)
-            state, reward = self._step(state, action)
+            carry, action = self.greedy(params, carry, obs, jnp.full(count, time == 0), act_key)
+            state, reward = self._step(state, action, step_key)
             return (state, carry), reward
 
         times = jnp.arange(self.env.length)

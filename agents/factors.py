@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
+import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
+from jaxtyping import Array
 
 from common import UserError
 from envs.spaces import one_hots
@@ -133,6 +135,25 @@ def decode(space: gymnasium.Space[Any], flat: np.ndarray) -> tuple[Any, int]:
             return tuple(parts), used
         case _:
             raise _unknown(space)
+
+
+def decode_array(space: gymnasium.Space[Any], flat: Array) -> Array:
+    """Actions of a space from flat vectors [..., A], as ``decode``, in JAX.
+
+    Raises:
+      UserError: for a space that is neither a Box of floats nor Discrete.
+    """
+    if isinstance(space, spaces.Discrete):
+        return int(space.start) + jnp.argmax(flat[..., : int(space.n)], axis=-1)
+    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
+        raise UserError(
+            f"action space: expected a Box of floats or Discrete for an environment in pure JAX, "
+            f"received {space}"
+        )
+    part = flat[..., : int(np.prod(space.shape))]
+    low, width = (jnp.broadcast_to(x.astype(np.float32), part.shape) for x in _bounds(space))
+    value = low + (jnp.clip(part, -1.0, 1.0) + 1) / 2 * width
+    return value.reshape(*flat.shape[:-1], *space.shape)
 
 
 def _decode_all(parts: list[gymnasium.Space[Any]], flat: np.ndarray) -> tuple[list[Any], int]:

@@ -64,13 +64,14 @@ def episode(env: PureEnv, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
     def step(state: Any, at: tuple[Array, Array]) -> tuple[Any, tuple[Array, ...]]:
         now, noise = at
         action = walk(state.position, goal, noise, now < wait)
-        state, reward = env.step(state, action)
+        state, reward, _ = env.step(state, action, key)  # deterministic
         return state, (env.observe(state), action, reward)
 
     start = env.reset(reset_key)
-    noise = jax.random.normal(noise_key, (env.length, env.action_size))
+    size = (env.action_space.shape or ())[0]
+    noise = jax.random.normal(noise_key, (env.length, size))
     _, (obs, action, reward) = jax.lax.scan(step, start, (jnp.arange(env.length), noise))
-    first = env.observe(start)[None], jnp.zeros((1, env.action_size)), jnp.zeros(1)
+    first = env.observe(start)[None], jnp.zeros((1, size)), jnp.zeros(1)
     pairs = zip(first, (obs, action, reward), strict=True)
     obs, action, reward = (jnp.concatenate(pair) for pair in pairs)
     return obs, action, reward
@@ -119,7 +120,7 @@ def readable(features: np.ndarray, cue: np.ndarray) -> float:
 
 def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
     """Lines of the table: one per portion of updates."""
-    env = make_pure(task.removeprefix("pure:"))
+    env = make_pure(task)
     flags = [*TASKS[task].flags, *SCRIPTED, *flags, "--strides", strides]
     config = parse_train(flags, False, "float32")
     run = program(config)

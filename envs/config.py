@@ -20,7 +20,8 @@ class EnvConfig:
 
     name: str = NAVIGATE
     """minerl_navigate, gym:ID (gym:CartPole-v1), dmc:DOMAIN_TASK (dmc:walker_walk), pure:NAME
-    (pure:cartpole_swingup) or package.module:Class (your own)."""
+    (pure:cartpole_swingup), gymnax:NAME (gymnax:CartPole-v1), navix:NAME
+    (navix:Navix-MemoryS7-v0) or package.module:Class (your own)."""
     backend: Backend = "auto"
     """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
     dense: bool = True

@@ -6,6 +6,8 @@
 | `gym:ID` | `gymnasium.make(ID)`, such as `gym:CartPole-v1` | those of `gymnasium.make` |
 | `dmc:DOMAIN_TASK` | DeepMind Control, such as `dmc:walker_walk` | `size`, `camera` |
 | `pure:NAME` | a task in pure JAX, such as `pure:cartpole_swingup` | none |
+| `gymnax:NAME` | gymnax's, such as `gymnax:CartPole-v1` | its parameters |
+| `navix:NAME` | MiniGrid by navix, such as `navix:Navix-MemoryS7-v0` | `max_steps`, `observation` |
 | `package.module:Class` | a class or function of yours that makes one | its own |
 
 Read next: `vector.py`, what the agent makes of one; `named.py`, which names a file may give;
@@ -18,7 +20,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -28,7 +30,17 @@ from envs import minerl
 from envs.config import NAVIGATE, Backend, EnvConfig
 from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
-from envs.pure import CartpoleSwingup, Pendulum, PureEnv, PureGym, TwoRooms, TwoRoomsDoor
+from envs.pure import (
+    CartpoleSwingup,
+    Gymnax,
+    Navix,
+    Pendulum,
+    PureEnv,
+    PureGym,
+    TwoRooms,
+    TwoRoomsDoor,
+)
+from envs.pure.of_library import check_known
 
 PURE: dict[str, type[PureEnv]] = {
     "cartpole_swingup": CartpoleSwingup,
@@ -69,18 +81,40 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
     raise UserError(f"expected an environment name like {forms()}, received {name!r}{hint}")
 
 
-def make_pure(name: str) -> PureEnv:
-    """A pure environment by the name that follows `pure:`.
+def make_pure(name: str, **options: Any) -> PureEnv:
+    """A pure environment, the same object for the same name and options.
 
+    Args:
+      name: as on the command line, of a scheme in `PURE_SCHEMES`.
     Raises:
-      UserError: for another name, with the closest one.
+      UserError: for another name, with the closest one; for options that it does not take.
+      EnvironmentFailed: where the library that it comes from raises.
     """
-    if name not in PURE:
-        close = difflib.get_close_matches(name, PURE, 1)
-        hint = f"; did you mean 'pure:{close[0]}'?" if close else ""
-        known = ", ".join(f"pure:{n}" for n in PURE)
-        raise UserError(f"expected one of {known}, received 'pure:{name}'{hint}")
+    scheme, _, rest = name.partition(":")
+    if scheme not in PURE_SCHEMES:
+        forms = ", ".join(f"{scheme}:NAME" for scheme in PURE_SCHEMES)
+        raise UserError(f"expected an environment in pure JAX, {forms}, received {name!r}")
+    return _pure(name, scheme, rest, tuple(sorted(options.items())))
+
+
+@cache
+def _pure(name: str, scheme: str, rest: str, options: tuple[tuple[str, Any], ...]) -> PureEnv:
+    made: PureEnv = _call(partial(PURE_SCHEMES[scheme], rest), name, dict(options))
+    return made
+
+
+def _own_pure(name: str) -> PureEnv:
+    """One of ours."""
+    check_known("environment", [f"pure:{name}"], [f"pure:{known}" for known in PURE])
     return PURE[name]()
+
+
+PURE_SCHEMES: dict[str, Callable[..., PureEnv]] = {
+    "pure": _own_pure,
+    "gymnax": Gymnax,
+    "navix": Navix,
+}
+"""What makes the environments in pure JAX, by scheme: of NAME and keyword options."""
 
 
 def describe_backend(config: EnvConfig) -> str:
@@ -141,9 +175,9 @@ def _make_dmc(task: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     return _call(DMCEnv, f"dmc:{task}", {"task": task, **options})
 
 
-def _make_pure(name: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """A pure environment, as Gymnasium's."""
-    return _call(partial(PureGym, make_pure(name)), f"pure:{name}", options)
+def _pure_family(scheme: str) -> Family:
+    """Pure environments, as Gymnasium's."""
+    return Family(f"{scheme}:NAME", lambda name, o: PureGym(make_pure(f"{scheme}:{name}", **o)))
 
 
 def _make_class(
@@ -244,7 +278,7 @@ FAMILIES = {
         draws=True,
         defaults=lambda config: {"size": config.image_size},
     ),
-    "pure": Family("pure:NAME", _make_pure),
+    **{scheme: _pure_family(scheme) for scheme in PURE_SCHEMES},
 }
 """All of them, by scheme. A new one is its own file and a row here; a preset of its own is one in
 `configs/presets.py`."""

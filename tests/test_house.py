@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tree import FILES, ROOT, text_files
+from house_tree import FILES, ROOT, text_files
 
 from common.entry import OURS
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tree import FILES, HOLE, PYTHON, ROOT, read_source
+from house_tree import FILES, HOLE, PYTHON, ROOT, read_source
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/design.md")
 PATHS = {path.relative_to(ROOT).as_posix() for path in FILES}

@@ -43,7 +43,7 @@ def program(config: TrainConfig) -> CompiledRun:
         return Agent(config.agent, built.spaces.shapes, built.codec, nnx.Rngs(key))
 
     schedule = Schedule(config.steps, n, updates, config.batch, config.length)
-    env = make_pure(config.env.name.removeprefix("pure:"))
+    env = make_pure(config.env.name)
     return CompiledRun(built.agent, make, env, built.optimizer, schedule)
 
 
@@ -109,12 +109,14 @@ def folded(keys: jax.Array, count: int) -> jax.Array:
 
 def random_returns(config: TrainConfig) -> np.ndarray:
     """Returns of uniformly random actions, by episode."""
-    env = make_pure(config.env.name.removeprefix("pure:"))
+    env = make_pure(config.env.name)
 
     def episode(key: PRNGKeyArray) -> jax.Array:
-        reset_key, act_key = jax.random.split(key)
-        shape = (env.length, env.action_size)
+        reset_key, act_key, step_key = jax.random.split(key, 3)
+        shape = (env.length, *(env.action_space.shape or ()))
         actions = jax.random.uniform(act_key, shape, minval=-1.0, maxval=1.0)
-        return jax.lax.scan(env.step, env.reset(reset_key), actions)[1].sum()
+        step = lambda state, at: env.step(state, *at)[:2]  # noqa: E731
+        at = actions, jax.random.split(step_key, env.length)
+        return jax.lax.scan(step, env.reset(reset_key), at)[1].sum()
 
     return np.asarray(jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(EVAL_SEED), 64)))

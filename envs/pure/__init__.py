@@ -1,8 +1,20 @@
 """Environments as pure JAX functions: collection and learning compile into one program."""
 
 from envs.pure.cartpole import CartpoleSwingup
-from envs.pure.environment import PureEnv, PureGym
+from envs.pure.environment import PureEnv, PureGym, Transition
+from envs.pure.of_gymnax import Gymnax
+from envs.pure.of_navix import Navix
 from envs.pure.pendulum import Pendulum
 from envs.pure.two_rooms import TwoRooms, TwoRoomsDoor
 
-__all__ = ["CartpoleSwingup", "Pendulum", "PureEnv", "PureGym", "TwoRooms", "TwoRoomsDoor"]
+__all__ = [
+    "CartpoleSwingup",
+    "Gymnax",
+    "Navix",
+    "Pendulum",
+    "PureEnv",
+    "PureGym",
+    "Transition",
+    "TwoRooms",
+    "TwoRoomsDoor",
+]

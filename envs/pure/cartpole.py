@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from envs.pure.environment import PureEnv, clip_action
+from envs.pure.environment import PureEnv, Transition, clip_action, controls, numbers
 
 GRAVITY, CART, POLE, FORCE = 9.81, 1.0, 0.1, 10.0  # m/s², kg, kg, N
 CENTRE, INERTIA = 0.5, 9.42459e-3  # m from the hinge; kg m² of the capsule about its centre
@@ -31,8 +31,8 @@ class CartpoleSwingup(PureEnv):
     """
 
     length = 500
-    observation_size = 5  # x, cos θ, sin θ, x', θ'
-    action_size = 1  # force over 10 N
+    observation_space = numbers(5)  # x, cos θ, sin θ, x', θ'
+    action_space = controls(1)  # force over 10 N
 
     def reset(self, key: PRNGKeyArray) -> CartpoleState:
         """Hanging in the middle, up to noise of deviation 0.01."""
@@ -40,14 +40,14 @@ class CartpoleSwingup(PureEnv):
         return CartpoleState(noise[0] + jnp.array([0.0, jnp.pi]), noise[1])
 
     def step(
-        self, state: CartpoleState, action: Float[Array, " A"]
-    ) -> tuple[CartpoleState, Float[Array, ""]]:
+        self, state: CartpoleState, action: Float[Array, " A"], key: PRNGKeyArray
+    ) -> Transition:
         """Two frames of a fourth-order Runge-Kutta step; rewards are summed."""
         control, total = clip_action(action)[0], jnp.zeros(())
         for _ in range(FRAMES):
             state = advance(state, FORCE * control)
             total += reward(state, control)
-        return state, total
+        return Transition(state, total, jnp.zeros((), bool))
 
     def observe(self, state: CartpoleState) -> Float[Array, " n"]:
         """x, cos θ, sin θ, x', θ'."""

@@ -1,63 +1,70 @@
 """What a pure environment is, and the same one as a Gymnasium environment.
 
-Episodes have a fixed length and end by time limit alone, so that any number of them step together
-without a branch. Actions are floats in [-1, 1] whatever the environment's units are.
+All of it is functions of arrays, so any number of them step together, and collection and learning
+compile into one program (`agents/compiled.py`). Read next: `pendulum.py`, a small one;
+`of_gymnax.py` and `of_navix.py`, those of libraries.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from gymnasium import spaces
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from common import UserError
 
-PhysicsState = Any  # pytree of arrays
+EnvState = Any  # pytree of arrays, of the same shapes and types from reset on
+
+
+class Transition(NamedTuple):
+    """What a step leads to."""
+
+    state: EnvState
+    reward: Float[Array, ""]  # on arriving there
+    terminated: Bool[Array, ""]  # whether it is a terminal state; a time limit makes none
 
 
 class PureEnv(ABC):
     """One environment; ``vmap`` makes many."""
 
-    length: int  # steps of an episode
-    observation_size: int  # n
-    action_size: int  # A
+    length: int  # steps after which an episode that has not terminated is truncated
+    terminates: bool = False  # whether there are terminal states
+    observation_space: spaces.Box | spaces.MultiBinary  # [n]
+    action_space: spaces.Box | spaces.Discrete  # a Box is [A], with finite bounds
 
     @abstractmethod
-    def reset(self, key: PRNGKeyArray) -> PhysicsState:
+    def reset(self, key: PRNGKeyArray) -> EnvState:
         """A state to start from."""
 
     @abstractmethod
-    def step(
-        self, state: PhysicsState, action: Float[Array, " A"]
-    ) -> tuple[PhysicsState, Float[Array, ""]]:
-        """The state after one step, and the reward on arriving at it.
+    def step(self, state: EnvState, action: Array, key: PRNGKeyArray) -> Transition:
+        """One step from a state that is not terminal.
 
         Args:
-          action: clipped to [-1, 1].
+          action: of the action space.
         """
 
     @abstractmethod
-    def observe(self, state: PhysicsState) -> Float[Array, " n"]:
-        """What the agent sees of a state."""
+    def observe(self, state: EnvState) -> Array:
+        """What the agent sees of a state, [n] of the observation space."""
 
 
-class PureGym(gymnasium.Env[np.ndarray, np.ndarray]):
-    """A pure environment, one step at a time: the same numbers, for `train_agent.py`.
+class PureGym(gymnasium.Env[np.ndarray, Any]):
+    """A pure environment, one step at a time: the same numbers, for all that asks for Gymnasium's.
 
-    Observations [n], actions [A] in [-1, 1]; truncated after ``length`` steps, never terminated.
+    Truncated after ``length`` steps. The key of step t of an episode is the episode's, folded by t.
     """
 
     def __init__(self, env: PureEnv) -> None:
         self.env, self.time_limit = env, env.length
-        shape = (env.observation_size,)
-        self.observation_space = gymnasium.spaces.Box(-1e3, 1e3, shape)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (env.action_size,))
-        self._reset, self._step = jax.jit(env.reset), jax.jit(env.step)
-        self._observe = jax.jit(env.observe)
-        self._state: PhysicsState = None
+        self.observation_space, self.action_space = env.observation_space, env.action_space
+        self._reset, self._step, self._observe = programs(env)
+        self._state: EnvState = None
         self._time = 0
 
     def reset(
@@ -65,11 +72,11 @@ class PureGym(gymnasium.Env[np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """A new episode."""
         super().reset(seed=seed)
-        key = jax.random.key(int(self.np_random.integers(2**31)))
-        self._state, self._time = self._reset(key), 0
-        return np.asarray(self._observe(self._state), np.float32), {}
+        self._key = jax.random.key(int(self.np_random.integers(2**31)))
+        self._state, self._time = self._reset(self._key), 0
+        return self._seen(), {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One step.
 
         Raises:
@@ -77,10 +84,34 @@ class PureGym(gymnasium.Env[np.ndarray, np.ndarray]):
         """
         if self._state is None:
             raise UserError("step: expected reset() before it, received none; call reset() first")
-        self._state, reward = self._step(self._state, jnp.asarray(action, jnp.float32))
         self._time += 1
-        observation = np.asarray(self._observe(self._state), np.float32)
-        return observation, float(reward), False, self._time >= self.env.length, {}
+        moved = self._step(self._state, action, self._key, self._time)
+        self._state = moved.state
+        terminated, truncated = bool(moved.terminated), self._time >= self.env.length
+        return self._seen(), float(moved.reward), terminated, truncated, {}
+
+    def _seen(self) -> np.ndarray:
+        return np.asarray(self._observe(self._state), self.observation_space.dtype)
+
+
+@cache
+def programs(env: PureEnv) -> tuple[Any, Any, Any]:
+    """Reset, step and observation, compiled once for all who step the same environment."""
+
+    def step(state: EnvState, action: Array, key: PRNGKeyArray, time: Array) -> Transition:
+        return env.step(state, action, jax.random.fold_in(key, time))
+
+    return jax.jit(env.reset), jax.jit(step), jax.jit(env.observe)
+
+
+def numbers(count: int) -> spaces.Box:
+    """Of observations."""
+    return spaces.Box(-1e3, 1e3, (count,))
+
+
+def controls(count: int) -> spaces.Box:
+    """Of actions."""
+    return spaces.Box(-1.0, 1.0, (count,))
 
 
 def clip_action(action: Float[Array, " A"]) -> Float[Array, " A"]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from envs.pure.environment import PureEnv, clip_action
+from envs.pure.environment import PureEnv, Transition, clip_action, controls, numbers
 
 GRAVITY, MASS, LENGTH, SECONDS = 10.0, 1.0, 1.0, 0.05
 MAX_SPEED, MAX_TORQUE = 8.0, 2.0  # rad/s, N m
@@ -26,8 +26,8 @@ class Pendulum(PureEnv):
     """
 
     length = 200
-    observation_size = 3  # cos θ, sin θ, θ'
-    action_size = 1  # torque over 2 N m
+    observation_space = numbers(3)  # cos θ, sin θ, θ'
+    action_space = controls(1)  # torque over 2 N m
 
     def reset(self, key: PRNGKeyArray) -> PendulumState:
         """Any angle, at most 1 rad/s."""
@@ -36,15 +36,16 @@ class Pendulum(PureEnv):
         return PendulumState(angle, jax.random.uniform(speed_key, (), minval=-1.0, maxval=1.0))
 
     def step(
-        self, state: PendulumState, action: Float[Array, " A"]
-    ) -> tuple[PendulumState, Float[Array, ""]]:
+        self, state: PendulumState, action: Float[Array, " A"], key: PRNGKeyArray
+    ) -> Transition:
         """Semi-implicit Euler."""
         torque = MAX_TORQUE * clip_action(action)[0]
         angle = (state.angle + jnp.pi) % (2 * jnp.pi) - jnp.pi
         cost = angle**2 + 0.1 * state.speed**2 + 0.001 * torque**2
         pull = 1.5 * GRAVITY / LENGTH * jnp.sin(state.angle) + 3.0 / (MASS * LENGTH**2) * torque
         speed = jnp.clip(state.speed + pull * SECONDS, -MAX_SPEED, MAX_SPEED)
-        return PendulumState(state.angle + speed * SECONDS, speed), -cost
+        moved = PendulumState(state.angle + speed * SECONDS, speed)
+        return Transition(moved, -cost, jnp.zeros((), bool))
 
     def observe(self, state: PendulumState) -> Float[Array, " n"]:
         """cos θ, sin θ, θ'."""

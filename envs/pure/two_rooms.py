@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from envs.pure.environment import PureEnv, clip_action
+from envs.pure.environment import PureEnv, Transition, clip_action, controls, numbers
 
 ROOM, HALL = 2.0, 6.0  # metres: edge of each square room, length of the hallway between them
 HALF_HALL = 0.3  # half of the hallway's width
@@ -34,8 +34,8 @@ class TwoRooms(PureEnv):
     length = 128
     opens = 0  # steps for which the hallway stays shut at the first room
     corner = 0.7  # height of the two goals, metres, over the second room's right half
-    observation_size = 3  # x/10, y, the cue while it is shown, else 0
-    action_size = 2  # velocity along x and y
+    observation_space = numbers(3)  # x/10, y, the cue while it is shown, else 0
+    action_space = controls(2)  # velocity along x and y
 
     def reset(self, key: PRNGKeyArray) -> TwoRoomsState:
         """Anywhere in the first room, either cue."""
@@ -46,8 +46,8 @@ class TwoRooms(PureEnv):
         return TwoRoomsState(position, cue, jnp.zeros((), jnp.int32))
 
     def step(
-        self, state: TwoRoomsState, action: Float[Array, " A"]
-    ) -> tuple[TwoRoomsState, Float[Array, ""]]:
+        self, state: TwoRoomsState, action: Float[Array, " A"], key: PRNGKeyArray
+    ) -> Transition:
         """Moves along x, then along y, each as far as the walls allow."""
         x, y = state.position
         dx, dy = SPEED * clip_action(action)
@@ -59,7 +59,7 @@ class TwoRooms(PureEnv):
         right = jnp.sign(new_y) == state.cue
         paid = jnp.where(in_goal, jnp.where(right, 1.0, WRONG), 0.0)
         moved = TwoRoomsState(jnp.stack([new_x, new_y]), state.cue, state.time + 1)
-        return moved, paid + 0.1 * (new_x - x)
+        return Transition(moved, paid + 0.1 * (new_x - x), jnp.zeros((), bool))
 
     def observe(self, state: TwoRoomsState) -> Float[Array, " n"]:
         """x/10, y, and the cue while it is shown."""

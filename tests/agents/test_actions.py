@@ -13,6 +13,7 @@ from gymnasium import spaces
 import envs
 from agents.actions import MAX_STD, MIN_STD, ActionCodec, ActionSample
 from agents.chunk import ChunkCodec
+from agents.factors import decode_array
 from common import UserError
 from worldmodel import clock
 
@@ -134,6 +135,23 @@ def test_flat_order_by_hand() -> None:
     }
     expected = [0.5, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0]
     np.testing.assert_allclose(codec("mixed").encode(action), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([1.0, 5.0], np.float32)),
+        spaces.Discrete(4, start=3),
+    ],
+)
+def test_actions_are_decoded_in_jax_as_they_are_in_numpy(space: Any) -> None:
+    codec = ActionCodec(space)
+    flat = np.random.default_rng(0).normal(size=(5, codec.width + 1)).astype(np.float32)
+    got = decode_array(space, jnp.asarray(flat))
+    want = [codec.decode(row[: codec.width]) for row in flat]
+    np.testing.assert_allclose(got, np.stack(want), atol=1e-6)
+    with pytest.raises(UserError, match="Box of floats or Discrete"):
+        decode_array(spaces.MultiBinary(2), jnp.zeros((1, 4)))
 
 
 def test_integer_box_rounds_to_the_nearest() -> None:

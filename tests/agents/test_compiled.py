@@ -24,7 +24,7 @@ from agents.compiled import (
     recorded,
 )
 from agents.config import AgentConfig
-from envs.pure import PureEnv
+from envs.pure import PureEnv, Transition
 from tests.replay.slow_sequences import slow_slots
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.learner import SKIPPED, OptimizerConfig, make_optimizer
@@ -36,15 +36,15 @@ BOX = spaces.Box(-1, 1, (1,))
 class Count(PureEnv):
     """Observes the time and the action that led there; rewards the time."""
 
-    length, observation_size, action_size = TIME, 2, 1
+    length, observation_space, action_space = TIME, spaces.Box(-9, 9, (2,)), BOX
 
     def reset(self, key: PRNGKeyArray) -> tuple[Array, Array]:
         """Time 0."""
         return jnp.zeros(()), jnp.zeros(())
 
-    def step(self, state: tuple[Array, Array], action: Array) -> tuple[Any, Array]:
+    def step(self, state: tuple[Array, Array], action: Array, key: PRNGKeyArray) -> Transition:
         """One later."""
-        return (state[0] + 1, action[0]), state[0] + 1
+        return Transition((state[0] + 1, action[0]), state[0] + 1, jnp.zeros((), bool))
 
     def observe(self, state: tuple[Array, Array]) -> Array:
         """Time and action."""
@@ -91,7 +91,7 @@ def test_memory_is_in_the_arrival_convention(collected: RunState) -> None:
         last = TIME if row < ENVS else 3
         np.testing.assert_array_equal(memory.obs[row, : last + 1, 0], np.arange(last + 1))
         np.testing.assert_array_equal(memory.reward[row, : last + 1], np.arange(last + 1))
-        np.testing.assert_array_equal(memory.obs[row, :, 1], memory.action[row, :, 0])
+        np.testing.assert_allclose(memory.obs[row, :, 1], memory.action[row, :, 0], atol=1e-6)
         assert float(memory.action[row, 0, 0]) == 0
         marks = memory.action[row, :, 1]
         assert np.abs(memory.action[row, 1 : last + 1, 0]).min() > 0

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from tree import FILES, ROOT
+from house_tree import FILES, ROOT
 
 from common import UserError, dump_json, null_as_nan, read_json
 from training.build_video import is_video_run

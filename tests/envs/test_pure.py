@@ -14,6 +14,8 @@ from envs.pure.pendulum import PendulumState
 from envs.pure.two_rooms import TwoRoomsState
 from envs.registry import PURE
 
+KEY = jax.random.key(0)  # none of these draws anything in a step
+
 
 def test_pendulum_is_gymnasiums() -> None:
     theirs = gymnasium.make("Pendulum-v1").unwrapped
@@ -25,7 +27,7 @@ def test_pendulum_is_gymnasiums() -> None:
         action = rng.uniform(-1.2, 1.2, 1).astype(np.float32)
         state = PendulumState(*map(jnp.float32, theirs.state))
         obs, paid, *_ = theirs.step(2 * action)
-        state, ours_paid = step(state, jnp.asarray(action))
+        state, ours_paid, _ = step(state, jnp.asarray(action), KEY)
         np.testing.assert_allclose(ours.observe(state), obs, atol=2e-5)
         np.testing.assert_allclose(ours_paid, paid, atol=2e-5)
 
@@ -94,7 +96,7 @@ def walk(position: tuple[float, float], actions: list[tuple[float, float]], cue:
     state = TwoRoomsState(jnp.array(position), jnp.float32(cue), jnp.zeros((), jnp.int32))
     paid = []
     for action in actions:
-        state, value = env.step(state, jnp.array(action))
+        state, value, _ = env.step(state, jnp.array(action), KEY)
         paid.append(float(value))
     return state, paid
 
@@ -126,7 +128,7 @@ def test_two_rooms_shows_the_cue_at_the_start_alone() -> None:
     seen = []
     for _ in range(6):
         seen.append(float(env.observe(state)[2]))
-        state, _ = env.step(state, jnp.zeros(2))
+        state, *_ = env.step(state, jnp.zeros(2), KEY)
     assert seen == [float(state.cue)] * 4 + [0.0, 0.0]
 
 
@@ -140,7 +142,7 @@ def test_the_door_opens_after_64_steps() -> None:
     state = TwoRoomsState(jnp.array([1.0, 0.0]), jnp.float32(1.0), jnp.zeros((), jnp.int32))
     east, seen = jnp.array([1.0, 0.0]), []
     for _ in range(104):
-        state, _ = env.step(state, east)
+        state, *_ = env.step(state, east, KEY)
         seen.append(float(state.position[0]))
     expected = [min(1.2 + 0.2 * n, 2.0) for n in range(64)]  # waiting at the door
     expected += [2.2 + 0.2 * n for n in range(40)]  # and on, to the far wall
@@ -152,7 +154,7 @@ def test_the_door_opens_after_64_steps() -> None:
 def test_behind_the_door_the_goals_meet_in_the_middle() -> None:
     for y, value in ((0.01, 1.0), (-0.01, -0.25)):
         state = TwoRoomsState(jnp.array([9.5, y]), jnp.float32(1.0), jnp.int32(100))
-        _, paid = TwoRoomsDoor().step(state, jnp.zeros(2))
+        _, paid, _ = TwoRoomsDoor().step(state, jnp.zeros(2), KEY)
         assert float(paid) == pytest.approx(value, abs=1e-6)
 
 
@@ -187,8 +189,8 @@ def test_vmapped_is_one_by_one() -> None:
     env = CartpoleSwingup()
     states = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 3))
     actions = jnp.array([[0.3], [-1.0], [1.0]])
-    many, paid = jax.jit(jax.vmap(env.step))(states, actions)
+    many, paid, _ = jax.jit(jax.vmap(env.step, (0, 0, None)))(states, actions, KEY)
     for i in range(3):
-        one, value = env.step(jax.tree.map(lambda x, n=i: x[n], states), actions[i])
+        one, value, _ = env.step(jax.tree.map(lambda x, n=i: x[n], states), actions[i], KEY)
         np.testing.assert_allclose(many.position[i], one.position, rtol=1e-5)
         np.testing.assert_allclose(paid[i], value, rtol=1e-5)
