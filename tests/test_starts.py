@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
+from house_tree import ROOT
 from processes import PATIENCE, start
-from tree import ROOT
 
 COMMANDS = [(path.name,) for path in sorted(ROOT.glob("*.py"))] + [("-m", "recordings", "videos")]
 
