@@ -1,0 +1,96 @@
+"""How much a run, a store, a checkpoint and an import survive: tried at random, and looked at.
+
+    python -m benchmarks.reliability --minutes 60 > benchmarks/results/reliability.md
+
+Rounds of all cases follow each other until the time is over: the real commands killed (SIGKILL,
+SIGTERM, SIGINT) at random moments and started again, checkpoints, stores, settings and data sets
+damaged at random, environments that go wrong. A trial holds if everything was checked that its case
+asks for (`trial.py`); every other is lost, and is told with the seed that makes it again
+(`--again 'CASE SEED'`). Read next: `kills.py`, `mutations.py`, `faults.py`.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.reliability import faults, kills, mutations
+from benchmarks.reliability.trial import Case, Tally, attempt
+from common.entry import enter
+from training.device import choose_device, enable_compilation_cache
+
+CASES = (*kills.CASES, *mutations.CASES, *faults.CASES)
+
+
+def run(cases: Sequence[Case], seconds: float, seed: int, place: Path) -> dict[str, Tally]:
+    """Trials of every case in turn, at least one round, until the time is over."""
+    began, tallies = time.monotonic(), {case.name: Tally() for case in cases}
+    number = 0
+    while number == 0 or time.monotonic() - began < seconds:
+        for case in cases:
+            for again in range(case.times):
+                if number and time.monotonic() - began >= seconds:
+                    break
+                try_one(case, f"{seed}.{number}.{again}", place, tallies[case.name])
+        number += 1
+    return tallies
+
+
+def try_one(case: Case, seed: str, place: Path, tally: Tally) -> None:
+    """One trial, in a folder that is gone after it."""
+    before = len(tally.lost)
+    attempt(case, seed, place / "trial", tally)
+    shutil.rmtree(place / "trial")
+    for line in tally.lost[before:]:
+        print(f"lost: {line}", file=sys.stderr, flush=True)
+
+
+def table(cases: Sequence[Case], tallies: dict[str, Tally]) -> str:
+    """Tried, held, lost by case, and below it every loss."""
+    rows = ["| case | what holds | tried | held | lost |", "|---|---|---|---|---|"]
+    for case in cases:
+        tally = tallies[case.name]
+        numbers = f"{tally.tried:,} | {tally.held:,} | {len(tally.lost):,}"
+        rows.append(f"| {case.name} | {case.holds} | {numbers} |")
+    lost = [f"- {line}" for tally in tallies.values() for line in tally.lost]
+    return "\n".join([*rows, *(["", "Lost:", "", *lost] if lost else [])])
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", help="'CASE SEED' of a line of a loss: that trial alone")
+    args = parser.parse_args()
+    enable_compilation_cache(None)
+    with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
+        if args.again:
+            name, _, seed = args.again.rpartition(" ")
+            case, tally = {case.name: case for case in CASES}[name], Tally()
+            try_one(case, seed, Path(folder), tally)
+            print("held" if tally.held else "lost")
+            return
+        began, load = time.monotonic(), os.getloadavg()[0]
+        tallies = run(CASES, 60 * args.minutes, args.seed, Path(folder))
+    minutes = (time.monotonic() - began) / 60
+    print(f"""# Reliability
+
+    python -m benchmarks.reliability --minutes {args.minutes:g} --seed {args.seed}
+
+Ended {datetime.now():%Y-%m-%d %H:%M} after {minutes:.0f} minutes; {choose_device().name}, \
+{platform.machine()}, {os.cpu_count()} cores,
+shared with other work (load average {load:.1f} when it started, {os.getloadavg()[0]:.1f} when it \
+ended), {platform.system()}, Python {platform.python_version()}.
+
+{table(CASES, tallies)}""")
+
+
+if __name__ == "__main__":
+    enter(main)

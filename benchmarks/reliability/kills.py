@@ -1,0 +1,299 @@
+"""The real commands, killed at random moments and started again.
+
+A run is one directory that is killed again and again by SIGKILL, SIGTERM and SIGINT until it has
+come to its end; after each signal its files are looked at, and the next start must go on from them.
+An import is killed up to three times and then left to end: its stores are those of an import that
+nobody killed.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from benchmarks.reliability.mutations import scratch
+from benchmarks.reliability.trial import Case, Checks, Lost
+from configs import TrainConfig
+from configs.video import PretrainConfig
+from replay import ReplayConfig, ReplayStore, read_fields
+from replay.atomic import TEMPORARY
+from training.build import Built
+from training.build_video import BuiltVideo
+from training.checkpoint import CHECKPOINTS, UNFINISHED, restore_newest
+from training.config_io import holds_run, load_config
+from training.loop import EVALUATION
+from training.metrics import read_metrics
+from training.spaces import read_spaces
+from training.video import write_video
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 600  # seconds after which a command hangs
+SOON = 90  # seconds within which a signal ends one; a program that compiles may take its time
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+AGENT = "--env gym:Pendulum-v1 --size debug --prefill 200 --updates-per-step 0.03 --batch 4 "
+AGENT += "--length 16 --log-every 100 --save-every 200 --eval-every 1200 --eval-episodes 2 "
+AGENT += "--video-every 1000 --report False --replay.chunk-steps 32 --steps 4000"
+VIDEO = "--data moving_digits --size debug --strides 1 2 4 --context 8 --length 12 --batch 2 "
+VIDEO += "--data.episodes 40 --data.length 40 --data.test-episodes 4 --data.test-length 30 "
+VIDEO += "--log-every 10 --save-every 20 --eval-every 100 --video-every 100 --steps 600"
+IMPORT = "--test-fraction 0.4 --chunk-steps 4 --max-frames 20"
+
+
+class Process:
+    """A command of ours, started with what it prints kept in files of a folder."""
+
+    def __init__(self, place: Path, *args: object):
+        self.out, self.err = place / "out", place / "err"
+        level = "--xla_backend_optimization_level"
+        flags = os.environ.get("XLA_FLAGS", "")
+        flags = (
+            flags if level in flags else f"{flags} {level}=0"
+        )  # as in tests: compiling costs most
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, *map(str, args)],
+                cwd=ROOT,
+                stdout=out,
+                stderr=err,
+                env=os.environ | {"PYTHONUNBUFFERED": "1", "XLA_FLAGS": flags},
+            )
+
+    def wait(self, until: Callable[[], bool]) -> bool:
+        """Until something holds, or the command has ended; whether it goes on."""
+        deadline = time.monotonic() + PATIENCE
+        while self.process.poll() is None and not until():
+            if time.monotonic() > deadline:
+                self.process.kill()
+                raise Lost(f"still running after {PATIENCE} s: {self.said()}")
+            time.sleep(0.003)
+        return self.process.poll() is None
+
+    def imports(self) -> bool:
+        """Whether it has imported a library; where that cannot be told, it is taken to have."""
+        maps = Path(f"/proc/{self.process.pid}/maps")
+        try:
+            return "numpy" in maps.read_text()
+        except OSError:
+            return True
+
+    def end(self, seconds: float) -> int:
+        """Its exit code; Lost where it goes on."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise Lost(f"still running {seconds} s later: {self.said()}") from None
+
+    def said(self) -> str:
+        """The end of what it printed."""
+        return " | ".join(
+            [*self.out.read_text().splitlines(), *self.err.read_text().splitlines()][-3:]
+        )
+
+
+def hit(
+    process: Process, rng: Random, checks: Checks, moments: dict[str, Callable[[], bool]]
+) -> None:
+    """Ends a command by a random signal at a random moment, if it has not ended before, and looks
+    at how it ended.
+
+    Args:
+      moments: by name, whether it is at what shall be interrupted.
+    """
+    moment = rng.choice(["import", *moments, *moments])
+    process.wait(moments.get(moment, process.imports))
+    delay = rng.uniform(0, 0.05 if moment == "save" else rng.choice([0.3, 8.0]))
+    until = time.monotonic() + delay
+    process.wait(lambda: time.monotonic() >= until)
+    number, twice = rng.choice(SIGNALS), rng.random() < 0.2
+    if process.process.poll() is None:
+        process.process.send_signal(number)
+    checks.tell(f"{number.name}{' twice' if twice else ''} at {moment} + {delay:.2f} s")
+    if twice:
+        time.sleep(rng.uniform(0.05, 0.5))
+        process.process.send_signal(number)
+    code = process.end(SOON)
+    signalled = -number if number == signal.SIGKILL else 128 + number
+    checks("exit", code in (0, signalled), f"code {code}: {process.said()}")
+    err = process.err.read_text()
+    checks("words", "Traceback" not in err and "error:" not in err, process.said())
+
+
+class Run:
+    """A run's directory through its kills; another when it has come to its end, or was lost."""
+
+    def __init__(self, script: str, flags: str, config: type[Any], built: type[Any]):
+        self.script, self.flags, self.config, self.built = script, flags, config, built
+        self.number, self.over = 0, True
+
+    def trial(self, rng: Random, place: Path, checks: Checks) -> None:
+        """One start, one signal."""
+        if self.over:
+            self.number, self.over, self.newest = self.number + 1, False, 0
+            self.folder = scratch() / f"{self.script}-{self.number}"
+        try:
+            self._trial(rng, place, checks)
+        except BaseException:
+            self.over = True  # the next trial has a new directory
+            raise
+
+    def _trial(self, rng: Random, place: Path, checks: Checks) -> None:
+        folder = self.folder
+        more = ["--data.folder", folder / "data"] if self.config is PretrainConfig else []
+        command = (self.script, *self.flags.split(), "--logdir", folder / "run", *more)
+        saves = folder / "run" / CHECKPOINTS
+        left = set(_saving(saves))
+        moments = {
+            "work": _growth(folder / "run" / "metrics.jsonl"),
+            "save": lambda: bool(set(_saving(saves)) - left),
+        }
+        process = Process(place, *command)
+        hit(process, rng, checks, moments)
+        out = process.out.read_text()
+        begun = re.search(r"(resuming|writing) .* at (?:step|update) ([\d,]+)", out)
+        if begun is not None:
+            at = int(begun[2].replace(",", ""))
+            checks("goes on", at == self.newest, f"at {at}, the newest checkpoint {self.newest}")
+        self._look(checks, re.search(r"stopped at (?:step|update) ([\d,]+)", out))
+        if (folder / "run" / EVALUATION).exists():
+            again = Process(place, *command)
+            code = again.end(PATIENCE)
+            checks("end", code == 0 and "nothing to do" in again.out.read_text(), again.said())
+            self.over = True
+
+    def _look(self, checks: Checks, stopped: re.Match[str] | None) -> None:
+        """At the checkpoint, the replay and the metrics that a signal has left."""
+        run = self.folder / "run"
+        found = 0
+        if holds_run(run) and any(p.name.isdigit() for p in _inside(run / CHECKPOINTS)):
+            found = restore_newest(run, self._template(run)).step
+        checks("checkpoint", found >= self.newest, f"step {found} after {self.newest}")
+        if stopped is not None:
+            at = int(stopped[1].replace(",", ""))
+            checks("checkpoint", found == at, f"step {found}, stopped at {at}")
+        self.newest = found
+        if (run / "replay" / "store.json").exists():
+            self._look_at_replay(checks, run / "replay", stopped is not None)
+        log = run / "metrics.jsonl"
+        whole = log.read_bytes().rpartition(b"\n")[0].splitlines() if log.exists() else []
+        bad = [line for line in whole if b"NaN" in line or not isinstance(json.loads(line), dict)]
+        rows = read_metrics(log) if log.exists() else []
+        checks("metrics", not bad and len(rows) == len(whole), bad)
+
+    def _look_at_replay(self, checks: Checks, folder: Path, stopped: bool) -> None:
+        config = load_config(self.config, folder.parent)
+        least = self.newest - (0 if stopped else config.replay.chunk_steps * config.env.num_envs)
+        fields = read_fields(folder)
+        with ReplayStore(folder, fields, ReplayConfig(), read_only=True) as store:
+            aside = [name for name, _ in store.set_aside if not name.startswith(TEMPORARY)]
+            checks("replay", not aside, f"damaged: {aside}")
+            checks("replay", store.steps >= least, f"{store.steps} steps of {self.newest}")
+
+    def _template(self, run: Path) -> Any:
+        if not hasattr(self, "template"):
+            self.template = self.built(load_config(self.config, run), read_spaces(run)).abstract()
+        return self.template
+
+
+def _saving(saves: Path) -> list[Path]:
+    """Checkpoints that are being written, or were when their process was killed."""
+    return list(saves.glob(f"*{UNFINISHED}"))
+
+
+def _inside(folder: Path) -> Sequence[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+@cache
+def videos() -> Path:
+    """A folder of videos."""
+    folder, rng = scratch() / "to_import", np.random.default_rng(0)
+    for number in range(24):
+        frames = rng.integers(0, 256, (10 + 3 * number, 16, 16, 3), np.uint8)
+        write_video(folder / f"{number:02}.mp4", frames.repeat(4, 1).repeat(4, 2), 10)
+    return folder
+
+
+def import_into(store: Path, place: Path) -> Process:
+    """The import, started."""
+    return Process(place, "-m", "recordings", "videos", videos(), store, *IMPORT.split())
+
+
+@cache
+def imported() -> list[tuple[str, bytes]]:
+    """What an import that nobody killed stores."""
+    place = scratch() / "imported"
+    place.mkdir()
+    assert import_into(place / "store", place).end(PATIENCE) == 0
+    return contents(place / "store")
+
+
+def contents(store: Path) -> list[tuple[str, bytes]]:
+    """Every chunk of an import's stores, by its place without its checksum."""
+    paths = sorted(store.glob("*/chunks/*.npy"))
+    names = [f"{path.parent.parent.name}/{path.name.rpartition('-')[0]}" for path in paths]
+    return list(zip(names, [np.load(p, allow_pickle=False).tobytes() for p in paths], strict=True))
+
+
+def import_killed(rng: Random, place: Path, checks: Checks) -> None:
+    """Killed up to three times, then left to end."""
+    whole, store = imported(), place / "store"
+    for _ in range(rng.randrange(1, 4)):
+        grows = _growth(store / "ledger.jsonl")
+        hit(import_into(store, place), rng, checks, {"work": grows})
+    last = import_into(store, place)
+    checks("ends", last.end(PATIENCE) == 0, last.said())
+    checks("same", contents(store) == whole, "other chunks than those of an import in one go")
+    left = [path.name for path in store.rglob(f"{TEMPORARY}*")]
+    checks("same", not left, f"left behind: {left}")
+
+
+def _growth(path: Path) -> Callable[[], bool]:
+    """Whether a file has grown since now."""
+
+    def size() -> int:
+        return path.stat().st_size if path.exists() else 0
+
+    before = size()
+    return lambda: size() > before
+
+
+AGENTS = Run("train_agent.py", AGENT, TrainConfig, Built)
+VIDEOS = Run("pretrain_video.py", VIDEO, PretrainConfig, BuiltVideo)
+LOOKED = frozenset({"exit", "words", "checkpoint", "metrics"})
+
+CASES = (
+    Case(
+        "agent's run killed",
+        "no traceback; no checkpoint lost; of the replay at most a chunk per environment; goes on "
+        "from its newest checkpoint",
+        LOOKED,
+        AGENTS.trial,
+        times=2,
+    ),
+    Case(
+        "video model's run killed",
+        "no traceback; no checkpoint lost; goes on from its newest checkpoint",
+        LOOKED,
+        VIDEOS.trial,
+        times=2,
+    ),
+    Case(
+        "import killed",
+        "no traceback; the same command ends in the stores of an import in one go",
+        frozenset({"exit", "words", "ends", "same"}),
+        import_killed,
+    ),
+)

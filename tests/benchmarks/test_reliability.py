@@ -1,0 +1,107 @@
+"""`python -m benchmarks.reliability` in short: what is damaged or goes wrong holds, and a loss is
+found. Kills of the real commands are in the long form, and in tests of their own."""
+
+import sys
+
+import jax
+import pytest
+from processes import ROOT
+
+from benchmarks.reliability import faults, kills, mutations
+from benchmarks.reliability.__main__ import CASES, run, table
+from benchmarks.reliability.trial import Case, Lost, Tally, attempt
+
+
+def test_damage_and_faults_hold(tmp_path):
+    """One round; every kind of fault comes at least once in the seeds of two."""
+    cases = [*mutations.CASES, *faults.CASES]
+    tallies = run(cases, 0.0, 0, tmp_path)
+    assert [line for tally in tallies.values() for line in tally.lost] == []
+    assert all(tallies[case.name].tried == case.times for case in cases)
+
+
+def case(run, *must):
+    return Case("one", "it", frozenset(must), run)
+
+
+def tried(one, tmp_path):
+    tally = Tally()
+    attempt(one, "0", tmp_path / "trial", tally)
+    return tally
+
+
+def test_what_was_not_checked_is_not_held(tmp_path):
+    tally = tried(case(lambda rng, place, checks: checks("a", True, 0), "a", "b"), tmp_path)
+    assert tally.held == 0 and tally.lost == ["one 0: not checked: b"]
+
+
+def test_what_does_not_hold_or_raises_is_lost(tmp_path):
+    def wrong(rng, place, checks):
+        checks.tell("a bit flipped")
+        checks("a", False, "other weights")
+
+    assert tried(case(wrong, "a"), tmp_path / "1").lost == [
+        "one 0: a bit flipped; a: other weights"
+    ]
+    [line] = tried(case(lambda *_: [][0], "a"), tmp_path / "2").lost
+    assert line.startswith("one 0: IndexError: list index out of range (test_reliability.py:")
+
+
+def test_other_weights_are_lost(tmp_path, monkeypatch):
+    def silently(run, template):
+        state = jax.tree.map(lambda x: x, mutations.state(200))
+        state["params"]["w"] = state["params"]["w"].at[3, 4].add(1e-6)
+        return kills.restore_newest.__globals__["Restored"](
+            200, state, {"counters": {"steps": 200}}
+        )
+
+    monkeypatch.setattr(mutations, "restore_newest", silently)
+    [line] = tried(mutations.CASES[0], tmp_path).lost
+    assert "is not as it was saved" in line
+
+
+def test_the_table_counts_and_lists(tmp_path):
+    one = case(lambda *_: None, "a")
+    rows = table([one], {"one": tried(one, tmp_path)}).splitlines()
+    assert "| one | it | 1 | 0 | 1 |" in rows and rows[-1] == "- one 0: not checked: a"
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+class First:
+    """Chooses the first of everything."""
+
+    choice = staticmethod(lambda options: options[0])
+    uniform = staticmethod(lambda low, high: low)
+    random = staticmethod(lambda: 1.0)
+
+
+@pytest.mark.parametrize(
+    ("ends", "lost"),
+    [
+        ("time.sleep(60)", None),  # killed
+        ("sys.exit(3)", "exit: code 3"),
+        ("1 / 0", "exit: code 1"),
+        ("print('Traceback', file=sys.stderr)", "words: .*Traceback"),
+    ],
+)
+def test_how_a_command_ends_is_looked_at(ends, lost, tmp_path):
+    program = f"import numpy, sys, time\nprint('up', flush=True)\n{ends}"
+    process = kills.Process(tmp_path, "-c", program)
+    process.wait(lambda: "up" in process.out.read_text())
+    if lost is not None:
+        process.end(60)
+    seen = set()
+
+    def checks(name, holds, found):
+        seen.add(name)
+        if not holds:
+            raise Lost(f"{name}: {found}")
+
+    checks.tell = lambda what: None
+    if lost is None:
+        kills.hit(process, First(), checks, {})
+        assert seen == {"exit", "words"} and process.process.returncode == -9
+    else:
+        with pytest.raises(Lost, match=lost):
+            kills.hit(process, First(), checks, {})
+    assert sys.executable and kills.ROOT == ROOT
