@@ -21,9 +21,12 @@ class ActorCriticConfig:
     """Settings of behaviour learning."""
 
     horizon: Count = 15
-    """H: imagined ticks of the top clock; H·K environment steps."""
+    """H: imagined environment steps, whole windows of them and at least one: ⌈H/K⌉ ticks. Source of
+    the default: DreamerV3."""
     discount: Share = 0.99
     """γ per environment step; γ^K per tick."""
+    lam: Share = 0.95
+    """λ of the λ-returns per environment step; λ^K per tick. Source: DreamerV3."""
     entropy_target: Share = 0.3
     """Where the entropy of each factor of each slot is kept, as a share, averaged over states: 0
     smallest deviation / one class, 1 largest / uniform."""
@@ -33,7 +36,6 @@ class ActorCriticConfig:
     """Most imagination starts per update, drawn from the replayed top states. By size."""
 
 
-LAMBDA = 0.95  # λ of the λ-returns, per tick. Source: Hafner et al. 2020, 2023
 SLOW_RATE = 0.02  # share by which the slow critic moves at every update. Source: DreamerV3
 SLOW_WEIGHT = 1.0  # weight of the critic's regulariser towards the slow critic. Source: DreamerV3
 SCALE_RATE = 0.02  # of the running percentiles of returns, per update (DreamerV3: 0.01)
@@ -99,9 +101,9 @@ class BehaviourTargets(NamedTuple):
 def behaviour_targets(
     path: Trajectory, value: Float[Array, "N H1"], stride: int, config: ActorCriticConfig
 ) -> BehaviourTargets:
-    """λ-returns, path weights and advantages G_j - v_j."""
-    gamma = config.discount**stride
-    returns = jax.vmap(lambda r, c, v: lambda_returns(r, c, v, gamma, LAMBDA))(
+    """λ-returns, path weights and advantages G_j - v_j; stride: environment steps of a plan."""
+    gamma, lam = config.discount**stride, config.lam**stride
+    returns = jax.vmap(lambda r, c, v: lambda_returns(r, c, v, gamma, lam))(
         path.reward, path.cont, value
     )
     weight = jax.vmap(lambda a, c: path_weights(a, c, gamma))(path.alive, path.cont)

@@ -52,8 +52,8 @@ class Agent(nnx.Module):
             self.newest = CoarseDecoder(features, obs_shapes=obs_shapes, **kind)
         outputs, dtype = self.codec.outputs, jnp.dtype(config.model.dtype)
         self.actor = MLP(features, outputs=outputs, zero=True, **{**kind, "dtype": dtype})
-        if window_decoded(config):  # last, so that the other parts start the same without it
-            self.window = CoarseDecoder(features, obs_shapes=obs_shapes, **kind)
+        if config.recent_decoder > 0:  # last, so that the other parts start the same without it
+            self.recent = CoarseDecoder(features, obs_shapes=obs_shapes, **kind)
 
     def predict_reward(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
         """Window reward, environment units."""
@@ -74,18 +74,12 @@ class Agent(nnx.Module):
 
 def plans_marked(config: AgentConfig) -> bool:
     """Whether replay holds plans of several actions, which are marked there."""
-    several = config.model.strides[-1] > 1
-    return config.keep_plan > 0 and several and not CODECS[config.codec].closed_loop
+    return config.keep_plan > 0 and config.plan_steps > 1 and not CODECS[config.codec].closed_loop
 
 
 def newest_decoded(config: AgentConfig) -> bool:
     """Whether the top decodes its newest observation: with one level the model does already."""
     return config.newest and len(config.model.strides) > 1
-
-
-def window_decoded(config: AgentConfig) -> bool:
-    """Whether the top decodes its window's sum: not at K = 1, where that is the newest frame."""
-    return config.window_decoder > 0 and config.model.strides[-1] > 1
 
 
 def action_width(config: AgentConfig, actions: ActionCodec) -> int:
@@ -105,7 +99,19 @@ def check_agent(config: AgentConfig) -> None:
         raise UserError(
             f"codec: expected one of {', '.join(CODECS)}, received {config.codec!r}; choose one"
         )
-    clock.check_strides(config.model.strides)
+    stride = clock.check_strides(config.model.strides)[-1]
+    if config.plan_steps % stride:
+        raise UserError(
+            f"plan: expected a multiple of the top stride {stride} (environment steps), received "
+            f"{config.plan}; 0 is one tick"
+        )
+    codec = CODECS[config.codec]
+    if config.plan_ticks > 1 and (codec.coded or codec.closed_loop or config.open_loop):
+        raise UserError(
+            f"plan: expected 0 or the top stride {stride} with codec {config.codec!r} and "
+            f"open_loop {config.open_loop}, received {config.plan}; plans of several ticks are "
+            "chunks, made anew at every step"
+        )
     if config.model.window != "causal":
         raise UserError(
             f"window: expected 'causal' for an agent, received {config.model.window!r}; "

@@ -42,7 +42,7 @@ class ChunkCodec(Codec):
     ) -> "ChunkCodec":
         """See ``Codec``."""
         marked = model.action_width > actions.width
-        return cls(actions, model.stride, marked)
+        return cls(actions, config.plan_steps, marked)
 
     def sample(
         self, outputs: Float[Array, "*N P"], features: Float[Array, "*N D"], key: PRNGKeyArray

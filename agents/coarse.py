@@ -1,9 +1,9 @@
 """Auxiliary decoders at the top: what a tick has seen, coarsely, from the top state alone.
 
-The paper decodes from level 1 only, so what an agent must know of the present reaches the top level
-only through rewards that depend on it, which does not suffice (docs/adr/0005). What a
-window held before its newest frame reaches it even less, and a cue there is forgotten: see
-docs/adr/0018. They train the top's beliefs and are used for nothing else; weight 0 leaves one out.
+The paper decodes from level 1 only, so what an agent must know of the present reaches the top
+level only through rewards that depend on it, which does not suffice (docs/adr/0005). What was seen
+shortly before reaches it even less, and a cue there is forgotten: see docs/adr/0018. They train the
+top's beliefs and are used for nothing else. The targets are the same whatever the strides.
 """
 
 from typing import Any
@@ -20,6 +20,7 @@ from worldmodel.observations import ObsShapes, pixels
 from worldmodel.records import Records
 
 GRID = 16  # an image's target is its means over a grid of GRID by GRID
+RECENT = 8  # environment steps whose sum is decoded, whatever the clock
 
 
 class CoarseDecoder(nnx.Module):
@@ -55,18 +56,21 @@ def coarse(obs: dict[str, Array]) -> tuple[Float[Array, "B T O"], Float[Array, "
     return jnp.concatenate(targets, axis=-1), jnp.concatenate(kinds)
 
 
-def seen_in_window(
-    target: Float[Array, "B T O"], records: Records, stride: int
-) -> Float[Array, "B T O"]:
-    """What the window of a tick at every time held, each frame alike.
+def seen_recently(
+    target: Float[Array, "B T O"], records: Records
+) -> tuple[Float[Array, "B T O"], Float[Array, "B T"]]:
+    """What was seen in the last environment steps, each frame alike, and 1 where it is known.
 
-    y_t = Σ_{i=0..K-1} [t-i real, of t's episode] x_{t-i} / √K
+    y_t = Σ_{i=0..W-1} [t-i real, of t's episode] x_{t-i} / √W,   W = RECENT
 
-    By √K, frames that vary independently give y their own deviation, whatever the clock.
+    By √W, frames that vary independently give y their own deviation. It is known where the sequence
+    holds all W frames, or the episode's first.
     """
     real = jnp.where(records.mask[..., None] > 0, target, 0.0)
     segment = jax.vmap(clock.segments)(records.is_first)
-    return jax.vmap(clock.window_sum, (0, 0, None))(real, segment, stride) / stride**0.5
+    total = jax.vmap(clock.window_sum, (0, 0, None))(real, segment, RECENT) / RECENT**0.5
+    known = (segment > 0) | (jnp.arange(segment.shape[1])[None] >= RECENT - 1)
+    return total, known.astype(jnp.float32)
 
 
 def coarse_nll(

@@ -42,7 +42,7 @@ class Schedule:
     """How much is collected and learned, and in what portions.
 
     Raises:
-      UserError: on sizes below 1, or sequences longer than an episode.
+      UserError: on sizes below 1.
     """
 
     steps: int  # environment steps of the whole run, over all environments: what memory is made for
@@ -58,11 +58,6 @@ class Schedule:
         for name in ("steps", "num_envs", "updates", "batch", "length"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}: expected 1 or more, received {getattr(self, name)}")
-        if self.length > env.length:
-            raise UserError(
-                f"length: expected at most the {env.length} steps of an episode, received "
-                f"{self.length}; lower --length"
-            )
 
 
 class Episodes(NamedTuple):
@@ -216,7 +211,8 @@ class CompiledRun:
         )
 
     def sample(self, episodes: Episodes, key: PRNGKeyArray) -> Records:
-        """A batch of sequences, [B, lead+L, ...]: every record so far is drawn equally often."""
+        """A batch of sequences, [B, lead+L, ...], L with the agent's burn-in: every record so far
+        is drawn equally often."""
         start_key, next_key = jax.random.split(key)
         n, batch, stride = self.schedule.num_envs, self.schedule.batch, self.agent.model.stride
         steps = recorded(episodes, n)
@@ -224,12 +220,13 @@ class CompiledRun:
         drawn = jax.random.randint(start_key, (batch, 1), 0, table[-1])
         row = jnp.searchsorted(table, drawn, side="right")
         block = drawn[:, 0] - jnp.where(row > 0, table[row - 1], 0)[:, 0]
-        more = self.schedule.length // stride - 1  # each fills a block or more
+        length = self.schedule.length + self.agent.config.burn_in_steps
+        more = length // stride - 1  # each fills a block or more
         following = jax.random.randint(next_key, (batch, more), 0, episodes.begun * n)
         rows = jnp.concatenate([row, following], axis=1)
 
         def cut(rows: Array, block: Array) -> Records:
-            return cut_sequence(episodes, steps, rows, block, stride, self.schedule.length)
+            return cut_sequence(episodes, steps, rows, block, stride, length)
 
         return jax.vmap(cut)(rows, block)
 

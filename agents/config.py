@@ -1,12 +1,12 @@
 """Settings of the agent and of its codecs. Read next: ``agent.py``, which checks them."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from flax import nnx
 
 from agents.actor_critic import ActorCriticConfig
-from common import NonNegative, Positive, Share
+from common import Before, CountOrZero, NonNegative, Positive, Share
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.objective import ObjectiveConfig
 
@@ -40,24 +40,59 @@ class AgentConfig:
     newest: bool = True
     """Decode the newest observation from the top state as well, where there are levels below: what
     an agent must know of the present reaches the top. Without, Navigate is not learned: adr 5."""
-    window_decoder: NonNegative = 0.0
-    """Weight of the one of the sum over the window's observations, where K > 1; 0: none. For what
-    is seen shortly and matters much later. docs/adr/0018."""
+    recent_decoder: NonNegative = 0.0
+    """Weight of a decoder from the top state of the sum over the last 8 observations
+    (`coarse.RECENT`), for any strides; 0: none. For what is seen shortly and matters much later.
+    docs/adr/0018."""
+    plan: Annotated[CountOrZero, Before(0)] = 0
+    """Environment steps of a plan, a multiple of the top stride; 0: one tick of the top. With
+    strides (1,) and more than 1, a flat model under an actor of whole windows: what is the clock's
+    is told from what is the plan's."""
+    burn_in: Annotated[CountOrZero, Before(0)] = 0
+    """Environment steps at a sequence's beginning from which nothing is learned, rounded up to
+    whole windows: sequences begin within episodes, and beliefs there begin from zeros."""
     open_loop: bool = False
     """Execute each plan whole, r = K, in place of planning anew at every step, r = 1: the plain
     semi-MDP, which cannot react within a window. docs/adr/0008."""
     noise_correlation: Share = 0.0
     """ρ from one step to the next of the noise by which actions are sampled. docs/adr/0012."""
     keep_plan: Share = 0.0
-    """Probability by which the agent goes on with its plan where it could plan anew: replay holds
-    what comes of plans, and no plan is put off for ever. Above 0 the actions of chunks (K > 1) say
-    in replay whether they begin a plan or go on with one, and the model reads it: what comes of
-    plans is told from what comes of reactions. docs/adr/0013, 0016."""
+    """p: share of plans that are executed to their end, though the agent could plan anew at every
+    step: at each it goes on with its plan with probability p^(1/(K-1)). So replay holds what comes
+    of plans, and no plan is put off for ever. Above 0 the actions of chunks (K > 1) say in replay
+    whether they begin a plan or go on with one, and the model reads it: what comes of plans is told
+    from what comes of reactions. docs/adr/0013, 0016."""
 
     @property
     def replan(self) -> int:
         """r: environment steps between plans, in collection and evaluation."""
         return self.model.strides[-1] if self.open_loop else 1
+
+    @property
+    def plan_steps(self) -> int:
+        """K: environment steps of a plan."""
+        return self.plan or self.model.strides[-1]
+
+    @property
+    def plan_ticks(self) -> int:
+        """Ticks of the top level that one plan takes."""
+        return self.plan_steps // self.model.strides[-1]
+
+    @property
+    def imagined(self) -> int:
+        """Plans that one imagined path holds."""
+        return -(-self.behaviour.horizon // self.plan_steps)
+
+    @property
+    def keep_probability(self) -> float:
+        """By which the agent goes on with its plan at a step."""
+        return self.keep_plan ** (1 / max(1, self.plan_steps - 1))
+
+    @property
+    def burn_in_steps(self) -> int:
+        """``burn_in`` in whole windows."""
+        stride = self.model.strides[-1]
+        return -(-self.burn_in // stride) * stride
 
 
 LAYERS = 2  # hidden layers of actor, critic, heads and codecs

@@ -16,7 +16,6 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from agents.actor_critic import (
-    LAMBDA,
     SLOW_RATE,
     ActorCriticConfig,
     BehaviourState,
@@ -26,8 +25,9 @@ from agents.actor_critic import (
     return_scale,
     update_range,
 )
-from agents.agent import Agent, newest_decoded, window_decoded
-from agents.coarse import coarse, coarse_nll, seen_in_window
+from agents.agent import Agent, newest_decoded
+from agents.coarse import coarse, coarse_nll, seen_recently
+from agents.codec import Codes
 from agents.config import AgentConfig
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
@@ -35,6 +35,7 @@ from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import WindowTargets, observed_returns, window_targets
 from common import UserError
 from worldmodel import clock
+from worldmodel.clockwork import ClockworkVAE
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
 from worldmodel.level import Belief, State
 from worldmodel.objective import masked_mean, model_loss
@@ -92,13 +93,14 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         codes = agent.codec.encode(model, records, jax.random.fold_in(key, 4))
         noise = model.draw_noise(noise_key, batch, length - model.lead)
         beliefs = model.observe(records, noise, code=codes.sample)
+        records, beliefs, codes = settled(model, config.burn_in_steps, records, beliefs, codes)
         world, metrics = model_loss(model, records, beliefs, config.objective)
         heads, head_metrics = head_loss(agent, records, beliefs)
         coding, codec_metrics = agent.codec.loss(model, records, beliefs, codes)
         start, alive = draw_starts(agent, records, beliefs, start_key)
         path = imagine_path(
             frozen.model, agent.act, frozen.predict_reward, frozen.predict_cont, start, alive,
-            config.behaviour.horizon, path_key,
+            config.imagined, config.plan_ticks, config.behaviour.discount, path_key,
         )  # fmt: skip
         acting, aux, behaviour_metrics = behaviour_loss(agent, frozen, slow, path, aux)
         total = world + (heads + coding) + acting
@@ -108,6 +110,27 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         return total, (aux, {**metrics, "window_reward/gap": imagined - observed})
 
     return loss
+
+
+def settled(
+    model: ClockworkVAE,
+    steps: int,
+    records: Records,
+    beliefs: tuple[Belief, ...],
+    codes: Codes,
+) -> tuple[Records, tuple[Belief, ...], Codes]:
+    """What is learned from: records, beliefs and codes without the burn-in, in which every chain
+    only comes from zeros to what it believes.
+
+    Args:
+      steps: of the burn-in, a multiple of K.
+    """
+    every = [model.alignment(index).every for index in range(len(beliefs))]
+    later = tuple(
+        jax.tree.map(lambda x, n=n: x[:, steps // n :], belief)
+        for belief, n in zip(beliefs, every, strict=True)
+    )
+    return records.after(steps), later, jax.tree.map(lambda x: x[:, steps // every[-1] :], codes)
 
 
 def estimate(params: Params, records: Records) -> Params:
@@ -168,7 +191,7 @@ def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics
     config, stride = frozen.config.behaviour, frozen.model.stride
     value = frozen.predict_value(belief.state.features)
     observed = jax.vmap(
-        lambda w, v: observed_returns(w, v, stride, config.discount**stride, LAMBDA)
+        lambda w, v: observed_returns(w, v, stride, config.discount**stride, config.lam**stride)
     )(known_windows(frozen, records), value)
     return {
         "return/observed": masked_mean(observed.returns, observed.known),
@@ -201,8 +224,8 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
 def decoder_loss(
     agent: Agent, records: Records, features: Float[Array, "B n F"]
 ) -> tuple[Array, Metrics]:
-    """The auxiliary decoders of the newest observation and of the window's sum, the latter by its
-    weight, at every real tick."""
+    """The auxiliary decoders of the newest observation and of the recent ones' sum, the latter by
+    its weight, at every real tick."""
     model, config = agent.model, agent.config
     main = slice(model.lead, None)
     frame, image = coarse(model.units(records.obs))
@@ -212,11 +235,11 @@ def decoder_loss(
         nll = coarse_nll(agent.newest(features), frame[:, main], *deviations)
         metrics["nll/newest"] = masked_mean(nll, records.mask[:, main])
         total = total + metrics["nll/newest"]
-    if window_decoded(config):
-        window = seen_in_window(frame, records, model.stride)
-        nll = coarse_nll(agent.window(features), window[:, main], *deviations)
-        metrics["nll/window"] = masked_mean(nll, records.mask[:, main])
-        total = total + config.window_decoder * metrics["nll/window"]
+    if config.recent_decoder > 0:
+        recent, known = seen_recently(frame, records)
+        nll = coarse_nll(agent.recent(features), recent[:, main], *deviations)
+        metrics["nll/recent"] = masked_mean(nll, (records.mask * known)[:, main])
+        total = total + config.recent_decoder * metrics["nll/recent"]
     return total, metrics
 
 
@@ -258,10 +281,10 @@ def behaviour_loss(
     agent: Agent, frozen: Agent, slow: TwoHot, path: Trajectory, aux: BehaviourState
 ) -> tuple[Array, BehaviourState, Metrics]:
     """Actor and critic on imagined paths; the critic learns from features without gradient."""
-    config, stride = agent.config.behaviour, agent.model.stride
+    config = agent.config.behaviour
     stop = jax.lax.stop_gradient
     value = frozen.predict_value(path.features)
-    targets = behaviour_targets(path, value, stride, config)
+    targets = behaviour_targets(path, value, agent.config.plan_steps, config)
     aux = update_range(aux, stop(targets.returns), targets.weight)
     actor = actor_loss(path, targets, aux, agent.codec.primitives)
     features = stop(path.features[:, :-1])

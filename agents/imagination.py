@@ -39,9 +39,16 @@ def imagine_path(
     start: State,
     alive: Array,
     horizon: int,
+    ticks: int,
+    discount: float,
     key: PRNGKeyArray,
 ) -> Trajectory:
     """Rolls the top level alone under a policy.
+
+    A plan u takes n ticks (1, unless ``AgentConfig.plan`` says otherwise). Its reward and its
+    continuation are then those of its ticks as of one window, of W environment steps a tick:
+
+    R = Σ_{i=1..n} γ^{W(i-1)} (Π_{m<i} C_m) R_i,   C = Π_{i=1..n} C_i
 
     Args:
       model: only its top level is used.
@@ -50,19 +57,29 @@ def imagine_path(
       cont: of features to window continuations in [0, 1].
       start: [N, ·] states of the top level.
       alive: [N] 1 where the start is a state to act in.
-      horizon: H, ticks.
+      horizon: H, plans.
+      ticks: n, of one plan.
+      discount: γ per environment step.
     """
+    count = start.h.shape[0]
 
-    def tick(state: State, step_key: PRNGKeyArray) -> tuple[State, tuple[State, ActionSample]]:
+    def tick(state: State, step: tuple[Array, Array]) -> tuple[State, Array]:
+        state = model.imagine_top(state, *step)
+        return state, state.features
+
+    def act(state: State, step_key: PRNGKeyArray) -> tuple[State, tuple[Array, ActionSample]]:
         act_key, noise_key = jax.random.split(step_key)
         sample = policy(state.features, act_key)
-        noise = model.latent.noise(noise_key, state.h.shape[:1])
-        state = model.imagine_top(state, sample.flat, noise)
-        return state, (state, sample)
+        noise = model.latent.noise(noise_key, (ticks, count))
+        parts = jnp.swapaxes(sample.flat.reshape(count, ticks, -1), 0, 1)
+        state, found = jax.lax.scan(tick, state, (parts, noise))
+        return state, (found, sample)
 
-    _, (states, samples) = jax.lax.scan(tick, start, jax.random.split(key, horizon))
-    features = jnp.concatenate([start.features[None], states.features])
+    _, (found, samples) = jax.lax.scan(act, start, jax.random.split(key, horizon))
+    features = jnp.concatenate([start.features[None], found[:, -1]])
     features, flat, log_prob, entropy = (jnp.swapaxes(x, 0, 1) for x in (features, *samples))
-    return Trajectory(
-        features, flat, log_prob, entropy, reward(features[:, 1:]), cont(features[:, 1:]), alive
-    )
+    gains, goes_on = (head(jnp.moveaxis(found, 2, 0)) for head in (reward, cont))  # [N, H, n]
+    first = jnp.ones_like(goes_on[..., :1])
+    before = jnp.cumprod(jnp.concatenate([first, goes_on[..., :-1]], axis=-1), axis=-1)
+    total = (before * gains) @ discount ** (model.stride * jnp.arange(ticks))
+    return Trajectory(features, flat, log_prob, entropy, total, jnp.prod(goes_on, axis=-1), alive)

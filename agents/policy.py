@@ -60,9 +60,9 @@ def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
         keys = split_keys(key, codec.closed_loop)
         noise = model.latent.noise(keys.filter, is_first.shape)
         filtered, due = filter_step(model, carry.filter, obs, carry.action, is_first, noise, replan)
-        if config.keep_plan > 0 and model.stride > replan:
-            kept = jax.random.bernoulli(keys.keep, config.keep_plan, due.shape)
-            due &= is_first | ~kept | (carry.step + replan > model.stride)
+        if config.keep_plan > 0 and config.plan_steps > replan:
+            kept = jax.random.bernoulli(keys.keep, config.keep_probability, due.shape)
+            due &= is_first | ~kept | (carry.step + replan > config.plan_steps)
         top = filtered.belief.features
         new = codec.plan(agent.actor(top), top, None if greedy else keys.plan)
         plan, step = jnp.where(due[:, None], new, carry.plan), jnp.where(due, 0, carry.step)

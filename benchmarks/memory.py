@@ -1,7 +1,7 @@
 """Does a world model keep a cue? Two rooms, scripted visits to either goal, no policy.
 
   python -m benchmarks.memory --strides 1,8 1
-  python -m benchmarks.memory --strides 1,8 --flags "--agent.model.keep-bias 0"
+  python -m benchmarks.memory --strides 1,8 --flags "--agent.model.half-life 0"
   python -m benchmarks.memory --task pure:two_rooms_door --strides 1,16 1
 
 The agent's whole update trains on 320 episodes in which a script walks to one of both goals, drawn

@@ -47,7 +47,7 @@ def child(flags: str, keep: bool) -> None:
     graph, params = split(agent)
     update = make_update(make_loss(graph), built.optimizer)
     state = initial_state(params, initial_aux(params, agent), built.optimizer)
-    shape = config.batch, config.length + agent.model.stride - 1
+    shape = config.batch, config.sequence + agent.model.stride - 1
     keys = iter(jax.random.split(jax.random.key(0), WARM + UPDATES[flags]))
     rng, no = np.random.default_rng(0), jnp.zeros(shape, bool)
 

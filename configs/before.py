@@ -9,6 +9,7 @@ whose field it was, so that it holds wherever that is nested. Changes are applie
 written here, an outer dataclass before those within it. Applied by `training/older.py`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -128,6 +129,42 @@ def kept_plans(agent: dict[str, Any]) -> dict[str, Any]:
     return agent
 
 
+def environment_time(agent: dict[str, Any]) -> dict[str, Any]:
+    """What was set per tick of the top, or per step whatever the stride, is set per environment
+    step: the horizon, λ (0.95 per tick) and the share of plans that are kept."""
+    stride, behaviour = agent["model"]["strides"][-1], agent["behaviour"]
+    converted = {
+        "horizon": behaviour["horizon"] * stride,
+        "lam": behaviour.get("lam", 0.95) ** (1 / stride),
+    }
+    kept = float(agent["keep_plan"] ** max(1, stride - 1))
+    return agent | {"behaviour": behaviour | converted, "keep_plan": kept}
+
+
+def recent_decoder(agent: dict[str, Any]) -> dict[str, Any]:
+    """The sum that is decoded is over 8 observations, not over a window's."""
+    weight, stride = agent.pop("window_decoder", 0.0), agent["model"]["strides"][-1]
+    if weight and stride not in (1, 8):
+        raise UserError(
+            f"window_decoder: expected 0, or a top stride of 8, received {weight} and {stride}: "
+            "the sum over 8 observations is decoded today; go on with the version that "
+            "versions.json names"
+        )
+    return agent | {"recent_decoder": weight if stride == 8 else 0.0}
+
+
+def half_life(model: dict[str, Any]) -> dict[str, Any]:
+    """What the gates keep at first, the same bias at every level, became a half-life."""
+    bias, strides = model.pop("keep_bias", 0.0), model["strides"]
+    if bias and len(set(strides)) > 1:
+        raise UserError(
+            f"keep_bias: expected 0 with strides {strides}, received {bias}: gates are set in "
+            "environment steps, by half_life; go on with the version that versions.json names"
+        )
+    kept = 1 / (1 + math.exp(-bias))
+    return model | {"half_life": math.log(2) / -math.log(kept) if bias else 0.0}
+
+
 CHANGES: dict[int, tuple[Change, ...]] = {
     2: (
         Renamed("TrainConfig", "video_ratio", "recordings_share"),
@@ -141,7 +178,6 @@ CHANGES: dict[int, tuple[Change, ...]] = {
         Converted("AgentConfig", kept_plans),
         gone("AgentConfig", "average_rate", 0.005, "least weight of the newest in their average"),
         gone("AgentConfig", "actions", ACTIONS, "deviations and uniform share of actions"),
-        gone("ActorCriticConfig", "lam", 0.95, "λ of the returns"),
         gone("ActorCriticConfig", "gradient", "dynamics", "the actor's gradient"),
         gone("ActorCriticConfig", "entropy_rate", 0.05, "speed of the entropy bonus"),
         gone("ActorCriticConfig", "layers", 2, "hidden layers of actor, critic and heads"),
@@ -151,12 +187,18 @@ CHANGES: dict[int, tuple[Change, ...]] = {
         gone("LatentConfig", "size", 8, "floats of a code"),
         gone("LatentConfig", "min_std", 0.1, "smallest deviation of a code"),
     ),
-    3: (gone("TrainConfig", "episode_starts", 0.0, "share of sequences from episodes' starts"),),
+    3: (
+        gone("TrainConfig", "episode_starts", 0.0, "share of sequences from episodes' starts"),
+        Converted("AgentConfig", environment_time),
+        Converted("AgentConfig", recent_decoder),
+        Converted("ClockworkConfig", half_life),
+    ),
 }
 """By the format that brought them: a run of an older one goes through all later ones."""
 
 LEAVES: dict[int, tuple[tuple[str, str | None], ...]] = {
-    2: ((r"(.*/)?newest/.*", None),)  # of an agent with one level
+    2: ((r"(.*/)?newest/.*", None),),  # of an agent with one level
+    3: ((r"(.*/)?window/(.*)", r"\1recent/\2"),),
 }
 """Leaves of a checkpoint (parameters, optimiser) that have another path today or none, by the
 format that changed them: a regular expression of the whole path and what it becomes, as of

@@ -29,7 +29,7 @@ SHORT = {
 }
 
 EPILOG = """Short for: --env = --env.name, --strides = --agent.model.strides (environment steps per
-tick of each level), --horizon = --agent.behaviour.horizon (imagined ticks of the top clock),
+tick of each level), --horizon = --agent.behaviour.horizon (imagined environment steps),
 --open-loop = --agent.open-loop (True: plans are executed whole). Other use: --eval RUN
 [--episodes N] [--output FILE] evaluates a run."""
 

@@ -19,7 +19,7 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
         base.agent,
         model=model,
         objective=replace(base.agent.objective, free_nats=8.0),
-        behaviour=replace(base.agent.behaviour, horizon=8, discount=0.98),
+        behaviour=replace(base.agent.behaviour, horizon=32, discount=0.98),
     )
     env = replace(
         base.env,

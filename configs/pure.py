@@ -18,7 +18,7 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
     """20 000 steps of 5 environments, an update every 5; twice control's horizon, which cart-pole
     wants (docs/adr/0016)."""
     config = control(base)
-    behaviour = replace(config.agent.behaviour, horizon=10)
+    behaviour = replace(config.agent.behaviour, horizon=40)
     return replace(
         config,
         agent=replace(config.agent, behaviour=behaviour),

@@ -25,6 +25,8 @@ from envs import EnvConfig
 from replay import ReplayConfig
 from worldmodel import OptimizerConfig
 
+WINDOWS = 8  # of the top level in a sequence, at least: fewer teach it little of what lasts
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -48,7 +50,7 @@ class TrainConfig:
     batch: MayChange[Count] = 16
     """B: sequences per update."""
     length: Count = 64
-    """T: environment steps per sequence, a multiple of the top stride."""
+    """T: environment steps per sequence, rounded up to whole windows, and at least 8 of them."""
     init_from: Path | None = None
     """Run whose parameters to start from: of train_agent.py with the same environment, strides
     and size, the whole agent's; of pretrain_video.py (--preset agent), its world model's."""
@@ -84,6 +86,12 @@ class TrainConfig:
     """Episodes on disk."""
 
     @property
+    def sequence(self) -> int:
+        """Environment steps per sequence that something is learned from: T in whole windows."""
+        stride = self.agent.model.strides[-1]
+        return max(WINDOWS, -(-self.length // stride)) * stride
+
+    @property
     def recorded_rows(self) -> int:
         """Sequences of each batch that are recordings."""
         return round(self.recordings_share * self.batch)
@@ -99,12 +107,6 @@ def check(config: TrainConfig) -> None:
             f"steps: expected enough for one update, received {config.steps:,} of which "
             f"{config.prefill:,} are --prefill, and {config.updates_per_step:g} updates per step "
             "after it; raise --steps, or lower --prefill"
-        )
-    stride = config.agent.model.strides[-1]
-    if config.length % stride:
-        raise UserError(
-            f"length: expected a multiple of the top stride {stride} (environment steps), received "
-            f"{config.length}; set --length {-(-config.length // stride) * stride}"
         )
 
 

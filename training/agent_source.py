@@ -99,10 +99,8 @@ class AgentSource:
         return {"replay/steps": self.replay.steps, "replay/gb": self.replay.bytes / 1e9}
 
     def show(self, state: TrainState, key: Any) -> np.ndarray | None:
-        """Open-loop prediction of replayed sequences that are longer than two windows."""
-        length, stride = self.config.length, self.learner.agent.model.stride
-        if length <= 2 * stride:
-            return None
+        """Open-loop prediction of replayed sequences."""
+        length, stride = self.config.sequence, self.learner.agent.model.stride
         records = jax.tree.map(lambda x: x[:SHOWN], self.sample())
         context = max(stride, length // 4 // stride * stride)
         loop = predict(self.learner.join(state.params).model, records, context, key)
@@ -148,7 +146,8 @@ def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSa
     """Of replay, and where asked of recordings as well."""
     config, stride = built.config, built.agent.model.stride
     rows = config.recorded_rows
-    sizes: dict[str, int] = {"length": config.length, "stride": stride, "seed": config.seed}
+    length = config.sequence + config.agent.burn_in_steps
+    sizes: dict[str, int] = {"length": length, "stride": stride, "seed": config.seed}
     if not rows:
         return SequenceSampler(replay, batch=config.batch, **sizes)
     if config.recordings is not None:

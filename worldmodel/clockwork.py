@@ -80,7 +80,10 @@ class ClockworkVAE(nnx.Module):
         )
         self.unknown_action = nnx.Param(jnp.zeros(action_width)) if action_width else None
         self.levels = nnx.List(
-            [Level(config, self._inputs(index, embed), rngs) for index, embed in enumerate(embeds)]
+            [
+                Level(config, self._inputs(index, embed), stride, rngs)
+                for index, (embed, stride) in enumerate(zip(embeds, self.strides, strict=True))
+            ]
         )
         self.decoder = Decoder(config, obs_shapes, rngs)
         self.scale = Scale(obs_shapes) if config.scale_vectors and self.vectors else None

@@ -1,11 +1,12 @@
 """Settings of the clockwork world model. Read next: ``clockwork.py``, what is built from them."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Ge
 
-from common import Count, Positive, UserError, check_bounds
+from common import Count, NonNegative, Positive, UserError, check_bounds
 from worldmodel import clock
 from worldmodel.distributions import UNIMIX, Categorical, Gaussian, Latent
 from worldmodel.networks import check_image
@@ -74,9 +75,10 @@ class ClockworkConfig:
     """Smallest standard deviation of a Gaussian latent (original CW-VAE: 1e-4)."""
     deter: Count = 128
     """|h|: units of each level's GRU."""
-    keep_bias: float = 0.0
-    """Added to the GRUs' update gate: at first a tick keeps about sigmoid(keep_bias) of h. Raise it
-    where something must be kept for many ticks (DreamerV3: 1)."""
+    half_life: NonNegative = 0.0
+    """Environment steps over which the GRUs, at first, keep half of h, at every level: k per step
+    with k^half_life = 1/2, k^K per tick. Raise it where something must be kept for long
+    (DreamerV3's cell: 2.2). 0: each tick of any level keeps half, as in CW-VAE."""
     hidden: Count = 128
     """Units of hidden layers."""
     embed: Count = 128
@@ -95,6 +97,12 @@ class ClockworkConfig:
     the batches; `vector_std` counts in them. Otherwise what varies little is not kept. adr 14."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products; parameters, states and losses stay float32."""
+
+    def keep_bias(self, stride: int) -> float:
+        """Added to the update gate of a level that ticks every ``stride`` steps: logit(k^K)."""
+        if self.half_life == 0:
+            return 0.0
+        return -math.log(math.expm1(min(stride / self.half_life * math.log(2), 80.0)))
 
     @property
     def networks(self) -> Architecture:

@@ -52,9 +52,9 @@ class Inputs(NamedTuple):
 
 
 class Level(nnx.Module):
-    """Cell of one level. All methods take a batch [N, ...]."""
+    """Cell of one level that ticks every ``stride`` steps. All methods take a batch [N, ...]."""
 
-    def __init__(self, config: ClockworkConfig, inputs: Inputs, rngs: nnx.Rngs):
+    def __init__(self, config: ClockworkConfig, inputs: Inputs, stride: int, rngs: nnx.Rngs):
         c = self.config = config
         self.inputs, self.latent, dtype = inputs, make_latent(c), jnp.dtype(c.dtype)
         kind = (c.networks.act, c.networks.norm, dtype, rngs)
@@ -71,7 +71,7 @@ class Level(nnx.Module):
             if inputs.action
             else None
         )
-        self.gru = GRU(c.hidden, c.deter, c.keep_bias, dtype, rngs)
+        self.gru = GRU(c.hidden, c.deter, c.keep_bias(stride), dtype, rngs)
         self.prior_hidden = Dense(c.deter, c.hidden, *kind)
         self.prior_out = StatsHead(c, self.latent, rngs)
         self.post_hidden = Dense(c.deter, c.hidden, *kind)

@@ -119,7 +119,7 @@ def inspect_episode(
     length = int(np.sum(records.mask))
     main = jax.tree.map(lambda x: np.asarray(x)[0, model.lead :][:length], records)
     wide = sum(x.ndim == 4 for x in main.obs.values()) or 1
-    ticks = settings.ticks or built.config.agent.behaviour.horizon
+    ticks = settings.ticks or built.config.agent.imagined
     room = max(0, length - 1 - ticks * model.stride)  # so that what happened can stand beside it
     start = min(settings.start, room) // model.stride * model.stride
     spans = stretches(length, start)

@@ -30,7 +30,7 @@ def overview(run: Path, built: Built, step: int) -> str:
         ("trained for", f"{step:,} environment steps, seed {c.seed}"),
         ("strides", f"{' '.join(map(str, model.strides))} environment steps per tick"),
         ("plans anew", f"after {c.agent.replan} of the {model.stride} steps of a plan"),
-        ("goes on with a plan", f"with probability {c.agent.keep_plan:g}"),
+        ("goes on with a plan", f"to its end in {c.agent.keep_plan:.0%} of cases"),
         ("marks plans", "yes" if built.agent.codec.marked else "no"),
         ("parameters", f"{size / 1e6:.2f} M"),
         ("commit", str(versions.get("git") or "not known")),

@@ -42,7 +42,7 @@ def program(config: TrainConfig) -> CompiledRun:
     def make(key: PRNGKeyArray) -> Agent:
         return Agent(config.agent, built.spaces.shapes, built.codec, nnx.Rngs(key))
 
-    schedule = Schedule(config.steps, n, updates, config.batch, config.length)
+    schedule = Schedule(config.steps, n, updates, config.batch, config.sequence)
     env = make_pure(config.env.name)
     return CompiledRun(built.agent, make, env, built.optimizer, schedule)
 

@@ -32,8 +32,8 @@ def _dmc(name: str, score: int, *more: str) -> Task:
 # in the window's sum as well (adr 18)
 MEMORY = (
     *("--env.num-envs", "20", "--updates-per-step", "0.1"),
-    *("--agent.model.keep-bias", "2", "--agent.model.vector-std", "0.3"),
-    *("--agent.window-decoder", "1"),
+    *("--agent.model.half-life", "32", "--agent.model.vector-std", "0.3"),
+    *("--agent.recent-decoder", "1"),
 )
 SPARSE = ("--env", "minerl_navigate", "--env.backend", "builtin", "--env.dense", "False")
 TASKS = {

@@ -75,7 +75,7 @@ def make_kit(
     """
     stride = strides[-1]
     model = ClockworkConfig(strides=strides, deter=64, hidden=64, embed=64, stoch=8, vector_std=0.1)
-    behaviour = ActorCriticConfig(horizon=max(4, 8 // stride), discount=0.95, starts=256, hidden=64)
+    behaviour = ActorCriticConfig(horizon=max(4 * stride, 8), discount=0.95, starts=256, hidden=64)
     actions = ActionCodec(Probe.action_space)
     config = AgentConfig(model=model, behaviour=behaviour, codec=codec, keep_plan=keep_plan)
 

@@ -70,7 +70,7 @@ def test_entropy_bonus_follows_its_target() -> None:
 
 
 def test_targets_by_hand() -> None:
-    """H = 2, K = 3: γ^K per tick; the advantage is against the value of the state acted in."""
+    """H = 2, K = 3: γ^K and λ^K per tick; the advantage is against the value of where it acts."""
     path = Trajectory(
         features=jnp.zeros((1, 3, 1)),
         action=jnp.zeros((1, 2, 1)),
@@ -81,9 +81,9 @@ def test_targets_by_hand() -> None:
         alive=jnp.ones(1),
     )
     got = behaviour_targets(path, jnp.array([[10.0, 20.0, 30.0]]), 3, CONFIG)
-    gamma = 0.9**3
+    gamma, lam = 0.9**3, 0.95**3
     last = 2 + gamma * 0.5 * 30
-    first = 1 + gamma * (0.05 * 20 + 0.95 * last)
+    first = 1 + gamma * ((1 - lam) * 20 + lam * last)
     np.testing.assert_allclose(got.returns, [[first, last]], rtol=1e-5)
     np.testing.assert_allclose(got.advantage, [[first - 10, last - 20]], rtol=1e-5)
     np.testing.assert_allclose(got.weight, [[1, gamma]], rtol=1e-5)
@@ -182,10 +182,36 @@ def start(agent: Agent, n: int) -> State:
 def behaviour(agent: Agent, model: Any, alive: Any = 1.0) -> tuple[Trajectory, BehaviourTargets]:
     path = imagine_path(
         model, agent.act, agent.predict_reward, agent.predict_cont, start(agent, 6),
-        jnp.full(6, alive), 3, jax.random.key(3),
+        jnp.full(6, alive), 3, 1, agent.config.behaviour.discount, jax.random.key(3),
     )  # fmt: skip
     value = agent.predict_value(path.features)
     return path, behaviour_targets(path, value, agent.model.stride, agent.config.behaviour)
+
+
+def test_a_plan_of_several_ticks_gains_what_its_ticks_gain_as_one_window(
+    make_agent: Callable[..., Agent],
+) -> None:
+    """A flat model under plans of 3 steps: by a plain loop over its ticks, one noise each."""
+    agent = make_agent(spaces.Box(-1, 1, (2,)), (1,), keep_plan=0.5, plan=3)
+    model = agent.model
+    assert (agent.codec.stride, model.action_width) == (3, 3)
+    path = imagine_path(
+        model, agent.act, agent.predict_reward, agent.predict_cont, start(agent, 6),
+        jnp.ones(6), 2, 3, 0.9, jax.random.key(3),
+    )  # fmt: skip
+    state = start(agent, 6)
+    for plan, step_key in enumerate(jax.random.split(jax.random.key(3), 2)):
+        noise = model.latent.noise(jax.random.split(step_key)[1], (3, 6))
+        chunk = path.action[:, plan].reshape(6, 3, 3)
+        np.testing.assert_array_equal(chunk[0, :, 2], [1, 0, 0])
+        gain, goes_on = jnp.zeros(6), jnp.ones(6)
+        for step in range(3):
+            state = model.imagine_top(state, chunk[:, step], noise[step])
+            gain += 0.9**step * goes_on * agent.predict_reward(state.features)
+            goes_on *= agent.predict_cont(state.features)
+        np.testing.assert_allclose(path.features[:, plan + 1], state.features, atol=1e-5)
+        np.testing.assert_allclose(path.reward[:, plan], gain, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(path.cont[:, plan], goes_on, rtol=1e-4)
 
 
 def test_dynamics_gradient_against_differences(make_agent: Callable[..., Agent]) -> None:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents.coarse import GRID, coarse, coarse_nll, seen_in_window
+from agents.coarse import GRID, coarse, coarse_nll, seen_recently
 from worldmodel.records import Records
 
 
@@ -27,21 +27,28 @@ def records_of(mask, is_first):
     return Records({}, none[..., None], none, none, first > 1, first, jnp.asarray([mask], float))
 
 
-def test_seen_in_window_sums_its_frames_over_the_root_of_their_number():
-    """y_t = Σ_{i<K} [t-i real, of t's episode] x_{t-i} / √K: K = 4, so halves of sums."""
-    x = jnp.asarray([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])[None, :, None]
-    whole = seen_in_window(x, records_of([1] * 7, [1] + [0] * 6), 4)
-    np.testing.assert_allclose(whole[0, :, 0], [0.5, 1.5, 3.5, 7.5, 15.0, 30.0, 60.0])
-    second = seen_in_window(x, records_of([1] * 7, [1, 0, 0, 0, 1, 0, 0]), 4)
-    np.testing.assert_allclose(second[0, :, 0], [0.5, 1.5, 3.5, 7.5, 8.0, 24.0, 56.0])
-    padded = seen_in_window(x, records_of([0, 1, 1, 1, 1, 0, 1], [1] + [0] * 6), 4)
-    np.testing.assert_allclose(padded[0, :, 0], [0.0, 1.0, 3.0, 7.0, 15.0, 14.0, 44.0])
+def test_seen_recently_sums_frames_over_the_root_of_their_number():
+    """y_t = Σ_{i<W} [t-i real, of t's episode] x_{t-i} / √W, W = 8; known from the eighth frame, or
+    from an episode's first."""
+    x = 2.0 ** np.arange(10)
+    sums = np.cumsum(x)
+    sums[8:] -= np.cumsum(x)[:2]
+    got, known = seen_recently(jnp.asarray(x)[None, :, None], records_of([1] * 10, [0] * 10))
+    np.testing.assert_allclose(got[0, :, 0], sums / 8**0.5, rtol=1e-6)
+    assert known[0].tolist() == [0] * 7 + [1] * 3
+    first = [0, 0, 1] + [0] * 7
+    got, known = seen_recently(jnp.asarray(x)[None, :, None], records_of([1] * 10, first))
+    np.testing.assert_allclose(got[0, 2:, 0], np.cumsum(x[2:]) / 8**0.5, rtol=1e-6)
+    assert known[0].tolist() == [0] * 2 + [1] * 8
+    mask = [1, 1, 1, 0] + [1] * 6
+    got, _ = seen_recently(jnp.asarray(x)[None, :, None], records_of(mask, first))
+    np.testing.assert_allclose(got[0, 2:, 0], np.cumsum((x * mask)[2:]) / 8**0.5, rtol=1e-6)
 
 
-def test_frames_that_vary_independently_keep_their_deviation_in_a_window():
+def test_frames_that_vary_independently_keep_their_deviation_in_the_sum():
     x = jax.random.normal(jax.random.key(0), (1, 4096, 1))
-    y = seen_in_window(x, records_of([1] * 4096, [1] + [0] * 4095), 16)
-    assert 0.85 < float(y[:, 16:].std()) < 1.15
+    y, known = seen_recently(x, records_of([1] * 4096, [0] * 4096))
+    assert 0.85 < float(y[known > 0].std()) < 1.15
 
 
 def nll_of(mean, x):

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from agents.actions import ActionCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, action_width
+from agents.codec import Codes
 from agents.config import AgentConfig
 from agents.dreamer import (
     decoder_loss,
@@ -23,6 +24,7 @@ from agents.dreamer import (
     head_loss,
     initial_aux,
     make_loss,
+    settled,
 )
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.learner import (
@@ -185,27 +187,48 @@ def test_unlabelled_video_teaches_no_reward(
     assert abs(float(known["loss/reward"] - mixed["loss/reward"])) > 1e-4
 
 
-def test_the_top_decodes_its_newest_frame_and_its_windows_sum(
+def test_nothing_is_learned_from_the_burn_in(
     make_agent: MakeAgent, make_records: MakeRecords
 ) -> None:
-    """At every real tick, by a plain loop over ticks and frames; strides (1, 4), two episodes."""
-    agent, lead = make_agent(BOX, (1, 4), window_decoder=0.5), 3
+    """What is left begins with its lead-in, and its ticks are those of the same times."""
+    agent = make_agent(BOX, (1, 2, 4))
+    model, records = agent.model, make_records(2, agent.model.lead + 12, 2)
+    ticks = [jnp.arange(24.0 // every).reshape(2, -1, 1) for every in (1, 2, 1)]
+    beliefs = tuple(Belief(State(x, x), {"mean": x}, {"mean": x}) for x in ticks)
+    codes = Codes(jnp.arange(24.0).reshape(2, 12), {})
+    rest, later, left = settled(model, 4, records, beliefs, codes)
+    np.testing.assert_array_equal(rest.obs["x"], records.obs["x"][:, 4:])
+    assert rest.mask.shape[1] == model.lead + 8
+    for level, stride in enumerate((1, 2, 1)):  # the top ticks at every phase
+        whole, kept = beliefs[level].state.h, later[level].state.h
+        np.testing.assert_array_equal(kept, whole[:, 4 // stride :])
+    np.testing.assert_array_equal(left.sample, jnp.arange(24.0).reshape(2, 12)[:, 4:])
+
+
+def test_the_top_decodes_its_newest_frame_and_the_recent_ones_sum(
+    make_agent: MakeAgent, make_records: MakeRecords
+) -> None:
+    """At every real tick, by a plain loop over ticks and frames; strides (1, 4), two episodes. The
+    sum is known where its 8 frames are in the sequence, or an episode's first."""
+    agent, lead = make_agent(BOX, (1, 4), recent_decoder=0.5), 3
     records = ends(make_records(1, lead + 12, 2), 0, lead + 5, lead + 8, terminal=True)
     features = jax.random.normal(jax.random.key(7), (1, 12, agent.model.features))
     total, metrics = decoder_loss(agent, records, features)
     x, mask = symlog(records.obs["x"])[0], np.asarray(records.mask)[0]
-    newest, window = agent.newest(features)[0], agent.window(features)[0]
-    begins, nlls = (0, lead + 8), []
+    newest, recent = agent.newest(features)[0], agent.recent(features)[0]
+    begins, nlls, sums = (0, lead + 8), [], []
+    begun = np.cumsum(records.is_first[0]) > 0
     for n, t in enumerate(range(lead, lead + 12)):
         if not mask[t]:
             continue
         start = max(b for b in begins if b <= t)
-        seen = [x[s] for s in range(max(start, t - 3), t + 1) if mask[s]]
-        targets = ((newest[n], x[t]), (window[n], sum(seen) / 2))
-        nlls.append([-normal_log_prob(y, mean, 1.0).sum() for mean, y in targets])
-    expected = np.mean(nlls, axis=0)
-    assert len(nlls) == 10
-    found = [metrics["nll/newest"], metrics["nll/window"]]
+        seen = [x[s] for s in range(max(start, t - 7), t + 1) if mask[s]]
+        nlls.append(-normal_log_prob(x[t], newest[n], 1.0).sum())
+        if begun[t] or t >= 7:
+            sums.append(-normal_log_prob(sum(seen) / 8**0.5, recent[n], 1.0).sum())
+    expected = [np.mean(nlls), np.mean(sums)]
+    assert len(nlls) == 10 and sums
+    found = [metrics["nll/newest"], metrics["nll/recent"]]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_allclose(total, expected[0] + 0.5 * expected[1], rtol=1e-5)
 
@@ -228,11 +251,10 @@ def test_no_frame_is_decoded_twice(settings: dict[str, Any], decoded: bool) -> N
 
 
 def test_observed_returns_beside_foreseen_ones(
-    make_agent: MakeAgent, make_records: MakeRecords, monkeypatch: pytest.MonkeyPatch
+    make_agent: MakeAgent, make_records: MakeRecords
 ) -> None:
     """Where the next window is known: what really came, by hand, and the critic's value there."""
-    monkeypatch.setattr("agents.dreamer.LAMBDA", 1.0)
-    agent = make_agent(BOX)
+    agent = make_agent(BOX, lam=1.0)
     model, records = agent.model, make_records(2, agent.model.lead + 6, 2)
 
     @jax.jit
@@ -279,7 +301,12 @@ def test_kept_plans_of_several_actions_are_marked(settings: dict[str, Any], widt
         ({"behaviour": ActorCriticConfig(discount=1.5)}, "discount: expected from 0 to 1"),
         ({"behaviour": ActorCriticConfig(starts=0)}, "starts: expected 1 or more"),
         ({"noise_correlation": -0.1}, "noise_correlation: expected from 0 to 1"),
-        ({"window_decoder": float("nan")}, "window_decoder: expected a finite number"),
+        ({"recent_decoder": float("nan")}, "recent_decoder: expected a finite number"),
+        ({"plan": 6}, "plan: expected a multiple of the top stride 4 .* received 6"),
+        (
+            {"plan": 8, "codec": "latent"},
+            "plan: expected 0 or the top stride 4 with",
+        ),
         ({"keep_plan": 1.1}, "keep_plan: expected from 0 to 1"),
         ({"model": LOOKAHEAD}, "window: expected 'causal'"),
     ],

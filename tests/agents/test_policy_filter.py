@@ -120,9 +120,10 @@ def test_each_plan_is_executed_for_replan_steps(make_agent: Any) -> None:
 def test_some_plans_are_gone_on_with(
     make_agent: Any, codec: str, replan: int, shares: Any, greedy: bool
 ) -> None:
-    """Kept with probability ½ for r more steps, K = 4 at most: in the long run these shares of the
-    steps are a plan's first, second, third and fourth, sampled or by modes."""
-    agent = make_agent(SPACE, (1, 4), codec, keep_plan=0.5)
+    """Kept with probability ½ for r more steps (½³ of plans to their end), K = 4 at most: in the
+    long run these shares of the steps are a plan's first, second, third and fourth, sampled or by
+    modes."""
+    agent = make_agent(SPACE, (1, 4), codec, keep_plan=0.5**3)
     agent.config = replace(agent.config, noise_correlation=0.5)
     graph, params = split(agent)
     many, counts = 1000, np.zeros(5, int)

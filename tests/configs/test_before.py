@@ -34,13 +34,19 @@ def test_an_agents_settings_are_todays(run: str) -> None:
     agent = agent_of(written(run)).agent
     model = agent.model
     assert (model.architecture, model.embed, model.window) == ("ours", 16, "causal")
-    assert (agent.newest, agent.open_loop, agent.keep_plan) == (True, False, 0.7)
+    assert (agent.newest, agent.open_loop, agent.recent_decoder) == (True, False, 0)
+    behaviour = written(run)["agent"]["behaviour"]
+    assert agent.keep_plan == pytest.approx(0.7**3)  # strides (1, 4): each step kept by 0.7
+    assert agent.keep_probability == pytest.approx(0.7)
+    assert agent.imagined == behaviour["horizon"]
+    assert agent.behaviour.lam**4 == pytest.approx(0.95)
+    assert model.keep_bias(4) == 0
 
 
 @pytest.mark.parametrize(
     ("replan", "keep", "marked", "today"),
     [
-        (4, 0.7, True, (True, 0.7)),
+        (4, 0.7, True, (True, 0.7**3)),
         (4, 0.0, True, (True, 1.0)),  # executed whole, none is kept longer: the marks alone count
         (4, 0.7, False, (True, 0.0)),
         (1, 0.0, False, (False, 0.0)),
@@ -52,7 +58,7 @@ def test_marked_plans_are_kept_plans(
     tree = written("pendulum")
     tree["agent"] |= {"replan": replan, "keep_plan": keep, "mark_plans": marked}
     agent = agent_of(tree).agent
-    assert (agent.open_loop, agent.keep_plan) == today
+    assert (agent.open_loop, agent.keep_plan) == pytest.approx(today)
     assert plans_marked(agent) == marked
 
 
@@ -74,6 +80,8 @@ def test_a_videos_settings_are_todays() -> None:
         ("agent.mark_plans", False, "mark_plans: expected True with keep_plan 0.7"),
         ("agent.actions.min_std", 0.2, "agent.actions: expected .* received"),
         ("agent.behaviour.gradient", "reinforce", "agent.behaviour.gradient: expected 'dynamics'"),
+        ("agent.model.keep_bias", 2.0, "keep_bias: expected 0 with strides"),
+        ("agent.window_decoder", 1.0, "window_decoder: expected 0, or a top stride of 8"),
         ("agent.latent.size", 4, "agent.latent.size: expected 8, received 4"),
         ("agent.objective.dyn", 1.0, "agent.objective.dyn: expected 0.5, received 1.0"),
     ],
