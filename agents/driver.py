@@ -41,6 +41,17 @@ class Sink(Protocol):
         """Takes one environment step of one stream."""
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """A vector of environments that may be able to go on where it was."""
+
+    def state(self) -> dict[str, Any] | None:
+        """All that its future depends on, as a pytree of arrays; None where it cannot tell."""
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Goes on where `state()` was taken, in place of `reset()`."""
+
+
 class Arrival(NamedTuple):
     """What has just arrived from every environment, [N, ...]."""
 
@@ -74,7 +85,14 @@ class Stepper:
 
     def reset(self) -> Arrival:
         """First records of all environments."""
-        obs, _ = self.envs.reset()
+        return self._first(self.envs.reset()[0])
+
+    def nothing(self) -> Arrival:
+        """What `reset` returns, of zeros."""
+        space = self.envs.single_observation_space
+        return self._first(create_empty_array(space, self.size, fn=np.zeros))
+
+    def _first(self, obs: Any) -> Arrival:
         no, zeros = np.zeros(self.size, bool), np.zeros(self.size, np.float32)
         action = np.zeros((self.size, self.width), np.float32)
         return Arrival(obs, action, zeros, no, ~no, no, [None] * self.size)
@@ -132,15 +150,38 @@ class Collector:
 
     def __init__(self, stepper: Stepper, policy: Act, carry: Any, replay: Sink):
         self.stepper, self.policy, self.carry, self.replay = stepper, policy, carry, replay
-        self.tally = Tally(stepper.size)
-        self.arrival = stepper.reset()
+        self.tally, self.arrival = Tally(stepper.size), stepper.nothing()
+
+    def begin(self) -> "Collector":
+        """Appends the first records; `step` or `state` come after it, or after `go_on`."""
+        self.arrival = self.stepper.reset()
         self._store()
+        return self
+
+    def state(self) -> dict[str, Any] | None:
+        """All that it goes on from, as a pytree of arrays; None where environments cannot tell."""
+        envs = self.stepper.envs
+        told = envs.state() if isinstance(envs, Resumable) else None
+        if told is None:
+            return None
+        t, arrival = self.tally, self.arrival._replace(success=[])  # counted on arrival
+        tally = [t.score, t.length, t.discounted]
+        return {"envs": told, "policy": self.carry, "arrival": arrival, "tally": tally}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Goes on where `state()` was taken: nothing is reset, nothing appended."""
+        assert isinstance(self.stepper.envs, Resumable)
+        self.stepper.envs.go_on(state["envs"])
+        self.carry, arrival = state["policy"], state["arrival"]
+        self.arrival = arrival._replace(success=[None] * self.stepper.size)
+        self.tally.score, self.tally.length, self.tally.discounted = map(np.array, state["tally"])
 
     def step(self, params: Params, key: PRNGKeyArray) -> list[Episode]:
         """One step of every environment; returns the episodes that ended."""
         now = self.arrival
-        self.carry, action = self.policy(params, self.carry, now.obs, now.is_first, key)
+        carry, action = self.policy(params, self.carry, now.obs, now.is_first, key)
         self.arrival = self.stepper.step(now, np.asarray(action))
+        self.carry = carry  # an environment that raised has not moved
         self._store()
         return list(self.tally.add(self.arrival).values())
 

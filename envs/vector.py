@@ -7,20 +7,25 @@ what is put round it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
 from common import UserError, check_bounds
 from envs.checked import Checked, check_start
 from envs.config import NAVIGATE, EnvConfig
+from envs.pure import PureGym
 from envs.registry import FAMILIES, choose_backend, make
 from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
+
+MEMORYLESS = (Checked, TimeLimit, ActionRepeat, CanonicalObservation)
+"""Wrappers that keep nothing from step to step but a count that what they are round keeps too."""
 
 
 class SeededVectorEnv(SyncVectorEnv):
@@ -35,6 +40,40 @@ class SeededVectorEnv(SyncVectorEnv):
         """Reset all; see `gymnasium.vector.VectorEnv.reset`."""
         seed, self.first_seed = (self.first_seed if seed is None else seed), None
         return super().reset(seed=seed, options=options)
+
+    def state(self) -> dict[str, Any] | None:
+        """All that the future depends on, as a pytree of arrays; None where an environment, or
+        a wrapper round it, cannot tell."""
+        pure = [_pure(env) for env in self.envs]
+        if any(env is None for env in pure):
+            return None
+        return {"ended": self._autoreset_envs, "envs": [env.state() for env in pure if env]}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Goes on where `state()` was taken, in place of `reset()`."""
+        self._autoreset_envs = np.asarray(state["ended"])
+        for env, one in zip(self.envs, state["envs"], strict=True):
+            pure = _pure(env)
+            assert pure is not None
+            pure.go_on(one)
+            for layer in _layers(env):
+                if isinstance(layer, TimeLimit):
+                    layer._elapsed_steps = int(one["time"])  # type: ignore[assignment]
+
+
+def _layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
+    """An environment's wrappers, outermost first, and what they are round."""
+    yield env
+    while isinstance(env, gymnasium.Wrapper):
+        env = env.env
+        yield env
+
+
+def _pure(env: gymnasium.Env[Any, Any]) -> PureGym | None:
+    """The pure environment within wrappers that keep nothing, or the time that it keeps too."""
+    *wrappers, inner = _layers(env)
+    told = all(isinstance(wrapper, MEMORYLESS) for wrapper in wrappers)
+    return inner if told and isinstance(inner, PureGym) else None
 
 
 def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]:

@@ -41,8 +41,8 @@ class EpisodeGone(Exception):
 class _Stream:
     """The unfinished chunk of one environment: `count` of `records` [chunk_steps] are filled."""
 
-    def __init__(self, episode: int, dtype: np.dtype, chunk_steps: int) -> None:
-        self.episode, self.chunk, self.count = episode, 0, 0
+    def __init__(self, episode: int, dtype: np.dtype, chunk_steps: int, chunk: int = 0) -> None:
+        self.episode, self.chunk, self.count = episode, chunk, 0
         self.records = np.zeros(chunk_steps, dtype)
         self.columns = {name: self.records[name] for name in dtype.names or ()}
 
@@ -130,8 +130,8 @@ class ReplayStore:
             if values["is_first"]:
                 self._start(stream)
             state = self._streams[stream]
-            if state.count == self.config.chunk_steps:
-                self._seal(state, MORE)  # what failed before, on a full disk
+            if state.count >= self.config.chunk_steps:
+                self._seal(state, MORE)  # what failed, on a full disk
             for name, value in values.items():
                 state.columns[name][state.count] = value
             state.count += 1
@@ -158,6 +158,41 @@ class ReplayStore:
                             self._maps.pop(chunk, None)
             self._files.remove_from(episode)
             self._next_episode = episode
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Where the store stands, as arrays: the number of the next episode, the open ones (stream,
+        episode, chunk, steps in it), and their records that are not sealed yet, by field."""
+        with self._writing:
+            streams = sorted(self._streams.items())
+            rows = [(number, s.episode, s.chunk, s.count) for number, s in streams]
+            empty = np.zeros(0, self.dtype)
+            records = np.concatenate([empty, *(s.records[: s.count] for _, s in streams)])
+            columns = {f"records/{name}": records[name].copy() for name in self.fields}
+            return {
+                "next": np.array(self._next_episode),
+                "streams": np.array(rows, np.int64).reshape(-1, 4),
+                **columns,
+            }
+
+    def cut_back(self, state: Mapping[str, np.ndarray]) -> None:
+        """Deletes what was stored after `state()`, and opens again the episodes open then.
+
+        What was evicted since does not come back. Arrays without a number may be absent.
+
+        Raises:
+          UserError: if the store is closed or read-only.
+        """
+        self.drop_from(int(state["next"]))
+        at = 0
+        for number, episode, chunk, count in state.get("streams", np.zeros((0, 4), int)).tolist():
+            with self._writing:
+                self._drop_chunks(episode, chunk)
+                size = max(count, self.config.chunk_steps)
+                stream = _Stream(episode, self.dtype, size, chunk)
+                for name in self.fields if count else ():
+                    stream.columns[name][:count] = state[f"records/{name}"][at : at + count]
+                stream.count, at = count, at + count
+                self._streams[number] = stream
 
     def close(self) -> None:
         """Seal what is unfinished as episodes cut short, and let the next writer in."""
@@ -223,6 +258,16 @@ class ReplayStore:
         size = size_at_capacity(self.fields, self.config)[1]
         if self._state == "open" and free_bytes(self._files.path) < size:
             _log.warning("%s", describe_size(self.fields, self.config, self._files.path))
+
+    def _drop_chunks(self, episode: int, first: int) -> None:
+        """Delete the chunks of an episode from one on."""
+        with self.lock, suppress(KeyError):  # an episode without a sealed chunk
+            for chunk in self.index.remove(episode):
+                if chunk.number < first:
+                    self.index.add(chunk)
+                else:
+                    self._maps.pop(chunk, None)
+                    self._files.remove(chunk)
 
     def _check_open(self) -> None:
         if self._state != "open":

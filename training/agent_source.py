@@ -21,6 +21,7 @@ from configs.data import DataConfig
 from recordings.data import open_train
 from replay import MixedSampler, ReplayStore, SequenceSampler, describe_size
 from training.build import Built
+from training.checkpoint import fill, inner
 from training.config_io import holds_run
 from training.loop import FPS, Evaluation, thinned
 from training.picture import bar_limits, pictures, true_above_imagined
@@ -57,18 +58,32 @@ class AgentSource:
         print(donor.line)
         return start_from(state, donor)
 
-    def start(self, steps: int, sampler: Mapping[str, Any] | None) -> None:
-        """Opens the replay, and makes environments of seeds that no earlier part of the run had."""
+    def start(
+        self, steps: int, sampler: Mapping[str, Any] | None, carry: Mapping[str, Any] | None
+    ) -> None:
+        """Opens the replay, cut back to where it was saved. Environments that tell their state go
+        on; others begin anew, of seeds that no earlier part of the run had, and their episodes in
+        progress end cut."""
         config, built = self.config, self.learner
         self.replay = ReplayStore(config.logdir / "replay", built.fields(), config.replay)
         self.sampler = open_sampler(built, self.replay)
         if sampler is not None:
             self.sampler.restore(dict(sampler))
         self.steps = steps
-        self.collector: Collector | None = self._begin()
+        collector, leaves = self._collector(), inner(carry or {}, "collector")
+        if carry:
+            self.replay.cut_back(inner(carry, "replay"))
+        if leaves:
+            collector.go_on(fill(collector.state(), leaves))
+        self.collector: Collector | None = collector if leaves else collector.begin()
 
-    def _begin(self) -> Collector:
-        """First records of new environments."""
+    def carry(self) -> dict[str, Any]:
+        """Replay's open episodes; environments, policy and sums, where environments can tell."""
+        collector = None if self.collector is None else self.collector.state()
+        return {"replay": self.replay.state(), "collector": collector}
+
+    def _collector(self) -> Collector:
+        """Of new environments."""
         built, config = self.learner, self.config
         stepper = built.stepper(self.stride, config.seed + 7919 * self.steps)
         carry = initial_policy(built.agent, stepper.size, config.agent.replan)
@@ -77,7 +92,7 @@ class AgentSource:
     def act(self, params: Params, key: Any) -> list[Episode]:
         """One step of every environment, into replay; the episodes that ended."""
         if self.collector is None:
-            self.collector = self._begin()
+            self.collector = self._collector().begin()
         self.steps += self.stride
         return self.collector.step(params, key)
 

@@ -40,6 +40,8 @@ CHECKPOINTS = "checkpoints"
 
 UNFINISHED = (f"{TEMPORARY}*", "*.orbax-checkpoint-tmp")
 """What a killed save left, also one of an older version."""
+BEFORE = "~"
+"""How the folder of a step ends while another takes its place."""
 DAMAGED = "damaged"
 """Where the newest that is damaged goes before another is saved in its place."""
 
@@ -94,7 +96,7 @@ class CheckpointStore:
                 return step
             damaged[step] = reason
             if not known:
-                new.append(f"{self.directory / str(step)} is damaged ({reason})")
+                new.append(f"{self.folder(step)} is damaged ({reason})")
         if damaged:
             found = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
             raise UserError(
@@ -106,10 +108,17 @@ class CheckpointStore:
     def steps(self) -> list[int]:
         """Every step on disk, oldest first."""
         names = [path.name for path in self.directory.glob("*") if path.is_dir()]
-        return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
+        matches = [re.fullmatch(f"(0|[1-9][0-9]*){BEFORE}?", name) for name in names]
+        return sorted({int(match[1]) for match in matches if match})
 
-    def save(self, step: int, state: Any, meta: Mapping[str, Any], carry: Any = None) -> bool:
-        """Saves a state; returns when it is on disk, False if that step was saved before.
+    def folder(self, step: int) -> Path:
+        """Where a step lies."""
+        folder = self.directory / str(step)
+        before = self.directory / f"{step}{BEFORE}"
+        return before if before.is_dir() and not folder.is_dir() else folder
+
+    def save(self, step: int, state: Any, meta: Mapping[str, Any], carry: Any = None) -> None:
+        """Saves a state, in place of an earlier one of that step; returns when it is on disk.
 
         Args:
           step: environment steps of the whole run.
@@ -121,8 +130,6 @@ class CheckpointStore:
           RunFailed: for a number in the state that is not finite; nothing is written.
           OSError: where the disk is full; the earlier ones stay.
         """
-        if self._damage.get(step) is None and step in self.steps():
-            return False
         leaves = _encoded(state)
         self._check_finite(step, leaves)
         text = dump_json({FORMAT_KEY: FORMAT} | _checked_meta(meta))
@@ -135,13 +142,12 @@ class CheckpointStore:
             write_text(place / META, text)
             digest = {"step": step, "files": digests(place)}
             write_text(place / DIGEST, dump_json(digest, indent=1))
-            os.replace(place, self.directory / str(step))
+            self._put(place, step)
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
         self._damage[step] = None
         self._keep_newest(step)
-        return True
 
     def restore(self, template: Any, step: int | None = None) -> Restored:
         """Reads a checkpoint into the structure, and onto the devices, of `template`.
@@ -155,7 +161,7 @@ class CheckpointStore:
             template expects.
         """
         step = self._existing(step)
-        folder, wanted = self.directory / str(step), _named(template)
+        folder, wanted = self.folder(step), _named(template)
         meta = read_json(folder / META)
         stored, written = self._stored(step, STATE), format_of(meta)
         if written < DIGESTED:
@@ -176,7 +182,7 @@ class CheckpointStore:
     def _look(self, step: int) -> str | None:
         """What is damaged of a step, None where nothing is."""
         try:
-            self._damage[step] = _damage(self.directory / str(step), step)
+            self._damage[step] = _damage(self.folder(step), step)
         except OSError as error:
             self._damage[step] = str(error)
         return self._damage[step]
@@ -210,9 +216,18 @@ class CheckpointStore:
             for folder in self.directory.glob(pattern):
                 shutil.rmtree(folder)
         for step, reason in self._damage.items():
-            if reason is not None and (self.directory / str(step)).exists():
+            if reason is not None and self.folder(step).exists():
                 shutil.rmtree(self.directory / DAMAGED, ignore_errors=True)
-                os.replace(self.directory / str(step), self.directory / DAMAGED)
+                os.replace(self.folder(step), self.directory / DAMAGED)
+
+    def _put(self, place: Path, step: int) -> None:
+        """Gives what was written its name; one that had it goes afterwards."""
+        folder, before = self.directory / str(step), self.directory / f"{step}{BEFORE}"
+        if folder.exists():
+            shutil.rmtree(before, ignore_errors=True)
+            os.replace(folder, before)
+        os.replace(place, folder)
+        shutil.rmtree(before, ignore_errors=True)
 
     def _keep_newest(self, saved: int) -> None:
         """Of the step just saved and those before it; what is later was not gone on from."""
@@ -220,7 +235,7 @@ class CheckpointStore:
         kept = {saved, *before[len(before) - self.keep + 1 :]}
         for step in set(self.steps()) - kept:
             gone = self.directory / f"{TEMPORARY}{step}-gone"
-            os.replace(self.directory / str(step), gone)  # so that none is ever half removed
+            os.replace(self.folder(step), gone)  # so that none is ever half removed
             shutil.rmtree(gone)
 
     def _existing(self, step: int | None) -> int:
@@ -238,7 +253,7 @@ class CheckpointStore:
         return found
 
     def _read(self, step: int, item: str, targets: Mapping[str, Any]) -> Any:
-        folder = self.directory / str(step) / item
+        folder = self.folder(step) / item
         try:
             return self._arrays.restore(folder, args=ocp.args.StandardRestore(targets))
         except (ValueError, OSError, KeyError) as error:
@@ -247,7 +262,7 @@ class CheckpointStore:
     def _stored(self, step: int, item: str) -> dict[str, jax.ShapeDtypeStruct]:
         """The paths, shapes and dtypes on disk."""
         try:
-            found: Any = self._arrays.metadata(self.directory / str(step) / item)
+            found: Any = self._arrays.metadata(self.folder(step) / item)
             leaves = dict(found.item_metadata.tree)
         except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
             raise self._unreadable(step, _first_line(error)) from error
@@ -266,7 +281,7 @@ class CheckpointStore:
             want, have = expected.get(name, "no such leaf"), found.get(name, "no such leaf")
             if want != have:
                 raise UserError(
-                    f"expected {name} = {want}, received {have} in {self.directory / str(step)}; "
+                    f"expected {name} = {want}, received {have} in {self.folder(step)}; "
                     "it was saved by another model or optimiser: use the settings of that run "
                     "(config.json beside its checkpoints), or another --logdir"
                 )
@@ -274,7 +289,7 @@ class CheckpointStore:
     def _unreadable(self, step: int, reason: str) -> UserError:
         others = [other for other in self.steps() if other != step]
         return UserError(
-            f"expected a readable checkpoint, received damage in {self.directory / str(step)}: "
+            f"expected a readable checkpoint, received damage in {self.folder(step)}: "
             f"{reason}; move that folder away to go on from step {others[-1] if others else 0}"
         )
 
@@ -306,6 +321,12 @@ def fill(template: Any, leaves: Mapping[str, Any]) -> Any:
             )
         filled.append(_decode(stored, leaf))
     return jax.tree.unflatten(jax.tree.structure(template), filled)
+
+
+def inner(leaves: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Of leaves by path those below a name, by the rest of their paths."""
+    start = f"{name}/"
+    return {path[len(start) :]: x for path, x in leaves.items() if path.startswith(start)}
 
 
 def digests(folder: Path) -> dict[str, str]:

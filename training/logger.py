@@ -36,22 +36,27 @@ class RunLogger:
       resume_step: None for a new run. To go on, the environment step of the restored checkpoint
         (-1: nothing was restored): what was logged after it is dropped from `metrics.jsonl` and
         hidden in TensorBoard, since the resumed run will log it again.
+      resume_rows: how many rows had been logged then; None: all up to that step.
     Raises:
       UserError: for a new run in a directory that already holds metrics.
     """
 
-    def __init__(self, logdir: Path, resume_step: int | None = None) -> None:
+    def __init__(
+        self, logdir: Path, resume_step: int | None = None, resume_rows: int | None = None
+    ) -> None:
         self.logdir = Path(logdir)
         self.logdir.mkdir(parents=True, exist_ok=True)
         self._path = self.logdir / METRICS
         self._not_finite: set[str] = set()
-        self._prepare(resume_step)
+        self._prepare(resume_step, resume_rows)
         self._lines = self._path.open("a", encoding="utf-8")
+        self.rows = len(self._path.read_bytes().splitlines())
+        """How many have been written."""
         self._events = EventFile(self.logdir, None if resume_step is None else resume_step + 1)
 
-    def _prepare(self, resume_step: int | None) -> None:
+    def _prepare(self, resume_step: int | None, resume_rows: int | None) -> None:
         if resume_step is not None:
-            if done := repair(self._path, resume_step):
+            if done := repair(self._path, resume_step, resume_rows):
                 _report(done)
         elif self._path.exists() and self._path.stat().st_size:
             raise UserError(
@@ -74,6 +79,7 @@ class RunLogger:
         row = {"step": int(step), "time": round(time.time(), 3)} | numbers
         self._lines.write(dump_json(row) + "\n")
         self._lines.flush()
+        self.rows += 1
         for name, number in numbers.items():
             self._events.add(int(step), Summary.Value(tag=name, simple_value=number))
             if not math.isfinite(number) and name not in self._not_finite:

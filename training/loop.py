@@ -8,7 +8,8 @@ key). Read next: `logger.py` and `checkpoint.py`, what a run leaves on disk.
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -29,6 +30,7 @@ from training.spaces import Spaces, keep_spaces
 from worldmodel.learner import SKIPPED, Learner, Params, TrainState
 
 LEARN, EVALUATE, SHOW, ACT = range(4)  # purposes of keys
+ACTING, LEARNING, ASSESSING = range(3)  # phases of a round
 RECENT = 20  # episodes over which the success rate is shown
 LOGGED = 200  # frames of an evaluation's film that are logged
 FPS = 10
@@ -79,8 +81,15 @@ class Source(Protocol):
     def first_state(self) -> TrainState:
         """The state before the first update."""
 
-    def start(self, steps: int, sampler: Mapping[str, Any] | None) -> None:
-        """Opens what the run is fed with, after so many steps; ``sampler``: its state then."""
+    def start(
+        self, steps: int, sampler: Mapping[str, Any] | None, carry: Mapping[str, Any] | None
+    ) -> None:
+        """Opens what the run is fed with, after so many steps; ``sampler``, ``carry``: what
+        `sampler_state` and `carry` were then, of the latter the leaves by path."""
+
+    def carry(self) -> Any:
+        """What it goes on from beside the draws: a pytree of arrays and PRNG keys; None: nothing.
+        It is in every checkpoint."""
 
     def act(self, params: Params, key: Any) -> list[Episode]:
         """One step of every environment, into replay; the episodes that ended."""
@@ -119,6 +128,43 @@ class Counters:
     episodes: int = 0
     skipped: int = 0  # of the updates, those that were not finite and changed nothing
     ahead: int = 0  # updates beyond what today's updates per step would have made of the steps
+    in_row: int = 0  # updates skipped one after another, up to the newest one looked at
+    logged: int = 0  # steps at the last line of metrics
+    phase: int = ACTING  # what of the present round is next
+
+
+class Means:
+    """Of every metric over the updates that were not skipped.
+
+    Args:
+      sums: of those so far, by metric.
+      count: how many they are of.
+    """
+
+    def __init__(self, sums: Mapping[str, float], count: int) -> None:
+        self.sums, self.count = dict(sums), count
+        self._new: list[Any] = []
+
+    def add(self, metrics: Mapping[str, Any]) -> None:
+        """Those of one update; they are looked at later, for it may not have been computed yet."""
+        self._new.append(metrics)
+
+    def state(self) -> dict[str, Any]:
+        """What it goes on from, for JSON."""
+        for metrics in jax.device_get(self._new):
+            if not metrics[SKIPPED]:
+                self.count += 1
+                for name, value in metrics.items():
+                    self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self._new = []
+        return {"sums": self.sums, "count": self.count}
+
+    def take(self) -> dict[str, float]:
+        """The means; none where all were skipped. The next ones begin anew."""
+        self.state()
+        found = {name: value / self.count for name, value in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return found
 
 
 @dataclass
@@ -131,11 +177,11 @@ class Run:
     counters: Counters
     saves: CheckpointStore
     logger: RunLogger
-    logged: tuple[float, int, int]  # time, steps and updates of the last log
-    pending: list[Any] = field(default_factory=list)  # metrics of updates not yet logged
-    recent: deque[Episode] = field(default_factory=lambda: deque(maxlen=RECENT))
+    measured: tuple[float, int, int]  # time, steps and updates from which on speeds are measured
+    means: Means  # of updates not yet logged; checkpointed
+    recent: deque[Episode]  # checkpointed
     unseen: Any = None  # the newest update's batch and metrics, until its flag is looked at
-    in_row: int = 0  # updates skipped one after another, up to the newest one looked at
+    saved: Any = None  # the counters of the newest checkpoint
     stopped: bool = False
 
     @property
@@ -197,13 +243,10 @@ def go_on(run: Run) -> bool:
             Progress(config.steps, run.source.acts) as progress,
             first_signal("stopping after this step, to save", run.stop),
         ):
-            while run.counters.steps < config.steps and not run.stopped:
-                act(run)
-                learn(run)
-                report(run, progress)
+            while unfinished(run) and not run.stopped:
+                go_round(run, progress)
                 if run.due(config.save_every):
                     save(run)
-            watch(run)
             save(run)
         if run.stopped:
             print(f"stopped at {run.place}; to go on:\n  {resume_command(config.logdir)}")
@@ -215,31 +258,35 @@ def go_on(run: Run) -> bool:
         save(run)
         raise
     finally:
-        with first_signal("closing the files", lambda: None):
-            run.source.close()
-            run.logger.close()
-            run.saves.close()
+        with first_signal("closing the files", lambda: None), ExitStack() as closing:
+            for part in (run.saves, run.logger, run.source):
+                closing.callback(part.close)  # one that fails leaves none of the others open
 
 
 def open_run(config: Any, source: Source, started: float) -> Run:
     """Begins a run, or picks it up where it was saved."""
-    resumed = holds_run(config.logdir)
+    resumed, meta = holds_run(config.logdir), dict[str, Any]()
     before = load_config(type(config), config.logdir) if resumed else config
     write_run_files(config.logdir, config)
     keep_spaces(config.logdir, source.spaces)
     saves = CheckpointStore(config.logdir / CHECKPOINTS, config.keep)
     if saves.latest() is None:
-        state, counters, sampler = source.first_state(), Counters(), None
+        state, carry = source.first_state(), None
     else:
-        _, state, meta, _ = saves.restore(source.learner.abstract())
-        counters, sampler = Counters(**meta["counters"]), meta["sampler"]
+        _, state, meta, carry = saves.restore(source.learner.abstract())
+    counted = meta.get("counters", {})  # an older run was logged, one takes it, to its end
+    counters = Counters(**{"logged": counted.get("steps", 0)} | counted)
+    saved = asdict(counters) if counted else None
     (config.logdir / EVALUATION).unlink(missing_ok=True)  # of a state that will be left behind
-    source.start(counters.steps, sampler)
+    source.start(counters.steps, meta.get("sampler"), carry)
     if _pace(before) != _pace(config):  # holds from here on, not for the steps that lie behind
         counters.ahead = counters.updates - source.owed(counters.steps)
-    logger = RunLogger(config.logdir, resume_step=(saves.latest() or 0) if resumed else None)
-    logged = (started, counters.steps, counters.updates)
-    run = Run(config, source, state, counters, saves, logger, logged)
+    resume_step = counters.steps if resumed else None
+    logger = RunLogger(config.logdir, resume_step, meta.get("rows"))
+    measured = (started, counters.steps, counters.updates)
+    means = Means(**meta.get("means", {"sums": {}, "count": 0}))
+    recent = deque((Episode(*values) for values in meta.get("recent", [])), RECENT)
+    run = Run(config, source, state, counters, saves, logger, measured, means, recent, saved=saved)
     print(f"{'resuming' if resumed else 'writing'} {config.logdir} at {run.place}")
     return run
 
@@ -249,17 +296,39 @@ def _pace(config: Any) -> float:
     return getattr(config, "updates_per_step", 1.0)
 
 
+def unfinished(run: Run) -> bool:
+    """Whether there are steps left, or a part of the last one's round."""
+    return run.counters.steps < run.config.steps or run.counters.phase != ACTING
+
+
+def go_round(run: Run, progress: Progress) -> None:
+    """One step of every environment and what it calls for. What a signal leaves undone of it is
+    done first when the run goes on, so that it comes to the same."""
+    counters = run.counters
+    if counters.phase == ACTING:
+        act(run)
+        counters.phase = LEARNING
+    if counters.phase == LEARNING:
+        learn(run)
+        if run.stopped:
+            return
+        report(run, progress)
+        counters.phase = ASSESSING
+    assess(run)
+
+
 def act(run: Run) -> None:
     """One step of every environment, into replay; without any, a step is the update to come."""
     counters = run.counters
-    for episode in run.source.act(run.state.params, run.key(ACT, counters.steps)):
+    episodes = run.source.act(run.state.params, run.key(ACT, counters.steps))
+    counters.steps += run.source.stride
+    for episode in episodes:
         run.recent.append(episode)
         counters.episodes += 1
         values = {"episode/return": episode.score, "episode/length": episode.length}
         if episode.success is not None:
             values["episode/success"] = float(episode.success)
         run.logger.scalars(counters.steps, values)
-    counters.steps += run.source.stride
 
 
 def learn(run: Run) -> None:
@@ -271,11 +340,11 @@ def learn(run: Run) -> None:
         watch(run)
         run.state, metrics = update(run.state, batch, key)
         counters.updates += 1
-        run.pending.append(metrics)
+        run.means.add(metrics)
         run.unseen = batch, metrics
         if counters.updates == 1:
             jax.block_until_ready(metrics)
-            print(f"first update done {time.monotonic() - run.logged[0]:.0f} s after the start")
+            print(f"first update done {time.monotonic() - run.measured[0]:.0f} s after the start")
 
 
 def watch(run: Run) -> None:
@@ -289,10 +358,10 @@ def watch(run: Run) -> None:
         return
     (batch, metrics), run.unseen = run.unseen, None
     if not metrics[SKIPPED]:
-        run.in_row = 0
+        run.counters.in_row = 0
         return
-    run.in_row, run.counters.skipped = run.in_row + 1, run.counters.skipped + 1
-    if run.in_row == STUCK:
+    run.counters.in_row, run.counters.skipped = run.counters.in_row + 1, run.counters.skipped + 1
+    if run.counters.in_row == STUCK:
         path = run.config.logdir / BAD_BATCH
         write_batch(path, batch)
         raise RunFailed(
@@ -313,7 +382,7 @@ def write_batch(path: Path, batch: Any) -> None:
 
 
 def report(run: Run, progress: Progress) -> None:
-    """The live line always; metrics, videos and evaluations when due."""
+    """The live line always; metrics and videos when due."""
     counters, config = run.counters, run.config
     successes = [e.success for e in run.recent if e.success is not None]
     rate = float(np.mean(successes)) if successes else None
@@ -325,12 +394,20 @@ def report(run: Run, progress: Progress) -> None:
         shown = run.source.show(run.state, run.key(SHOW, 0))
         if shown is not None:
             run.logger.video(counters.steps, "open_loop", shown, FPS)
+
+
+def assess(run: Run) -> None:
+    """An evaluation when due; the round ends with it."""
+    counters, config = run.counters, run.config
     if run.due(config.eval_every) and counters.updates and counters.steps < config.steps:
+        if run.stopped:
+            return
         try:
             with first_signal("stopping within this evaluation, to save"):
                 evaluate(run)
         except Stopped:
-            run.stop()
+            return run.stop()
+    counters.phase = ACTING
 
 
 def log(run: Run) -> None:
@@ -338,23 +415,17 @@ def log(run: Run) -> None:
     start, speeds, data and memory."""
     watch(run)
     now, counters = time.monotonic(), run.counters
-    before, steps, updates = run.logged
+    before, steps, updates = run.measured
     unit = "env_steps" if run.source.acts else "steps"
     values: dict[str, float] = {
         f"speed/{unit}_per_s": (counters.steps - steps) / (now - before),
         "speed/updates_per_s": (counters.updates - updates) / (now - before),
     }
     values |= run.source.stored(counters.updates) | memory_use()
-    if run.pending:
-        values |= means(jax.device_get(run.pending)) | {SKIPPED: run.counters.skipped}
+    if counters.updates:
+        values |= run.means.take() | {SKIPPED: counters.skipped}
     run.logger.scalars(counters.steps, values)
-    run.pending, run.logged = [], (now, counters.steps, counters.updates)
-
-
-def means(updates: list[Mapping[str, Any]]) -> dict[str, float]:
-    """Of every metric over the updates that were not skipped; none where all were."""
-    done = [metrics for metrics in updates if not metrics[SKIPPED]]
-    return {name: float(np.mean([m[name] for m in done])) for name in (done or [{}])[0]}
+    counters.logged, run.measured = counters.steps, (now, counters.steps, counters.updates)
 
 
 def evaluate(run: Run) -> Evaluation:
@@ -374,14 +445,25 @@ def thinned(frames: np.ndarray, most: int) -> np.ndarray:
 
 
 def save(run: Run) -> None:
-    """Checkpoint of everything that the run carries."""
-    meta = {"counters": vars(run.counters), "sampler": run.source.sampler_state()}
-    run.saves.save(run.counters.steps, run.state, meta)
+    """Checkpoint of everything that the run carries, unless the newest is of this very moment."""
+    watch(run)
+    counters = asdict(run.counters)
+    if counters == run.saved:
+        return
+    meta = {
+        "counters": counters,
+        "sampler": run.source.sampler_state(),
+        "means": run.means.state(),
+        "recent": [list(episode) for episode in run.recent],
+        "rows": run.logger.rows,
+    }
+    run.saves.save(counters["steps"], run.state, meta, run.source.carry())
+    run.saved = counters
 
 
 def finish(run: Run) -> None:
     """Evaluation, and a video of what the run has come to."""
-    if run.counters.steps > run.logged[1]:
+    if run.counters.steps > run.counters.logged:
         log(run)
     found = evaluate(run)
     write_text(run.config.logdir / EVALUATION, dump_json(found.values, indent=1) + "\n")

@@ -28,17 +28,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def repair(path: Path, resume_step: int) -> str:
-    """Makes a metrics file ready to go on after `resume_step`; returns what was done, or "".
+def repair(path: Path, resume_step: int, count: int | None = None) -> str:
+    """Makes a metrics file ready to go on after `resume_step`, of which the first `count` rows were
+    written then (None: all up to that step); returns what was done, or "".
 
-    Rows after `resume_step` were written by a run whose later state is lost: they go, since the
+    Rows after these were written by a run whose later state is lost: they go, since the
     resumed run writes those steps again. What cannot be read (the end of a killed run) moves to
     `metrics.damaged.jsonl` beside it.
     """
     if not path.exists():
         return ""
     rows, damaged = _split(path)
-    kept = [row for row in rows if row["step"] <= resume_step]
+    kept = [row for row in rows[:count] if row["step"] <= resume_step]
     done = []
     if damaged:
         with path.with_name(DAMAGED).open("ab") as file:

@@ -49,10 +49,15 @@ class VideoSource:
         """The state before the first update."""
         return self.learner.initial()
 
-    def start(self, steps: int, sampler: Mapping[str, Any] | None) -> None:
+    def start(
+        self, steps: int, sampler: Mapping[str, Any] | None, carry: Mapping[str, Any] | None
+    ) -> None:
         """Goes on drawing where the run was saved."""
         if sampler is not None:
             self.sampler.restore(dict(sampler))
+
+    def carry(self) -> None:
+        """Nothing: the states of streams are the learner's."""
 
     def act(self, params: Params, key: Any) -> list[Episode]:
         """Nothing: there are no environments."""

@@ -65,7 +65,7 @@ class PureGym(gymnasium.Env[np.ndarray, Any]):
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self._reset, self._step, self._observe = programs(env)
         self._state: EnvState = None
-        self._time = 0
+        self._key, self._time = jax.random.key(0), 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -90,6 +90,18 @@ class PureGym(gymnasium.Env[np.ndarray, Any]):
         terminated, truncated = bool(moved.terminated), self._time >= self.env.length
         return self._seen(), float(moved.reward), terminated, truncated, {}
 
+    def state(self) -> dict[str, Any]:
+        """All that its future depends on, as a pytree of arrays and a key; before the first reset
+        the environment's own are shapes."""
+        own = jax.eval_shape(self.env.reset, self._key) if self._state is None else self._state
+        words = generator_words(self.np_random)
+        return {"own": own, "key": self._key, "time": np.array(self._time), "generator": words}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Goes on where `state()` was taken."""
+        self._state, self._key, self._time = state["own"], state["key"], int(state["time"])
+        set_generator(self.np_random, state["generator"])
+
     def _seen(self) -> np.ndarray:
         return np.asarray(self._observe(self._state), self.observation_space.dtype)
 
@@ -102,6 +114,25 @@ def programs(env: PureEnv) -> tuple[Any, Any, Any]:
         return env.step(state, action, jax.random.fold_in(key, time))
 
     return jax.jit(env.reset), jax.jit(step), jax.jit(env.observe)
+
+
+def generator_words(generator: np.random.Generator) -> np.ndarray:
+    """The state of a PCG64 generator, NumPy's default: uint64 [6]."""
+    state = generator.bit_generator.state
+    pairs = [divmod(state["state"][name], 2**64) for name in ("state", "inc")]
+    return np.array([*pairs[0], *pairs[1], state["has_uint32"], state["uinteger"]], np.uint64)
+
+
+def set_generator(generator: np.random.Generator, words: np.ndarray) -> None:
+    """The inverse of ``generator_words``."""
+    high, low, inc_high, inc_low, has, left = (int(word) for word in words)
+    inner = {"state": high * 2**64 + low, "inc": inc_high * 2**64 + inc_low}
+    generator.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": inner,
+        "has_uint32": has,
+        "uinteger": left,
+    }
 
 
 def numbers(count: int) -> spaces.Box:

@@ -115,7 +115,9 @@ def learn(
     fields = standard_fields({"observation": Field((4,), "float32")}, kit.agent.model.action_width)
     store = ReplayStore(folder, fields, ReplayConfig(chunk_steps=32))
     stepper = kit.stepper(env, ENVS, seed)
-    collector = Collector(stepper, behave or kit.sampled, initial_policy(kit.agent, ENVS, 1), store)
+    collector = Collector(
+        stepper, behave or kit.sampled, initial_policy(kit.agent, ENVS, 1), store
+    ).begin()
     sampler = SequenceSampler(store, batch=BATCH, length=LENGTH, stride=kit.stride, seed=seed)
     found: list[Any] = []
     updates = steps = 0

@@ -63,7 +63,7 @@ def test_records_hold_what_led_to_them_and_what_arrived(stepper):
         calls.append(np.array(is_first))
         return carry, np.full((2, 1), (len(calls)) / 10, np.float32)
 
-    collector = Collector(stepper, policy, None, store)
+    collector = Collector(stepper, policy, None, store).begin()
     ended = [collector.step(None, jax.random.key(0)) for _ in range(6)]
     zero, one = store.records[0], store.records[1]
     assert [r["obs/x"].tolist() for r in zero] == [
@@ -95,7 +95,7 @@ def test_what_is_for_the_model_alone_is_recorded_and_not_done(stepper):
     def policy(params, carry, obs, is_first, key):
         return carry, np.array([[0.5, 1], [-0.5, 0]], np.float32)
 
-    collector = Collector(marked, policy, None, store)
+    collector = Collector(marked, policy, None, store).begin()
     collector.step(None, jax.random.key(0))
     assert [r["action"].tolist() for r in store.records[0]] == [[0, 0], [0.5, 1]]
     assert [r["action"].tolist() for r in store.records[1]] == [[0, 0], [-0.5, 0]]

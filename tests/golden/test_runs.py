@@ -70,7 +70,7 @@ def test_a_new_run_starts_from_an_agent_and_from_its_replay(runs, tmp_path):
     for part in (state.params, state.average):
         jax.tree.map(np.testing.assert_array_equal, part, given)
     jax.tree.map(np.testing.assert_array_equal, state.aux.slow_critic, given["critic"])
-    source.start(0, None)
+    source.start(0, None, None)
     blank = {name: np.zeros(f.shape, f.dtype) for name, f in source.replay.fields.items()}
     source.replay.append(9, {**blank, "is_first": np.True_}, last=True)
     rewards = source.sampler.sample()["reward"]

@@ -67,7 +67,7 @@ def test_restores_bit_for_bit(store: CheckpointStore) -> None:
     state = make_state()
     generator = np.random.default_rng(3).bit_generator.state
     assert store.latest() is None
-    assert store.save(100, state, {"episodes": 4, "generator": generator})
+    store.save(100, state, {"episodes": 4, "generator": generator})
     step, restored, meta, _ = store.restore(make_state(seed=1))
     assert step == store.latest() == 100
     assert same(restored, state)
@@ -102,10 +102,21 @@ def test_keeps_the_newest(store: CheckpointStore) -> None:
     assert store.restore({"a": np.zeros(2, int)}, step=2).state["a"].tolist() == [2, 2]
 
 
-def test_a_step_is_saved_once(store: CheckpointStore) -> None:
-    assert store.save(1, {"a": np.zeros(2)}, {})
-    assert not store.save(1, {"a": np.ones(2)}, {})
-    assert store.restore({"a": np.zeros(2)}).state["a"].tolist() == [0, 0]
+def test_the_newest_of_a_step_is_kept(store: CheckpointStore) -> None:
+    store.save(1, {"a": np.zeros(2)}, {})
+    store.save(1, {"a": np.ones(2)}, {})
+    assert store.restore({"a": np.zeros(2)}).state["a"].tolist() == [1, 1]
+    assert [path.name for path in store.directory.iterdir()] == ["1"]
+
+
+def test_killed_between_two_names_a_step_is_there(store: CheckpointStore) -> None:
+    store.save(1, {"a": np.ones(2)}, {})
+    (store.directory / "1").rename(store.directory / "1~")
+    assert store.steps() == [1]
+    assert store.restore({"a": np.zeros(2)}).state["a"].tolist() == [1, 1]
+    store.save(1, {"a": np.zeros(2)}, {})
+    store.save(2, {"a": np.zeros(2)}, {})
+    assert sorted(path.name for path in store.directory.iterdir()) == ["1", "2"]
 
 
 def test_another_process_sees_it(store: CheckpointStore) -> None:
@@ -289,7 +300,7 @@ def test_a_run_goes_on_from_the_older_and_saves_past_the_damage(tmp_path: Path) 
     flip(tmp_path / "2" / "meta" / "metadata", random.Random(0))
     store = CheckpointStore(tmp_path, keep=2)
     assert store.latest() == 1
-    assert store.save(2, template | {"n": 7}, {})
+    store.save(2, template | {"n": 7}, {})
     assert store.steps() == [1, 2] and store.restore(template).state["n"] == 7
     assert (tmp_path / DAMAGED / "meta" / "metadata").exists()
     store.close()
@@ -330,7 +341,8 @@ def test_a_full_disk_leaves_the_earlier_checkpoints(
         store.save(2, {"a": noise}, {})
     assert store.steps() == [1] and [p.name for p in store.directory.iterdir()] == ["1"]
     assert "Traceback" not in capfd.readouterr().err
-    assert store.save(2, {"a": noise}, {})
+    store.save(2, {"a": noise}, {})
+    assert store.steps() == [1, 2]
 
 
 WRITER = """
@@ -371,5 +383,5 @@ def test_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path, seed: int) 
     assert step >= saved
     assert meta == {"step": step}
     assert all((leaf == step).all() for leaf in state.values())
-    assert store.save(step + 1, state, meta)
+    store.save(step + 1, state, meta)
     store.close()

@@ -75,7 +75,7 @@ def test_an_environment_of_which_one_can_be_open_is_evaluated_in_turn(monkeypatc
 def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Rooms, "allowed", 1)
     source = AgentSource(config("--logdir", str(tmp_path / "run"), "--eval-episodes", "2"))
-    source.start(0, None)
+    source.start(0, None, None)
 
     def evaluate(average: Any, episodes: int, **_: Any) -> Played:
         played = source.learner.evaluate_random(episodes)
@@ -86,7 +86,7 @@ def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
     values = source.evaluate(SimpleNamespace(average=None), None).values
     assert values["return"] == 0.5 and values["length"] == 3
     assert "training's environments are closed" in capsys.readouterr().out
-    source.collector = source._begin()
+    source.collector = source._collector().begin()
     assert Rooms.now == 1
     source.close()
     assert Rooms.now == 0

@@ -69,8 +69,11 @@ class TinySource:
     def first_state(self) -> Any:
         return LEARNER.initial()
 
-    def start(self, steps: int, sampler: Any) -> None:
+    def start(self, steps: int, sampler: Any, carry: Any) -> None:
         self.drawn = 0 if sampler is None else sampler["drawn"]
+
+    def carry(self) -> None:
+        return None
 
     def act(self, params: Any, key: Any) -> list[Any]:
         self.hook(self.drawn + 1)

@@ -10,10 +10,13 @@ from processes import finish, start, wait_for_update
 
 from analysis.imagine import ImagineConfig, imagine
 from configs import parse_train
+from configs.video_presets import parse_pretrain
 from training import read_metrics
 from training.build import Built
 from training.build_video import load_video_run
+from training.loop import train
 from training.start import open_donor, start_from
+from training.video_source import VideoSource
 
 SMALL = ["--size", "debug", "--strides", "1", "2", "4", "--context", "8", "--length", "12"]
 SMALL += ["--batch", "2", "--log-every", "2", "--save-every", "5", "--eval-every", "4"]
@@ -60,6 +63,25 @@ def test_a_resumed_run_neither_drops_nor_doubles(run):
     folder, stopped, _ = run
     steps = [r["step"] for r in read_metrics(folder / "run" / "metrics.jsonl") if "loss/total" in r]
     assert steps == sorted(set(steps)) and steps[-1] <= stopped + 9
+
+
+def test_a_run_that_was_stopped_comes_to_what_one_that_was_not_comes_to(run, unchecked):
+    """Bit for bit: metrics but for clocks and memory, and the parameters."""
+    folder, stopped, _ = run
+    flags = [*SMALL, "--streams", "True", "--steps", stopped + 9, "--logdir", folder / "whole"]
+    flags = [str(flag) for flag in (*flags, "--data.folder", folder / "data")]
+    assert train(parse_pretrain(flags, False, "float32"), VideoSource)
+    clocks = ("time", "speed/", "memory/")
+    found = [
+        [
+            {name: value for name, value in row.items() if not name.startswith(clocks)}
+            for row in read_metrics(folder / name / "metrics.jsonl")
+        ]
+        for name in ("run", "whole")
+    ]
+    assert found[0] == found[1]
+    params = [load_video_run(folder / name).params for name in ("run", "whole")]
+    jax.tree.map(np.testing.assert_array_equal, *params)
 
 
 def test_the_data_were_made_once(run):
