@@ -23,6 +23,8 @@ OF_ENVIRONMENT = {
     "gym:Pendulum-v1": "pendulum",
     "pure:pendulum": "pendulum",
     "pure:cartpole_swingup": "pure",
+    "pure:cartpole_swingup_sparse": "pure",
+    "pure:reacher": "pure",
     "pure:two_rooms": "pure",
     "pure:two_rooms_door": "pure",
 }

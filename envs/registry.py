@@ -32,11 +32,13 @@ from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
 from envs.pure import (
     CartpoleSwingup,
+    CartpoleSwingupSparse,
     Gymnax,
     Navix,
     Pendulum,
     PureEnv,
     PureGym,
+    Reacher,
     TwoRooms,
     TwoRoomsDoor,
 )
@@ -44,7 +46,9 @@ from envs.pure.of_library import check_known
 
 PURE: dict[str, type[PureEnv]] = {
     "cartpole_swingup": CartpoleSwingup,
+    "cartpole_swingup_sparse": CartpoleSwingupSparse,
     "pendulum": Pendulum,
+    "reacher": Reacher,
     "two_rooms": TwoRooms,
     "two_rooms_door": TwoRoomsDoor,
 }

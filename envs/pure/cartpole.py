@@ -46,13 +46,27 @@ class CartpoleSwingup(PureEnv):
         control, total = clip_action(action)[0], jnp.zeros(())
         for _ in range(FRAMES):
             state = advance(state, FORCE * control)
-            total += reward(state, control)
+            total += self.paid(state, control)
         return Transition(state, total, jnp.zeros((), bool))
+
+    def paid(self, state: CartpoleState, control: Array) -> Array:
+        """The reward of one frame."""
+        return reward(state, control)
 
     def observe(self, state: CartpoleState) -> Float[Array, " n"]:
         """x, cos θ, sin θ, x', θ'."""
         x, angle = state.position
         return jnp.stack([x, jnp.cos(angle), jnp.sin(angle), *state.velocity])
+
+
+class CartpoleSwingupSparse(CartpoleSwingup):
+    """As DeepMind Control's swingup sparse: a frame pays 1 where the pole stands within 5.7 degrees
+    of upright and the cart within 0.25 m of the middle."""
+
+    def paid(self, state: CartpoleState, control: Array) -> Array:
+        """The reward of one frame."""
+        x, angle = state.position
+        return ((jnp.abs(x) <= 0.25) & (jnp.cos(angle) >= 0.995)).astype(jnp.float32)
 
 
 def acceleration(position: Array, velocity: Array, force: Array) -> Array:

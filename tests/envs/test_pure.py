@@ -8,7 +8,16 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from envs import EnvConfig, make, make_vector
-from envs.pure import CartpoleSwingup, Pendulum, PureGym, TwoRooms, TwoRoomsDoor
+from envs.pure import (
+    CartpoleSwingup,
+    CartpoleSwingupSparse,
+    Pendulum,
+    PureGym,
+    Reacher,
+    TwoRooms,
+    TwoRoomsDoor,
+)
+from envs.pure import reacher as arm
 from envs.pure.cartpole import CartpoleState, advance, reward
 from envs.pure.pendulum import PendulumState
 from envs.pure.two_rooms import TwoRoomsState
@@ -88,6 +97,53 @@ def test_cartpole_pays_most_upright_in_the_middle_at_rest() -> None:
     assert float(reward(zero, jnp.ones(()))) == pytest.approx(0.8)
     down = CartpoleState(jnp.array([0.0, jnp.pi]), jnp.zeros(2))
     assert float(reward(down, jnp.zeros(()))) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_sparse_cartpole_pays_as_deepmind_controls() -> None:
+    suite = pytest.importorskip("dm_control.suite")
+    theirs = suite.load("cartpole", "swingup_sparse", task_kwargs={"random": 0})
+    env, rng = CartpoleSwingupSparse(), np.random.default_rng(0)
+    seen = []
+    for _ in range(400):
+        position = rng.uniform(-0.35, 0.35), rng.uniform(-0.15, 0.15)
+        with theirs.physics.reset_context():
+            theirs.physics.data.qpos[:] = position
+        paid = theirs.task.get_reward(theirs.physics)
+        state = CartpoleState(jnp.array(position), jnp.zeros(2))
+        assert float(env.paid(state, jnp.zeros(()))) == paid
+        seen.append(paid)
+    assert 50 < sum(seen) < 350
+
+
+def test_reacher_is_deepmind_controls() -> None:
+    suite = pytest.importorskip("dm_control.suite")
+    theirs = suite.load("reacher", "easy", task_kwargs={"random": 0})
+    theirs.reset()
+    physics, step, rng = theirs.physics, jax.jit(arm.advance), np.random.default_rng(0)
+    for _ in range(20):
+        with physics.reset_context():
+            physics.data.qpos[:] = [rng.uniform(-3, 3), rng.uniform(-1.5, 1.5)]
+            physics.data.qvel[:] = 3 * rng.normal(size=2)
+        target = physics.named.model.geom_pos["target", :2]
+        numbers = physics.data.qpos, physics.data.qvel, target
+        state = arm.ReacherState(*(jnp.array(x, jnp.float32) for x in numbers))
+        control = rng.uniform(-1, 1, 2)
+        for _ in range(8):
+            theirs.step(control)
+            state = step(state, jnp.asarray(arm.TORQUE * control, jnp.float32))
+        np.testing.assert_allclose(state.position, physics.data.qpos, atol=1e-4)
+        np.testing.assert_allclose(state.velocity, physics.data.qvel, atol=2e-3)
+        np.testing.assert_allclose(arm.to_target(state), physics.finger_to_target(), atol=1e-5)
+
+
+def test_reacher_stops_at_the_wrist_and_pays_where_the_finger_is() -> None:
+    state = arm.ReacherState(jnp.array([0.0, 2.79]), jnp.array([0.0, 9.0]), jnp.zeros(2))
+    state = arm.advance(state, jnp.zeros(2))
+    assert float(state.position[1]) == pytest.approx(arm.WRIST) and float(state.velocity[1]) == 0
+    straight = jnp.array([0.24, 0.0])
+    for away, paid in ((0.059, 4.0), (0.061, 0.0)):
+        state = arm.ReacherState(jnp.zeros(2), jnp.zeros(2), straight + jnp.array([away, 0.0]))
+        assert float(Reacher().step(state, jnp.zeros(2), KEY).reward) == paid
 
 
 def walk(position: tuple[float, float], actions: list[tuple[float, float]], cue: float = 1.0):
