@@ -138,7 +138,8 @@ class AgentSource:
             self._end()
             played = evaluate()
         values = summary(played.episodes)
-        return Evaluation(values, f"greedy   {shown(values)}", episode_film(played))
+        film, line = episode_film(played), f"greedy   {shown(values)}"
+        return Evaluation(values, line, film, values["return"])
 
     def write_film(self, state: TrainState, film: np.ndarray | None, key: Any) -> None:
         """The episode."""

@@ -17,7 +17,7 @@ from common import EnvironmentFailed
 from configs.schema import TrainConfig
 from envs import check_named, make_vector
 from replay import Field, standard_fields
-from training.checkpoint import restore_newest
+from training.checkpoint import CHECKPOINTS, restore_newest
 from training.config_io import load_config
 from training.spaces import Spaces, ask, read_spaces
 from worldmodel.learner import Learner, Params, make_optimizer
@@ -158,7 +158,9 @@ class AgentRun(NamedTuple):
     step: int  # environment steps trained
 
 
-def load_run(run: Path, env: str | None = None, acts: bool = True) -> AgentRun:
+def load_run(
+    run: Path, env: str | None = None, acts: bool = True, folder: str = CHECKPOINTS
+) -> AgentRun:
     """A trained agent from its directory. Its environment is asked only for what the run did not
     record; no parameters are made but those that are read.
 
@@ -166,6 +168,7 @@ def load_run(run: Path, env: str | None = None, acts: bool = True) -> AgentRun:
       env: the environment's name, where the user says it (`envs.check_named`).
       acts: whether it shall act; else its environment is made only if it must be asked, and
         may be another than ``env``.
+      folder: of its checkpoints; ``checkpoint.BEST``: the one that was evaluated best.
     Raises:
       UserError: if there is no run, no checkpoint, it does not fit its config, or its environment
         is to be made and cannot be trusted.
@@ -176,5 +179,5 @@ def load_run(run: Path, env: str | None = None, acts: bool = True) -> AgentRun:
     elif spaces is None and env != config.env.name:
         check_named(config.env, None, run)
     built = Built(config, spaces)
-    restored = restore_newest(run, built.abstract())
+    restored = restore_newest(run, built.abstract(), folder)
     return AgentRun(built, restored.state.average, restored.step)

@@ -37,6 +37,8 @@ DIGESTED = 3
 """The format from which on every checkpoint has a digest."""
 CHECKPOINTS = "checkpoints"
 """The folder of a run that holds them."""
+BEST = "best"
+"""The folder beside it of the one that was evaluated best."""
 
 UNFINISHED = (f"{TEMPORARY}*", "*.orbax-checkpoint-tmp")
 """What a killed save left, also one of an older version."""
@@ -174,6 +176,10 @@ class CheckpointStore:
         carry = self._carry(step) if (folder / CARRY).is_dir() else None
         meta.pop(FORMAT_KEY, None)
         return Restored(step, state, meta, carry)
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """What `save` was given beside the state."""
+        return dict(read_json(self.folder(step) / META))
 
     def close(self) -> None:
         """Ends the threads that orbax keeps."""

@@ -20,7 +20,7 @@ from agents.driver import Episode
 from common import EnvironmentFailed, RunFailed, UserError, dump_json
 from common.signals import Stopped, first_signal
 from replay.atomic import replacing, write_text
-from training.checkpoint import CHECKPOINTS, CheckpointStore
+from training.checkpoint import BEST, CHECKPOINTS, CheckpointStore
 from training.commands import resume_command
 from training.config_io import check_same_config, holds_run, load_config, lock_run, write_run_files
 from training.device import memory_use
@@ -62,6 +62,7 @@ class Evaluation(NamedTuple):
     values: dict[str, float]
     line: str  # the values that matter most, to be printed
     film: np.ndarray | None  # uint8 [T, H, W, 3], what was seen in it
+    score: float | None = None  # by which states are compared, the higher the better
 
 
 class Source(Protocol):
@@ -182,6 +183,7 @@ class Run:
     recent: deque[Episode]  # checkpointed
     unseen: Any = None  # the newest update's batch and metrics, until its flag is looked at
     saved: Any = None  # the counters of the newest checkpoint
+    best: float | None = None  # score of the state in `BEST`
     stopped: bool = False
 
     @property
@@ -286,7 +288,8 @@ def open_run(config: Any, source: Source, started: float) -> Run:
     measured = (started, counters.steps, counters.updates)
     means = Means(**meta.get("means", {"sums": {}, "count": 0}))
     recent = deque((Episode(*values) for values in meta.get("recent", [])), RECENT)
-    run = Run(config, source, state, counters, saves, logger, measured, means, recent, saved=saved)
+    run = Run(config, source, state, counters, saves, logger, measured, means, recent)
+    run.saved, run.best = saved, best_score(config.logdir)
     print(f"{'resuming' if resumed else 'writing'} {config.logdir} at {run.place}")
     return run
 
@@ -436,7 +439,30 @@ def evaluate(run: Run) -> Evaluation:
         run.logger.scalars(steps, {f"eval/{name}": value for name, value in found.values.items()})
     if found.film is not None:
         run.logger.video(steps, "episode", thinned(found.film, LOGGED), FPS)
+    if found.score is not None and (run.best is None or found.score > run.best):
+        keep_best(run, found.score)
     return found
+
+
+def keep_best(run: Run, score: float) -> None:
+    """The state that evaluated best, beside the checkpoints and as one of them."""
+    saves = CheckpointStore(run.config.logdir / BEST, keep=1)
+    saves.save(run.counters.steps, run.state, {"score": score, "counters": asdict(run.counters)})
+    saves.close()
+    run.best = score
+
+
+def best_score(logdir: Path) -> float | None:
+    """Of the state kept as the best; None where there is none, or it is damaged."""
+    saves = CheckpointStore(logdir / BEST, keep=1)
+    try:
+        step = saves.latest()
+        return None if step is None else float(saves.meta(step)["score"])
+    except UserError as error:
+        print(f"{error}: the next evaluation is kept in its place")
+        return None
+    finally:
+        saves.close()
 
 
 def thinned(frames: np.ndarray, most: int) -> np.ndarray:

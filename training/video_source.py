@@ -92,7 +92,8 @@ class VideoSource:
         values = {name: float(value) for name, value in found.items()}
         parts = [f"{name} {value:.2f}" for name, value in values.items() if name.startswith("kl/")]
         loss = f"held out: loss {values['loss/model']:.2f} nats per frame"
-        return Evaluation(values, "; ".join([loss, ", ".join(parts)]), None)
+        score = -values["loss/model"]
+        return Evaluation(values, "; ".join([loss, ", ".join(parts)]), None, score)
 
     def write_film(self, state: TrainState, film: np.ndarray | None, key: Any) -> None:
         """Open-loop prediction of held-out videos."""

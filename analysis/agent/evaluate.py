@@ -11,6 +11,7 @@ from common import Count, check_bounds
 from envs import describe_backend
 from training.agent_source import episode_film, shown, write_episode
 from training.build import SaidAgain, load_run
+from training.checkpoint import BEST, CHECKPOINTS
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class EvalConfig:
     episodes: Count = 20
     """Episodes, each in a world of its own; the same worlds every time."""
     env: SaidAgain = None
+    best: bool = False
+    """The state that evaluated best while it trained, in place of the last."""
     output: Path | None = None
     """Video of the first greedy episode, .mp4 or .gif; default: episode.mp4 in the run."""
 
@@ -29,7 +32,9 @@ class EvalConfig:
 def evaluate(config: EvalConfig) -> None:
     """Prints sampled and greedy results, and writes a video of an episode."""
     check_bounds(config)
-    built, params, step = load_run(config.run, config.env)
+    built, params, step = load_run(
+        config.run, config.env, folder=BEST if config.best else CHECKPOINTS
+    )
     print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
     for greedy in (False, True):
         played = built.evaluate(params, config.episodes, greedy, watch=greedy)

@@ -28,7 +28,7 @@ from envs import EnvConfig
 from replay.atomic import TEMPORARY
 from training import CheckpointStore, read_metrics
 from training.agent_source import AgentSource
-from training.checkpoint import restore_newest
+from training.checkpoint import BEST, restore_newest
 from training.config_io import LOCK
 from training.loop import BAD_BATCH, STUCK, Evaluation, train
 from training.spaces import Spaces
@@ -75,6 +75,10 @@ class TinySource:
     def carry(self) -> None:
         return None
 
+    @staticmethod
+    def score(drawn: int) -> float | None:
+        return None
+
     def act(self, params: Any, key: Any) -> list[Any]:
         self.hook(self.drawn + 1)
         return []
@@ -96,7 +100,7 @@ class TinySource:
         return None
 
     def evaluate(self, state: Any, key: Any) -> Evaluation:
-        return Evaluation({"loss": float("nan")}, "evaluated", None)
+        return Evaluation({"loss": float("nan")}, "evaluated", None, self.score(self.drawn))
 
     def write_film(self, state: Any, film: Any, key: Any) -> None:
         pass
@@ -283,3 +287,20 @@ def test_a_full_disk_ends_a_run_which_goes_on_when_there_is_room(tmp_path):
     assert run(config)
     rows = [r for r in read_metrics(config.logdir / "metrics.jsonl") if "loss/total" in r]
     assert [row["step"] for row in rows] == list(range(1, 401))
+
+
+def test_the_best_by_evaluation_is_kept_beside_the_last(tmp_path, monkeypatch, capsys):
+    """Scores rise to the third evaluation, and fall; a run that goes on knows the best so far."""
+    monkeypatch.setattr(TinySource, "score", staticmethod(lambda drawn: -abs(drawn - 15.0)))
+    config = replace(settings(tmp_path, steps=12), eval_every=5)
+    assert run(config)
+    best = restore_newest(config.logdir, LEARNER.abstract(), BEST)
+    assert best.step == int(best.state.step) == 12 and best.meta["score"] == -3.0
+    assert run(replace(config, steps=31))
+    best = restore_newest(config.logdir, LEARNER.abstract(), BEST)
+    assert best.step == int(best.state.step) == 15 and best.meta["score"] == 0.0
+    assert restore_newest(config.logdir, LEARNER.abstract()).step == 31
+    (config.logdir / BEST / "15" / "digest.json").unlink()
+    assert run(replace(config, steps=36))
+    assert "the next evaluation is kept in its place" in capsys.readouterr().out
+    assert restore_newest(config.logdir, LEARNER.abstract(), BEST).step == 35
