@@ -12,6 +12,9 @@ from typing import Any
 
 from common.errors import UserError
 
+LARGEST = 2**28
+"""Bytes of a file of JSON."""
+
 
 def dump_json(tree: Any, **options: Any) -> str:
     """A tree of dicts, lists, strings and numbers as JSON; floats that are not finite as null.
@@ -28,8 +31,15 @@ def read_json(path: Path) -> Any:
     """What a file of JSON holds.
 
     Raises:
-      UserError: for a file that holds none, or objects too deep to be read.
+      UserError: for a file that holds none, objects too deep to be read, or more than `LARGEST`
+        bytes.
     """
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise UserError(
+            f"{path}: expected at most {LARGEST:,} bytes of JSON, received {size:,}; restore the "
+            "file, or use another run"
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

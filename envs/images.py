@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-_BLOCK = 64  # images resized at once
+_BLOCK = 2**24  # numbers of images that are resized at once
 
 
 def middle_square(images: np.ndarray) -> np.ndarray:
@@ -22,11 +22,12 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
         return images
     rows, columns = area_weights(height, size), area_weights(width, size)
     flat = images.reshape(-1, height, width, channels)
-    blocks = [
-        np.rint(np.einsum("ij,tjkc,lk->tilc", rows, flat[at : at + _BLOCK], columns, optimize=True))
-        for at in range(0, len(flat), _BLOCK)
-    ]
-    resized = np.clip(np.concatenate(blocks), 0, 255).astype(np.uint8)
+    resized = np.empty((len(flat), size, size, channels), np.uint8)
+    block = max(1, _BLOCK // (channels * max(height * width, size * size)))
+    for at in range(0, len(flat), block):
+        part = slice(at, at + block)
+        mean = np.einsum("ij,tjkc,lk->tilc", rows, flat[part], columns, optimize=True)
+        resized[part] = np.clip(np.rint(mean), 0, 255)
     return resized.reshape(*images.shape[:-3], size, size, channels)
 
 

@@ -7,11 +7,12 @@ generated are kept under `data.folder`, named by what made them. Runs share them
 
 import hashlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from rich.progress import track
 
 from common import UserError, check_bounds, dump_json
@@ -185,4 +186,30 @@ def import_folder(path: Path, config: DataConfig) -> Path:
 
 
 def _reader(directory: Path) -> ReplayStore:
-    return ReplayStore(directory, read_fields(directory), ReplayConfig(), read_only=True)
+    """A store to read from, without its episodes that hold a number that is not finite.
+
+    Raises:
+      UserError: if all of them do.
+    """
+    store = ReplayStore(directory, read_fields(directory), ReplayConfig(), read_only=True)
+    bad = dict(_not_finite(store))
+    for episode, name in bad.items():
+        store.index.remove(episode)
+        print(f"skipped episode {episode} of {directory}: {name} is not finite")
+    if bad and not store.episodes:
+        store.close()
+        raise UserError(
+            f"{directory}: expected episodes of finite numbers, received none; make them anew"
+        )
+    return store
+
+
+def _not_finite(store: ReplayStore) -> Iterator[tuple[int, str]]:
+    """(episode, field) of every chunk that holds nan or infinity."""
+    floats = [name for name in store.fields if store.dtype[name].base.kind == "f"]
+    for chunk in [chunk for segment in store.index.segments for chunk in segment.chunks]:
+        records = store.read(chunk, 0, chunk.steps)
+        for name in floats:
+            if not np.isfinite(records[name]).all():
+                yield chunk.episode, name
+    store.close_maps()

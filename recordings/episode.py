@@ -64,6 +64,16 @@ def video_columns(video: Video) -> dict[str, np.ndarray]:
     return columns
 
 
+def not_finite(video: Video) -> str | None:
+    """Where an episode holds a number that is nan or infinite in its store; None if nowhere."""
+    for name, column in video_columns(video).items():
+        if column.dtype.kind == "f" and not np.isfinite(column).all():
+            step = int(np.flatnonzero(~np.isfinite(column).reshape(len(column), -1).all(1))[0])
+            bad = column[step][~np.isfinite(column[step])].flat[0]
+            return f"{name} is {bad:g} at step {step:,}, expected finite numbers"
+    return None
+
+
 def append_video(store: ReplayStore, video: Video, stream: int = 0) -> None:
     """Writes a whole episode into the store.
 

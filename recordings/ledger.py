@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import UserError, dump_json
+from common import UserError, dump_json, read_json
 from replay.atomic import write_text
 
 LEDGER, SUMMARY = "ledger.jsonl", "import.json"
@@ -70,7 +70,7 @@ class Ledger:
             for key in ("skipped", "notes"):
                 values[key] = [(what, why) for what, why in values[key]]
             return Entry(**values)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(
                 f"{self.path}: expected the lines that an import wrote, received {error}; import "
                 f"into another directory"
@@ -83,13 +83,15 @@ def read_summary(root: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return summary
-    except ValueError as error:
+        summary = read_json(path)
+    except UserError as error:
+        raise UserError(f"{error}, or import into another directory") from error
+    if not isinstance(summary, dict):
         raise UserError(
-            f"{path}: expected what an import wrote, received {error}; import into another "
-            f"directory"
-        ) from error
+            f"{path}: expected what an import wrote, received {str(summary)[:40]}; import into "
+            "another directory"
+        )
+    return summary
 
 
 def write_summary(root: Path, summary: Mapping[str, Any]) -> None:

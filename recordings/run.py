@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common import Count, UserError, check_bounds
-from recordings.episode import Video, video_columns
+from recordings.episode import Video, not_finite, video_columns
 from recordings.importers.folder import SPLITS, TEST, TRAIN
 from recordings.importers.stores import SplitStores
 from recordings.ledger import Entry, Ledger, read_summary, write_summary
@@ -141,7 +141,10 @@ class _Import:
         columns = (TextColumn("import"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         text = TextColumn("{task.fields[frames]:,} frames, {task.fields[skipped]} skipped")
         try:
-            with Progress(*columns, text, console=Console(stderr=True)) as progress:
+            with (
+                Progress(*columns, text, console=Console(stderr=True)) as progress,
+                np.errstate(over="ignore", invalid="ignore"),  # `not_finite` tells what overflows
+            ):
                 total, frames, skipped = before + len(todo), 0, 0
                 task = progress.add_task("", total=total, completed=before, frames=0, skipped=0)
                 for name in todo:
@@ -160,14 +163,14 @@ class _Import:
         skipped, notes = list[tuple[str, str]](), list[tuple[str, str]]()
         try:
             for video in self._videos(name):
-                reason = self.stores.mismatch(video)
+                reason = not_finite(video) or self.stores.mismatch(video)
                 if reason is not None:
                     skipped.append((video.name, reason))
                     continue
                 self.stores.append(self._split(name, video), video)
                 kept, frames = kept + 1, frames + video.steps
                 notes += [(video.name, note) for note in video.notes]
-        except _Unreadable as error:
+        except (_Unreadable, UserError) as error:  # the latter: what no store can hold
             self.stores.rollback(before)
             return Entry(name, before, skipped=[(name, str(error))])
         if not kept and not skipped:

@@ -6,7 +6,6 @@ directory/chunks/      one file per sealed chunk (`chunk.py`)
 directory/set_aside/   files found damaged or foreign on opening; yours to look at or delete
 """
 
-import json
 import logging
 import os
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import UserError, dump_json
+from common import UserError, dump_json, read_json
 from replay.atomic import TEMPORARY, remove_unfinished, write_text
 from replay.chunk import Chunk, Field, check_chunk, record_dtype, write_chunk
 from replay.lock import DirectoryLock
@@ -140,7 +139,7 @@ def _read_header(path: Path) -> tuple[str, dict[str, Field]]:
     """(id, fields) of `store.json`."""
     file = path / "store.json"
     try:
-        header = json.loads(file.read_text(encoding="utf-8"))
+        header = read_json(file)
         version, store_id = header["format"], str(header["id"])
         if version == FORMAT:
             fields = {

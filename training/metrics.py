@@ -70,7 +70,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     """A row, or None where the line is not an object with an integer step."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     good = isinstance(row, dict) and isinstance(row.get("step"), int)
     if not good:

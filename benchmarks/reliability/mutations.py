@@ -200,7 +200,7 @@ def _junk(path: Path, rng: Random) -> str:
             holder = holder[key]
             continue
         holder[key] = rng.choice(JUNK)
-        path.write_text(json.dumps(tree))
+        path.write_text(dump_json(tree))
         return f"{path.name}{where} = {str(holder[key])[:40]!r}"
 
 

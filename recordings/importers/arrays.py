@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError
+from recordings.importers.bounds import check_bytes, check_count
 
 _DAMAGE = (
     ValueError, OSError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError,
@@ -26,10 +27,21 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise UserError("no .npz file, or cut short")
     try:
+        with zipfile.ZipFile(path) as file:
+            members = file.infolist()
+        for member in members:
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise UserError("compressed in a way that NumPy does not write")
+        check_bytes(sum(member.file_size for member in members), f"{len(members)} arrays")
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
+    except UserError:
+        raise
     except _DAMAGE as error:
         raise UserError(f"damaged, or of objects: {error}") from error
+    for key, array in arrays.items():
+        if np.ndim(array):
+            check_count(len(array), f"steps of {key}")
     others = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]
     if others:
         raise UserError(f"a zip with {others[0]}, which is no array")

@@ -9,6 +9,7 @@ from av.container import InputContainer
 
 from common import UserError
 from recordings.episode import Video, piece_name
+from recordings.importers.bounds import PICTURE
 from recordings.importers.images import Look, fit_frame
 
 SUFFIXES = (
@@ -77,6 +78,9 @@ def _decoded(container: InputContainer) -> Iterator[av.VideoFrame]:
     """All frames; UserError where one is damaged or the end is missing."""
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
+    if stream.codec_context is None:
+        raise UserError("damaged, or of a codec that is not known")
+    stream.codec_context.options = {"max_pixels": str(PICTURE)}
     count, end = 0, 0.0
     for packet in container.demux(stream):
         if packet.is_corrupt:

@@ -10,8 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from common import Count, UserError, check_bounds
 from envs.images import middle_square, resize
-
-LARGEST = 100_000_000  # pixels of one picture; a larger one is taken for damage
+from recordings.importers.bounds import check_bytes, check_picture
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,14 @@ def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> np.ndarray:
 
 
 def fit_images(images: np.ndarray, look: Look) -> np.ndarray:
-    """Pictures uint8 [T, H, W, C] as [T, S, S, C]; a new pixel is the mean of what it covers."""
+    """Pictures uint8 [T, H, W, C] as [T, S, S, C]; a new pixel is the mean of what it covers.
+
+    Raises:
+      UserError: if they are larger than `bounds.py` has it.
+    """
+    length, height, width, channels = images.shape
+    check_picture(width, height)
+    check_bytes(length * look.size**2 * channels, f"{length:,} pictures made to fit")
     images = middle_square(images) if look.fit == "crop" else images
     return np.ascontiguousarray(resize(images, look.size))
 
@@ -51,13 +57,14 @@ def decode_image(data: bytes, channels: int) -> np.ndarray:
     """A PNG or JPEG as uint8 [H, W, C], C = 1 (grey) or 3.
 
     Raises:
-      UserError: if it is none, is damaged, or is larger than `LARGEST` pixels.
+      UserError: if it is none, is damaged, or is larger than `bounds.py` has it.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-            if image.width * image.height > LARGEST:
-                raise UserError(f"a picture of {image.width}x{image.height} pixels")
+            check_picture(image.width, image.height)
             array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    except Image.DecompressionBombError as error:
+        raise UserError(f"a picture that is too large: {error}") from error
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise UserError(f"a picture that is no readable PNG or JPEG: {error}") from error
     return array.reshape(*array.shape[:2], channels)

@@ -10,7 +10,6 @@ convention. Actions and observations are as the agent of `--env minerl_navigate`
 vector of `action_space`, `pov`, `compass.needle` = [cos, sin] of the angle, `inventory.dirt`.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +21,7 @@ from annotated_types import Gt, Le
 from gymnasium import spaces
 
 from agents.factors import flatten
-from common import UserError, check_bounds
+from common import UserError, check_bounds, read_json
 from envs.navigate.env import KEYS, PLACE, action_space
 from recordings.episode import Video, cut
 from recordings.importers import decode, folder
@@ -105,7 +104,7 @@ class MineRL:
 
     def _pov(self, place: Path, frames: int) -> tuple[np.ndarray, tuple[str, ...]]:
         """uint8 [frames, S, S, 3]: the recording's last ones, up to its true count."""
-        metadata = json.loads((place / "metadata.json").read_text("utf-8"))
+        metadata = read_json(place / "metadata.json")
         count = metadata.get("true_video_frame_count") if isinstance(metadata, dict) else None
         if not isinstance(count, int) or count < frames:
             raise UserError(f"{count} frames by metadata.json, expected at least {frames}")

@@ -14,6 +14,7 @@ from common import UserError
 from recordings.episode import Video, cut
 from recordings.importers import decode, folder
 from recordings.importers.arrays import map_array
+from recordings.importers.bounds import check_bytes, check_count
 from recordings.importers.images import Look, fit_images
 from recordings.importers.tfrecord import Sequences, is_tfrecord, read_sequences
 
@@ -96,4 +97,6 @@ def _map(path: Path) -> np.ndarray:
     array = map_array(path)
     if array.dtype != np.uint8 or array.ndim != 4:
         raise UserError(f"{array.dtype} {array.shape}, expected uint8 (frames, videos, 64, 64)")
+    check_count(array.shape[1], "sequences")
+    check_bytes(array[:, :1].nbytes * 3, "a sequence")
     return array

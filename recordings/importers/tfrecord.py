@@ -17,6 +17,7 @@ import numpy as np
 from common import UserError
 from recordings.episode import Video, cut
 from recordings.importers import folder
+from recordings.importers.bounds import check_bytes
 from recordings.importers.images import Look, decode_image, fit_images
 from recordings.importers.wire import Feature, parse_example, read_records
 
@@ -76,32 +77,39 @@ def read_sequences(name: str, path: Path, look: Look, sequences: Sequences) -> I
     """
     for number, data in enumerate(read_records(path)):
         try:
-            images = _frames(parse_example(data), sequences)
+            images = _frames(parse_example(data), sequences, look)
         except ValueError as error:
             raise UserError(f"record {number}: {error}") from error
-        yield from cut(
-            Video(f"{name}:{number:05d}", {"image": fit_images(images, look)}), look.max_frames
-        )
+        yield from cut(Video(f"{name}:{number:05d}", {"image": images}), look.max_frames)
 
 
-def _frames(features: Mapping[str, Feature], sequences: Sequences) -> np.ndarray:
-    """uint8 [T, H, W, C] of one Example, before resizing."""
+def _frames(features: Mapping[str, Feature], sequences: Sequences, look: Look) -> np.ndarray:
+    """uint8 [T, S, S, C] of one Example."""
     parts = _find(features, sequences.feature)
     if parts[0].startswith(_ENCODED):
-        images = [decode_image(part, sequences.channels) for part in parts]
-    else:
-        shape = sequences.raw_shape or _shape(features)
-        size = math.prod(shape)
-        data = b"".join(parts)
-        if len(data) % size or (len(parts) > 1 and len(parts[0]) != size):
-            raise UserError(
-                f"raw frames of {len(parts[0])} bytes, expected a multiple of "
-                f"{'x'.join(map(str, shape))}; see --raw-shape"
-            )
-        images = list(_grey(np.frombuffer(data, np.uint8).reshape(-1, *shape), sequences.channels))
-    shapes = sorted({image.shape for image in images})
+        return _decoded(parts, sequences.channels, look)
+    shape = sequences.raw_shape or _shape(features)
+    size = math.prod(shape)
+    data = b"".join(parts)
+    if len(data) % size or (len(parts) > 1 and len(parts[0]) != size):
+        raise UserError(
+            f"raw frames of {len(parts[0])} bytes, expected a multiple of "
+            f"{'x'.join(map(str, shape))}; see --raw-shape"
+        )
+    images = np.frombuffer(data, np.uint8).reshape(-1, *shape)
+    return _grey(fit_images(images, look), sequences.channels)
+
+
+def _decoded(parts: list[bytes], channels: int, look: Look) -> np.ndarray:
+    """uint8 [T, S, S, C] of PNG or JPEG pictures; each is made to fit before the next is read."""
+    images, shapes = [], set()
+    check_bytes(len(parts) * look.size**2 * channels, f"{len(parts):,} pictures made to fit")
+    for part in parts:
+        image = decode_image(part, channels)
+        shapes.add(image.shape)
+        images.append(fit_images(image[None], look)[0])
     if len(shapes) > 1:
-        raise UserError(f"frames of several sizes: {shapes}")
+        raise UserError(f"frames of several sizes: {sorted(shapes)}")
     return np.stack(images)
 
 

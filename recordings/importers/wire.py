@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from common import UserError
+from recordings.importers.bounds import check_bytes, check_count
 from recordings.importers.crc32c import crc32c, masked
 
 Feature = list[bytes] | np.ndarray  # of bytes, or float32 [n], or int64 [n]
 
-_LARGEST = 1 << 31  # bytes of one record
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -38,8 +38,9 @@ def read_records(path: Path) -> Iterator[bytes]:
             if len(header) < 12:
                 raise UserError(f"cut short in the header of record {number}")
             length, check = struct.unpack("<QI", header)
-            if masked(crc32c(header[:8])) != check or length > _LARGEST:
+            if masked(crc32c(header[:8])) != check:
                 raise UserError(f"no TFRecord, or damaged: checksum of record {number}'s length")
+            check_bytes(length, f"record {number}")
             data, footer = file.read(length), file.read(4)
             if len(data) < length or len(footer) < 4:
                 raise UserError(f"cut short in record {number}")
@@ -58,7 +59,7 @@ def parse_example(data: bytes) -> dict[str, Feature]:
       UserError: if the bytes are no such message.
     """
     features: dict[str, Feature] = {}
-    for field, part in _fields(data):
+    for field, part in _fields(memoryview(data)):
         if field == 1:
             features |= {name: _feature([value]) for name, value in _map(_bytes(part))}
         elif field == 2:
@@ -67,15 +68,16 @@ def parse_example(data: bytes) -> dict[str, Feature]:
     return features
 
 
-def _map(data: bytes) -> Iterator[tuple[str, bytes]]:
+def _map(data: memoryview) -> Iterator[tuple[str, memoryview]]:
     """Entries of a map<string, message>: field 1 of `data`, each with key = 1 and value = 2."""
     for field, entry in _fields(data):
         if field == 1:
             pair = dict(_fields(_bytes(entry)))
-            yield _bytes(pair.get(1, b"")).decode("utf-8"), _bytes(pair.get(2, b""))
+            empty = memoryview(b"")
+            yield bytes(_bytes(pair.get(1, empty))).decode("utf-8"), _bytes(pair.get(2, empty))
 
 
-def _feature(messages: list[bytes]) -> Feature:
+def _feature(messages: list[memoryview]) -> Feature:
     """The values of one or more Features of one kind, in order."""
     kinds: set[int] = set()
     values: list[bytes] = []
@@ -84,7 +86,7 @@ def _feature(messages: list[bytes]) -> Feature:
         for kind, part in _fields(message):
             kinds.add(kind)
             if kind == 1:
-                values += [_bytes(x) for field, x in _fields(_bytes(part)) if field == 1]
+                values += [bytes(_bytes(x)) for field, x in _fields(_bytes(part)) if field == 1]
             elif kind in (2, 3):
                 numbers += [_numbers(x, kind) for f, x in _fields(_bytes(part)) if f == 1]
     if len(kinds) > 1 or kinds - {1, 2, 3}:
@@ -94,7 +96,7 @@ def _feature(messages: list[bytes]) -> Feature:
     return values
 
 
-def _numbers(part: bytes | int, kind: int) -> np.ndarray:
+def _numbers(part: memoryview | int, kind: int) -> np.ndarray:
     """A value of a float list (2) or an int64 list (3), packed or single."""
     if isinstance(part, int):
         return np.array([part], np.uint64).view(np.int64)
@@ -102,6 +104,7 @@ def _numbers(part: bytes | int, kind: int) -> np.ndarray:
         if len(part) % 4:
             raise UserError(f"{len(part)} bytes of floats")
         return np.frombuffer(part, "<f4").astype(np.float32)
+    check_count(int((np.frombuffer(part, np.uint8) < 0x80).sum()), "values of a list")
     at, found = 0, []
     while at < len(part):
         value, at = _varint(part, at)
@@ -109,12 +112,15 @@ def _numbers(part: bytes | int, kind: int) -> np.ndarray:
     return np.array(found, np.uint64).view(np.int64)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
-    """(number, value) of a message's fields: an int for a varint, bytes for all else."""
-    at = 0
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """(number, value) of a message's fields: an int for a varint, bytes for all else, which are not
+    copied."""
+    at = count = 0
     while at < len(data):
+        count += 1
+        check_count(count, "fields of a message")
         tag, at = _varint(data, at)
-        kind, value = tag & 7, b""
+        kind = tag & 7
         if kind == _VARINT:
             number, at = _varint(data, at)
             yield tag >> 3, number
@@ -132,7 +138,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
         yield tag >> 3, value
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
     """(value, position after it) of a base-128 varint of at most 64 bits."""
     value = 0
     for shift in range(0, 70, 7):
@@ -146,7 +152,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise UserError("a number longer than 64 bits")
 
 
-def _bytes(part: bytes | int) -> bytes:
+def _bytes(part: memoryview | int) -> memoryview:
     if isinstance(part, int):
         raise UserError("a number where a message should be")
     return part

@@ -1,0 +1,40 @@
+"""What one source of an import may claim: more is taken for damage before room is made for it.
+
+A few bytes can claim any amount: a picture by its header, a zip or gzip by what it inflates to, an
+array by its shape. With these bounds an import stays below `PEAK` bytes of memory, whatever it
+reads (`tests/recordings/test_bombs.py`).
+"""
+
+from common import UserError
+
+PICTURE = 2**25
+"""Pixels of one picture: 8K video has 33 million."""
+EDGE = 2**14
+"""Pixels along one edge of a picture."""
+BYTES = 2**29
+"""Held at once of one source: of an npz file, of a record, of their pictures made to fit."""
+COUNT = 2**20
+"""Values of one list, steps of one file, sources of one array."""
+PEAK = 4 * 2**30
+"""Bytes of memory of an import with the default `--max-frames` and `--size`."""
+
+
+def check_picture(width: int, height: int) -> None:
+    """Raises UserError for a picture that is too large."""
+    if width * height > PICTURE or max(width, height) > EDGE:
+        raise UserError(
+            f"a picture of {width}x{height} pixels, expected at most {PICTURE:,}, and {EDGE:,} "
+            "along an edge"
+        )
+
+
+def check_bytes(size: int, what: str) -> None:
+    """Raises UserError for more bytes than are held at once."""
+    if size > BYTES:
+        raise UserError(f"{what} of {size:,} bytes, expected at most {BYTES:,}")
+
+
+def check_count(count: int, what: str) -> None:
+    """Raises UserError for more of something than one source may have."""
+    if count > COUNT:
+        raise UserError(f"{count:,} {what}, expected at most {COUNT:,}")
