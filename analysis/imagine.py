@@ -18,6 +18,7 @@ from agents.returns import window_targets
 from common import Count, CountOrZero, UserError, check_bounds
 from envs import describe_backend
 from recordings.data import open_test
+from replay.atomic import write_arrays
 from training.build import EVAL_SEED, Built, SaidAgain, load_run
 from training.build_video import beginnings, is_video_run, load_video_run, marks_plans
 from training.picture import true_above_imagined
@@ -91,7 +92,7 @@ def imagine(config: ImagineConfig) -> None:
     )
     write_video(config.output, frames, fps=10)
     numbers = predictions(built, records, imagined, context)
-    np.savez(config.output.with_suffix(".npz"), allow_pickle=False, **numbers)
+    write_arrays(config.output.with_suffix(".npz"), numbers)
     print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
     print(
         f"{config.output}: {loop.context} frames seen, then {ticks} ticks of {stride} steps "

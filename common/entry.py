@@ -3,6 +3,7 @@
 Read next: `errors.py`, which errors are whose; `signals.py`, Ctrl-C.
 """
 
+import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -26,6 +27,9 @@ def enter(main: Callable[[], None]) -> None:
         from the user's file on, or a `RunFailed`, one of both after a `disk_error`, and 128 + its
         number after a signal that nothing waited for (Ctrl-C: 130); each has printed its line.
     """
+    for stream in (sys.stdout, sys.stderr):  # of a terminal or pipe that lacks a character
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with listening():
             main()

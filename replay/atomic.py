@@ -2,9 +2,12 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 TEMPORARY = ".tmp-"
 """How the name of a file begins that is still being written, or was when its process was killed."""
@@ -34,6 +37,13 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays as npz, whole or not at all."""
+    named: dict[str, Any] = dict(arrays)
+    with replacing(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **named)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -3,7 +3,8 @@
 directory/store.json   format, id, fields
 directory/lock         held by the one writer
 directory/chunks/      one file per sealed chunk (`chunk.py`)
-directory/set_aside/   files found damaged or foreign on opening; yours to look at or delete
+directory/set_aside/   files found damaged or foreign on opening, the newest of them (`ASIDE_FILES`,
+                       `ASIDE_BYTES`); yours to look at or delete
 """
 
 import logging
@@ -22,6 +23,8 @@ from replay.chunk import Chunk, Field, check_chunk, record_dtype, write_chunk
 from replay.lock import DirectoryLock
 
 FORMAT = 1
+ASIDE_FILES, ASIDE_BYTES = 100, 10**9
+"""What `set_aside` holds at most; beyond it the oldest files go."""
 _OURS = {"lock", "chunks", "set_aside"}  # what a process killed while creating may have left
 _log = logging.getLogger(__name__)
 
@@ -120,6 +123,7 @@ class StoreDirectory:
         while target.exists() or target.is_symlink():
             target, copy = folder / f"{path.name}.{copy}", copy + 1
         path.rename(target)
+        _bound(folder)
         _log.warning("replay: set aside %s as %s: %s", path, target, reason)
 
     def _numbered(self) -> list[tuple[int, Path]]:
@@ -133,6 +137,16 @@ class StoreDirectory:
     def _list(self, place: str) -> list[Path]:
         folder = self.path / place
         return list(folder.iterdir()) if folder.exists() else []
+
+
+def _bound(folder: Path) -> None:
+    """Of the files set aside, the newest stay: as many, and as many bytes, as the bounds allow."""
+    files = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
+    total = 0
+    for count, path in enumerate(sorted(files, key=lambda p: p.stat().st_mtime_ns, reverse=True)):
+        total += path.stat().st_size
+        if count >= ASIDE_FILES or total > ASIDE_BYTES:
+            path.unlink()
 
 
 def _read_header(path: Path) -> tuple[str, dict[str, Field]]:

@@ -15,6 +15,7 @@ from analysis.agent.evaluate import EvalConfig, evaluate
 from analysis.imagine import ImagineConfig, imagine
 from training import CheckpointStore, read_metrics
 from training.build import EVAL_SEED, load_run
+from training.checkpoint import BEST
 
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "200", "--log-every", "100"]
 SMALL += ["--updates-per-step", "0.03", "--batch", "4", "--length", "16", "--eval-episodes", "2"]
@@ -141,6 +142,8 @@ def test_what_is_evaluated_is_the_average(run):
     built, params, state = last_state(run)
     jax.tree.map(np.testing.assert_array_equal, params, state.average)
     written = json.loads((run[0] / "evaluation.json").read_text())["return"]
+    best = load_run(run[0], folder=BEST)  # the last evaluation was the only one
+    jax.tree.map(np.testing.assert_array_equal, best.params, params)
     average, newest = (
         summary(built.evaluate(p, 2, greedy=True).episodes)["return"]
         for p in (state.average, state.params)

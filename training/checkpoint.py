@@ -11,12 +11,14 @@ paths and shapes stay. A leaf that has moved or gone since it was saved is found
 next: `config_io.py`, which guards the settings.
 """
 
+import glob
 import hashlib
 import logging
 import os
 import re
 import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +94,8 @@ class CheckpointStore:
         for step in reversed(self.steps()):
             known = step in self._damage
             reason = self._damage[step] if known else self._look(step)
+            if reason is not None and not self.folder(step).is_dir():
+                continue  # the run that saves has removed it
             if reason is None:
                 for line in new:
                     _tell(f"{line}: step {step} is used")
@@ -138,9 +142,10 @@ class CheckpointStore:
         self._clear()
         place = self.directory / f"{TEMPORARY}{step}-{uuid.uuid4().hex[:8]}"
         try:
-            self._write(place / STATE, leaves)
+            place.mkdir()
+            self._write(place, STATE, leaves)
             if carry is not None:
-                self._write(place / CARRY, _encoded(carry))
+                self._write(place, CARRY, _encoded(carry))
             write_text(place / META, text)
             digest = {"step": step, "files": digests(place)}
             write_text(place / DIGEST, dump_json(digest, indent=1))
@@ -193,12 +198,12 @@ class CheckpointStore:
             self._damage[step] = str(error)
         return self._damage[step]
 
-    def _write(self, place: Path, leaves: Mapping[str, Any]) -> None:
+    def _write(self, folder: Path, item: str, leaves: Mapping[str, Any]) -> None:
         """Arrays by name; those of no numbers are left out, which orbax does not take."""
         some = {name: leaf for name, leaf in leaves.items() if leaf.size}
         try:
-            with _quiet():
-                self._arrays.save(place, args=ocp.args.StandardSave(some))
+            with _quiet(), _plain(folder) as place:
+                self._arrays.save(place / item, args=ocp.args.StandardSave(some))
         except ValueError as error:  # tensorstore's, of the system's
             number = re.search(r"os_error_code='(\d+)'", str(error))
             if number is None:
@@ -259,16 +264,17 @@ class CheckpointStore:
         return found
 
     def _read(self, step: int, item: str, targets: Mapping[str, Any]) -> Any:
-        folder = self.folder(step) / item
         try:
-            return self._arrays.restore(folder, args=ocp.args.StandardRestore(targets))
+            with _plain(self.folder(step)) as place:
+                return self._arrays.restore(place / item, args=ocp.args.StandardRestore(targets))
         except (ValueError, OSError, KeyError) as error:
             raise self._unreadable(step, _first_line(error)) from error
 
     def _stored(self, step: int, item: str) -> dict[str, jax.ShapeDtypeStruct]:
         """The paths, shapes and dtypes on disk."""
         try:
-            found: Any = self._arrays.metadata(self.folder(step) / item)
+            with _plain(self.folder(step)) as place:
+                found: Any = self._arrays.metadata(place / item)
             leaves = dict(found.item_metadata.tree)
         except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
             raise self._unreadable(step, _first_line(error)) from error
@@ -384,6 +390,20 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+@contextmanager
+def _plain(folder: Path) -> Iterator[Path]:
+    """A folder by a path that orbax does not take for a pattern (it would save, and find nothing
+    of it again), nor tensorstore for text that it cannot read."""
+    name = str(folder)
+    if glob.escape(name) == name and name.isprintable():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = Path(place) / "folder"
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
 
 
 def _encoded(state: Any) -> dict[str, Any]:

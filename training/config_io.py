@@ -149,4 +149,4 @@ def _show(leaves: Mapping[str, Any], name: str) -> str:
 
 
 def _dump(tree: Any) -> str:
-    return dump_json(tree, indent=2, ensure_ascii=False) + "\n"
+    return dump_json(tree, indent=2) + "\n"  # in ASCII: a path may hold what UTF-8 does not

@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -131,7 +132,7 @@ def keep_freed_memory() -> bool:
     return all(taken)
 
 
-def enable_compilation_cache(directory: Path | None) -> Path:
+def enable_compilation_cache(directory: Path | None) -> Path | None:
     """Keeps compiled programs between runs, so that the second start does not compile again.
 
     All of them: the small ones, hundreds to a run, take longer together than the few large. JAX's
@@ -142,12 +143,16 @@ def enable_compilation_cache(directory: Path | None) -> Path:
       directory: where, a folder of this project alone; None for one of its own, under
         $JAX_COMPILATION_CACHE_DIR or else the user's cache folder.
     Returns:
-      The directory in use.
+      The directory in use; None, and a line, where there is none that may be written to.
     """
-    if directory is None:
-        directory = _default_cache()
-    directory.mkdir(parents=True, exist_ok=True)
-    _drop_oldest(directory)
+    try:
+        directory = directory or _default_cache()
+        directory.mkdir(parents=True, exist_ok=True)
+        _drop_oldest(directory)
+        tempfile.TemporaryFile(dir=directory).close()
+    except (OSError, RuntimeError) as error:  # the latter: a user without a home
+        print(f"compiled programs are not kept: {error}; set JAX_COMPILATION_CACHE_DIR")
+        return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_compilation_cache_max_size", -1)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -19,7 +19,7 @@ import numpy as np
 from agents.driver import Episode
 from common import EnvironmentFailed, RunFailed, UserError, dump_json
 from common.signals import Stopped, first_signal
-from replay.atomic import replacing, write_text
+from replay.atomic import write_arrays, write_text
 from training.checkpoint import BEST, CHECKPOINTS, CheckpointStore
 from training.commands import resume_command
 from training.config_io import check_same_config, holds_run, load_config, lock_run, write_run_files
@@ -377,11 +377,8 @@ def watch(run: Run) -> None:
 def write_batch(path: Path, batch: Any) -> None:
     """The arrays of a batch as npz, each under its path in the batch."""
     leaves = jax.tree_util.tree_leaves_with_path(batch)
-    arrays: dict[str, Any] = {
-        jax.tree_util.keystr(at, simple=True, separator="/"): np.asarray(x) for at, x in leaves
-    }
-    with replacing(path) as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
+    named = {jax.tree_util.keystr(at, simple=True, separator="/"): x for at, x in leaves}
+    write_arrays(path, {name: np.asarray(x) for name, x in named.items()})
 
 
 def report(run: Run, progress: Progress) -> None:

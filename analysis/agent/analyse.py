@@ -58,7 +58,7 @@ def write_report(run: Path, env: EnvConfig) -> None:
     config = AnalyseAgentConfig(run, env=env.name)
     try:
         output = analyse(config, command("analyse_agent.py", "--run", run, *said_again(env)))
-    except (UserError, EnvironmentFailed, OSError, MemoryError, JaxRuntimeError) as error:
+    except (UserError, EnvironmentFailed, MemoryError, JaxRuntimeError) as error:
         print(f"no report: {' '.join(str(error).split())}")
     else:
         print(f"report:   {output}")

@@ -31,7 +31,7 @@ from analysis.probes.digit_reader import (
 )
 from analysis.video.frames import in_chunks
 from common import UserError
-from replay.atomic import replacing
+from replay.atomic import write_arrays
 from worldmodel.learner import Params, initial_state, join, make_update, split
 from worldmodel.networks import IMAGE_SIZE
 from worldmodel.observations import pixels
@@ -215,8 +215,7 @@ def examine(read: Callable[[np.ndarray], np.ndarray], glyphs: Glyphs, seed: int)
 def save_reader(path: Path, reader: DigitReader) -> None:
     """Writes the parameters as .npz, whole or not at all."""
     leaves = jax.tree.leaves(split(reader)[1])
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{f"p{n}": np.asarray(x) for n, x in enumerate(leaves)})
+    write_arrays(path, {f"p{n}": np.asarray(x) for n, x in enumerate(leaves)})
 
 
 def load_reader(path: Path) -> DigitReader:

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-import numba
 import numpy as np
 
+from common.kernels import kernel
 from envs.navigate.env import KEYS
 from envs.navigate.render import FIELD_OF_VIEW
 
@@ -166,7 +166,7 @@ class CompassFollower:
         return bool(_smallest_change(self.past, slot, 8) < _STILL)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _smallest_change(past: np.ndarray, slot: int, recent: int) -> float:
     """Mean absolute difference of picture `slot` of a ring of pictures to the most alike of the
     others, the `recent` ones before it left out."""
@@ -199,7 +199,7 @@ def goal_bearing(pov: np.ndarray) -> tuple[float, float] | None:
     return float(right), float(down)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _goal_pixels(pov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pixels that have the goal's cyan."""
     height, width, _ = pov.shape

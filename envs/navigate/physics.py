@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from common.kernels import kernel
 from envs.navigate import blocks as B
 from envs.navigate.grid import HEIGHT, SIZE
 
@@ -31,7 +31,7 @@ X, Y, Z, VX, VY, VZ, YAW, PITCH, ON_GROUND, IN_WATER, COLLIDED = range(11)
 _EPS = 1e-7
 
 
-@numba.njit(cache=True)
+@kernel()
 def advance(
     blocks: np.ndarray,
     body: np.ndarray,
@@ -76,7 +76,7 @@ def advance(
     body[IN_WATER] = 1.0 if _touches_water(blocks, body) else 0.0
 
 
-@numba.njit(cache=True)
+@kernel()
 def _jump(body: np.ndarray, sprint: bool) -> None:
     """Leave the ground; sprinting adds a push forward."""
     body[VY] = JUMP
@@ -86,7 +86,7 @@ def _jump(body: np.ndarray, sprint: bool) -> None:
         body[VZ] += SPRINT_JUMP * math.cos(yaw)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _accelerate(body: np.ndarray, forward: int, strafe: int, pace: float, sneak: bool) -> None:
     """Add the push of the keys to the horizontal speed; diagonals are not faster."""
     along, left = 0.98 * forward, 0.98 * strafe
@@ -99,7 +99,7 @@ def _accelerate(body: np.ndarray, forward: int, strafe: int, pace: float, sneak:
     body[VZ] += pace / norm * (along * cosine + left * sine)
 
 
-@numba.njit(cache=True)
+@kernel()
 def move(blocks: np.ndarray, body: np.ndarray) -> None:
     """Move by the speed, clipped against the blocks; speeds into a wall become 0."""
     wanted_x, wanted_y, wanted_z = body[VX], body[VY], body[VZ]
@@ -119,7 +119,7 @@ def move(blocks: np.ndarray, body: np.ndarray) -> None:
         body[VZ] = 0.0
 
 
-@numba.njit(cache=True)
+@kernel()
 def clip(blocks: np.ndarray, x: float, y: float, z: float, axis: int, step: float) -> float:
     """How far a body at (x, y, z) can move along `axis` (0 x, 1 y, 2 z) before a block stops it.
 
@@ -139,7 +139,7 @@ def clip(blocks: np.ndarray, x: float, y: float, z: float, axis: int, step: floa
     return step
 
 
-@numba.njit(cache=True)
+@kernel()
 def _wall(
     blocks: np.ndarray,
     low: tuple[float, float, float],
@@ -165,7 +165,7 @@ def _wall(
     return False
 
 
-@numba.njit(cache=True)
+@kernel()
 def block_at(blocks: np.ndarray, x: int, y: int, z: int) -> int:
     """Block id; round the torus in x and z, bedrock below the world, air above it."""
     if y < 0:
@@ -175,7 +175,7 @@ def block_at(blocks: np.ndarray, x: int, y: int, z: int) -> int:
     return int(blocks[x & (SIZE - 1), z & (SIZE - 1), y])
 
 
-@numba.njit(cache=True)
+@kernel()
 def _touches_water(blocks: np.ndarray, body: np.ndarray) -> bool:
     """Whether water reaches 0.4 blocks up the body."""
     for cx in range(math.floor(body[X] - 0.3), math.floor(body[X] + 0.3) + 1):
@@ -186,7 +186,7 @@ def _touches_water(blocks: np.ndarray, body: np.ndarray) -> bool:
     return False
 
 
-@numba.njit(cache=True)
+@kernel()
 def _can_climb_out(blocks: np.ndarray, body: np.ndarray, before: float) -> bool:
     """Whether a swimmer at the bank would be clear of water and blocks 0.6 higher up."""
     x, y, z, half = body[X], before + body[VY] + 0.6, body[Z], WIDTH / 2 - _EPS
@@ -198,7 +198,7 @@ def _can_climb_out(blocks: np.ndarray, body: np.ndarray, before: float) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@kernel()
 def look(blocks: np.ndarray, body: np.ndarray, eye: float) -> tuple[int, int, int, int, int, int]:
     """The first solid block on the line of sight within reach.
 
@@ -229,7 +229,7 @@ def look(blocks: np.ndarray, body: np.ndarray, eye: float) -> tuple[int, int, in
     return cell[0], cell[1], cell[2], 0, 0, 0
 
 
-@numba.njit(cache=True)
+@kernel()
 def _next_face(
     origin: tuple[float, float, float], direction: tuple[float, float, float], cell: list[int]
 ) -> tuple[int, float]:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from common.kernels import kernel
 from envs.navigate import blocks as B
 from envs.navigate.grid import HEIGHT, SIZE, TILE, TILE_SHIFT
 from envs.navigate.textures import (
@@ -39,8 +39,8 @@ _ATLAS, _CLOUDS = texture_atlas(), cloud_map()
 F32 = np.float32
 _NEVER = F32(1e9)
 _MASK, _TILE_MASK = SIZE - 1, SIZE // TILE - 1
-_kernel = numba.njit(cache=True, fastmath=True, error_model="numpy")
-_inlined = numba.njit(cache=True, fastmath=True, error_model="numpy", inline="always")
+_kernel = kernel(fastmath=True, error_model="numpy")
+_inlined = kernel(fastmath=True, error_model="numpy", inline="always")
 
 
 def render(

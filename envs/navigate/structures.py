@@ -6,14 +6,14 @@ takes milliseconds; the randomness comes in as arrays, so that the caller owns t
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from common.kernels import kernel
 from envs.navigate import blocks as B
 from envs.navigate.grid import DESERT, FOREST, HILLS, ISLAND, PLAINS, SEA, SIZE
 
 
-@numba.njit(cache=True)
+@kernel()
 def grow_vegetation(
     blocks: np.ndarray, top: np.ndarray, ground: np.ndarray, biome: np.ndarray, chance: np.ndarray
 ) -> None:
@@ -36,7 +36,7 @@ def grow_vegetation(
                 _tree(blocks, top, x, level, z, kind, chance[i, j, 3])
 
 
-@numba.njit(cache=True)
+@kernel()
 def _density(biome: int) -> float:
     """Probability of a plant per 4 x 4 columns."""
     if biome == FOREST:
@@ -50,7 +50,7 @@ def _density(biome: int) -> float:
     return 0.0
 
 
-@numba.njit(cache=True)
+@kernel()
 def _tree(
     blocks: np.ndarray, top: np.ndarray, x: int, level: int, z: int, biome: int, which: float
 ) -> None:
@@ -72,7 +72,7 @@ def _tree(
         put(blocks, top, x, y, z, log)
 
 
-@numba.njit(cache=True)
+@kernel()
 def stamp_village(
     blocks: np.ndarray, top: np.ndarray, ground: np.ndarray, x: int, z: int, chance: np.ndarray
 ) -> None:
@@ -96,14 +96,14 @@ def stamp_village(
                 _house(blocks, top, ground, x + 11 * i, z + 11 * j, i, j, chance[i + 1, j + 1])
 
 
-@numba.njit(cache=True)
+@kernel()
 def _path(blocks: np.ndarray, ground: np.ndarray, x: int, z: int) -> None:
     """Turn the ground's top block to gravel, unless it is under water."""
     if ground[x, z] >= SEA:
         blocks[x, z, ground[x, z]] = B.GRAVEL
 
 
-@numba.njit(cache=True)
+@kernel()
 def _well(blocks: np.ndarray, top: np.ndarray, x: int, level: int, z: int) -> None:
     """A cobble basin of water, four posts and a roof."""
     for dx in range(-2, 3):
@@ -119,7 +119,7 @@ def _well(blocks: np.ndarray, top: np.ndarray, x: int, level: int, z: int) -> No
                     put(blocks, top, x + dx, y, z + dz, B.LOG)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _house(
     blocks: np.ndarray,
     top: np.ndarray,
@@ -150,7 +150,7 @@ def _house(
         put(blocks, top, x + door_x, y, z + door_z, B.AIR)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _gable(
     blocks: np.ndarray, top: np.ndarray, x: int, eaves: int, z: int, half: int, wall: int
 ) -> None:
@@ -165,7 +165,7 @@ def _gable(
                     put(blocks, top, x + dx, eaves + step, z + dz, wall)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _wall_column(
     blocks: np.ndarray,
     top: np.ndarray,
@@ -185,7 +185,7 @@ def _wall_column(
         put(blocks, top, x + dx, y, z + dz, block)
 
 
-@numba.njit(cache=True)
+@kernel()
 def put(blocks: np.ndarray, top: np.ndarray, x: int, y: int, z: int, block: int) -> None:
     """Set one block, wrapping round the torus, and keep `top` true."""
     mask = SIZE - 1

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from common.kernels import kernel
 from envs.navigate import blocks as B
 from envs.navigate.grid import (
     DESERT,
@@ -138,7 +138,7 @@ def _level_ground(height: np.ndarray, biome: np.ndarray, x: int, z: int) -> None
     biome[near] = np.where(radius < _VILLAGE_RADIUS - 3, VILLAGE, biome[near])
 
 
-@numba.njit(cache=True)
+@kernel()
 def _fill_columns(
     ground: np.ndarray, biome: np.ndarray, grain: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +161,7 @@ def _fill_columns(
     return blocks, top
 
 
-@numba.njit(cache=True)
+@kernel()
 def _soil(level: int, biome: int, grain: float) -> tuple[int, int]:
     """Top block and the blocks just below it, by biome, height and a noise value."""
     if biome == OCEAN or level < SEA:

@@ -12,9 +12,9 @@ another one. `no_type_check` keeps the tests' type checker off what numba compil
 import math
 from typing import no_type_check
 
-import numba
 import numpy as np
 
+from common.kernels import kernel
 from recordings.generators.seeded import require
 
 OUTSIDE = -1  # a cell of rock
@@ -26,7 +26,7 @@ SAMPLES = 2  # rays per pixel and axis
 _HAZE = 0.06  # light lost per cell of depth: brightness = 1 / (1 + _HAZE d)
 _SIDE_LIGHT = 0.8  # brightness of the walls that face east or west
 
-_kernel = numba.njit(cache=True, fastmath=True, error_model="numpy")
+_kernel = kernel(fastmath=True, error_model="numpy")
 
 
 def draw_views(

@@ -1,6 +1,7 @@
 """How commands end: which errors are one line, and where a traceback begins."""
 
 import errno
+import io
 import os
 import sys
 
@@ -62,6 +63,14 @@ def test_what_the_disk_refuses_is_one_line(number, code, words, capsys):
 def test_faults_of_ours_keep_their_traceback(error):
     with pytest.raises(type(error), match="ours"):
         enter(lambda: (_ for _ in ()).throw(error))
+
+
+def test_a_character_that_a_terminal_lacks_is_written_as_its_number(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    enter(lambda: print("return \u00b1 2, \u2588"))
+    sys.stdout.flush()
+    assert raw.getvalue() == b"return \\xb1 2, \\u2588\n"
 
 
 def test_a_traceback_begins_in_the_users_file(tmp_path, monkeypatch, capsys):

@@ -239,6 +239,24 @@ def test_the_planted_pickles_would_have_run(tmp_path, world):
     assert os.environ.pop(MARK) == "ran"
 
 
+def test_what_is_set_aside_is_bounded(tmp_path, world, monkeypatch):
+    """By the number and by the bytes of files; the newest stay."""
+    world.filled(tmp_path, [12, 6]).close()
+    for number in range(6):
+        path = tmp_path / "chunks" / f"e0000000{number}-c00009-n00004-more-00000000.npy"
+        path.write_bytes(b"x" * 10)
+        os.utime(path, (number, number))
+    monkeypatch.setattr("replay.directory.ASIDE_FILES", 4)
+    world.open(tmp_path).close()
+    kept = sorted(p.name for p in (tmp_path / "set_aside").iterdir())
+    assert [name[:9] for name in kept] == [f"e0000000{number}" for number in (2, 3, 4, 5)]
+    monkeypatch.setattr("replay.directory.ASIDE_BYTES", 25)
+    (tmp_path / "chunks" / "another").write_bytes(b"x" * 10)
+    world.open(tmp_path).close()
+    kept = sorted(p.name for p in (tmp_path / "set_aside").iterdir())
+    assert kept == ["another", "e00000005-c00009-n00004-more-00000000.npy"]
+
+
 def test_files_set_aside_under_the_same_name_are_all_kept(tmp_path, world):
     world.filled(tmp_path, [5]).close()
     for _ in range(3):

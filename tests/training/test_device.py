@@ -137,6 +137,23 @@ def test_what_other_programs_keep_is_left_alone(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {other.name, "clockwork-world-model"}
 
 
+def test_a_user_without_a_home_compiles_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert device.enable_compilation_cache(tmp_path / "file" / "cache") is None
+    assert "compiled programs are not kept: [Errno 20]" in capsys.readouterr().out
+    for name in ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert device.enable_compilation_cache(None) is None
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_the_default_cache_is_the_users_and_of_this_cpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

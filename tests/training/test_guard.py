@@ -21,6 +21,7 @@ from gymnasium import spaces
 from processes import PATIENCE, full_disk
 
 from common import EnvironmentFailed, RunFailed, UserError
+from common.entry import enter
 from common.signals import Stopped, listening
 from configs import TrainConfig
 from configs.video import PretrainConfig
@@ -304,3 +305,21 @@ def test_the_best_by_evaluation_is_kept_beside_the_last(tmp_path, monkeypatch, c
     assert run(replace(config, steps=36))
     assert "the next evaluation is kept in its place" in capsys.readouterr().out
     assert restore_newest(config.logdir, LEARNER.abstract(), BEST).step == 35
+
+
+@pytest.mark.parametrize("name", ["a b", "ünï 漢字", "[x]*?'\"", "-x", os.fsdecode(b"\xff")])
+def test_a_run_lies_in_any_place_that_has_a_name(tmp_path, name):
+    config = settings(tmp_path / name, steps=4)
+    assert run(config)
+    assert run(replace(config, steps=8))
+    assert restore_newest(config.logdir, LEARNER.abstract()).step == 8
+
+
+def test_a_place_that_may_not_be_written_to_is_one_line(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "file").touch()
+    with pytest.raises(SystemExit) as stop:
+        enter(lambda: run(settings(tmp_path / "run" / "file", steps=4)) and None)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected a place that may be read and written, received: Not a directory" in line
