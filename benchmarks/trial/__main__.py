@@ -1,0 +1,194 @@
+r"""The trial of clocks: docs/protocol.md. One arm on one task at a time, its seeds as one program.
+
+  python -m benchmarks.trial --stage tune
+  python -m benchmarks.trial --stage test --tasks pure:reacher --arms A E4
+  python -m benchmarks.trial --stage report
+
+Runs are kept under `--output` and go on from there when the same command is given again; what each
+has come to is written to benchmarks/results/trial/ as it ends, and what is there is not run again.
+`--core 1` keeps it on one core. `--minutes` starts nothing new after so long.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, Setting, flags, tuned_as
+from benchmarks.trial.report import write_report
+from benchmarks.trial.tasks import TEST, TUNING, Task
+from common import UserError, dump_json, read_json
+from common.entry import enter
+from replay.atomic import write_text
+from training.versions import versions
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "trial"
+TUNE_SEEDS, TEST_SEEDS = (0, 1), tuple(range(100, 110))
+TIE = 0.01
+
+
+class Cell(NamedTuple):
+    """One arm on one task."""
+
+    stage: str
+    task: Task
+    arm: Arm
+    setting: Setting
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its directory and of its result."""
+        return f"{self.stage}/{self.task.name}/{self.arm.name}-{self.setting.name}"
+
+    @property
+    def result(self) -> Path:
+        """What it has come to."""
+        return RESULTS / f"{self.name}.json"
+
+    @property
+    def command(self) -> list[str]:
+        """Arguments of `train_agent.py`, but for the directory."""
+        held = self.arm.steps if self.arm.letter == "C" else 1
+        task, seeds = self.task, map(str, self.seeds)
+        own = flags(
+            self.arm, self.setting, memory=task.memory, steps=task.frames, updates=task.updates
+        )
+        return [*task.command(held), *own, "--seeds", *seeds]
+
+
+def tune_cells() -> Iterator[Cell]:
+    """Every arm with every setting on the tuning tasks."""
+    for setting in GRID:
+        for task in TUNING:
+            for arm in TUNED:
+                yield Cell("tune", task, arm, setting, TUNE_SEEDS)
+
+
+def trial_cells(tuned: dict[str, Setting]) -> Iterator[Cell]:
+    """Every arm with its tuned setting on the test tasks."""
+    for task in TEST:
+        for arm in ARMS:
+            yield Cell("test", task, arm, tuned[tuned_as(arm).name], TEST_SEEDS)
+
+
+def run(cell: Cell, output: Path) -> bool:
+    """One cell to its end; whether it came there."""
+    folder = output / cell.name
+    command = [sys.executable, str(ROOT / "train_agent.py"), *cell.command]
+    print(f"{cell.name}", flush=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.log").open("a") as log:
+        done = subprocess.run([*command, "--logdir", str(folder)], stdout=log, stderr=log, cwd=ROOT)
+    curves = folder / "curves.json"
+    if done.returncode or not curves.is_file():
+        print(f"  ended with code {done.returncode}; see {folder}.log", flush=True)
+        return False
+    found = read_json(curves) | {
+        "arm": cell.arm.name,
+        "setting": cell.setting._asdict(),
+        "command": shlex.join(["python", "train_agent.py", *cell.command]),
+        "load": os.getloadavg()[2],  # of the machine, mean over 15 minutes: whose seconds these are
+        "versions": versions(),
+    }
+    write_text(cell.result, dump_json(found, indent=1) + "\n")
+    print(f"  {np.mean(found['last_quarter']['sampled']):.2f} sampled", flush=True)
+    return True
+
+
+def choose() -> dict[str, Setting]:
+    """The setting of every arm by the tuning runs, written beside them.
+
+    Raises:
+      UserError: while some of them have not ended.
+    """
+    missing = [cell.name for cell in tune_cells() if not cell.result.is_file()]
+    if missing:
+        raise UserError(
+            f"tuning: expected results of all runs, received none of {missing[0]} and "
+            f"{len(missing) - 1} others; end them with --stage tune"
+        )
+    scores: dict[str, dict[Setting, float]] = {arm.name: dict.fromkeys(GRID, 0.0) for arm in TUNED}
+    for cell in tune_cells():
+        last = read_json(cell.result)["last_quarter"]["sampled"]
+        share = np.mean(cell.task.normalised(np.array(last))) / len(TUNING)
+        scores[cell.arm.name][cell.setting] += float(share)
+    chosen = {arm: first_best(found) for arm, found in scores.items()}
+    tree = {
+        arm: {"setting": chosen[arm]._asdict(), "scores": {s.name: x for s, x in found.items()}}
+        for arm, found in scores.items()
+    }
+    write_text(RESULTS / "tuned.json", json.dumps(tree, indent=1) + "\n")
+    return chosen
+
+
+def first_best(scores: dict[Setting, float]) -> Setting:
+    """The best, or the first of those within `TIE` of it."""
+    best = max(scores.values())
+    return next(setting for setting, score in scores.items() if score >= best - TIE)
+
+
+def tuned() -> dict[str, Setting]:
+    """What the tuning has chosen.
+
+    Raises:
+      UserError: where it has not yet.
+    """
+    path = RESULTS / "tuned.json"
+    if not path.is_file():
+        raise UserError(f"{path}: expected the tuned settings, received none; use --stage tune")
+    found: dict[str, Any] = read_json(path)
+    return {arm: Setting(**entry["setting"]) for arm, entry in found.items()}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--stage", choices=("tune", "test", "report"), required=True)
+    parser.add_argument("--tasks", nargs="+", help="some of the stage's tasks")
+    parser.add_argument("--arms", nargs="+", help="some of the arms, such as A E4")
+    parser.add_argument("--output", type=Path, default=Path("runs/trial"))
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--core", type=int)
+    args = parser.parse_args()
+    if args.stage == "report":
+        found: dict[str, dict[str, Any]] = {}
+        for cell in trial_cells(tuned()):
+            if cell.result.is_file():
+                found.setdefault(cell.task.env, {})[cell.arm.name] = read_json(cell.result)
+        write_report(RESULTS, found)
+        return
+    if args.core is not None:
+        os.sched_setaffinity(0, {args.core})
+    until = time.monotonic() + 60 * args.minutes
+    cells = list(tune_cells() if args.stage == "tune" else trial_cells(tuned()))
+    wanted = [
+        cell
+        for cell in cells
+        if (not args.tasks or cell.task.env in args.tasks)
+        and (not args.arms or cell.arm.name in args.arms)
+        and not cell.result.is_file()
+    ]
+    print(f"{args.stage}: {len(wanted)} of {len(cells)} to run", flush=True)
+    for cell in wanted:
+        if time.monotonic() > until:
+            break
+        run(cell, args.output.resolve())
+    if args.stage == "tune" and all(cell.result.is_file() for cell in cells):
+        for arm, setting in choose().items():
+            print(f"{arm}: {setting}")
+
+
+if __name__ == "__main__":
+    enter(main)

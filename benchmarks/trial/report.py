@@ -1,0 +1,130 @@
+"""Tables and figures of the trial, of the test runs that have ended. docs/protocol.md."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from benchmarks.trial.scores import holm, interval, iqm, order, permutation
+from benchmarks.trial.tasks import TEST
+from replay.atomic import write_text
+
+PAIRS = (("E4", "A"), ("E4", "D4"), ("E4", "C4"))  # of hypotheses 1 to 3
+ORDER = ("A", "E2", "E4", "E8")  # of hypothesis 4, K = 1, 2, 4, 8
+Found = dict[str, dict[str, Any]]  # environment -> arm -> result
+
+
+def write_report(folder: Path, found: Found) -> Path:
+    """Writes `trial.md` and a figure per hypothesis that can be read; returns the table's path."""
+    lines = ["# The trial of clocks", "", "By docs/protocol.md. Scores are returns of the last "]
+    lines[-1] += "quarter, mean ± deviation over seeds; sampled actions, greedy in brackets."
+    for title, budget in (("Equal updates", False), ("Equal seconds of one core", True)):
+        lines += ["", f"## {title}", "", *table(found, budget)]
+    lines += ["", "## Hypotheses", "", *hypotheses(found, folder)]
+    lines += ["", "## Commands", "", *commands(found)]
+    path = folder / "trial.md"
+    write_text(path, "\n".join(lines) + "\n")
+    print(path)
+    return path
+
+
+def score(result: dict[str, Any], kind: str, seconds: float | None) -> np.ndarray:
+    """By seed: the last quarter's, or the last evaluation within so many seconds per seed."""
+    if seconds is None:
+        return np.array(result["last_quarter"][kind])
+    within = [i for i, spent in enumerate(result["seconds"]) if spent <= seconds * (1 + 1e-9)]
+    return np.array(result[kind][within[-1] if within else 0])
+
+
+def table(found: Found, budget: bool) -> list[str]:
+    """Scores by task and arm."""
+    arms = sorted({arm for results in found.values() for arm in results})
+    rows = [f"| task | {' | '.join(arms)} |", "|---" * (1 + len(arms)) + "|"]
+    for task in TEST:
+        results = found.get(task.env, {})
+        least = min((r["seconds"][-1] for r in results.values()), default=0.0)
+        seconds = least if budget else None
+        cells = [shown(results.get(arm), seconds) for arm in arms]
+        note = f" ({least:.0f} s a seed)" if budget and results else ""
+        rows.append(f"| `{task.env}`{note} | {' | '.join(cells)} |")
+    return rows
+
+
+def shown(result: dict[str, Any] | None, seconds: float | None) -> str:
+    """One cell of the table."""
+    if result is None:
+        return "–"
+    sampled, greedy = score(result, "sampled", seconds), score(result, "greedy", seconds)
+    loaded = "" if seconds is None or result["load"] < 1.5 else " (loaded)"
+    return f"{sampled.mean():.1f} ± {sampled.std(ddof=1):.1f} ({greedy.mean():.1f}){loaded}"
+
+
+def pooled(found: Found, arms: Sequence[str]) -> tuple[list[str], list[list[np.ndarray]]]:
+    """The tasks that all these arms have run, and the normalised scores of each arm there."""
+    tasks = [task for task in TEST if all(arm in found.get(task.env, {}) for arm in arms)]
+    scores = [
+        [task.normalised(score(found[task.env][arm], "sampled", None)) for task in tasks]
+        for arm in arms
+    ]
+    return [task.env for task in tasks], scores
+
+
+def hypotheses(found: Found, folder: Path) -> list[str]:
+    """What can be said of each, and a figure; only tasks that all its arms have run are pooled."""
+    rows = ["| | tasks | pooled, interquartile mean (95%) | p | Holm |", "|---|---|---|---|---|"]
+    said: list[tuple[str, int, str, float]] = []
+    for number, (one, other) in enumerate(PAIRS, start=1):
+        tasks, scores = pooled(found, (one, other))
+        if tasks:
+            p = permutation(scores[0], scores[1])
+            text = "; ".join(map(estimate, (one, other), scores))
+            said.append((f"{number}. {one} over {other}", len(tasks), text, p))
+            figure(folder / f"hypothesis_{number}.png", tasks, (one, other), scores)
+    tasks, scores = pooled(found, ORDER)
+    if tasks:
+        rho, p = order((1, 2, 4, 8), scores)
+        text = "; ".join(map(estimate, ORDER, scores))
+        said.append(("4. order in K", len(tasks), f"ρ {rho:.2f}; {text}", p))
+        figure(folder / "hypothesis_4.png", tasks, ORDER, scores)
+    adjusted = holm([p for *_, p in said])
+    for (name, tasks_run, text, p), corrected in zip(said, adjusted, strict=True):
+        complete = "" if tasks_run == len(TEST) else " (not all yet)"
+        rows.append(f"| {name} | {tasks_run}{complete} | {text} | {p:.4f} | {corrected:.4f} |")
+    return rows if said else ["No hypothesis has all its arms on any task yet."]
+
+
+def estimate(arm: str, scores: list[np.ndarray]) -> str:
+    """Interquartile mean and interval."""
+    low, high = interval(scores)
+    return f"{arm} {iqm(scores):.2f} ({low:.2f} to {high:.2f})"
+
+
+def figure(
+    path: Path, tasks: Sequence[str], arms: Sequence[str], scores: Sequence[list[np.ndarray]]
+) -> None:
+    """Every run as a point, by task and arm, with the means."""
+    figure, axes = plt.subplots(figsize=(1.5 + 1.4 * len(tasks), 3.2))
+    for number, (arm, by_task) in enumerate(zip(arms, scores, strict=True)):
+        shift = (number - (len(arms) - 1) / 2) * 0.18
+        for at, x in enumerate(by_task):
+            axes.plot(np.full(len(x), at + shift), x, ".", color=f"C{number}", alpha=0.5)
+            label = arm if at == 0 else None
+            axes.plot(at + shift, x.mean(), "_", color=f"C{number}", ms=14, mew=2, label=label)
+    axes.set_xticks(range(len(tasks)), [t.split(":")[1] for t in tasks], rotation=20, fontsize=7)
+    axes.set_ylabel("normalised score, last quarter")
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def commands(found: Found) -> list[str]:
+    """How each was run, and on what."""
+    rows = []
+    for results in found.values():
+        for result in results.values():
+            device = result["versions"].get("device", "")
+            rows.append(f"- {result['arm']}: `{result['command']}` ({device})")
+    return rows

@@ -1,0 +1,73 @@
+"""The tasks of the trial, and the returns by which they are put on one scale. docs/protocol.md."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+EVALUATIONS = 12  # of a run, evenly spaced
+SIZE = ("--preset", "pure", "--size", "xs", "--batch", "8", "--env.num-envs", "5")
+EPISODES = ("--eval-episodes", "16")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task, the same for every arm."""
+
+    env: str
+    frames: int
+    updates: int
+    random: float  # return of random actions: mean of 64 episodes
+    good: float  # of a good agent, fixed before the first test run
+    length: int = 64  # environment steps per sequence
+    prefill: int = 1_000  # frames
+    memory: bool = False
+    flags: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """In file names."""
+        return self.env.replace(":", "-")
+
+    def command(self, held: int) -> list[str]:
+        """Flags of `train_agent.py` that hold for every arm, where a step is so many frames."""
+        every = self.frames // held // EVALUATIONS
+        numbers = {
+            "--length": max(8, self.length // held),
+            "--prefill": self.prefill // held,
+            "--eval-every": every,
+            "--log-every": every,
+            "--save-every": every,
+            "--video-every": 0,
+        }
+        given = [text for flag, value in numbers.items() for text in (flag, str(value))]
+        shared = [*SIZE, *EPISODES, "--keep", "1", "--report", "False", *self.flags]
+        return ["--env", self.env, *shared, *given]
+
+    def normalised(self, score: np.ndarray) -> np.ndarray:
+        """0 for random actions, 1 for a good agent."""
+        return (score - self.random) / (self.good - self.random)
+
+
+TUNING = (
+    Task("pure:pendulum", 8_000, 1_400, random=-1245.0, good=-150.0),
+    Task("pure:cartpole_swingup", 8_000, 1_400, random=37.0, good=850.0),
+)
+DOOR = ("--env.num-envs", "20")
+TEST = (
+    Task("pure:cartpole_swingup_sparse", 20_000, 2_000, random=0.0, good=800.0),
+    Task("pure:reacher", 12_000, 1_200, random=54.0, good=950.0),
+    Task("gymnax:Acrobot-v1", 20_000, 2_000, random=-492.0, good=-80.0),
+    Task("gymnax:CartPole-v1", 12_000, 1_200, random=24.0, good=500.0),
+    Task("navix:Navix-MemoryS7-v0", 20_000, 2_000, random=0.16, good=0.95, memory=True),
+    Task("navix:Navix-MemoryS11-v0", 20_000, 2_000, random=0.27, good=0.95, memory=True),
+    Task(
+        "pure:two_rooms_door",
+        *(48_000, 2_400),
+        random=0.0,
+        good=95.0,
+        length=192,
+        prefill=3_840,
+        memory=True,
+        flags=DOOR,
+    ),
+)

@@ -1,0 +1,101 @@
+"""The trial of clocks: statistics by hand, the settings of its arms, a report of written runs."""
+
+import numpy as np
+import pytest
+
+from benchmarks.trial import report
+from benchmarks.trial.__main__ import TEST_SEEDS, first_best, trial_cells, tune_cells
+from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, flags, tuned_as
+from benchmarks.trial.scores import holm, interval, iqm, order, permutation, spearman
+from benchmarks.trial.tasks import TEST, TUNING
+from configs import parse_train
+
+
+def test_interquartile_mean_is_of_the_middle_half_of_all_runs():
+    assert iqm([np.array([0.0, 1, 2, 3]), np.array([4.0, 5, 6, 100])]) == np.mean([2, 3, 4, 5])
+    low, high = interval([np.full(4, 0.5), np.full(4, 0.5)])
+    assert (low, high) == (0.5, 0.5)
+    rng = np.random.default_rng(0)
+    low, high = interval([rng.normal(size=10), rng.normal(size=10)])
+    assert low < 0.3 and high > -0.3 and 0.4 < high - low < 2
+
+
+def test_permutations_see_a_difference_and_none():
+    rng = np.random.default_rng(0)
+    one, other = ([rng.normal(shift, 1, 10) for _ in range(3)] for shift in (2, 0))
+    assert permutation(one, other) < 0.001
+    assert permutation(one, one) == 1.0
+    noise = [rng.normal(size=10) for _ in range(3)]
+    assert permutation(noise, other) > 0.05
+
+
+def test_order_is_spearmans_within_tasks():
+    assert spearman(np.array([1, 2, 3, 4]), np.array([[1, 3, 2, 4]]))[0] == pytest.approx(0.8)
+    rising = [[np.array([k, k + 0.1]), np.array([10.0 * k])] for k in (1.0, 2.0, 3.0, 4.0)]
+    rho, p = order((1, 2, 4, 8), rising)
+    first = spearman(np.repeat([1, 2, 4, 8], 2), np.concatenate([x[0] for x in rising])[None])[0]
+    assert rho == pytest.approx((first + 1.0) / 2)
+    assert p < 0.01
+
+
+def test_holm_by_hand():
+    """Three: 0.01·3, 0.02·2 and 0.04·1, each at least the one before."""
+    assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
+@pytest.mark.parametrize("task", TEST, ids=lambda task: task.name)
+def test_arms_differ_in_the_clock_alone(arm, task):
+    """In environment frames: the same horizon, discount, λ, noise, gates, updates and data."""
+    held = arm.steps if arm.letter == "C" else 1
+    own = flags(arm, GRID[3], memory=task.memory, steps=task.frames, updates=task.updates)
+    config = parse_train([*task.command(held), *own], False, "float32")
+    agent, behaviour = config.agent, config.agent.behaviour
+    stride = agent.model.strides[-1]
+    assert config.env.action_repeat == held
+    assert config.steps * held == task.frames
+    assert config.updates_per_step * config.steps == pytest.approx(task.updates, rel=1e-3)
+    assert behaviour.horizon * held == 16 and agent.model.half_life * held == 32
+    assert behaviour.discount == pytest.approx(0.99**held, rel=1e-6)
+    assert behaviour.lam == pytest.approx(0.95**held, rel=1e-6)
+    assert config.prefill * held == task.prefill and config.sequence * held >= task.length
+    assert agent.newest == (arm.letter != "F")
+    assert (agent.recent_decoder > 0) == (task.memory and arm.letter != "F")
+    clocks = {"A": (1, 1), "B": (1, 1), "C": (1, 1), "D": (1, 4)}
+    assert (stride, agent.plan_steps) == clocks.get(arm.letter, (arm.steps, arm.steps))
+    assert len(agent.model.strides) == (1 if arm.letter in "ACD" else 2)
+
+
+def test_what_the_protocol_says_is_what_runs():
+    assert len(GRID) == 8 and TEST_SEEDS == tuple(range(100, 110))
+    assert {task.env for task in TUNING}.isdisjoint(task.env for task in TEST)
+    assert len(list(tune_cells())) == 8 * 2 * 6
+    chosen = {arm.name: GRID[0] for arm in TUNED}
+    assert len({cell.name for cell in trial_cells(chosen)}) == 7 * 8
+    assert tuned_as(Arm("E", 8)) == Arm("E", 4)
+
+
+def test_a_tie_goes_to_the_first():
+    scores = dict.fromkeys(GRID, 0.0)
+    scores[GRID[2]], scores[GRID[4]], scores[GRID[5]] = 0.9, 0.905, 0.895
+    assert first_best(scores) == GRID[2]
+
+
+def test_the_report_of_written_runs(tmp_path):
+    """Four arms of one task; E4 is better by construction, and costs half."""
+    rng, found = np.random.default_rng(0), {}
+    for arm, mean, cost in (("A", 100.0, 2.0), ("E2", 300.0, 2.0), ("E4", 500.0, 1.0)):
+        late = (mean + 20 * rng.normal(size=(2, 10))).tolist()
+        found[arm] = {
+            "arm": arm, "command": "python train_agent.py …", "load": 0.5, "versions": {},
+            "seconds": [50 * cost, 100 * cost], "sampled": late, "greedy": late,
+            "last_quarter": {"sampled": late[-1], "greedy": late[-1]},
+        }  # fmt: skip
+    path = report.write_report(tmp_path, {"pure:reacher": found})
+    text = path.read_text()
+    assert "| 1. E4 over A | 1 (not all yet) |" in text and "2. E4 over D4" not in text
+    assert "`pure:reacher` (100 s a seed)" in text and "Holm" in text
+    assert (tmp_path / "hypothesis_1.png").stat().st_size > 0
+    at_budget = report.score(found["A"], "sampled", 100.0)
+    np.testing.assert_array_equal(at_budget, found["A"]["sampled"][0])  # half of its run
