@@ -1,6 +1,7 @@
 """Train an agent in an environment, or evaluate a trained one.
 
   python train_agent.py --env minerl_navigate
+  python train_agent.py --env pure:pendulum --seeds 0 1 2 3 4
   python train_agent.py --eval RUN --episodes 20
 
 Read next: `training/loop.py`, the loop; `agents/dreamer.py`, what it learns;
@@ -17,12 +18,13 @@ with importing():
     from analysis.agent.evaluate import EvalConfig, evaluate
     from analysis.imagine import write_imagined
     from configs import parse_train
-    from configs.cli import parse
+    from configs.cli import parse, take_seeds
     from envs import describe_backend, said_again
     from training.agent_source import AgentSource
     from training.commands import command, tensorboard
     from training.device import choose_device, enable_compilation_cache, keep_freed_memory
     from training.loop import train
+    from training.seeds import train_seeds
 
 
 def main() -> None:
@@ -34,15 +36,21 @@ def main() -> None:
         evaluate(parse(EvalConfig, args))
         return
     device = choose_device()
+    seeds, args = take_seeds(args)
     config = parse_train(args, device.kind != "cpu", device.dtype)
     print(f"{device.line}\n{describe_backend(config.env)}")
     print(f"size {config.size}, {config.steps:,} steps; more: --size m --steps 1000000")
-    if train(config, AgentSource):
-        write_imagined(config.logdir, config.env.name)
+    if seeds:
+        ended = train_seeds(config, seeds)
+    else:
+        ended = [config.logdir] if train(config, AgentSource) else []
+    for run in ended:
+        write_imagined(run, config.env.name)
         if config.report:
-            write_report(config.logdir, config.env)
-        again = ("--eval", config.logdir, *said_again(config.env), "--episodes", 20)
+            write_report(run, config.env)
+        again = ("--eval", run, *said_again(config.env), "--episodes", 20)
         print(f"evaluate: {command('train_agent.py', *again)}")
+    if ended:
         print(f"look:     {tensorboard(config.logdir)}")
 
 

@@ -2,9 +2,8 @@
 
 What `train_agent.py` does from Python (act, record, sample, update) is here one function of a
 state, so that whole runs compile, and ``vmap`` makes many of them: over seeds, and over settings of
-the actor-critic that are numbers. Sequences are cut from episodes in memory by the rule that cuts
-them from disk (`replay/layout.py`), but that all steps so far are drawn from, not whole files of
-them.
+the actor-critic that are numbers. It stops for nothing between: `training/compiled.py` asks for so
+many rounds at a time, and logs, evaluates and saves in between. Read next: `memory.py`.
 """
 
 from collections.abc import Mapping
@@ -14,72 +13,97 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from agents import memory as memories
 from agents.agent import Agent
 from agents.dreamer import estimate, initial_aux, make_loss
 from agents.factors import decode_array
+from agents.memory import OBSERVATION, Arrival, Memory
 from agents.policy import PolicyCarry, initial_policy, make_policy
 from common import UserError
-from envs.pure import PureEnv
-from replay.layout import Placed, blocks
+from envs.pure import PureEnv, Transition
 from worldmodel.learner import (
     SKIPPED,
     Metrics,
     Params,
     TrainState,
     initial_state,
+    join,
     make_update,
     split,
 )
-from worldmodel.records import Records
 
-OBSERVATION = "observation"  # the name under which the model knows what an environment shows
+ACT, LEARN = range(2)  # purposes of keys
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How much is collected and learned, and in what portions.
+    """How much is collected, and what an update reads.
 
     Raises:
       UserError: on sizes below 1.
     """
 
-    steps: int  # environment steps of the whole run, over all environments: what memory is made for
+    rounds: int  # of the whole run, each a step of all environments: what memory is made for
     num_envs: int  # N, stepped together
-    updates: int  # per step of all environments together
     batch: int  # B
-    length: int  # L, environment steps per sequence, a multiple of the top stride
+    length: int  # L without the burn-in, environment steps per sequence, of whole top strides
 
-    def check(self, env: PureEnv) -> None:
-        """See the class."""
-        if env.terminates:
-            raise UserError("expected an environment that ends by time limit alone")
-        for name in ("steps", "num_envs", "updates", "batch", "length"):
+    def __post_init__(self) -> None:
+        for name in ("rounds", "num_envs", "batch", "length"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}: expected 1 or more, received {getattr(self, name)}")
 
 
-class Episodes(NamedTuple):
-    """Records by episode and time, [E, T+1, ...], in the arrival convention.
+class Acting(NamedTuple):
+    """Environments, and who acts in them."""
 
-    Episodes of the N environments begin together: number ``b·N + i`` is environment i's b-th.
-    """
-
-    obs: Array  # [E, T+1, n]
-    action: Array  # [E, T+1, A] as the model reads it
-    reward: Array  # [E, T+1]
-    begun: Array  # [] episodes of each environment, the present one counted
-    time: Array  # [] of the newest record
+    policy: PolicyCarry
+    env: Any  # [N, ...] states of the environments
+    first: Array  # [N] whether the newest record is its episode's first
+    last: Array  # [N] whether it is its last
+    time: Array  # [N] steps of the present episodes
+    score: Array  # [N] sums of their rewards
 
 
 class RunState(NamedTuple):
     """A run at one moment."""
 
     train: TrainState
-    policy: PolicyCarry
-    env: Any  # [N, ...] states of the environments
-    episodes: Episodes
+    acting: Acting
+    memory: Memory
+    in_row: Array  # [] updates skipped one after another, up to the newest
+
+
+class Orders(NamedTuple):
+    """What ``CompiledRun.advance`` shall do."""
+
+    rounds: Any  # [] at most R
+    updates: Any  # [R] after each round
+    begun: Any  # [] rounds of the run before these: no two draw the same numbers
+    learned: Any  # [] updates before these, likewise
+
+
+class Report(NamedTuple):
+    """What came of it."""
+
+    metrics: Metrics  # means over the updates that were not skipped (nan without any)
+    skipped: Array  # [] updates that were
+    in_row: Array  # [] most of them one after another, those before these counted
+    ended: Array  # [R, N] whether a round ended an environment's episode
+    score: Array  # [R, N] sum of its rewards
+    length: Array  # [R, N] its steps
+
+
+class Played(NamedTuple):
+    """Episodes of an evaluation, [M]."""
+
+    score: Array  # sum of rewards
+    length: Array  # environment steps
+    discounted: Array  # Σ_t γ^(t-1) r_t
+    foreseen: Array  # the critic's value at the first observation
+    cut: Array  # bool: neither over nor at the environment's limit
 
 
 class CompiledRun:
@@ -93,8 +117,6 @@ class CompiledRun:
       make: of a key to a new agent like it.
       env: the environment.
       optimizer: as for ``learner.make_update``.
-    Raises:
-      UserError: on a schedule that cannot run.
     """
 
     def __init__(
@@ -105,7 +127,6 @@ class CompiledRun:
         optimizer: optax.GradientTransformation,
         schedule: Schedule,
     ) -> None:
-        schedule.check(env)
         self.agent, self.make, self.env = template, make, env
         self.optimizer, self.schedule = optimizer, schedule
         self.graph, _ = split(template)
@@ -115,190 +136,195 @@ class CompiledRun:
 
     def initial(self, key: PRNGKeyArray) -> RunState:
         """Before the first step: new parameters, first records."""
-        s, env = self.schedule, self.env
+        s = self.schedule
         params_key, env_key = jax.random.split(key)
         params = split(self.make(params_key))[1]
         aux = initial_aux(params, self.agent)
         train = initial_state(params, aux, self.optimizer, keep_average=True)
-        state = jax.vmap(env.reset)(jax.random.split(env_key, s.num_envs))
-        rows = s.num_envs * (-(-s.steps // (s.num_envs * env.length)) + 1)
-        empty = Episodes(
-            obs=jnp.zeros((rows, env.length + 1, *env.observation_space.shape)),
-            action=jnp.zeros((rows, env.length + 1, self.agent.model.action_width)),
-            reward=jnp.zeros((rows, env.length + 1)),
-            begun=jnp.ones((), jnp.int32),
-            time=jnp.zeros((), jnp.int32),
+        state = self._reset(env_key, s.num_envs)
+        no = jnp.zeros(s.num_envs, bool)
+        now = Arrival(
+            obs=jax.vmap(self.env.observe)(state),
+            action=jnp.zeros((s.num_envs, self.agent.model.action_width)),
+            reward=jnp.zeros(s.num_envs),
+            terminal=no,
+            first=~no,
         )
+        shortest = 2 if self.env.terminates else self.env.length + 1
+        memory = memories.write(memories.empty(s.rounds + 1, shortest, now), now)
         policy = initial_policy(self.agent, s.num_envs, self.agent.config.replan)
-        zeros = jnp.zeros((s.num_envs, self.agent.model.action_width))
-        episodes = self._write(empty, state, zeros, jnp.zeros(s.num_envs))
-        return RunState(train, policy, state, episodes)
+        zeros = jnp.zeros(s.num_envs, jnp.int32)
+        acting = Acting(policy, state, ~no, no, zeros, jnp.zeros(s.num_envs))
+        return RunState(train, acting, memory, jnp.zeros((), jnp.int32))
 
     def advance(
         self,
         run: RunState,
         key: PRNGKeyArray,
-        rounds: int,
-        learn: bool,
+        orders: Orders,
         behaviour: Mapping[str, Array] | None = None,
-    ) -> tuple[RunState, Metrics]:
-        """So many rounds: each a step of all environments, then the schedule's updates.
+    ) -> tuple[RunState, Report]:
+        """So many rounds: each a step of all environments, then updates. One program for any
+        orders of the same R.
 
         Args:
-          rounds: static; in all no more than the schedule's steps, for which memory was made.
-          learn: static; False: only collect.
+          key: the same for a whole run.
           behaviour: numbers that override those of the agent's ActorCriticConfig.
-        Returns:
-          The run, and the mean of every metric over the updates that were not skipped (nan where
-          all were), beside `SKIPPED`, how many were.
         """
-        loss = make_loss(self.graph, behaviour)
-        update = make_update(loss, self.optimizer, estimate)
+        s, stride = self.schedule, self.agent.model.stride
+        length = s.length + self.agent.config.burn_in_steps
+        update = make_update(make_loss(self.graph, behaviour), self.optimizer, estimate)
+        act_key, learn_key = (jax.random.fold_in(key, purpose) for purpose in (ACT, LEARN))
 
-        def one(run: RunState, key: PRNGKeyArray) -> tuple[RunState, Metrics]:
-            act_key, *update_keys = jax.random.split(key, 1 + self.schedule.updates)
-            run = self.act(run, act_key)
-            metrics: list[Metrics] = []
-            for update_key in update_keys if learn else ():
-                sample_key, noise_key = jax.random.split(update_key)
-                batch = self.sample(run.episodes, sample_key)
-                train, found = update(run.train, batch, noise_key)
-                run, metrics = run._replace(train=train), [*metrics, found]
-            return run, jax.tree.map(lambda *x: jnp.stack(x), *metrics) if learn else {}
+        def learn(number: Array, now: tuple[RunState, Sums]) -> tuple[RunState, Sums]:
+            run, sums = now
+            sample_key, noise_key = jax.random.split(jax.random.fold_in(learn_key, number))
+            batch = memories.sample(run.memory, sample_key, s.batch, length, stride)
+            train, found = update(run.train, batch, noise_key)
+            in_row = jnp.where(found[SKIPPED] > 0, run.in_row + 1, 0)
+            return run._replace(train=train, in_row=in_row), sums.add(found, in_row)
 
-        run, metrics = jax.lax.scan(one, run, jax.random.split(key, rounds))
-        return run, means(metrics)
+        def one(number: Array, now: tuple[RunState, Sums, Array, Ends]) -> Any:
+            run, sums, learned, ends = now
+            run, *told = self.act(run, jax.random.fold_in(act_key, orders.begun + number))
+            until = learned + orders.updates[number]
+            run, sums = jax.lax.fori_loop(learned, until, learn, (run, sums))
+            ends = Ends(*(x.at[number].set(y) for x, y in zip(ends, told, strict=True)))
+            return run, sums, until, ends
 
-    def act(self, run: RunState, key: PRNGKeyArray) -> RunState:
-        """One step of every environment, into memory; after an episode's last, the next's first."""
+        batch = jax.eval_shape(lambda: memories.sample(run.memory, key, s.batch, length, stride))
+        sums = Sums.of(jax.eval_shape(update, run.train, batch, key)[1], run.in_row)
+        shape = (len(orders.updates), s.num_envs)
+        ends = Ends(jnp.zeros(shape, bool), jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
+        begin = (run, sums, orders.learned, ends)
+        run, sums, _, ends = jax.lax.fori_loop(0, orders.rounds, one, begin)
+        return run, Report(sums.means(), sums.skipped, sums.in_row, *ends)
+
+    def act(self, run: RunState, key: PRNGKeyArray) -> tuple[RunState, Array, Array, Array]:
+        """One step of every environment, into memory; where an episode is over, the first record of
+        the next one in its place. Also: which episodes it ended, their scores and lengths."""
         act_key, step_key, reset_key = jax.random.split(key, 3)
-        time = run.episodes.time
-        obs = {OBSERVATION: jax.vmap(self.env.observe)(run.env)}
-        first = jnp.full(self.schedule.num_envs, time == 0)
-        policy, action = self.sampled(run.train.params, run.policy, obs, first, act_key)
-        state, reward = self._step(run.env, action, step_key)
-        episodes = self._write(run.episodes._replace(time=time + 1), state, action, reward)
-
-        def renew(_: Any) -> tuple[Any, Episodes]:
-            fresh = jax.vmap(self.env.reset)(jax.random.split(reset_key, self.schedule.num_envs))
-            begun = episodes._replace(begun=episodes.begun + 1, time=jnp.zeros_like(time))
-            nothing = jnp.zeros_like(action), jnp.zeros_like(reward)
-            return fresh, self._write(begun, fresh, *nothing)
-
-        ended = episodes.time == self.env.length
-        state, episodes = jax.lax.cond(ended, renew, lambda _: (state, episodes), None)
-        return RunState(run.train, policy, state, episodes)
-
-    def _step(self, state: Any, action: Array, key: PRNGKeyArray) -> tuple[Any, Array]:
-        """Every environment by its action, of which it gets what is its own."""
-        actions = decode_array(self.env.action_space, action)
-        moved = jax.vmap(self.env.step)(state, actions, jax.random.split(key, len(action)))
-        return moved.state, moved.reward
-
-    def _write(self, episodes: Episodes, state: Any, action: Array, reward: Array) -> Episodes:
-        """The newest record of every environment, at ``episodes.time`` of the present episodes."""
-        row = (episodes.begun - 1) * self.schedule.num_envs
-        obs = jax.vmap(self.env.observe)(state)
-
-        def put(array: Array, value: Array) -> Array:
-            start: list[Any] = [row, episodes.time, *[0] * (value.ndim - 1)]
-            return jax.lax.dynamic_update_slice(array, value[:, None].astype(array.dtype), start)
-
-        return episodes._replace(
-            obs=put(episodes.obs, obs),
-            action=put(episodes.action, action),
-            reward=put(episodes.reward, reward),
+        before, count = run.acting, self.schedule.num_envs
+        obs = {OBSERVATION: self._seen(before.env)}
+        policy, action = self.sampled(run.train.params, before.policy, obs, before.first, act_key)
+        moved = self._step(before.env, action, step_key)
+        first = before.last
+        state = choose(first, self._reset(reset_key, count), moved.state)
+        time = jnp.where(first, 0, before.time + 1)
+        reward = jnp.where(first, 0.0, moved.reward)
+        terminal = moved.terminated & ~first
+        last = terminal | (time == self.env.length)
+        score = jnp.where(first, 0.0, before.score + reward)
+        now = Arrival(
+            obs=jax.vmap(self.env.observe)(state),
+            action=jnp.where(first[:, None], 0.0, action),
+            reward=reward,
+            terminal=terminal,
+            first=first,
         )
+        acting = Acting(policy, state, first, last, time, score)
+        run = run._replace(acting=acting, memory=memories.write(run.memory, now))
+        return run, last, score, time
 
-    def sample(self, episodes: Episodes, key: PRNGKeyArray) -> Records:
-        """A batch of sequences, [B, lead+L, ...], L with the agent's burn-in: every record so far
-        is drawn equally often."""
-        start_key, next_key = jax.random.split(key)
-        n, batch, stride = self.schedule.num_envs, self.schedule.batch, self.agent.model.stride
-        steps = recorded(episodes, n)
-        table = jnp.cumsum(jnp.where(steps > 0, blocks(steps, stride), 0))
-        drawn = jax.random.randint(start_key, (batch, 1), 0, table[-1])
-        row = jnp.searchsorted(table, drawn, side="right")
-        block = drawn[:, 0] - jnp.where(row > 0, table[row - 1], 0)[:, 0]
-        length = self.schedule.length + self.agent.config.burn_in_steps
-        more = length // stride - 1  # each fills a block or more
-        following = jax.random.randint(next_key, (batch, more), 0, episodes.begun * n)
-        rows = jnp.concatenate([row, following], axis=1)
+    def evaluate(
+        self, params: Params, key: PRNGKeyArray, count: int, most: int, greedy: bool
+    ) -> Played:
+        """Episodes of these parameters, none of which adds to the memory.
 
-        def cut(rows: Array, block: Array) -> Records:
-            return cut_sequence(episodes, steps, rows, block, stride, length)
-
-        return jax.vmap(cut)(rows, block)
-
-    def evaluate(self, params: Params, key: PRNGKeyArray, count: int) -> Float[Array, " count"]:
-        """Sums of rewards of ``count`` (static) episodes of the greedy policy."""
+        Args:
+          count: M, static.
+          most: steps after which what is not over is cut, static.
+          greedy: act by modes, static.
+        """
         reset_key, act_key = jax.random.split(key)
-        state = jax.vmap(self.env.reset)(jax.random.split(reset_key, count))
+        policy = self.greedy if greedy else self.sampled
+        limit, discount = min(most, self.env.length), self.agent.config.behaviour.discount
+        zeros = jnp.zeros(count)
+        played = Played(zeros, jnp.zeros(count, jnp.int32), zeros, zeros, jnp.ones(count, bool))
+        state = self._reset(reset_key, count)
         carry = initial_policy(self.agent, count, self.agent.config.replan)
 
-        def step(now: tuple[Any, PolicyCarry], at: tuple[Array, PRNGKeyArray]) -> Any:
-            (state, carry), (time, key) = now, at
-            act_key, step_key = jax.random.split(key)
-            obs = {OBSERVATION: jax.vmap(self.env.observe)(state)}
-            carry, action = self.greedy(params, carry, obs, jnp.full(count, time == 0), act_key)
-            state, reward = self._step(state, action, step_key)
-            return (state, carry), reward
+        def step(now: Any) -> Any:
+            time, state, carry, played = now
+            policy_key, step_key = jax.random.split(jax.random.fold_in(act_key, time))
+            first = jnp.full(count, time == 0)
+            obs = {OBSERVATION: self._seen(state)}
+            carry, action = policy(params, carry, obs, first, policy_key)
+            value = join(self.graph, params).predict_value(carry.filter.belief.features)
+            moved = self._step(state, action, step_key)
+            going = played.cut  # none of the others is over
+            reward = jnp.where(going, moved.reward, 0.0)
+            played = Played(
+                score=played.score + reward,
+                length=played.length + going,
+                discounted=played.discounted + discount**time * reward,
+                foreseen=jnp.where(first, value, played.foreseen),
+                cut=going & ~moved.terminated,
+            )
+            return time + 1, moved.state, carry, played
 
-        times = jnp.arange(self.env.length)
-        _, rewards = jax.lax.scan(
-            step, (state, carry), (times, jax.random.split(act_key, self.env.length))
+        def goes_on(now: Any) -> Bool[Array, ""]:
+            return (now[0] < limit) & now[-1].cut.any()
+
+        begin = (jnp.zeros((), jnp.int32), state, carry, played)
+        *_, played = jax.lax.while_loop(goes_on, step, begin)
+        return played._replace(cut=played.cut & (limit < self.env.length))
+
+    def _reset(self, key: PRNGKeyArray, count: int) -> Any:
+        return jax.vmap(self.env.reset)(jax.random.split(key, count))
+
+    def _seen(self, state: Any) -> Float[Array, "N n"]:
+        """As the model reads it."""
+        return jax.vmap(self.env.observe)(state).astype(jnp.float32)
+
+    def _step(self, state: Any, action: Array, key: PRNGKeyArray) -> Transition:
+        """Every environment by its action, of which it gets what is its own."""
+        actions = decode_array(self.env.action_space, action)
+        moved: Transition = jax.vmap(self.env.step)(
+            state, actions, jax.random.split(key, len(action))
         )
-        return rewards.sum(0)
+        return moved
 
 
-def means(metrics: Metrics) -> Metrics:
-    """Of arrays over all updates: means of those that were not skipped, and how many were."""
-    if not metrics:
-        return {}
-    done = metrics[SKIPPED] == 0
-    over = {name: jnp.mean(x, where=done) for name, x in metrics.items()}
-    return over | {SKIPPED: jnp.sum(metrics[SKIPPED])}
+class Ends(NamedTuple):
+    """The last three of a `Report`."""
+
+    ended: Array
+    score: Array
+    length: Array
 
 
-def cut_sequence(
-    episodes: Episodes,
-    steps: Int[Array, " E"],
-    rows: Int[Array, " M"],
-    block: Int[Array, ""],
-    stride: int,
-    length: int,
-) -> Records:
-    """One sequence [lead+L, ...], lead = K - 1, laid out by `replay/layout.py`.
+class Sums(NamedTuple):
+    """Of the metrics of updates that were not skipped."""
 
-    Args:
-      steps: records of every episode.
-      rows: of the episodes that it is cut from, in order, as many as it may hold.
-      block: of the first of them, at which the sequence starts.
-    """
-    lead = stride - 1
-    filled = blocks(steps[rows], stride).at[0].add(-block) * stride
-    ends = lead + jnp.cumsum(filled)
-    slot = jnp.arange(lead + length)
-    which = jnp.searchsorted(ends, slot, side="right")
-    row = rows[which]
-    frame = jnp.where(which == 0, block * stride, 0)
-    placed = Placed((ends - filled)[which], frame, steps[row])
-    time, mask = placed.time(slot), placed.real(slot)
-    source = row, jnp.clip(time, 0, placed.steps - 1)
-    real: Bool[Array, " S"] = mask & (time > 0)  # led to by an action
-    return Records(
-        obs={OBSERVATION: jnp.where((time >= 0)[:, None], episodes.obs[source], 0.0)},
-        action=jnp.where(real[:, None], episodes.action[source], 0.0),
-        action_mask=mask.astype(jnp.float32),
-        reward=jnp.where(real, episodes.reward[source], 0.0),
-        terminal=jnp.zeros_like(mask),
-        is_first=mask & (time == 0),
-        mask=mask.astype(jnp.float32),
-    )
+    total: Metrics
+    done: Array  # [] how many
+    skipped: Array  # [] how many were
+    in_row: Array  # [] most of them one after another
+
+    @classmethod
+    def of(cls, metrics: Any, in_row: Array) -> "Sums":
+        """Of none, for metrics of these shapes."""
+        total = {name: jnp.zeros(x.shape, x.dtype) for name, x in metrics.items()}
+        del total[SKIPPED]
+        return cls(total, jnp.zeros(()), jnp.zeros(()), in_row)
+
+    def add(self, found: Metrics, in_row: Array) -> "Sums":
+        """With those of one update more."""
+        done = found[SKIPPED] == 0
+        total = {name: x + jnp.where(done, found[name], 0.0) for name, x in self.total.items()}
+        most = jnp.maximum(self.in_row, in_row)
+        return Sums(total, self.done + done, self.skipped + ~done, most)
+
+    def means(self) -> Metrics:
+        """Over the updates that were not skipped."""
+        return {name: x / self.done for name, x in self.total.items()}
 
 
-def recorded(episodes: Episodes, num_envs: int) -> Int[Array, " E"]:
-    """Records of every episode so far, 0 of those to come."""
-    rows, per = episodes.obs.shape[:2]
-    past = episodes.begun - 1 - jnp.arange(rows) // num_envs  # 0: the present ones
-    return jnp.where(past > 0, per, jnp.where(past == 0, episodes.time + 1, 0))
+def choose(which: Bool[Array, " N"], here: Any, there: Any) -> Any:
+    """States [N, ...] from the first where ``which``, else from the second."""
+
+    def one(x: Array, y: Array) -> Array:
+        return jnp.where(which.reshape(-1, *[1] * (x.ndim - 1)), x, y)
+
+    return jax.tree.map(one, here, there)

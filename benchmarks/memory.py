@@ -25,16 +25,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from agents.compiled import CompiledRun, Episodes, cut_sequence, recorded
+from agents.compiled import CompiledRun
 from agents.dreamer import known_windows, make_loss
-from benchmarks.learning.compiled_runs import program
+from agents.memory import Memory, cut_sequence, of_episodes, sample
 from benchmarks.learning.tasks import TASKS
 from common.entry import enter
 from configs import parse_train
 from configs.spelling import whole, wholes
 from envs import make_pure
 from envs.pure import PureEnv
+from training.build import Built
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
+from training.seeds import make_program
 from worldmodel.learner import Params, TrainState, join, make_update
 from worldmodel.records import Records
 
@@ -77,25 +79,23 @@ def episode(env: PureEnv, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
     return obs, action, reward
 
 
-def recorded_episodes(env: PureEnv, count: int, seed: int, num_envs: int) -> Episodes:
-    """So many finished episodes as a run's memory; one round more, not begun, as a run has it."""
-    keys = jax.random.split(jax.random.key(seed), count + num_envs)
-    obs, action, reward = jax.jit(jax.vmap(partial(episode, env)))(keys)
-    begun = jnp.array(count // num_envs + 1, jnp.int32)
-    return Episodes(obs, action, reward, begun, jnp.zeros((), jnp.int32))
+def recorded_episodes(env: PureEnv, count: int, seed: int) -> Memory:
+    """So many finished episodes as a run's memory."""
+    keys = jax.random.split(jax.random.key(seed), count)
+    return of_episodes(*jax.jit(jax.vmap(partial(episode, env)))(keys))
 
 
 def inspect(
-    run: CompiledRun, episodes: Episodes, rows: Array, params: Params
+    run: CompiledRun, memory: Memory, rows: Array, params: Params
 ) -> tuple[float, list[float]]:
     """(Share of first windows in a goal whose sign is right, the cue's readability by eighths of an
     episode) on these whole episodes; NaN where no goal was entered."""
     agent, schedule = join(run.graph, params), run.schedule
     stride = agent.model.stride
-    zero, steps = jnp.zeros((), jnp.int32), recorded(episodes, schedule.num_envs)
+    zero = jnp.zeros((), jnp.int32)
 
     def whole(row: Array) -> Records:
-        return cut_sequence(episodes, steps, row[None], zero, stride, schedule.length)
+        return cut_sequence(memory, row[None], zero, stride, schedule.length)
 
     records = jax.vmap(whole)(rows)
     noise = agent.model.draw_noise(jax.random.key(3), len(rows), schedule.length)
@@ -123,14 +123,15 @@ def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int
     env = make_pure(task)
     flags = [*TASKS[task].flags, *SCRIPTED, *flags, "--strides", strides]
     config = parse_train(flags, False, "float32")
-    run = program(config)
+    run = make_program(config, Built(config))
     train = jax.jit(run.initial)(jax.random.key(seed)).train._replace(average=())
     update = make_update(make_loss(run.graph), run.optimizer)
-    seen, unseen = (recorded_episodes(env, n, s, 20) for n, s in ((TRAIN, 5), (TEST + 4, 6)))
+    seen, unseen = (recorded_episodes(env, n, s) for n, s in ((TRAIN, 5), (TEST, 6)))
+    sizes = config.batch, config.sequence + config.agent.burn_in_steps, run.agent.model.stride
 
     def one(train: TrainState, key: PRNGKeyArray) -> tuple[TrainState, Array]:
         sample_key, noise_key = jax.random.split(key)
-        train, metrics = update(train, run.sample(seen, sample_key), noise_key)
+        train, metrics = update(train, sample(seen, sample_key, *sizes), noise_key)
         return train, metrics["window_reward/error"]
 
     portion = jax.jit(partial(jax.lax.scan, one))

@@ -10,23 +10,20 @@ ridge regression reads the cue off the top state. Writes benchmarks/results/NAME
 """
 
 import argparse
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents.compiled import CompiledRun, Episodes, RunState
-from benchmarks.learning.compiled_runs import program
+from agents.compiled import CompiledRun, RunState
+from agents.memory import Memory, rewards
 from benchmarks.learning.curves import Curve
 from benchmarks.memory import RESULTS, ROOMS, inspect
 from common import UserError
 from common.entry import enter
-from configs import parse_train
-from training.checkpoint import CheckpointStore
 from training.device import enable_compilation_cache
+from training.seeds import load_program, load_state, run_of
 
 LAST = 200  # episodes that the model reads
 IN_GOAL = 0.15  # |reward| of a step that only a goal gives
@@ -39,13 +36,14 @@ def first_goals(reward: np.ndarray) -> np.ndarray:
     return np.where(entered.any(1), np.sign(first), 0.0)
 
 
-def finished(episodes: Episodes, num_envs: int) -> int:
-    """How many are over: all but those that every environment is in."""
-    return (int(episodes.begun) - 1) * num_envs
+def finished(memory: Memory) -> np.ndarray:
+    """The numbers of the episodes that are over, in the order in which they began."""
+    steps = np.asarray(memory.steps)
+    return np.flatnonzero(steps == steps.max())
 
 
-def load(path: Path) -> tuple[Curve, CompiledRun, RunState]:
-    """A finished curve, its program, and the state of all its seeds at the end.
+def load(path: Path) -> tuple[Curve, CompiledRun, Iterator[RunState]]:
+    """A finished curve, its program, and the state of every seed at the end.
 
     Raises:
       UserError: if the curve is not of a memory task, or not at its end.
@@ -55,33 +53,27 @@ def load(path: Path) -> tuple[Curve, CompiledRun, RunState]:
         raise UserError(f"{path}: expected a curve of {' or '.join(ROOMS)}, received {curve.task}")
     if not curve.done:
         raise UserError(f"{path}: expected a finished run; the suite's command goes on with it")
-    run = program(parse_train(shlex.split(curve.command)[2:], False, "float32"))
-    keys = jnp.stack([jax.random.key(seed) for seed in curve.seeds])
-    shape = jax.eval_shape(lambda: jax.lax.map(run.initial, keys))
-    saved = CheckpointStore(path.with_suffix(".checkpoints"), keep=2)
-    state: RunState = saved.restore(shape, curve.steps[-1]).state
-    return curve, run, state
+    runs = [run_of(path.with_suffix(""), seed) for seed in curve.seeds]
+    return curve, load_program(runs[0]), (load_state(run) for run in runs)
 
 
-def quarters(episodes: Episodes, total: int) -> Iterator[str]:
+def quarters(memory: Memory) -> Iterator[str]:
     """Cells of the first table: episodes, return, and the shares of first goals."""
-    reward = np.asarray(episodes.reward[:total])
+    reward = np.stack([rewards(memory, number) for number in finished(memory)])
     goals = first_goals(reward)
-    for part in np.array_split(np.arange(total), 4):
+    for part in np.array_split(np.arange(len(reward)), 4):
         shares = " | ".join(f"{np.mean(goals[part] == goal):.0%}" for goal in (0, 1, -1))
         yield f"{part[0]:,} to {part[-1]:,} | {reward[part].sum(1).mean():.1f} | {shares}"
 
 
 def tables(path: Path) -> tuple[list[str], list[str]]:
     """Lines of both tables, of every seed of a curve."""
-    curve, run, state = load(path)
+    curve, run, states = load(path)
     met, kept = [], []
-    for index, seed in enumerate(curve.seeds):
-        one: RunState = jax.tree.map(lambda x, at=index: x[at], state)
-        total = finished(one.episodes, run.schedule.num_envs)
-        met += [f"| {curve.name} | {seed} | {cells} |" for cells in quarters(one.episodes, total)]
-        rows = jnp.arange(max(total - LAST, 0), total)
-        right, cue = inspect(run, one.episodes, rows, one.train.params)
+    for seed, state in zip(curve.seeds, states, strict=True):
+        met += [f"| {curve.name} | {seed} | {cells} |" for cells in quarters(state.memory)]
+        rows = jnp.asarray(finished(state.memory)[-LAST:])
+        right, cue = inspect(run, state.memory, rows, state.train.params)
         readable = ", ".join(f"{share:.2f}" for share in cue)
         kept.append(f"| {curve.name} | {seed} | {right:.2f} | {readable} |")
     return met, kept

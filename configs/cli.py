@@ -15,11 +15,11 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
-from common import check_bounds
+from common import UserError, check_bounds
 from common.entry import fail
 from configs.presets import resolve
 from configs.schema import TrainConfig, check
-from configs.spelling import RULES, switched, switches
+from configs.spelling import RULES, switched, switches, wholes
 
 SHORT = {
     "--env": "--env.name",
@@ -31,7 +31,8 @@ SHORT = {
 EPILOG = """Short for: --env = --env.name, --strides = --agent.model.strides (environment steps per
 tick of each level), --horizon = --agent.behaviour.horizon (imagined environment steps),
 --open-loop = --agent.open-loop (True: plans are executed whole). Other use: --eval RUN
-[--episodes N] [--output FILE] evaluates a run."""
+[--episodes N] [--output FILE] evaluates a run. --seeds 0 1 2 trains these seeds as one compiled
+program, for environments in pure JAX (pure:, gymnax:, navix:): one run each, LOGDIR/seed_N."""
 
 T = TypeVar("T")
 Run = TypeVar("Run")
@@ -55,6 +56,30 @@ def parse_train(
     config = parse_run(base(*first), expanded, ("preset", "size"), EPILOG, lambda c: c.env.name)
     check(config)
     return config
+
+
+def take_seeds(args: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The numbers of `--seeds`, such as `0 1 2` or `0,1,2`, and all other arguments.
+
+    Raises:
+      UserError: for `--seeds` without numbers.
+    """
+    seeds: list[int] = []
+    rest: list[str] = []
+    inside = False
+    for arg in args:
+        flag, _, value = arg.partition("=")
+        if arg.startswith("--"):
+            inside = flag == "--seeds"
+        if not inside:
+            rest.append(arg)
+        elif text := value if flag == "--seeds" else arg:
+            seeds += wholes([text])
+    if not seeds and len(rest) < len(args):
+        raise UserError("seeds: expected whole numbers, received none; such as --seeds 0 1 2")
+    if any(seed < 0 for seed in seeds):
+        raise UserError(f"seeds: expected 0 or more, received {min(seeds)}")
+    return seeds, rest
 
 
 def choices(args: Sequence[str], names: Sequence[str]) -> list[str | None]:

@@ -3,7 +3,12 @@
 from envs.config import EnvConfig
 from envs.named import check_named, said_again
 from envs.registry import describe_backend, make, make_pure
-from envs.vector import check_agent_env, make_agent_env, make_vector
+from envs.vector import (
+    check_agent_env,
+    make_agent_env,
+    make_pure_agent_env,
+    make_vector,
+)
 
 __all__ = [
     "EnvConfig",
@@ -13,6 +18,7 @@ __all__ = [
     "make",
     "make_agent_env",
     "make_pure",
+    "make_pure_agent_env",
     "make_vector",
     "said_again",
 ]

@@ -20,8 +20,9 @@ from gymnasium.wrappers import AddRenderObservation, TimeLimit
 from common import UserError, check_bounds
 from envs.checked import Checked, check_start
 from envs.config import NAVIGATE, EnvConfig
-from envs.pure import PureGym
-from envs.registry import FAMILIES, choose_backend, make
+from envs.pure import PureEnv, PureGym
+from envs.pure.held import held, limited
+from envs.registry import FAMILIES, choose_backend, make, make_pure
 from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
 
 MEMORYLESS = (Checked, TimeLimit, ActionRepeat, CanonicalObservation)
@@ -101,6 +102,17 @@ def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]
     if config.pixels:  # outside the action repeat: what no one sees is not drawn
         env = _pixels(env, config.name)
     return CanonicalObservation(env, config.image_size)
+
+
+def make_pure_agent_env(config: EnvConfig) -> PureEnv:
+    """One environment in pure JAX as the agent sees it, for a compiled run.
+
+    Raises:
+      UserError: for another environment, or settings that it does not take.
+    """
+    options = _options(config)
+    env = limited(make_pure(config.name, **options), config.time_limit)
+    return held(env, config.action_repeat)
 
 
 def _check_limit(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:

@@ -227,8 +227,9 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
         return go_on(open_run(config, made, started))
 
 
-def finished(config: Settings) -> bool:
-    """Whether a run has made all its steps and was evaluated."""
+def finished(config: Any) -> bool:
+    """Whether a run of these settings, as `train` takes them, made all its steps and was
+    evaluated."""
     if not (config.logdir / EVALUATION).is_file():
         return False
     saves = CheckpointStore(config.logdir / CHECKPOINTS, config.keep)

@@ -78,8 +78,7 @@ def run(task: str, name: str, flags: list[str], args: argparse.Namespace) -> Cur
     print(f"{task} {name}, seeds {args.seeds}", flush=True)
     if TASKS[task].pure:
         config: TrainConfig = parse_train(flags, device.kind != "cpu", device.dtype)
-        tell = lambda line: print(f"  {line}", flush=True)  # noqa: E731
-        curve = compiled_runs.run_seeds(config, curve, path, tell)
+        curve = compiled_runs.run_seeds(config, curve, path)
     else:
         curve = script_runs.run_seeds(flags, curve, path, args.jobs)
     curve.done = True

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from benchmarks.learning.curves import Curve
-from training import read_metrics
+from training import curves
 from training.build import load_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,31 +50,11 @@ def run_seeds(flags: list[str], curve: Curve, path: Path, jobs: int) -> Curve:
 
 def gather(curve: Curve, runs: list[Path]) -> None:
     """Fills a curve from the logs of its runs, at the evaluations that all of them have."""
-    rows = [read_metrics(run / "metrics.jsonl") for run in runs]
-    found = [{row["step"]: row["eval/return"] for row in r if "eval/return" in row} for r in rows]
-    curve.steps = sorted(set.intersection(*(set(f) for f in found)))
-    curve.returns = [[f[step] for f in found] for step in curve.steps]
-    curve.updates, curve.seconds = [], []
-    costs = [cost(r) for r in rows]
-    for step in curve.steps:
-        spent = [[np.interp(step, steps, x) for x in (up, sec)] for steps, up, sec in costs]
-        updates, seconds = np.mean(spent, axis=0)
-        curve.updates.append(round(float(updates)))
-        curve.seconds.append(float(seconds))
+    found = curves.gather(runs)
+    curve.steps, curve.returns = found["steps"], found["greedy"]
+    curve.updates, curve.seconds = found["updates"], found["seconds"]
     _, params, _ = load_run(runs[0])
     curve.parameters = sum(int(x.size) for x in jax.tree.leaves(params))
-
-
-def cost(rows: list[dict[str, float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, updates so far and seconds so far, at a run's lines of metrics.
-
-    Seconds are steps over their logged speed: pauses between resumed parts are not in it.
-    """
-    lines = [row for row in rows if row.get("speed/env_steps_per_s", 0) > 0]
-    steps = np.array([row["step"] for row in lines])
-    seconds = np.diff(steps, prepend=0) / [row["speed/env_steps_per_s"] for row in lines]
-    updates = seconds * [row["speed/updates_per_s"] for row in lines]
-    return steps, np.cumsum(updates), np.cumsum(seconds)
 
 
 def random_returns(run: Path, episodes: int) -> np.ndarray:

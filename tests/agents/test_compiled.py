@@ -1,5 +1,6 @@
-"""The compiled program: what it remembers, how it cuts sequences, and that it learns."""
+"""The compiled program: what it remembers, how it cuts sequences, and what an update does."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,45 +15,50 @@ from jaxtyping import Array, PRNGKeyArray
 from agents.actions import ActionCodec
 from agents.actor_critic import ENTROPY_RATE, ActorCriticConfig
 from agents.agent import Agent
-from agents.compiled import (
-    CompiledRun,
-    Episodes,
-    RunState,
-    Schedule,
-    cut_sequence,
-    means,
-    recorded,
-)
+from agents.compiled import CompiledRun, Orders, RunState, Schedule, choose
 from agents.config import AgentConfig
+from agents.memory import Memory, cut_sequence, of_episodes, resized, rewards, sample
 from envs.pure import PureEnv, Transition
 from tests.replay.slow_sequences import slow_slots
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.learner import SKIPPED, OptimizerConfig, make_optimizer
 
-STRIDE, LENGTH, ENVS, TIME = 2, 6, 3, 7
-BOX = spaces.Box(-1, 1, (1,))
+STRIDE, LENGTH, ENVS, TIME, ROUNDS = 2, 6, 3, 7, 20
 
 
 class Count(PureEnv):
-    """Observes the time and the action that led there; rewards the time."""
+    """Observes the time and the action that led there; rewards the time. Environments whose number
+    is drawn as 1 end in a terminal state after 4 steps."""
 
-    length, observation_space, action_space = TIME, spaces.Box(-9, 9, (2,)), BOX
+    length, terminates = TIME, True
+    observation_space, action_space = spaces.Box(-9, 9, (2,)), spaces.Box(-1, 1, (1,))
 
-    def reset(self, key: PRNGKeyArray) -> tuple[Array, Array]:
+    def reset(self, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
         """Time 0."""
-        return jnp.zeros(()), jnp.zeros(())
+        return jnp.zeros(()), jnp.zeros(()), jax.random.bernoulli(key)
 
-    def step(self, state: tuple[Array, Array], action: Array, key: PRNGKeyArray) -> Transition:
+    def step(self, state: tuple[Array, ...], action: Array, key: PRNGKeyArray) -> Transition:
         """One later."""
-        return Transition((state[0] + 1, action[0]), state[0] + 1, jnp.zeros((), bool))
+        time = state[0] + 1
+        return Transition((time, action[0], state[2]), time, state[2] & (time == 4))
 
-    def observe(self, state: tuple[Array, Array]) -> Array:
+    def observe(self, state: tuple[Array, ...]) -> Array:
         """Time and action."""
-        return jnp.stack(state)
+        return jnp.stack(state[:2])
 
 
-@pytest.fixture(scope="module")
-def run() -> CompiledRun:
+class Choices(Count):
+    """Two actions, of which the second pays 1; never terminates."""
+
+    terminates, action_space = False, spaces.Discrete(2)
+
+    def step(self, state: tuple[Array, ...], action: Array, key: PRNGKeyArray) -> Transition:
+        """One later."""
+        moved = (state[0] + 1, action.astype(jnp.float32), state[2])
+        return Transition(moved, moved[1], jnp.zeros((), bool))
+
+
+def make_run(env: PureEnv) -> CompiledRun:
     config = AgentConfig(
         model=ClockworkConfig(
             strides=(1, STRIDE), stoch=3, deter=8, hidden=8, embed=6, scale_vectors=True
@@ -60,7 +66,7 @@ def run() -> CompiledRun:
         behaviour=ActorCriticConfig(horizon=6, hidden=8),
         keep_plan=0.5,
     )
-    codec = ActionCodec(BOX)
+    codec = ActionCodec(env.action_space)
 
     def make(key: PRNGKeyArray) -> Agent:
         return Agent(config, {"observation": (2,)}, codec, nnx.Rngs(key))
@@ -68,59 +74,120 @@ def run() -> CompiledRun:
     return CompiledRun(
         nnx.eval_shape(make, jax.random.key(0)),
         make,
-        Count(),
+        env,
         make_optimizer(OptimizerConfig(), apart=("actor", "critic")),
-        Schedule(steps=60, num_envs=ENVS, updates=1, batch=4, length=LENGTH),
+        Schedule(rounds=ROUNDS, num_envs=ENVS, batch=4, length=LENGTH),
     )
 
 
+def orders(rounds: int, updates: int = 0, steps: int = 0, learned: int = 0) -> Orders:
+    """So many updates after the last of the rounds."""
+    plan = np.zeros(ROUNDS, np.int32)
+    plan[rounds - 1] = updates
+    return Orders(jnp.int32(rounds), jnp.asarray(plan), jnp.int32(steps), jnp.int32(learned))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def same_keys() -> Iterator[None]:
+    """Programs are given the same keys twice, on purpose, to be compared."""
+    with jax.debug_key_reuse(False):
+        yield
+
+
 @pytest.fixture(scope="module")
-def collected(run: CompiledRun) -> RunState:
-    """After 10 rounds: one finished episode of each environment, 3 steps of the next."""
-    state = jax.jit(run.initial)(jax.random.key(0))
-    advance = jax.jit(lambda s, k: run.advance(s, k, rounds=10, learn=False)[0])
-    return advance(state, jax.random.key(1))
+def run() -> CompiledRun:
+    return make_run(Count())
 
 
-def test_memory_is_in_the_arrival_convention(collected: RunState) -> None:
-    memory = collected.episodes
-    assert (int(memory.begun), int(memory.time)) == (2, 3)
-    steps = recorded(memory, ENVS).reshape(-1, ENVS)
-    np.testing.assert_array_equal(steps[:3], [[TIME + 1] * ENVS, [4] * ENVS, [0] * ENVS])
-    for row in range(2 * ENVS):
-        last = TIME if row < ENVS else 3
-        np.testing.assert_array_equal(memory.obs[row, : last + 1, 0], np.arange(last + 1))
-        np.testing.assert_array_equal(memory.reward[row, : last + 1], np.arange(last + 1))
-        np.testing.assert_allclose(memory.obs[row, :, 1], memory.action[row, :, 0], atol=1e-6)
-        assert float(memory.action[row, 0, 0]) == 0
-        marks = memory.action[row, :, 1]
-        assert np.abs(memory.action[row, 1 : last + 1, 0]).min() > 0
-        assert set(marks.tolist()) <= {0, 1} and float(marks[1]) == 1 and float(marks[0]) == 0
-        assert not np.any((marks[1:last] == 0) & (marks[2 : last + 1] == 0))  # K = 2
-        assert not np.any(memory.obs[row, last + 1 :])
+@pytest.fixture(scope="module")
+def advance(run: CompiledRun) -> Any:
+    """Two runs as one program."""
+    go = jax.jit(jax.vmap(run.advance, in_axes=(0, 0, None, 0)))
+    return lambda state, keys, orders, target: go(state, keys, orders, {"entropy_target": target})
 
 
-def plain(memory: Episodes, rows: tuple[int, ...], block: int) -> dict[str, np.ndarray]:
+KEYS, TARGETS = jax.random.split(jax.random.key(4), 2), jnp.array([0.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def begun(run: CompiledRun) -> RunState:
+    """Two runs from the same start, before their first step."""
+    return jax.jit(partial(jax.lax.map, run.initial))(jnp.stack([jax.random.key(0)] * 2))
+
+
+@pytest.fixture(scope="module")
+def collected(advance: Any, begun: RunState) -> tuple[Any, Any]:
+    """After 15 rounds without an update."""
+    return advance(begun, KEYS, orders(15), TARGETS)
+
+
+def one(state: Any, number: int = 0) -> Any:
+    return jax.tree.map(lambda x: x[number], state)
+
+
+def lengths(memory: Memory) -> np.ndarray:
+    return np.asarray(memory.steps[: int(memory.begun)])
+
+
+def test_memory_is_in_the_arrival_convention(collected: tuple[Any, Any]) -> None:
+    seen_short = seen_whole = 0
+    for number in range(2):
+        state, report = one(collected, number)
+        memory = state.memory
+        assert int(memory.time) == 16 and lengths(memory).sum() == 16 * ENVS
+        assert not np.any(memory.steps[int(memory.begun) :])
+        for row, steps in enumerate(lengths(memory)):
+            at = int(memory.stream[row]), slice(int(memory.start[row]), None)
+            obs, action, reward, terminal = (
+                np.asarray(getattr(memory, name)[at])[:steps]
+                for name in ("obs", "action", "reward", "terminal")
+            )
+            np.testing.assert_array_equal(obs[:, 0], np.arange(steps))
+            np.testing.assert_array_equal(reward, np.arange(steps))
+            np.testing.assert_allclose(obs[:, 1], action[:, 0], atol=1e-6)
+            marks = action[:, 1]
+            assert not action[0].any() and np.abs(action[1:, 0]).min(initial=1) > 0
+            assert set(marks[1:].tolist()) <= {0, 1} and marks[1:2].all()
+            assert not np.any((marks[1:-1] == 0) & (marks[2:] == 0))  # K = 2
+            assert not terminal[:-1].any() and terminal.sum() == (steps == 5 and terminal[-1])
+            seen_short, seen_whole = seen_short + terminal.sum(), seen_whole + (steps == TIME + 1)
+        over = np.asarray(report.ended).T  # [N, R]
+        scores = np.concatenate([report.score.T[i][over[i]] for i in range(ENVS)])
+        steps = np.concatenate([report.length.T[i][over[i]] for i in range(ENVS)])
+        assert set(steps) <= {4, TIME} and over.sum() == int(memory.begun) - (
+            ENVS - np.asarray(state.acting.last).sum()
+        )
+        np.testing.assert_allclose(scores, steps * (steps + 1) / 2)
+        for row, steps in enumerate(lengths(memory)):
+            np.testing.assert_array_equal(rewards(memory, row), np.arange(steps))
+    assert seen_short and seen_whole
+
+
+def plain(memory: Memory, rows: tuple[int, ...], block: int) -> dict[str, np.ndarray]:
     """The sequence slot by slot."""
-    steps = [TIME + 1 if r < ENVS else 4 for r in rows]
+    steps = lengths(memory)[list(rows)]
     slots = slow_slots(block * STRIDE, steps[0], iter(steps[1:]), STRIDE, LENGTH)
-    out = {k: np.zeros(len(slots)) for k in ("time", "action", "reward", "first", "mask")}
+    names = ("time", "action", "reward", "terminal", "first", "mask")
+    out = {name: np.zeros(len(slots)) for name in names}
     for slot, held in enumerate(slots):
         if held is not None:
             number, time, real = held
+            row = rows[number]
+            source = int(memory.stream[row]), int(memory.start[row]) + time
             out["time"][slot], out["mask"][slot] = time, real
             out["first"][slot] = real and time == 0
-            out["action"][slot] = real * memory.action[rows[number], time, 0]
-            out["reward"][slot] = real * memory.reward[rows[number], time]
+            out["action"][slot] = real * memory.action[source][0]
+            out["reward"][slot] = real * memory.reward[source]
+            out["terminal"][slot] = real * memory.terminal[source]
     return out
 
 
-def test_sequences_are_cut_by_the_rule_of_all_samplers(collected: RunState) -> None:
-    memory = collected.episodes
-    steps = recorded(memory, ENVS)
-    cut = jax.jit(lambda *at: cut_sequence(memory, steps, *at, STRIDE, LENGTH))
-    for rows in ((0, 1, 2), (1, 4, 0), (3, 2, 1), (4, 3, 5)):
-        for block in range(5 if rows[0] < ENVS else 3):
+def test_sequences_are_cut_by_the_rule_of_all_samplers(collected: tuple[Any, Any]) -> None:
+    memory = one(collected[0]).memory
+    cut = jax.jit(lambda *at: cut_sequence(memory, *at, STRIDE, LENGTH))
+    ends = 0
+    for rows in ((0, 1, 2), (1, 4, 0), (3, 2, 1), (4, 3, 5), (2, 5, 3)):
+        for block in range(-(-(lengths(memory)[rows[0]] + STRIDE - 1) // STRIDE)):
             got = cut(jnp.array(rows), jnp.int32(block))
             want = plain(memory, rows, block)
             where = f"rows {rows}, block {block}"
@@ -130,86 +197,125 @@ def test_sequences_are_cut_by_the_rule_of_all_samplers(collected: RunState) -> N
             np.testing.assert_array_equal(got.reward, want["reward"], where)
             np.testing.assert_allclose(got.action[:, 0], want["action"], err_msg=where)
             np.testing.assert_array_equal(got.action_mask, want["mask"], where)
-            assert not got.terminal.any()
+            np.testing.assert_array_equal(got.terminal, want["terminal"], where)
+            ends += int(got.terminal.sum())
+    assert ends
 
 
-def test_every_record_so_far_is_drawn_equally_often(run: CompiledRun, collected: RunState) -> None:
-    """Times 0 to 3 are in six episodes, three of them at their end, the others in three."""
-    draw = jax.jit(jax.vmap(lambda key: run.sample(collected.episodes, key)))
+def test_every_record_so_far_is_drawn_equally_often(collected: tuple[Any, Any]) -> None:
+    memory = one(collected[0]).memory
+    draw = jax.jit(jax.vmap(lambda key: sample(memory, key, 4, LENGTH, STRIDE)))
     records = draw(jax.random.split(jax.random.key(5), 2000))
     records = jax.tree.map(lambda x: x[:, :, STRIDE - 1 :], records)
     times = np.asarray(records.obs["observation"][..., 0])[np.asarray(records.mask) > 0]
-    counts = np.bincount(times.astype(int), minlength=TIME + 1) / [2, 2, 2, 2, 1, 1, 1, 1]
-    assert counts.mean() > 1000
+    there = np.bincount(np.concatenate([np.arange(n) for n in lengths(memory)]))
+    counts = np.bincount(times.astype(int)) / there
+    assert counts.mean() > 500
     np.testing.assert_allclose(counts / counts.mean(), 1, atol=0.05)
 
 
-def test_vmapped_runs_are_single_runs(run: CompiledRun) -> None:
-    firsts, keys = jax.random.split(jax.random.key(3), (2, 2))
+def test_a_memory_is_resized_and_goes_on(collected: tuple[Any, Any]) -> None:
+    memory = one(collected[0]).memory
+    trimmed = resized(memory, int(memory.time), int(memory.begun))
+    assert trimmed.reward.shape == (ENVS, 16) and trimmed.steps.shape == (int(memory.begun),)
+    back = resized(trimmed, memory.reward.shape[1], len(memory.steps))
+    for was, now in zip(memory, back, strict=True):
+        np.testing.assert_array_equal(was, now)
 
-    def whole(state: RunState, key: PRNGKeyArray) -> tuple[Any, Array]:
-        advance_key, last = jax.random.split(key)
-        state, _ = run.advance(state, advance_key, rounds=9, learn=False)
-        return state.episodes, run.evaluate(state.train.params, last, 2)
 
-    with jax.debug_key_reuse(False):  # it takes vmap's both branches of a cond for two uses
-        states = jax.jit(partial(jax.lax.map, run.initial))(firsts)
-        together = jax.jit(jax.vmap(whole))(states, keys)
-    alone = jax.jit(whole)(jax.tree.map(lambda x: x[1], states), keys[1])
-    for one, both in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
-        np.testing.assert_allclose(both[1], one, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(together[1], sum(range(TIME + 1)))  # rewards of an episode
+def test_whole_episodes_are_a_memory() -> None:
+    obs = jnp.arange(24.0).reshape(3, 8, 1)
+    memory = of_episodes(obs, 2 * obs, 3 * obs[..., 0])
+    got = cut_sequence(memory, jnp.array([1, 2, 0]), jnp.int32(1), STRIDE, 6)
+    np.testing.assert_array_equal(got.obs["observation"][:, 0], [9, 10, 11, 12, 13, 14, 15])
+    np.testing.assert_array_equal(got.reward, 3 * got.obs["observation"][:, 0])
+    assert not got.is_first.any() and got.mask.all()
+
+
+def test_portions_and_vmapped_runs_are_one_single_run(
+    run: CompiledRun, advance: Any, begun: RunState
+) -> None:
+    """However the rounds are portioned, and whatever runs beside."""
+    plan = orders(9)._replace(updates=jnp.asarray([0] * 6 + [1, 1, 1] + [0] * 11, jnp.int32))
+    together, _ = advance(begun, KEYS, plan, TARGETS)
+    state, _ = advance(begun, KEYS, orders(7, 1), TARGETS)
+    state, _ = advance(state, KEYS, orders(1, 1, 7, 1), TARGETS)
+    state, _ = advance(state, KEYS, orders(1, 1, 8, 2), TARGETS)
+    for was, now in zip(jax.tree.leaves(together), jax.tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(was, now)
+    swap = jnp.array([1, 0])
+    swapped, _ = advance(begun, KEYS[swap], plan, TARGETS[swap])
+    for was, now in zip(jax.tree.leaves(together), jax.tree.leaves(swapped), strict=True):
+        np.testing.assert_array_equal(was, now[swap])
+    params = together.train.params
+    evaluate = partial(run.evaluate, count=5, most=100, greedy=True)
+    played = jax.jit(jax.vmap(evaluate, (0, None)))(params, jax.random.key(9))
+    assert set(np.ravel(played.length)) == {4, TIME} and not played.cut.any()
+    np.testing.assert_allclose(played.score, played.length * (played.length + 1) / 2)
+    assert np.isfinite(played.foreseen).all()
+    gamma = run.agent.config.behaviour.discount
+    want = [sum(gamma**t * (t + 1) for t in range(n)) for n in np.ravel(played.length)]
+    np.testing.assert_allclose(np.ravel(played.discounted), want, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
-def learned(run: CompiledRun, collected: RunState) -> Any:
-    """The state of learning and the metrics after one more round, with entropy targets 0 and 1, and
-    with rewards that are no numbers."""
-
-    def moved(target: Array, reward: Array) -> Any:
-        episodes = collected.episodes._replace(reward=collected.episodes.reward + reward)
-        state, metrics = run.advance(
-            collected._replace(episodes=episodes),
-            jax.random.key(0),
-            rounds=1,
-            learn=True,
-            behaviour={"entropy_target": target},
-        )
-        return state.train, metrics
-
-    with jax.debug_key_reuse(False):
-        return jax.jit(jax.vmap(moved))(jnp.array([0.0, 1.0, 0.0]), jnp.array([0, 0, jnp.nan]))
+def learned(advance: Any, collected: tuple[Any, Any]) -> Any:
+    """One round and update more, with entropy targets 0 and 1."""
+    return advance(collected[0], KEYS, orders(1, 1, 15), TARGETS)
 
 
 def test_behaviour_settings_can_differ_between_vmapped_runs(learned: Any) -> None:
     """A factor's bonus rises by ENTROPY_RATE per update and unit of its target."""
-    low, high, _ = learned[0].aux.log_entropy_scale
-    np.testing.assert_allclose(high - low, ENTROPY_RATE, rtol=1e-3)
+    low, high = learned[0].train.aux.log_entropy_scale
+    np.testing.assert_allclose(high - low, ENTROPY_RATE, rtol=0.5)
 
 
-def test_each_update_moves_the_scale_of_vectors(learned: Any, collected: RunState) -> None:
-    before = collected.train.params["model"]["scale"]
-    after = jax.tree.map(lambda x: x[:2], learned[0].params["model"]["scale"])
-    assert float(before["batches"]) == 0
+def test_each_update_moves_the_scale_of_vectors(learned: Any, collected: Any) -> None:
+    before = collected[0].train.params["model"]["scale"]
+    after = learned[0].train.params["model"]["scale"]
+    assert not before["batches"].any()
     np.testing.assert_array_equal(after["batches"], [1, 1])
     assert np.abs(after["mean"]["observation"]).min() > 0
 
 
 def test_updates_that_are_not_finite_are_counted_and_change_nothing(
-    learned: Any, collected: RunState
+    advance: Any, collected: tuple[Any, Any]
 ) -> None:
-    state, metrics = learned
-    np.testing.assert_array_equal(metrics[SKIPPED], [0, 0, 1])
-    np.testing.assert_array_equal(np.isfinite(metrics["loss/total"]), [True, True, False])
-    for before, after in zip(*map(jax.tree.leaves, (collected.train, state)), strict=True):
-        np.testing.assert_array_equal(before, after[2])
+    state = collected[0]
+    reward = state.memory.reward.at[1].set(jnp.nan)
+    state = state._replace(memory=state.memory._replace(reward=reward))
+    after, report = advance(state, KEYS, orders(1, 2, 15), TARGETS)
+    np.testing.assert_array_equal(report.skipped, [0, 2])
+    np.testing.assert_array_equal(report.in_row, [0, 2])
+    np.testing.assert_array_equal(after.in_row, [0, 2])
+    assert SKIPPED not in report.metrics
+    np.testing.assert_array_equal(np.isfinite(report.metrics["loss/total"]), [True, False])
+    for was, now in zip(*map(jax.tree.leaves, (state.train, after.train)), strict=True):
+        np.testing.assert_array_equal(was[1], now[1])
 
 
-def test_means_are_of_the_updates_that_were_not_skipped() -> None:
-    metrics = {"x": jnp.array([[1.0, 2.0], [jnp.nan, 6.0]]), SKIPPED: jnp.array([[0, 0], [1, 0]])}
-    assert {name: float(value) for name, value in means(metrics).items()} == {"x": 3.0, SKIPPED: 1}
+def test_discrete_actions_are_what_was_chosen() -> None:
+    run = make_run(Choices())
+    state = jax.jit(run.initial)(jax.random.key(0))
+    act = jax.jit(run.act)
+    for key in jax.random.split(jax.random.key(1), 12):
+        state, *_ = act(state, key)
+    memory = state.memory
+    for row, steps in enumerate(lengths(memory)):
+        at = int(memory.stream[row]), slice(int(memory.start[row]), None)
+        obs, action, reward = (np.asarray(x[at])[1:steps] for x in memory[:3])
+        np.testing.assert_array_equal(action[:, :2], np.eye(2)[obs[:, 1].astype(int)])
+        np.testing.assert_array_equal(reward, obs[:, 1])
+    assert set(np.ravel(memory.reward)) == {0, 1}
+    assert len(memory.steps) == ENVS * (1 + -(-(ROUNDS + 1) // (TIME + 1)))
 
 
-def test_a_schedule_that_cannot_run_says_so(run: CompiledRun) -> None:
+def test_states_are_chosen_environment_by_environment() -> None:
+    which = jnp.array([True, False])
+    found = choose(which, {"x": jnp.ones((2, 3))}, {"x": jnp.zeros((2, 3))})
+    np.testing.assert_array_equal(found["x"], [[1, 1, 1], [0, 0, 0]])
+
+
+def test_a_schedule_that_cannot_run_says_so() -> None:
     with pytest.raises(ValueError, match="batch: expected 1 or more"):
-        Schedule(10, 1, 1, 0, 4).check(Count())
+        Schedule(10, 1, 0, 4)

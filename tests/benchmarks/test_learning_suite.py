@@ -1,19 +1,16 @@
 """The learning suite: intervals, equal wall time, what is refused, stopping and resuming."""
 
 import argparse
-from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
-from benchmarks.learning import compiled_runs, report, script_runs
+from benchmarks.learning import report, script_runs
 from benchmarks.learning.__main__ import run, settings, without_places
 from benchmarks.learning.curves import Curve
 from benchmarks.learning.tasks import TASKS
 from benchmarks.memory_agents import first_goals, load
-from common import RunFailed
 from configs import parse_train
 
 
@@ -55,19 +52,6 @@ def test_means_over_the_run_are_paired_by_seed() -> None:
     assert report.beside(second, first) == f"2 ± {4.30 / 3**0.5:.0f}"
     other.seeds = [3, 4, 5]
     assert report.beside(other, first) == report.beside(first, first) == "–"
-
-
-def test_cost_leaves_pauses_out() -> None:
-    """10 steps at 5/s, then 20 at 10/s with 2 updates/s: 4 seconds and 4 updates."""
-    rows = [
-        {"step": 10, "speed/env_steps_per_s": 5.0, "speed/updates_per_s": 0.0},
-        {"step": 15, "eval/return": 1.0},
-        {"step": 30, "speed/env_steps_per_s": 10.0, "speed/updates_per_s": 2.0},
-    ]
-    steps, updates, seconds = script_runs.cost(rows)
-    np.testing.assert_allclose(steps, [10, 30])
-    np.testing.assert_allclose(updates, [0, 4])
-    np.testing.assert_allclose(seconds, [2, 4])
 
 
 def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
@@ -135,42 +119,3 @@ def test_every_task_has_flags_that_parse(task: str) -> None:
     config = parse_train(list(TASKS[task].flags), False, "float32")
     whole = config.updates_per_step * config.env.num_envs
     assert not TASKS[task].pure or whole == pytest.approx(round(whole))
-
-
-class Stopped(Exception):
-    """As by Ctrl-C."""
-
-
-@pytest.mark.slow
-def test_a_compiled_run_stopped_and_resumed_ends_as_one_that_was_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compiled_runs, "PORTIONS", 4)
-    flags = ["--env", "pure:pendulum", "--size", "debug", "--strides", "1", "--prefill", "20"]
-    flags += ["--steps", "28", "--env.num-envs", "2", "--updates-per-step", "0.5", "--batch", "2"]
-    config = parse_train([*flags, "--length", "4", "--eval-episodes", "2"], False, "float32")
-    new = partial(Curve, "pure:pendulum", "(1)", "python train_agent.py", "a machine", [0, 1])
-    lines: list[str] = []
-
-    def stop(line: str) -> None:
-        lines.append(line)
-        if len(lines) == 2:
-            raise Stopped
-
-    with jax.debug_key_reuse(False):  # it takes vmap's both branches of a cond for two uses
-        whole = compiled_runs.run_seeds(config, new(), tmp_path / "whole.json", lambda _: None)
-        path = tmp_path / "stopped.json"
-        with pytest.raises(Stopped):
-            compiled_runs.run_seeds(config, new(), path, stop)
-        part = Curve.load(path)
-        assert part.returns == whole.returns[:2] and len(whole.returns) == 4
-        resumed = compiled_runs.run_seeds(config, part, path, lines.append)
-    assert len(lines) == 4
-    assert resumed.returns == whole.returns and resumed.metrics == whole.metrics
-
-
-def test_a_seed_that_no_longer_learns_ends_the_run():
-    curve = Curve("pure:pendulum", "1,4", "", "", [3, 4, 5], updates=[20])
-    compiled_runs.check_learning(curve, np.array([0.0, 9.0, 0.0]), 10)
-    with pytest.raises(RunFailed, match=r"seeds \[4\], update 20: expected finite"):
-        compiled_runs.check_learning(curve, np.array([0.0, 10.0, 0.0]), 10)

@@ -1,0 +1,409 @@
+"""Runs of several seeds as one compiled program; each seed is a run in a directory of its own.
+
+For environments in pure JAX. What a run leaves in its directory is what `loop.py` leaves there
+(settings, metrics, checkpoints, evaluation), but that it holds no replay: what it has collected is
+in the checkpoint, from which it goes on as if it had not stopped. Read next:
+`agents/compiled.py`, the program; `curves.py`, what all seeds have come to.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import PRNGKeyArray
+
+from agents.agent import Agent
+from agents.compiled import CompiledRun, Orders, Played, Report, RunState, Schedule
+from agents.driver import Episode
+from agents.memory import resized
+from agents.statistics import summary
+from common import RunFailed, UserError, dump_json
+from common.signals import first_signal
+from configs import TrainConfig
+from envs import make_pure_agent_env
+from replay.atomic import write_text
+from training.agent_source import episode_film, shown, write_episode
+from training.build import EVAL_SEED, Built
+from training.checkpoint import CHECKPOINTS, CheckpointStore, fill
+from training.commands import resume_command
+from training.config_io import check_same_config, holds_run, load_config, lock_run, write_run_files
+from training.curves import write_curves
+from training.device import memory_use
+from training.logger import RunLogger
+from training.loop import EVALUATION, RECENT, STUCK, Counters, finished
+from training.progress import Progress
+from training.spaces import ask, keep_spaces, read_spaces
+from training.start import open_donor, start_from
+from worldmodel.learner import SKIPPED
+
+
+def run_of(folder: Path, seed: int) -> Path:
+    """The directory of one seed's run."""
+    return folder / f"seed_{seed}"
+
+
+def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
+    """Runs all seeds to their end, to a signal, or to an error; all save. Returns the directories
+    of those that came to their end now.
+
+    Args:
+      config: of all of them; its directory holds theirs, its own seed is not used.
+    Raises:
+      UserError: for an environment that is not in pure JAX, settings that a compiled run does not
+        take, or a directory of other settings.
+      RunFailed: where the updates of a seed stay without effect.
+    """
+    started = time.monotonic()
+    check_seeds(config, seeds)
+    runs = [replace(config, seed=s, logdir=run_of(config.logdir, s)) for s in seeds]
+    for run in runs:
+        check_same_config(run.logdir, run)
+    pending = [run for run in runs if not finished(run)]
+    if not pending:
+        print(f"{config.logdir}: all seeds came to their end before: nothing to do")
+    ended: list[Path] = []
+    built = Built(config, ask(config, check=True)) if pending else None
+    for together in by_step(pending):
+        assert built is not None
+        if not Together(config, together, built, started).go_on():
+            return ended
+        ended += [run.logdir for run in together]
+    write_curves(config.logdir, [run.logdir for run in runs])
+    return ended
+
+
+def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
+    """Refuses what compiled runs do not do, before anything is written; see `train_seeds`."""
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds: expected each once, received {' '.join(map(str, seeds))}")
+    if holds_run(config.logdir):
+        raise UserError(
+            f"{config.logdir}: expected a directory for the runs of seeds, received one of a "
+            "single run; choose another --logdir"
+        )
+    make_pure_agent_env(config.env)
+    if config.recordings_share:
+        raise UserError("recordings_share: expected 0 with --seeds; train seed by seed (--seed)")
+    if config.replay.capacity_steps < config.steps:
+        raise UserError(
+            f"replay.capacity_steps: expected all {config.steps:,} steps with --seeds, whose runs "
+            f"forget none, received {config.replay.capacity_steps:,}"
+        )
+
+
+def by_step(runs: Sequence[TrainConfig]) -> Iterator[list[TrainConfig]]:
+    """The runs that stand at the same step, as one program trains them."""
+    latest: dict[int, list[TrainConfig]] = {}
+    for run in runs:
+        saves = CheckpointStore(run.logdir / CHECKPOINTS, run.keep)
+        latest.setdefault(saves.latest() or 0, []).append(run)
+        saves.close()
+    yield from latest.values()
+
+
+def make_program(config: TrainConfig, built: Built) -> CompiledRun:
+    """The program of one seed's run."""
+    n = config.env.num_envs
+
+    def make(key: PRNGKeyArray) -> Agent:
+        return Agent(config.agent, built.spaces.shapes, built.codec, nnx.Rngs(key))
+
+    schedule = Schedule(-(-config.steps // n), n, config.batch, config.sequence)
+    env = make_pure_agent_env(config.env)
+    return CompiledRun(built.agent, make, env, built.optimizer, schedule)
+
+
+def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, Counters] | None:
+    """Where a run was saved; None where it has not been.
+
+    Raises:
+      UserError: for a checkpoint of a run that was not compiled.
+    """
+    if saves.latest() is None:
+        return None
+    shapes: RunState = jax.eval_shape(program.initial, jax.random.key(0))
+    found = saves.restore(shapes.train)
+    if found.carry is None or "memory" not in found.meta:
+        raise UserError(
+            f"{saves.directory}: expected checkpoints of a compiled run, received those of one "
+            "that was not; leave out --seeds, or choose another --logdir"
+        )
+    room = jax.eval_shape(lambda m: resized(m, *found.meta["memory"]), shapes.memory)
+    acting, memory, in_row = fill((shapes.acting, room, shapes.in_row), found.carry)
+    full = shapes.memory.reward.shape[1], len(shapes.memory.steps)
+    state = RunState(found.state, acting, resized(memory, *full), in_row)
+    return state, Counters(**found.meta["counters"])
+
+
+def load_program(run: Path) -> CompiledRun:
+    """The program of one seed's run, from its directory."""
+    config = load_config(TrainConfig, run)
+    return make_program(config, Built(config, read_spaces(run)))
+
+
+def load_state(run: Path) -> RunState:
+    """Where one seed's run was saved last.
+
+    Raises:
+      UserError: if it has not been, or was not compiled.
+    """
+    saves = CheckpointStore(run / CHECKPOINTS, keep=1)
+    found = restore(load_program(run), saves)
+    saves.close()
+    if found is None:
+        raise UserError(f"{run}: expected the checkpoint of a run, received none; check the path")
+    return found[0]
+
+
+@dataclass
+class Seed:
+    """One of the runs."""
+
+    config: TrainConfig
+    saves: CheckpointStore
+    logger: RunLogger
+    counters: Counters
+    recent: deque[Episode] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+
+class Together:
+    """Runs that are at the same step, as one program.
+
+    Args:
+      config: what they share.
+      started: when the command did, by the monotonic clock.
+    """
+
+    def __init__(
+        self, config: TrainConfig, runs: Sequence[TrainConfig], built: Built, started: float
+    ) -> None:
+        self.config, self.runs, self.built, self.started = config, runs, built, started
+        self.program = make_program(config, built)
+        self.keys = jnp.stack([jax.random.key(run.seed) for run in runs])
+        self.portion = max(1, config.log_every // config.env.num_envs)  # rounds, at the most
+        self.stopped = False
+
+    @property
+    def steps(self) -> int:
+        """Environment steps of each, so far."""
+        return self.seeds[0].counters.steps
+
+    def go_on(self) -> bool:
+        """To the end, or to a signal; returns whether it was the end."""
+        with ExitStack() as stack:
+            for run in self.runs:
+                stack.enter_context(lock_run(run.logdir))
+            self.open(stack)
+            with (
+                Progress(self.config.steps) as progress,
+                first_signal("stopping after these steps, to save", self.stop),
+            ):
+                try:
+                    while self.steps < self.config.steps and not self.stopped:
+                        self.advance(progress)
+                finally:
+                    self.save()
+            if self.stopped:
+                again = resume_command(self.config.logdir)
+                print(f"stopped at step {self.steps:,}; to go on:\n  {again}")
+            else:
+                self.finish()
+        return not self.stopped
+
+    def stop(self) -> None:
+        """Ends after the present steps."""
+        self.stopped = True
+
+    def open(self, stack: ExitStack) -> None:
+        """Begins the runs, or picks them up where they were saved."""
+        self.seeds, states = [], []
+        for run in self.runs:
+            resumed = holds_run(run.logdir)
+            before = load_config(TrainConfig, run.logdir) if resumed else run
+            write_run_files(run.logdir, run)
+            keep_spaces(run.logdir, self.built.spaces)
+            saves = CheckpointStore(run.logdir / CHECKPOINTS, run.keep)
+            stack.callback(saves.close)
+            found = restore(self.program, saves)
+            counters = Counters() if found is None else found[1]
+            if before.updates_per_step != run.updates_per_step:
+                counters.ahead = counters.updates - self.owed(counters.steps)
+            (run.logdir / EVALUATION).unlink(missing_ok=True)
+            logger = RunLogger(run.logdir, resume_step=counters.steps if resumed else None)
+            stack.callback(logger.close)
+            self.seeds.append(Seed(run, saves, logger, counters))
+            states += [found[0]] if found else []
+            print(f"{'resuming' if resumed else 'writing'} {run.logdir} at step {counters.steps:,}")
+        self.state = jax.tree.map(lambda *x: jnp.stack(x), *states) if states else self.first()
+
+    def first(self) -> RunState:
+        """Before the first step, with the parameters of another run where they are asked for."""
+        state: RunState = jax.jit(partial(jax.lax.map, self.program.initial))(self.keys)
+        if self.config.init_from is None:
+            return state
+        donor = open_donor(self.built, self.config.init_from)
+        print(donor.line)
+        begun = [start_from(one(state.train, i), donor) for i in range(len(self.runs))]
+        return state._replace(train=jax.tree.map(lambda *x: jnp.stack(x), *begun))
+
+    def owed(self, steps: int) -> int:
+        """Updates that so many steps call for."""
+        return max(0, int((steps - self.config.prefill) * self.config.updates_per_step))
+
+    def orders(self) -> Orders:
+        """The next rounds: up to the next that something is due after."""
+        config, counters, n = self.config, self.seeds[0].counters, self.config.env.num_envs
+        every = [x for x in (config.log_every, config.eval_every, config.save_every) if x]
+        until = min([config.steps, *((counters.steps // x + 1) * x for x in every)])
+        rounds = min(self.portion, -(-(until - counters.steps) // n))
+        updates, done = np.zeros(self.portion, np.int32), counters.updates
+        for i in range(rounds):
+            owed = self.owed(counters.steps + (i + 1) * n) + counters.ahead
+            updates[i] = max(0, owed - done)
+            done += int(updates[i])
+        begun = counters.steps // n, counters.updates
+        return Orders(np.int32(rounds), updates, *map(np.int32, begun))
+
+    @cached_property
+    def _advance(self) -> Any:
+        """The program of all, compiled once, outside what is timed."""
+        together = jax.vmap(self.program.advance, in_axes=(0, 0, None))
+        program = jax.jit(together, donate_argnums=0)
+        compiled = program.lower(self.state, self.keys, self.orders()).compile()
+        print(f"compiled {time.monotonic() - self.started:.0f} s after the start")
+        return compiled
+
+    def advance(self, progress: Progress) -> None:
+        """Rounds up to the next that something is due after, and what is due."""
+        orders, before, program = self.orders(), self.steps, self._advance
+        began = time.monotonic()
+        self.state, found = program(self.state, self.keys, orders)
+        report: Report = jax.device_get(found)
+        seconds = time.monotonic() - began
+        for i, seed in enumerate(self.seeds):
+            self.count(seed, orders, one(report, i))
+            self.log(seed, orders, one(report, i), seconds)
+        counters, recent = self.seeds[0].counters, self.seeds[0].recent
+        progress.update(self.steps, counters.updates, recent[-1].score if recent else None)
+        self.check_learning(report)
+        due = partial(crossed, before, self.steps)
+        if due(self.config.eval_every) and counters.updates and self.steps < self.config.steps:
+            self.evaluate()
+        if due(self.config.save_every):
+            self.save()
+
+    def count(self, seed: Seed, orders: Orders, report: Report) -> None:
+        """The steps, updates and episodes of one run."""
+        n, counters = self.config.env.num_envs, seed.counters
+        for number, i in zip(*np.nonzero(report.ended[: orders.rounds]), strict=True):
+            score, length = float(report.score[number, i]), int(report.length[number, i])
+            seed.recent.append(Episode(score, length, None))
+            counters.episodes += 1
+            values = {"episode/return": score, "episode/length": length}
+            seed.logger.scalars(counters.steps + int(number) * n, values)
+        counters.steps += int(orders.rounds) * n
+        counters.updates += int(orders.updates.sum())
+        counters.skipped += int(report.skipped)
+
+    def log(self, seed: Seed, orders: Orders, report: Report, seconds: float) -> None:
+        """A line of metrics. Speeds are one seed's share of what the program does."""
+        steps = int(orders.rounds) * self.config.env.num_envs
+        rate = 1 / max(seconds, 1e-9)
+        values = {
+            "speed/env_steps_per_s": steps * rate,
+            "speed/updates_per_s": float(orders.updates.sum()) * rate,
+            "speed/seeds": len(self.seeds),
+            "replay/steps": seed.counters.steps,
+        } | memory_use()
+        if orders.updates.sum() > report.skipped:
+            values |= {name: float(x) for name, x in report.metrics.items()}
+        if orders.updates.any():
+            values[SKIPPED] = seed.counters.skipped
+        seed.logger.scalars(seed.counters.steps, values)
+
+    def check_learning(self, report: Report) -> None:
+        """Raises RunFailed where as many updates in a row as end a run were skipped for a seed."""
+        stuck = [
+            s.config.seed for s, n in zip(self.seeds, report.in_row, strict=True) if n >= STUCK
+        ]
+        if stuck:
+            raise RunFailed(
+                f"seeds {stuck}, step {self.steps:,}: expected finite losses and gradients, "
+                f"received {STUCK} updates in a row without; lower --optimizer.lr, or leave these "
+                "seeds out; the states are as they were before them"
+            )
+
+    @cached_property
+    def _evaluate(self) -> Any:
+        """Greedy and sampled episodes of all, compiled once."""
+        sizes = self.config.eval_episodes, self.config.eval_steps
+
+        def both(params: Any, key: PRNGKeyArray) -> tuple[Played, Played]:
+            play = partial(self.program.evaluate, params, key, *sizes)
+            return play(greedy=True), play(greedy=False)
+
+        return jax.jit(jax.vmap(both, in_axes=(0, None)))
+
+    def evaluate(self) -> list[dict[str, float]]:
+        """What the averaged parameters of every seed reach, logged; the same worlds every time."""
+        if not self.config.eval_episodes:
+            return [{} for _ in self.seeds]
+        greedy, sampled = jax.device_get(
+            self._evaluate(self.state.train.average, jax.random.key(EVAL_SEED))
+        )
+        found = []
+        for i, seed in enumerate(self.seeds):
+            values = summary(episodes(one(greedy, i)))
+            values |= {f"sampled_{k}": x for k, x in summary(episodes(one(sampled, i))).items()}
+            seed.logger.scalars(self.steps, {f"eval/{name}": x for name, x in values.items()})
+            found.append(values)
+        return found
+
+    def save(self) -> None:
+        """A checkpoint of everything that each run goes on from."""
+        for i, seed in enumerate(self.seeds):
+            state: RunState = one(self.state, i)
+            room = int(state.memory.time), int(state.memory.begun)
+            carry = state.acting, resized(state.memory, *room), state.in_row
+            meta = {"counters": asdict(seed.counters), "sampler": None, "memory": list(room)}
+            seed.saves.save(self.steps, state.train, meta, carry)
+
+    def finish(self) -> None:
+        """Evaluation of every run, and a film of what it has come to."""
+        with first_signal("stopping; the runs are saved, the same command evaluates them"):
+            for i, (seed, values) in enumerate(zip(self.seeds, self.evaluate(), strict=True)):
+                logdir = seed.config.logdir
+                if values:
+                    print(f"seed {seed.config.seed}: greedy   {shown(values)}")
+                    params = one(self.state.train.average, i)
+                    film = episode_film(self.built.evaluate(params, 1, greedy=True, watch=True))
+                    write_episode(film, logdir / "episode.mp4")
+                write_text(logdir / EVALUATION, dump_json(values, indent=1) + "\n")
+
+
+def one(states: Any, number: int) -> Any:
+    """Of all seeds, one."""
+    return jax.tree.map(lambda x: x[number], states)
+
+
+def crossed(before: int, now: int, every: int) -> bool:
+    """Whether a multiple of ``every`` steps lies within; never for 0."""
+    return every > 0 and now // every > before // every
+
+
+def episodes(played: Played) -> list[Episode]:
+    """As summaries take them."""
+    rows = zip(*(np.asarray(x).tolist() for x in played), strict=True)
+    return [
+        Episode(score, length, None, discounted, foreseen, cut)
+        for score, length, discounted, foreseen, cut in rows
+    ]
