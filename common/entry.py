@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from common.errors import EnvironmentFailed, RunFailed, UserError, disk_error
-from common.signals import Stopped, listening
+from common.signals import Stopped, end_at_second, listening
 
 OURS = {"agents", "analysis", "benchmarks", "common", "configs", "envs", "recordings", "replay"}
 OURS |= {"training", "worldmodel"}
@@ -47,6 +47,8 @@ def enter(main: Callable[[], None]) -> None:
         if told is None:
             raise
         fail(*told)
+    finally:
+        end_at_second()
 
 
 def fail(text: str, code: int = 2) -> NoReturn:

@@ -79,6 +79,14 @@ def listening() -> Iterator[None]:
         os.close(read)
 
 
+def end_at_second() -> None:
+    """Where a signal came, lets the second end the process also while the interpreter ends, which
+    with JAX takes its time: Python's own handler would print a traceback."""
+    if _plan.said.is_set():
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def importing() -> Iterator[None]:
     """The first signal ends the process at once, in one line: nothing has begun that could be lost,

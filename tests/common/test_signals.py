@@ -69,3 +69,22 @@ def test_a_busy_program_says_so_at_once_and_a_second_signal_ends_it(number):
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_while_the_interpreter_ends_prints_nothing(number):
+    slow = "import atexit\natexit.register(lambda: (print('ending', flush=True), time.sleep(60)))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY.replace("enter(main)", f"{slow}\nenter(main)"), "order"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    for line, sent in (("ready\n", True), ("saved\n", False), ("ending\n", True)):
+        assert process.stdout.readline() == line
+        if sent:
+            process.send_signal(number)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -number and err == "saving; a second signal ends at once\n"
