@@ -47,23 +47,8 @@ def child(flags: str, keep: bool) -> None:
     graph, params = split(agent)
     update = make_update(make_loss(graph), built.optimizer)
     state = initial_state(params, initial_aux(params, agent), built.optimizer)
-    shape = config.batch, config.sequence + agent.model.stride - 1
+    records = random_records(built)
     keys = iter(jax.random.split(jax.random.key(0), WARM + UPDATES[flags]))
-    rng, no = np.random.default_rng(0), jnp.zeros(shape, bool)
-
-    def observed(size: tuple[int, ...]) -> jax.Array:
-        values = rng.integers(0, 256, (*shape, *size), np.uint8)
-        return jnp.asarray(values if len(size) == 3 else values / np.float32(255))
-
-    records = Records(
-        obs={name: observed(size) for name, size in built.spaces.shapes.items()},
-        action=observed((agent.model.action_width,)),
-        action_mask=~no,
-        reward=observed(()),
-        terminal=no,
-        is_first=no,
-        mask=~no,
-    )
     for _ in range(WARM):
         state, _ = update(state, records, next(keys))
     jax.block_until_ready(state)
@@ -76,6 +61,27 @@ def child(flags: str, keep: bool) -> None:
     faults = after.ru_minflt - usage.ru_minflt
     per = [x / UPDATES[flags] for x in (busy, elapsed, faults)]
     print(dump_json([*per, after.ru_maxrss / 1024**2]))
+
+
+def random_records(built: Built) -> Records:
+    """A batch of the size that a run's update reads."""
+    config, agent = built.config, built.agent
+    shape = config.batch, config.sequence + agent.model.stride - 1
+    rng, no = np.random.default_rng(0), jnp.zeros(shape, bool)
+
+    def observed(size: tuple[int, ...]) -> jax.Array:
+        values = rng.integers(0, 256, (*shape, *size), np.uint8)
+        return jnp.asarray(values if len(size) == 3 else values / np.float32(255))
+
+    return Records(
+        obs={name: observed(size) for name, size in built.spaces.shapes.items()},
+        action=observed((agent.model.action_width,)),
+        action_mask=~no,
+        reward=observed(()),
+        terminal=no,
+        is_first=no,
+        mask=~no,
+    )
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from benchmarks.reliability.trial import Case, Tally, attempt
 from common.entry import enter
 from training.device import choose_device, enable_compilation_cache
 
-CASES = (*kills.CASES, *mutations.CASES, *faults.CASES)
+CASES = (*mutations.CASES, *faults.CASES, *kills.CASES)
 
 
 def run(cases: Sequence[Case], seconds: float, seed: int, place: Path) -> dict[str, Tally]:

@@ -79,6 +79,7 @@ def second_step(**what):
         ({"kind": -1}, "kind", "a category of 2 to 6", "-1"),
         ({"kind": 7}, "kind", "a category of 2 to 6", "7"),
         ({"kind": 2.5}, "kind", "integers", "floats"),
+        ({"kind": True}, "kind", "integers", "booleans"),
         ({"parts": np.array([0, 3])}, "parts", "a category of 0 to 2", "3 in place 1"),
         ({"parts": np.array([-1, 0])}, "parts", "a category of 0 to 1", "-1 in place 0"),
         ({"bits": np.array([0, 2, 0, 0])}, "bits", "0 or 1", "[0, 2, 0, 0]"),
@@ -92,6 +93,11 @@ def test_an_observation_that_does_not_fit_is_named(obs, key, expected, received)
     assert line.startswith(f"environment mine:Env, index 3, step 2, {key}: expected {expected}")
     assert f"received {received}" in line.replace("array(", "") and "; " in line
     assert "\n" not in line
+
+
+def test_large_numbers_are_finite():
+    """The sum of their squares is not."""
+    assert second_step(obs={"box": np.full(3, 3e38, np.float32)})[1] == 1.0
 
 
 @pytest.mark.parametrize(
