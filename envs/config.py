@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt, Le
 
-from common import Count
+from common import Before, Count
 
 Backend = Literal["auto", "builtin", "minerl"]
 NAVIGATE = "minerl_navigate"
@@ -21,7 +21,7 @@ class EnvConfig:
     name: str = NAVIGATE
     """minerl_navigate, gym:ID (gym:CartPole-v1), dmc:DOMAIN_TASK (dmc:walker_walk), pure:NAME
     (pure:cartpole_swingup), gymnax:NAME (gymnax:CartPole-v1), navix:NAME
-    (navix:Navix-MemoryS7-v0) or package.module:Class (your own)."""
+    (navix:Navix-MemoryS7-v0), or your own: path/to/file.py:Class or package.module:Class."""
     backend: Backend = "auto"
     """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
     dense: bool = True
@@ -35,6 +35,8 @@ class EnvConfig:
     held_keys: tuple[str, ...] = ()
     """Navigate only: keys taken out of the agent's action space, each held at a value, such as
     `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
+    keys: Annotated[tuple[str, ...], Before(())] = ()
+    """Observations that are read, by name or pattern (`camera.*`); none given: all."""
     image_size: Count = 64
     """Pixels along one edge of every image."""
     pixels: bool = False

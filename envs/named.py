@@ -16,6 +16,7 @@ import gymnasium
 
 from common import UserError
 from envs.config import NAVIGATE, EnvConfig
+from envs.plugins import plugin_of
 from envs.registry import FAMILIES
 
 PLAIN = re.compile(r"[\w.+\-, \[\]()]*")  # numbers, words, and lists of numbers
@@ -68,7 +69,7 @@ def _known(name: str) -> bool:
     if name == NAVIGATE:
         return True
     if scheme == "gym":  # its own MODULE:ID imports the module
-        return rest in gymnasium.registry
+        return rest in gymnasium.registry or plugin_of(rest) is not None
     if scheme in FAMILIES:
         return True
     found = vars(sys.modules.get(scheme)).get(rest) if scheme in sys.modules else None

@@ -3,12 +3,13 @@
 | name | environment | options |
 |---|---|---|
 | `minerl_navigate` | Navigate, builtin or MineRL (`backend`) | builtin: `goal_distance`, ... |
-| `gym:ID` | `gymnasium.make(ID)`, such as `gym:CartPole-v1` | those of `gymnasium.make` |
+| `gym:ID` | `gymnasium.make(ID)`, of any package in `plugins.py` | those of `gymnasium.make` |
 | `dmc:DOMAIN_TASK` | DeepMind Control, such as `dmc:walker_walk` | `size`, `camera` |
 | `pure:NAME` | a task in pure JAX, such as `pure:cartpole_swingup` | none |
 | `gymnax:NAME` | gymnax's, such as `gymnax:CartPole-v1` | its parameters |
 | `navix:NAME` | MiniGrid by navix, such as `navix:Navix-MemoryS7-v0` | `max_steps`, `observation` |
-| `package.module:Class` | a class or function of yours that makes one | its own |
+| `path/to/file.py:Class` | a class or function in a file of yours that makes one | its own |
+| `package.module:Class` | the same in a module, found from where you stand as well | its own |
 
 Read next: `vector.py`, what the agent makes of one; `named.py`, which names a file may give;
 `navigate/env.py`, `dmc.py`, `pure/environment.py`, those that are ours.
@@ -17,19 +18,26 @@ Read next: `vector.py`, what the agent makes of one; `named.py`, which names a f
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
+import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import gymnasium
 
 from common import EnvironmentFailed, UserError
+from common.entry import OURS
 from envs import minerl
 from envs.config import NAVIGATE, Backend, EnvConfig
 from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
+from envs.plugins import bring
 from envs.pure import (
     CartpoleSwingup,
     CartpoleSwingupSparse,
@@ -159,8 +167,10 @@ def _make_navigate(backend: Backend = "auto", **options: Any) -> gymnasium.Env[A
 
 def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     """An environment from Gymnasium's registry, or UserError with the closest id."""
+    plugin = bring(env_id)
     try:
-        return gymnasium.make(env_id, disable_env_checker=True, **options)  # `Checked` looks at it
+        env = gymnasium.make(env_id, disable_env_checker=True, **options)  # `Checked` looks at it
+        return plugin.wrap(env) if plugin is not None and plugin.wrap is not None else env
     except UserError:
         raise
     except (gymnasium.error.Error, ImportError, TypeError) as error:
@@ -187,7 +197,7 @@ def _pure_family(scheme: str) -> Family:
 def _make_class(
     name: str, module: str, attribute: str, options: dict[str, Any]
 ) -> gymnasium.Env[Any, Any]:
-    """An environment from `package.module:Class`."""
+    """An environment from `package.module:Class` or `path/to/file.py:Class`."""
     maker = getattr(_imported(name, module), attribute, None) if attribute else None
     if maker is None:
         raise UserError(
@@ -211,14 +221,12 @@ def _imported(name: str, module: str) -> Any:
       EnvironmentFailed: where its own code raises.
     """
     try:
+        if module.endswith(".py"):
+            return _of_file(Path(module))
+        _findable(Path.cwd())
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        ours = error.name and (module == error.name or module.startswith(f"{error.name}."))
-        remedy = (
-            "put the folder that it lies in on PYTHONPATH, or run from there"
-            if ours
-            else f"install {error.name}, which {module} imports"
-        )
+        remedy = _remedy(module, error.name or "")
         raise UserError(
             f"expected a module that can be imported, received {name!r}: {error}; {remedy}"
         ) from error
@@ -226,10 +234,55 @@ def _imported(name: str, module: str) -> Any:
         raise UserError(
             f"expected package.module:Class, received {name!r}: {error}; known forms are {forms()}"
         ) from error
+    except OSError as error:
+        raise UserError(
+            f"expected a file of Python, received {name!r}: {error.strerror or error}; give its "
+            f"path from {Path.cwd()}"
+        ) from error
     except Exception as error:
         raise EnvironmentFailed(
             f"environment {name}: importing {module} raised {type(error).__name__}: {error}"
         ) from error
+
+
+def _remedy(module: str, missing: str) -> str:
+    """What to do where importing ``module`` does not find ``missing``."""
+    top = missing.partition(".")[0]
+    if top in OURS:
+        file = f", {module.replace('.', '/')}.py:Class" if module.startswith(top) else ""
+        return (
+            f"{top} is a package of this project too and hides yours: name the file of your "
+            f"environment{file}, and import what lies beside it under another name"
+        )
+    if missing and (module == missing or module.startswith(f"{missing}.")):
+        return f"run from the folder that {top} lies in, or name the file: path/to/file.py:Class"
+    return f"install {missing}, which {module} imports"
+
+
+def _of_file(path: Path) -> ModuleType:
+    """A file as a module of its own, whatever packages have its name; what lies beside it can be
+    imported by it, after all else."""
+    path = path.resolve()
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None  # it ends in .py
+        made = importlib.util.module_from_spec(spec)
+        sys.modules[name] = made
+        try:
+            _findable(path.parent)
+            spec.loader.exec_module(made)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _findable(folder: Path) -> None:
+    """Modules of a folder can be imported from now on, after those of everywhere else."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+        importlib.invalidate_caches()
 
 
 def _call(maker: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
@@ -290,4 +343,5 @@ FAMILIES = {
 
 def forms() -> str:
     """How the name of an environment is written."""
-    return ", ".join([NAVIGATE, *(x.form for x in FAMILIES.values()), "package.module:Class"])
+    own = "path/to/file.py:Class", "package.module:Class"
+    return ", ".join([NAVIGATE, *(x.form for x in FAMILIES.values()), *own])

@@ -5,18 +5,23 @@ image is uint8 (H, W, C) at one size and everything else a float32 vector (n,):
 
 | space | becomes |
 |---|---|
-| Box uint8 with 2 axes, or with 3 whose channels come first or last | image, resized |
+| Box of 2 to 4 axes that is a picture, see `is_image` | image, resized |
 | any other Box | float32 (n,), flattened; a scalar is (1,) |
 | Discrete, MultiDiscrete | one-hot, concatenated |
 | MultiBinary | float32 (n,) of 0 and 1 |
 | Dict, Tuple | their parts, named by the path with dots: `compass.angle`, `0` |
+| Text | left out, and said so |
 
+A picture's rows and columns are its two neighbouring axes that are longest; all others are
+channels: colours first or last, or frames stacked on one another.
 A bare space is named `image` or `observation`. Read next: `wrappers.py`, `vector.py`.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from fnmatch import fnmatch
 from typing import Any
 
 import numpy as np
@@ -25,7 +30,8 @@ from gymnasium import spaces
 from common import UserError
 from envs.images import middle_square, resize
 
-_MIN_IMAGE_EDGE = 8  # pixels; smaller uint8 matrices are vectors
+_MIN_IMAGE_EDGE = 8  # pixels; smaller arrays are vectors
+_MOST_CHANNELS = 32  # more are features, not colours of a few frames
 
 
 class Part(ABC):
@@ -49,21 +55,25 @@ class Part(ABC):
 
 
 class ImagePart(Part):
-    """An image: channels last, resized by area."""
+    """An image: channels last, resized by area; of floats in [0, 1], by 255."""
 
     def __init__(self, source: spaces.Box, size: int, crop: bool) -> None:
         """Plan the conversion of `source` into uint8 (size, size, C)."""
         super().__init__(source)
-        self.size, self.crop = size, crop
-        self.channels_first = len(source.shape) == 3 and _channel_axis(source.shape) == 0
+        self.size, self.crop, self.rows = size, crop, _rows(source.shape)
+        self.scale = 255.0 if source.dtype.kind == "f" and source.high.max() <= 1 else 1.0
         channels = _as_hwc(source.shape)[2]
         self.space = spaces.Box(0, 255, (size, size, channels), np.uint8)
 
     def __call__(self, value: Any) -> np.ndarray:
-        """uint8 images in the source's layout -> uint8 (..., size, size, C)."""
+        """Images in the source's layout -> uint8 (..., size, size, C)."""
         image = np.asarray(value)
-        image = image[..., None] if len(self.source.shape or ()) == 2 else image
-        image = np.moveaxis(image, -3, -1) if self.channels_first else image
+        lead, axes = self.lead(image), len(self.source.shape or ())
+        rows = len(lead) + self.rows
+        image = np.moveaxis(image, (rows, rows + 1), (len(lead), len(lead) + 1))
+        image = image.reshape(*image.shape[: len(lead) + 2], -1) if axes > 2 else image[..., None]
+        if image.dtype != np.uint8:
+            image = np.clip(np.rint(image * self.scale), 0, 255).astype(np.uint8)
         return resize(middle_square(image) if self.crop else image, self.size)
 
 
@@ -103,30 +113,51 @@ class OneHotPart(Part):
 class Canonical:
     """The conversion of one observation space into a flat Dict of Boxes."""
 
-    def __init__(self, source: spaces.Space[Any], image_size: int, crop: bool = False) -> None:
+    def __init__(
+        self,
+        source: spaces.Space[Any],
+        image_size: int,
+        crop: bool = False,
+        keys: tuple[str, ...] = (),
+    ) -> None:
         """Plan the conversion.
 
         Args:
           source: the environment's observation space.
           image_size: pixels along one edge of every image.
           crop: of an image that is no square, take the middle square; otherwise it is squeezed.
+          keys: patterns of names (`fnmatch`), of which one must match; none: all are read.
         Raises:
-          UserError: for a space with no fixed-size form (Text, Graph, Sequence, OneOf), or a name
-            that would occur twice.
+          UserError: for a space with no fixed-size form (Graph, Sequence, OneOf), a name that would
+            occur twice, a pattern that matches none, or where nothing is left to be read.
         """
         if image_size < 1:
             raise UserError(f"expected image_size of at least 1 pixel, received {image_size}")
         self.parts: dict[str, tuple[tuple[Any, ...], Part]] = {}
+        self.left_out: dict[str, str] = {}  # and why
         for path, leaf in _leaves(source, ()):
-            part = _part(leaf, image_size, crop)
-            bare = "image" if isinstance(part, ImagePart) else "observation"
+            bare = "image" if is_image(leaf) else "observation"
             name = ".".join(str(key).replace("/", ".") for key in path) or bare
+            if keys and not any(fnmatch(name, key) for key in keys):
+                self.left_out[name] = "no key matches it"
+                continue
+            if leaf.dtype is not None and leaf.dtype.kind == "U":  # `Text`, and MiniGrid's own
+                self.left_out[name] = "text is not read"
+                continue
+            part = _part(leaf, image_size, crop)
             if name in self.parts:
                 raise UserError(
                     f"expected distinct observation names, received {name!r} twice once nested "
                     "keys are joined by dots; rename a key of the environment's Dict"
                 )
             self.parts[name] = (path, part)
+        names = [*self.parts, *self.left_out]
+        unused = [key for key in keys if not any(fnmatch(name, key) for name in names)]
+        if unused or not self.parts:
+            raise UserError(
+                f"keys: expected patterns of what is observed ({', '.join(names)}) that leave "
+                f"something to be read, received {' '.join(keys) or 'none'}; name some of these"
+            )
         self.space = spaces.Dict({name: part.space for name, (_, part) in self.parts.items()})
 
     def __call__(self, obs: Any) -> dict[str, np.ndarray]:
@@ -182,13 +213,16 @@ def one_hots(
 
 
 def is_image(space: spaces.Space[Any]) -> bool:
-    """Whether the space is a uint8 picture: (H, W), (H, W, C) or (C, H, W)."""
-    if not isinstance(space, spaces.Box) or space.dtype != np.uint8:
+    """Whether the space is a picture: of bytes, or of 3 axes or more of floats within [0, 1] or
+    [0, 255]; with rows and columns of 8 pixels or more, and 32 channels at the most."""
+    if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3, 4):
         return False
-    if len(space.shape) not in (2, 3):
+    height, width, channels = _as_hwc(space.shape)
+    if min(height, width) < _MIN_IMAGE_EDGE or channels > _MOST_CHANNELS:
         return False
-    height, width, _ = _as_hwc(space.shape)
-    return min(height, width) >= _MIN_IMAGE_EDGE
+    floats = space.dtype.kind == "f" and len(space.shape) > 2
+    bounded = bool(np.all(space.low == 0)) and float(space.high.max()) in (1.0, 255.0)
+    return space.dtype == np.uint8 or (floats and bounded and len(np.unique(space.high)) == 1)
 
 
 def _part(space: spaces.Space[Any], image_size: int, crop: bool) -> Part:
@@ -226,18 +260,16 @@ def _at(obs: Any, path: tuple[Any, ...]) -> Any:
     return obs
 
 
-def _channel_axis(shape: tuple[int, ...]) -> int:
-    """0 or 2: where the channels of a three-axis image are (the smaller of the two)."""
-    return 0 if shape[0] < shape[2] else 2
+def _rows(shape: tuple[int, ...]) -> int:
+    """The axis of an image's rows: that of the two neighbours whose shorter one is longest."""
+    return max(range(len(shape) - 1), key=lambda i: min(shape[i], shape[i + 1]))
 
 
 def _as_hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """(height, width, channels) of an image shape in any of the three layouts."""
-    if len(shape) == 2:
-        return shape[0], shape[1], 1
-    if _channel_axis(shape) == 0:
-        return shape[1], shape[2], shape[0]
-    return shape[0], shape[1], shape[2]
+    """(height, width, channels) of an image shape in any layout."""
+    rows = _rows(shape)
+    height, width = shape[rows : rows + 2]
+    return height, width, math.prod(shape) // max(1, height * width)
 
 
 def _categories(space: spaces.Discrete | spaces.MultiDiscrete) -> np.ndarray:

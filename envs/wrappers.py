@@ -125,10 +125,13 @@ class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
 class CanonicalObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
     """Observations as a flat Dict of images and float vectors (`envs.spaces`)."""
 
-    def __init__(self, env: gymnasium.Env[Any, Any], image_size: int) -> None:
-        """Resize images to `image_size` pixels along each edge."""
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], image_size: int, keys: tuple[str, ...] = ()
+    ) -> None:
+        """Resize images to `image_size` pixels along each edge; of several observations read those
+        whose names match a pattern of `keys`."""
         super().__init__(env)
-        self.canonical = Canonical(env.observation_space, image_size)
+        self.canonical = Canonical(env.observation_space, image_size, keys=keys)
         self.observation_space = self.canonical.space
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:

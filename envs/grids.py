@@ -1,0 +1,44 @@
+"""Small grids whose numbers are categories though their space says bytes: MiniGrid's views."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+CATEGORIES = (11, 6, 4)  # MiniGrid's kinds of object, colours, and states or directions, of a cell
+
+
+LARGEST = 25  # cells along an edge; pictures of grids have more pixels
+
+
+class GridCategories(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Declares every uint8 grid of three numbers a cell that is too small for a picture as what it
+    is: (kind of object, colour, state) of each cell, so that it is read one-hot."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        inner = env.observation_space
+        if isinstance(inner, spaces.Dict):
+            self.observation_space = spaces.Dict({k: _declared(v) for k, v in inner.items()})
+        else:
+            self.observation_space = _declared(inner)
+
+    def observation(self, observation: Any) -> Any:
+        """The same numbers, as integers of the declared kind."""
+        space = self.observation_space
+        if isinstance(space, spaces.Dict):
+            return {key: _as(space[key], value) for key, value in observation.items()}
+        return _as(space, observation)
+
+
+def _declared(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    shape = space.shape or ()
+    if isinstance(space, spaces.Box) and space.dtype == np.uint8 and shape[2:] == (3,):
+        if max(shape) <= LARGEST:
+            return spaces.MultiDiscrete(np.tile(CATEGORIES, (*shape[:2], 1)))
+    return space
+
+
+def _as(space: spaces.Space[Any], value: Any) -> Any:
+    return value.astype(np.int64) if isinstance(space, spaces.MultiDiscrete) else value
