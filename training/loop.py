@@ -438,16 +438,16 @@ def evaluate(run: Run) -> Evaluation:
     if found.film is not None:
         run.logger.video(steps, "episode", thinned(found.film, LOGGED), FPS)
     if found.score is not None and (run.best is None or found.score > run.best):
-        keep_best(run, found.score)
+        keep_best(run.config.logdir, run.state, run.counters, found.score)
+        run.best = found.score
     return found
 
 
-def keep_best(run: Run, score: float) -> None:
-    """The state that evaluated best, beside the checkpoints and as one of them."""
-    saves = CheckpointStore(run.config.logdir / BEST, keep=1)
-    saves.save(run.counters.steps, run.state, {"score": score, "counters": asdict(run.counters)})
+def keep_best(logdir: Path, state: TrainState, counters: Counters, score: float) -> None:
+    """The state of a run that evaluated best, beside the checkpoints and as one of them."""
+    saves = CheckpointStore(logdir / BEST, keep=1)
+    saves.save(counters.steps, state, {"score": score, "counters": asdict(counters)})
     saves.close()
-    run.best = score
 
 
 def best_score(logdir: Path) -> float | None:

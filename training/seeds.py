@@ -1,8 +1,9 @@
 """Runs of several seeds as one compiled program; each seed is a run in a directory of its own.
 
 For environments in pure JAX. What a run leaves in its directory is what `loop.py` leaves there
-(settings, metrics, checkpoints, evaluation), but that it holds no replay: what it has collected is
-in the checkpoint, from which it goes on as if it had not stopped. Read next:
+(settings, metrics, checkpoints, the best of them, evaluation), but neither videos on the way nor a
+replay: what it has collected is in the checkpoint, from which it goes on as if it had not stopped,
+and where more than `replay.capacity_steps` would be collected it is refused. Read next:
 `agents/compiled.py`, the program; `curves.py`, what all seeds have come to.
 """
 
@@ -39,7 +40,7 @@ from training.config_io import check_same_config, holds_run, load_config, lock_r
 from training.curves import write_curves
 from training.device import memory_use
 from training.logger import RunLogger
-from training.loop import EVALUATION, RECENT, STUCK, Counters, finished
+from training.loop import EVALUATION, RECENT, STUCK, Counters, best_score, finished, keep_best
 from training.progress import Progress
 from training.spaces import ask, keep_spaces, read_spaces
 from training.start import open_donor, start_from
@@ -172,6 +173,7 @@ class Seed:
     saves: CheckpointStore
     logger: RunLogger
     counters: Counters
+    best: float | None  # score of the state in `BEST`
     recent: deque[Episode] = field(default_factory=lambda: deque(maxlen=RECENT))
 
 
@@ -240,7 +242,7 @@ class Together:
             (run.logdir / EVALUATION).unlink(missing_ok=True)
             logger = RunLogger(run.logdir, resume_step=counters.steps if resumed else None)
             stack.callback(logger.close)
-            self.seeds.append(Seed(run, saves, logger, counters))
+            self.seeds.append(Seed(run, saves, logger, counters, best_score(run.logdir)))
             states += [found[0]] if found else []
             print(f"{'resuming' if resumed else 'writing'} {run.logdir} at step {counters.steps:,}")
         self.state = jax.tree.map(lambda *x: jnp.stack(x), *states) if states else self.first()
@@ -365,6 +367,10 @@ class Together:
             values = summary(episodes(one(greedy, i)))
             values |= {f"sampled_{k}": x for k, x in summary(episodes(one(sampled, i))).items()}
             seed.logger.scalars(self.steps, {f"eval/{name}": x for name, x in values.items()})
+            if seed.best is None or values["return"] > seed.best:
+                train = one(self.state.train, i)
+                keep_best(seed.config.logdir, train, seed.counters, values["return"])
+                seed.best = values["return"]
             found.append(values)
         return found
 

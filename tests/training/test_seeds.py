@@ -16,7 +16,7 @@ from training import read_metrics
 from training.build import load_run
 from training.checkpoint import CHECKPOINTS
 from training.config_io import load_config
-from training.loop import EVALUATION
+from training.loop import EVALUATION, best_score
 from training.seeds import Together, load_state, run_of, train_seeds
 
 FLAGS = "--env pure:pendulum --size debug --strides 1 --length 8 --batch 2 --prefill 20 --steps 96 "
@@ -67,6 +67,7 @@ def test_each_seed_is_a_run_like_any(whole: Path) -> None:
         assert [row["step"] for row in evaluated] == [48, 96]
         last = json.loads((run / EVALUATION).read_text())
         assert last["return"] == evaluated[-1]["eval/return"] and last["length"] == 12
+        assert best_score(run) == max(row["eval/return"] for row in evaluated)
     assert rows(run_of(whole, 3)) != rows(run_of(whole, 5))
     curves = json.loads((whole / "curves.json").read_text())
     assert (curves["seeds"], curves["steps"], curves["updates"]) == ([3, 5], [48, 96], [2, 7])
