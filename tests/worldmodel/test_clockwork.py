@@ -62,7 +62,7 @@ def some(*names: str) -> Any:
 def build(cases: Any, case: Case, **changes: Any) -> ClockworkVAE:
     """With all parameters off their first values: there, biases of 0 keep first states at 0."""
     config = dataclasses.replace(cases.tiny, **{**case.settings, **changes})
-    return cases.lively(ClockworkVAE(config, case.obs, case.actions, nnx.Rngs(0)))
+    return cases.lively(lambda: ClockworkVAE(config, case.obs, case.actions, nnx.Rngs(0)))
 
 
 def records_of(case: Case, model: ClockworkVAE, batch: int = 2) -> Records:

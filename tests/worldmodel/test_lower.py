@@ -22,9 +22,14 @@ KIND: dict[str, Any] = {"layers": 1, "act": "silu", "norm": True, "dtype": "floa
 
 def coded(cases: Any, strides: tuple[int, ...]) -> ClockworkVAE:
     """A model whose top reads codes."""
-    config, rngs = cases.config(strides=strides), nnx.Rngs(0)
-    code = ActionCode(strides[-1] * ACTIONS, Gaussian(CODE, 0.1), 8, rngs=rngs, **KIND)
-    return cases.lively(ClockworkVAE(config, {"vector": (VECTOR,)}, ACTIONS, rngs, code))
+    config = cases.config(strides=strides)
+
+    def make() -> ClockworkVAE:
+        rngs = nnx.Rngs(0)
+        code = ActionCode(strides[-1] * ACTIONS, Gaussian(CODE, 0.1), 8, rngs=rngs, **KIND)
+        return ClockworkVAE(config, {"vector": (VECTOR,)}, ACTIONS, rngs, code)
+
+    return cases.lively(make)
 
 
 def lower_noise(model: ClockworkVAE) -> jax.Array:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.models import drawn
 from flax import nnx
 
 from worldmodel import Belief, ClockworkVAE, ObjectiveConfig, model_loss
@@ -32,7 +33,8 @@ def test_normal_log_prob() -> None:
 def test_likelihoods_of_images_and_vectors(cases: Any) -> None:
     """Bytes become [0, 1], vectors symlog units; summed over an observation, per time."""
     obs_shapes = {"pov": (64, 64, 1), "state": (2,)}
-    model = ClockworkVAE(cases.config(image_std=0.5, vector_std=2.0), obs_shapes, 0, nnx.Rngs(0))
+    config = cases.config(image_std=0.5, vector_std=2.0)
+    model = drawn(lambda: ClockworkVAE(config, obs_shapes, 0, nnx.Rngs(0)), 0.0)
     obs = {
         "pov": jnp.full((1, 3, 64, 64, 1), 255, jnp.uint8),
         "state": jnp.full((1, 3, 2), np.e - 1, jnp.float32),

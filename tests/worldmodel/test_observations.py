@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.models import drawn
 from flax import nnx
 
 from worldmodel import ClockworkVAE, ObjectiveConfig, OptimizerConfig
@@ -22,7 +23,7 @@ MASK = jnp.array([[1.0, 1.0, 0.0]])
 def built(cases: Any, shapes: dict[str, tuple[int, ...]], **changes: object) -> Any:
     """A model that keeps a scale, split."""
     config = cases.config(scale_vectors=True, **changes)
-    return split(ClockworkVAE(config, shapes, 0, nnx.Rngs(0)))
+    return split(drawn(lambda: ClockworkVAE(config, shapes, 0, nnx.Rngs(0)), 0.0))
 
 
 def obs_of(x: np.ndarray) -> dict[str, jax.Array]:
@@ -60,7 +61,7 @@ def scaled(cases: Any) -> tuple[Any, Any]:
     shapes = {"x": (2,), "pov": (64, 64, 1)}
     graph, params = built(cases, shapes)
     params = estimate_scale(params, obs_of(X), MASK)
-    plain = ClockworkVAE(cases.config(), shapes, 0, nnx.Rngs(0))
+    plain = drawn(lambda: ClockworkVAE(cases.config(), shapes, 0, nnx.Rngs(0)), 0.0)
     return join(graph, params), plain
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.models import drawn
 from flax import nnx
 
 from worldmodel import ClockworkConfig, ClockworkVAE, ObjectiveConfig, OptimizerConfig
@@ -22,7 +23,7 @@ def built() -> Any:
     config = ClockworkConfig(
         strides=STRIDES, window="lookahead", deter=6, hidden=8, stoch=3, embed=5
     )
-    model = ClockworkVAE(config, {"x": (3,)}, 0, nnx.Rngs(0))
+    model = drawn(lambda: ClockworkVAE(config, {"x": (3,)}, 0, nnx.Rngs(0)), 0.0)
     obs = np.random.default_rng(0).normal(size=(B, 2 * T, 3)).astype(np.float32)
     return model, video({"x": jnp.asarray(obs)})
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.models import drawn
 from flax import nnx
 
 from analysis.video.blindfold import open_loop, predicted_images, prior_entropy
@@ -112,7 +113,7 @@ def test_entropy_is_held_between_ticks(cases):
 
 def test_predicted_images_are_bytes(cases):
     config = cases.config(strides=(1, 2), window="lookahead")
-    model = ClockworkVAE(config, {"image": (64, 64, 1)}, 0, nnx.Rngs(0))
+    model = drawn(lambda: ClockworkVAE(config, {"image": (64, 64, 1)}, 0, nnx.Rngs(0)), 0.0)
     states = (model.levels[0].initial((2, 4)), model.levels[1].initial((2, 2)))
     images = predicted_images(model, states, 3, "image", 4)
     assert images.shape == (2, 3, 64, 64, 1) and images.dtype == jnp.uint8

@@ -19,7 +19,7 @@ from worldmodel.records import video
 def found(cases):
     """A model over images, a trial of three videos of 8 frames, what was found."""
     config = cases.config(strides=(1, 2), window="lookahead")
-    model = cases.lively(ClockworkVAE(config, {"image": (64, 64, 1)}, 0, nnx.Rngs(0)))
+    model = cases.lively(lambda: ClockworkVAE(config, {"image": (64, 64, 1)}, 0, nnx.Rngs(0)))
     frames = np.random.default_rng(0).integers(0, 255, (3, 8, 64, 64, 1), dtype=np.uint8)
     records = jax.device_get(video({"image": jnp.asarray(frames)}))
     trial = Trial(records, "image", 4, 4, 3, [likeness(frames[:, 4:])], 0, 8)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.models import drawn
 from flax import nnx
 from skimage.metrics import structural_similarity
 
@@ -28,7 +29,7 @@ CONFIG = ClockworkConfig(
 
 @pytest.fixture(scope="module")
 def model():
-    return ClockworkVAE(CONFIG, {"image": (64, 64, 1)}, 0, nnx.Rngs(0))
+    return drawn(lambda: ClockworkVAE(CONFIG, {"image": (64, 64, 1)}, 0, nnx.Rngs(0)), 0.0)
 
 
 def network(videos: np.ndarray) -> np.ndarray:
