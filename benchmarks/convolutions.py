@@ -65,7 +65,7 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def report(frames: int, depth: int, turns: int) -> None:
+def print_table(frames: int, depth: int, turns: int) -> None:
     """Prints the table."""
     print("| layer | input | kernel | ours, ms | library, ms | library's over ours |")
     print("|---|---|---|---|---|---|")
@@ -101,7 +101,7 @@ def main() -> None:
     print("# Strided convolutions, values and gradients\n")
     print(f"`{' '.join(['python benchmarks/convolutions.py', *sys.argv[1:]])}`\n")
     print(f"jax {jax.__version__}, {choose_device().name}; {args.frames} frames, float32.\n")
-    report(args.frames, args.depth, args.turns)
+    print_table(args.frames, args.depth, args.turns)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def copy_time(videos: list[np.ndarray]) -> float:
     return spent / rounds
 
 
-def report(windows: int, seconds: float) -> None:
+def print_table(windows: int, seconds: float) -> None:
     """Print the table."""
     print("| data | frames/s, CPU time: median | lowest and highest window ", end="")
     print(f"| frames/s, wall time: median | times a copy: median | {TARGET:,} reached |")
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each, about")
     arguments = parser.parse_args()
     with measured("Data that needs no download", "benchmarks.data_speed"):
-        report(arguments.windows, arguments.seconds)
+        print_table(arguments.windows, arguments.seconds)
 
 
 if __name__ == "__main__":

@@ -226,7 +226,7 @@ def resets(inside: Mapping[str, Any], name: str) -> list[str]:
     return lines
 
 
-def report(scale: str, seed: int, runs: Mapping[str, Path], output: Path) -> str:
+def page(scale: str, seed: int, runs: Mapping[str, Path], output: Path) -> str:
     """All results as Markdown."""
     scores, inside = inspect(runs, scale, output)
     names = {name: path.name for name, path in runs.items()}
@@ -271,7 +271,7 @@ def main() -> None:
     enable_compilation_cache(None)
     output = args.output.resolve()
     runs = train(args.scale, args.seed, output)
-    text = report(args.scale, args.seed, runs, output)
+    text = page(args.scale, args.seed, runs, output)
     args.results.mkdir(parents=True, exist_ok=True)
     (args.results / f"paper_{args.scale}.md").write_text(text)
     shutil.copy(output / "evaluation" / "cwvae.png", args.results / f"paper_{args.scale}.png")

@@ -84,7 +84,7 @@ def draw(runs: Mapping[str, Mapping[int, Path]], path: Path) -> None:
     plt.close(figure)
 
 
-def report(runs: Runs, steps: int, updates: int) -> str:
+def page(runs: Runs, steps: int, updates: int) -> str:
     """All results as Markdown."""
     seeds = list(next(iter(runs.values())))
     lines = [
@@ -122,7 +122,7 @@ def main() -> None:
     args = parser.parse_args()
     output = args.output.resolve()
     runs = train(output, args.steps, args.updates, args.seeds, args.arms)
-    text = report(runs, args.steps, args.updates)
+    text = page(runs, args.steps, args.updates)
     (RESULTS / "pretraining.md").write_text(text)
     draw(runs, RESULTS / "pretraining.png")
     print(text)

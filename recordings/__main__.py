@@ -17,7 +17,7 @@ with importing():
 
     from configs.cli import parse
     from recordings.importers.formats import FORMATS
-    from recordings.run import ImportConfig, Report, run_import
+    from recordings.run import ImportConfig, Imported, run_import
 
 PROGRAM = "python -m recordings"
 SHOWN = 30  # lines of what was skipped or changed; import.json has them all
@@ -30,7 +30,7 @@ class Target:
     """Where it goes."""
 
     store: Annotated[Path, tyro.conf.arg(metavar="STORE")]
-    """Directory for train/ and test/ (stores), import.json (the report) and ledger.jsonl."""
+    """Directory for train/ and test/ (stores), import.json (what was imported) and ledger.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ def main(args: Sequence[str]) -> int:
         return _fail(f"expected a format ({', '.join(FORMATS)}), received {args[0]!r}{hint}")
     try:
         command = _parse(args[0], args[1:])
-        report = run_import(args[0], command.data, command.target.store, command.config)
+        imported = run_import(args[0], command.data, command.target.store, command.config)
     except UserError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         raise
-    _show(report, command.target.store)
-    return 0 if report.episodes else 1
+    _show(imported, command.target.store)
+    return 0 if imported.episodes else 1
 
 
 def _parse(name: str, args: Sequence[str]) -> Command[Any]:
@@ -87,14 +87,14 @@ def _fail(line: str) -> int:
     return 2
 
 
-def _show(report: Report, store: Path) -> None:
-    """The report on standard output."""
+def _show(imported: Imported, store: Path) -> None:
+    """What was imported, on standard output."""
     console = Console(highlight=False, soft_wrap=True)
-    splits = ", ".join(f"{split} {count:,}" for split, count in report.episodes.items())
-    total = sum(report.episodes.values())
-    line = f"{store}: {total:,} episodes ({splits or 'none'}), {report.frames:,} frames"
+    splits = ", ".join(f"{split} {count:,}" for split, count in imported.episodes.items())
+    total = sum(imported.episodes.values())
+    line = f"{store}: {total:,} episodes ({splits or 'none'}), {imported.frames:,} frames"
     console.print(line, markup=False)
-    for title, pairs in (("skipped", report.skipped), ("changed", report.notes)):
+    for title, pairs in (("skipped", imported.skipped), ("changed", imported.notes)):
         if pairs:
             console.print(f"{title} {len(pairs):,}:", markup=False)
         for what, why in pairs[:SHOWN]:

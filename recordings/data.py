@@ -174,13 +174,13 @@ def import_folder(path: Path, config: DataConfig) -> Path:
       UserError: if no video in it could be read.
     """
     root = _imported(path, config)
-    report = run_import("videos", VideoFolder(path), root, ImportConfig())
-    for what, why in report.skipped:
+    imported = run_import("videos", VideoFolder(path), root, ImportConfig())
+    for what, why in imported.skipped:
         print(f"skipped {what}: {why}")
-    if set(report.episodes) < {"train", "test"}:
+    if set(imported.episodes) < {"train", "test"}:
         raise UserError(
             f"data: expected a folder with videos to train on and to hold out, received "
-            f"{report.episodes or 'none'} in {path}; add videos, or folders train/ and test/"
+            f"{imported.episodes or 'none'} in {path}; add videos, or folders train/ and test/"
         )
     return root
 

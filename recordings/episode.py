@@ -25,7 +25,7 @@ class Video(NamedTuple):
     action: np.ndarray | None = None  # [T, A] that led to each observation; row 0 is ignored
     reward: np.ndarray | None = None  # [T] on arrival
     terminal: bool = False  # whether the last step is one
-    notes: tuple[str, ...] = ()  # what was changed on the way in, for the report
+    notes: tuple[str, ...] = ()  # what was changed on the way in
 
     @property
     def steps(self) -> int:

@@ -73,7 +73,7 @@ class ImportConfig:
 
 
 @dataclass(frozen=True)
-class Report:
+class Imported:
     """What an import has put into a store, over all its runs."""
 
     episodes: dict[str, int]  # by split
@@ -86,7 +86,7 @@ class _Unreadable(Exception):
     """A source that is damaged, with the reason."""
 
 
-def run_import(name: str, source: Source, store: Path, config: ImportConfig) -> Report:
+def run_import(name: str, source: Source, store: Path, config: ImportConfig) -> Imported:
     """Import a data set; shows progress on standard error.
 
     Args:
@@ -121,7 +121,7 @@ class _Import:
         self.source, self.root, self.config, self.header = source, root, config, header
         self.ledger = Ledger(root)
 
-    def run(self, names: Sequence[str]) -> Report:
+    def run(self, names: Sequence[str]) -> Imported:
         """Reads what is not done yet."""
         retried = {e.name for e in self.ledger.latest() if e.kept == 0 and e.skipped}
         done = self.ledger.done - (retried if self.config.retry_skipped else set())
@@ -132,9 +132,9 @@ class _Import:
                 self._check_untouched()
             write_summary(self.root, {**self.header, "complete": False})
             self._read_all(todo, len(names) - len(todo))
-        report = self._report()
-        write_summary(self.root, {**self.header, "complete": True, **asdict(report)})
-        return report
+        imported = self._imported()
+        write_summary(self.root, {**self.header, "complete": True, **asdict(imported)})
+        return imported
 
     def _read_all(self, todo: Sequence[str], before: int) -> None:
         self.stores = SplitStores(self.root, self.ledger.episodes, self.config.chunk_steps)
@@ -201,9 +201,9 @@ class _Import:
         )
         return TEST if draw < self.config.test_fraction else TRAIN
 
-    def _report(self) -> Report:
+    def _imported(self) -> Imported:
         entries = self.ledger.latest()
-        return Report(
+        return Imported(
             episodes={split: n for split, n in self.ledger.episodes.items() if n},
             frames=sum(entry.frames for entry in entries),
             skipped=[pair for entry in entries for pair in entry.skipped],

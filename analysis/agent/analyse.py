@@ -31,7 +31,7 @@ from worldmodel.learner import Params
 
 def analyse(config: AnalyseAgentConfig, command: str) -> Path:
     """Plays, looks, writes the report and its numbers; returns the report's path."""
-    output = check(config)
+    output = checked_output(config)
     built, params, step = load_run(config.run, config.env)
     played = [play_episode(built, params, config, n) for n in range(config.episodes)]
     length = padded(max(map(len, played)), built.agent.model.stride)  # one for all: one program
@@ -64,7 +64,7 @@ def write_report(run: Path, env: EnvConfig) -> None:
         print(f"report:   {output}")
 
 
-def check(config: AnalyseAgentConfig) -> Path:
+def checked_output(config: AnalyseAgentConfig) -> Path:
     """The report's path. Raises UserError on settings that cannot run, before anything is done."""
     check_bounds(config)
     output = config.output or config.run / "report.html"

@@ -24,7 +24,7 @@ from training.versions import versions
 
 def analyse(config: AnalyseVideoConfig, command: str) -> Path:
     """Looks into every run, writes the report and its numbers; returns the report's path."""
-    output = check(config)
+    output = checked_output(config)
     found = {}
     for name, path in names(config.run).items():
         print(f"{name}: looking into it", flush=True)
@@ -40,7 +40,7 @@ def analyse(config: AnalyseVideoConfig, command: str) -> Path:
     return output
 
 
-def check(config: AnalyseVideoConfig) -> Path:
+def checked_output(config: AnalyseVideoConfig) -> Path:
     """The report's path. Raises UserError on settings that cannot run, before anything is done."""
     if not config.run:
         raise UserError("run: expected at least one directory, received none; give --run RUN")

@@ -98,7 +98,7 @@ class Found(NamedTuple):
     films: list[Film]
 
 
-class Look(NamedTuple):
+class Sought(NamedTuple):
     """What is looked for: probes, and what goes with them."""
 
     probes: list[measures.Probe]
@@ -119,7 +119,7 @@ def analyse_run(path: Path, settings: AnalyseVideoConfig) -> Found:
     check_context(run.model, context)
     steps, sequences = held_out(run, context, settings)
     image = only_image(steps["obs"])
-    look = look_for(run, steps, image, context, settings)
+    sought = look_for(run, steps, image, context, settings)
     horizon = steps["obs"][image].shape[1] - context
     trial = Trial(
         records=to_records(steps, run.model.action_width, marks_plans(run.config)),
@@ -127,13 +127,13 @@ def analyse_run(path: Path, settings: AnalyseVideoConfig) -> Found:
         context=context,
         horizon=horizon,
         reset_horizon=min(settings.reset_horizon, horizon),
-        probes=look.probes,
+        probes=sought.probes,
         seed=settings.seed,
         chunk=frames_at_once(),
     )
     inspection = inspect(run.model, sequences, trial)
     films = make_films(run, trial, steps["obs"][image], settings)
-    return Found(run, context, inspection, look.references, look.explained, look.notes, films)
+    return Found(run, context, inspection, sought.references, sought.explained, sought.notes, films)
 
 
 def held_out(
@@ -158,25 +158,25 @@ def held_out(
 
 def look_for(
     run: VideoRun, steps: Mapping[str, Any], image: str, context: int, settings: AnalyseVideoConfig
-) -> Look:
+) -> Sought:
     """What these data allow to be looked for."""
     videos, data = steps["obs"][image], run.config.data
-    look = Look([measures.likeness(videos[:, context:])], {}, [], [])
+    sought = Sought([measures.likeness(videos[:, context:])], {}, [], [])
     if data.name in GENERATED and GENERATED[data.name].on_black:
-        look.probes.append(measures.displacement(videos[:, context:]))
+        sought.probes.append(measures.displacement(videos[:, context:]))
     still = np.broadcast_to(videos[:, context - 1 : context], videos[:, context:].shape)
-    look.references.update(
-        {m: {"last frame seen": x} for p in look.probes for m, x in over(p, still).items()}
+    sought.references.update(
+        {m: {"last frame seen": x} for p in sought.probes for m, x in over(p, still).items()}
     )
     if IDENTITY in steps and steps[IDENTITY].shape[-1] == 2:
-        look_for_digits(look, run, steps[IDENTITY][:, 0], videos[:, context:], settings)
+        look_for_digits(sought, run, steps[IDENTITY][:, 0], videos[:, context:], settings)
     if ROOM in steps:
-        look_for_rooms(look, videos, np.asarray(steps[ROOM]), context)
-    return look
+        look_for_rooms(sought, videos, np.asarray(steps[ROOM]), context)
+    return sought
 
 
 def look_for_digits(
-    look: Look,
+    sought: Sought,
     run: VideoRun,
     identity: np.ndarray,
     future: np.ndarray,
@@ -188,36 +188,36 @@ def look_for_digits(
     true = over(probe, future)
     own = float(true[measures.PAIR].mean())
     guess = np.full(future.shape[1], 0.02)
-    look.probes.append(probe)
-    look.references[measures.PAIR] = {"true frames": true[measures.PAIR], "any fixed pair": guess}
-    look.references[measures.DIGITS] = {"true frames": true[measures.DIGITS]}
-    look.explained.append(
+    sought.probes.append(probe)
+    sought.references[measures.PAIR] = {"true frames": true[measures.PAIR], "any fixed pair": guess}
+    sought.references[measures.DIGITS] = {"true frames": true[measures.DIGITS]}
+    sought.explained.append(
         f"Digits: a convolutional reader says which of the 55 pairs of digits, in any order, "
         f"{settings.window} predicted frames around each time show; a pair is right when both "
         "digits are. It was trained on frames composed of the training images of the same digits, "
         "and is tested on images that neither it nor the model has seen. CW-VAE, Figure 5b."
     )
-    look.notes.append(
+    sought.notes.append(
         f"reader of digits, test accuracy: {tested.single:.1%} of frames of one digit, "
         f"{tested.clear:.1%} of frames of two that hardly overlap, {tested.pair:.1%} of all frames "
         f"of two; over {settings.window} frames of the true videos both digits {own:.1%}"
     )
     if min(own, tested.single) < TRUSTED:
-        look.notes.append(
+        sought.notes.append(
             f"the reader of digits is below {TRUSTED:.0%}: what it says of predictions is as "
             "uncertain; raise --reader-steps"
         )
 
 
-def look_for_rooms(look: Look, videos: np.ndarray, room: np.ndarray, context: int) -> None:
+def look_for_rooms(sought: Sought, videos: np.ndarray, room: np.ndarray, context: int) -> None:
     """Adds the rooms: videos uint8 [V, T, h, w, C], room int [V, T]."""
-    look.probes.append(measures.room_sequence(videos, room, context))
+    sought.probes.append(measures.room_sequence(videos, room, context))
     references = {
         measure: {name: mean_known(x) for name, x in scores.items()}
         for measure, scores in measures.room_references(videos, room, context).items()
     }
-    look.references.update(references)
-    look.explained.append(
+    sought.references.update(references)
+    sought.explained.append(
         "Rooms: a frame is put into the region (either room, or the hallway) of its video whose "
         "true frames have the most similar mean histogram of colours. The kind of sequence up to a "
         "time is one of: stays in its room; enters the hallway; through the hallway into a room. "
@@ -226,7 +226,7 @@ def look_for_rooms(look: Look, videos: np.ndarray, room: np.ndarray, context: in
     )
     own = references[measures.ROOM]["true frames"].mean()
     kinds = references[measures.KIND]["true frames"][-1]
-    look.notes.append(
+    sought.notes.append(
         f"rooms by their colours, on true frames held out of the histograms: {own:.1%} of frames, "
         f"{kinds:.1%} of whole sequences' kinds"
     )

@@ -22,7 +22,7 @@ class Look:
     fit: Literal["crop", "stretch"] = "crop"
     """Pictures that are no square: their middle square (crop), or the whole squeezed (stretch)."""
     max_frames: Count = 10_000
-    """A longer video is stored as several episodes of at most so many frames (named in the report);
+    """A longer video is stored as several episodes of at most so many frames (told at the end);
     10 000 frames of 64x64x3 are 123 MB of memory."""
 
     def __post_init__(self) -> None:

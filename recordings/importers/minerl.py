@@ -44,7 +44,7 @@ class MineRL:
     """How frames are made to fit; MineRL's are 64x64."""
     camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
     """Degrees per frame that an action of 1 turns by: `--env.camera-limit` of the agent to be
-    trained. Faster turns are clipped (named in the report)."""
+    trained. Faster turns are clipped (named when the import ends)."""
     held_keys: tuple[str, ...] = ()
     """Keys that the agent to be trained does not have: the names in its `--env.held-keys`."""
 
