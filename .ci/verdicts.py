@@ -1,9 +1,9 @@
 """Shows that no learning test hangs on the draws or the rounding of one machine.
 
 Every test marked `learning`, slow ones too, for ten seeds, compiled at XLA's levels 0 and 3, for
-this CPU's own instructions and for AVX2's, which round as another machine does. Prints for each
-test how many seeds passed at each setting, and the least margin. To be run whenever such a test
-changes.
+this CPU's own instructions and for AVX2's, which round as another machine does. A setting is one
+process, in which the seeds of a probe learn side by side in one program. Prints for each test how
+many seeds passed at each setting, and the least margin. To be run whenever such a test changes.
 
 Usage: python .ci/verdicts.py [pytest's arguments, such as tests/agents/test_probes.py -k Commit]
        SEEDS=0,1 SETTINGS=0:own,3:avx2 python .ci/verdicts.py    for a part
@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -24,24 +25,24 @@ SETTINGS = os.environ.get("SETTINGS", "0:own,3:own,0:avx2,3:avx2").split(",")
 
 
 class Verdict(NamedTuple):
-    """Of one test with one seed at one setting."""
+    """Of one test at one setting."""
 
     test: str
-    passed: bool
-    margin: float
+    margins: list[float]  # of each seed, the least of those noted; above 0 where it passed
+    passed: bool  # all of them, and whatever else is asserted
 
 
 def environment(setting: str) -> dict[str, str]:
-    """What makes XLA compile by a setting such as `3:avx2`; probes name their level themselves."""
+    """What makes XLA compile by a setting such as `3:avx2`."""
     level, isa = setting.split(":")
     flags = f"--xla_backend_optimization_level={level}" + " --xla_cpu_max_isa=AVX2" * (
         isa == "avx2"
     )
-    return os.environ | {"XLA_FLAGS": flags, "PROBES_XLA_LEVEL": level}
+    return os.environ | {"XLA_FLAGS": flags}
 
 
 def run(setting: str, args: list[str]) -> list[Verdict]:
-    """Runs the learning tests of all seeds in one process, which compiles each program once."""
+    """Runs the learning tests in one process, which compiles each program once."""
     with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
         path = Path(folder) / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "learning"]
@@ -53,41 +54,47 @@ def run(setting: str, args: list[str]) -> list[Verdict]:
 
 
 def verdict(case: ElementTree.Element) -> Verdict:
-    """One case of pytest's report; a margin that was never noted is none."""
+    """One case of pytest's report; where no margins were noted, no seed passed."""
     file = case.get("classname", "").rpartition(".")[2]
-    name, _, ids = case.get("name", "").rstrip("]").partition("[")
-    kept = "-".join(part for part in ids.split("-") if not part.startswith("seed"))
-    passed = case.find("failure") is None and case.find("error") is None
     noted = [
-        float(found.get("value", "nan"))
+        [float(share) for share in found.get("value", "").strip("[]").split(",")]
         for found in case.iter("property")
-        if found.get("name") == "margin"
+        if found.get("name") == "margins"
     ]
-    return Verdict(f"{file}::{name}" + f"[{kept}]" * bool(kept), passed, min(noted, default=0.0))
+    passed = case.find("failure") is None and case.find("error") is None
+    least = [min(shares) for shares in zip(*noted, strict=True)]
+    return Verdict(f"{file}::{case.get('name', '')}", least, passed and bool(least))
 
 
-def table(found: dict[str, dict[str, list[Verdict]]]) -> str:
-    """Markdown: a row per test, a column per setting; passed/tried and the least margin."""
+def table(found: dict[str, dict[str, Verdict]]) -> str:
+    """Markdown: a row per test, a column per setting; seeds passed and the least margin."""
     lines = ["| test | " + " | ".join(SETTINGS) + " |", "|---" * (1 + len(SETTINGS)) + "|"]
     for test, by_setting in sorted(found.items()):
-        cells = []
-        for setting in SETTINGS:
-            tried = by_setting[setting]
-            least = min((v.margin for v in tried), default=0.0)
-            cells.append(f"{sum(v.passed for v in tried)}/{len(tried)}, {least:.2f}")
+        cells = [cell(by_setting.get(setting)) for setting in SETTINGS]
         lines.append(f"| {test} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
+def cell(one: Verdict | None) -> str:
+    """Such as `10/10, 0.13`."""
+    if one is None or not one.margins:
+        return "–" if one is None else "failed"
+    return f"{sum(x > 0 for x in one.margins)}/{len(one.margins)}, {min(one.margins):.2f}"
+
+
 def main() -> int:
-    """Prints the table after every setting; fails if any seed failed."""
-    found: dict[str, dict[str, list[Verdict]]] = defaultdict(lambda: defaultdict(list))
+    """Prints the table after every setting, and what it cost; fails if any seed failed."""
+    found: dict[str, dict[str, Verdict]] = defaultdict(dict)
     for setting in SETTINGS:
+        began, spent = time.monotonic(), os.times()
         for one in run(setting, sys.argv[1:]):
-            found[one.test][setting].append(one)
-        print(f"\nafter {setting}:\n{table(found)}\n", flush=True)
-    wrong = [v for tests in found.values() for tried in tests.values() for v in tried]
-    return 0 if wrong and all(v.passed for v in wrong) else 1
+            found[one.test][setting] = one
+        now = os.times()
+        cpu = now.children_user + now.children_system - spent.children_user - spent.children_system
+        cost = f"{time.monotonic() - began:.0f} s, {cpu:.0f} s of processor time"
+        print(f"\nafter {setting} ({cost}):\n{table(found)}\n", flush=True)
+    verdicts = [one for by_setting in found.values() for one in by_setting.values()]
+    return 0 if verdicts and all(one.passed for one in verdicts) else 1
 
 
 if __name__ == "__main__":

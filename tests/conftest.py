@@ -5,7 +5,7 @@ Each of these is shown to bite in `tests/test_strictness.py`.
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 # Compiling is most of the tests' time, so LLVM does not optimise, and fusions are emitted by XLA's
 # older code, in half the time (adr 11): here and in the commands that tests start.
@@ -31,7 +31,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 enable_compilation_cache(None)
 keep_freed_memory()
-pytest_plugins = ["fixtures.models", "fixtures.agents"]  # loaded after the hook
+pytest_plugins = ["fixtures.models", "fixtures.agents", "fixtures.runs"]  # loaded after the hook
 gc.freeze()  # what imports made is not looked at again: JAX's traces collect often
 
 
@@ -40,20 +40,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", default="0", help="seeds of tests that learn, such as 0,1,2")
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that learns runs once for every seed of `--seeds`."""
-    if metafunc.definition.get_closest_marker("learning"):
-        seeds = metafunc.config.getoption("--seeds").split(",")
-        metafunc.parametrize("seed", [int(seed) for seed in seeds], ids=lambda n: f"seed{n}")
+@pytest.fixture
+def seeds(pytestconfig: pytest.Config) -> list[int]:
+    """Of a test that learns: each is to pass."""
+    return [int(seed) for seed in pytestconfig.getoption("--seeds").split(",")]
 
 
 @pytest.fixture
-def margin(record_property: Callable[[str, object], None]) -> Callable[..., None]:
-    """``margin(above, of)`` of a learning test: by how much it passed, above 0, as a share of what
-    it is measured by. Noted for `.ci/verdicts.py`, which shows the least over seeds."""
+def margins(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """``margins(shares, told)`` of a learning test: by how much each seed passed, above 0, as a
+    share of what it is measured by. Noted for `.ci/verdicts.py`, which shows the least."""
 
-    def note(above: float, of: float) -> None:
-        record_property("margin", float(above / of))  # plain: it goes between processes
-        assert above > 0, f"{above} of {of}"
+    def note(shares: Sequence[float], told: object = None) -> None:
+        plain = [round(float(share), 4) for share in shares]  # plain: it goes between processes
+        record_property("margins", plain)
+        assert min(plain) > 0, f"{plain}: {told}"
 
     return note

@@ -143,7 +143,10 @@ def test_who_moves_whom(
 
 @pytest.mark.learning
 def test_update_learns_and_is_deterministic(
-    make_agent: MakeAgent, make_records: MakeRecords, seed: int, margin: Callable[..., None]
+    make_agent: MakeAgent,
+    make_records: MakeRecords,
+    seeds: list[int],
+    margins: Callable[..., None],
 ) -> None:
     """40 updates on one batch; the margin is the share of a loss that went."""
     agent = make_agent(BOX)
@@ -152,19 +155,19 @@ def test_update_learns_and_is_deterministic(
     update = make_update(make_loss(graph), optimizer)
     records = make_records(4, 9, 2)
 
-    def run() -> list[dict[str, Any]]:
+    def run(seed: int, updates: int) -> list[dict[str, Any]]:
         copy = jax.tree.map(jnp.array, params)
         state, seen = initial_state(copy, initial_aux(copy, agent), optimizer), []
-        for key in jax.random.split(jax.random.key(seed), 40):
+        for key in jax.random.split(jax.random.key(seed), 40)[:updates]:
             state, metrics = update(state, records, key)
             seen.append(jax.tree.map(float, metrics))
         return seen
 
-    first, second = run(), run()
-    assert first == second
-    assert all(np.isfinite(x) for metrics in first for x in metrics.values())
+    runs = [run(seed, 40) for seed in seeds]
+    assert run(seeds[0], 5) == runs[0][:5]
+    assert all(np.isfinite(x) for seen in runs for metrics in seen for x in metrics.values())
     for name in ("loss/model", "loss/reward"):
-        margin(first[0][name] - first[-1][name], of=first[0][name])
+        margins([1 - seen[-1][name] / seen[0][name] for seen in runs])
 
 
 def test_unlabelled_video_teaches_no_reward(

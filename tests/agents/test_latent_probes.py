@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from envs import EnvConfig
-from tests.agents.probe_runs import MOST, Kit, learn, make_kit
+from tests.agents.probe_runs import Kit, learn, left, make_kit
 from tests.agents.probes import OneStep, Probe, React
 
 pytestmark = [
@@ -29,19 +29,21 @@ def kit() -> Kit:
 
 
 @pytest.fixture
-def reach(kit: Kit, seed: int, tmp_path: Path, margin: Callable[..., None]) -> Callable[..., None]:
-    """Greedy returns over 16 episodes, by the interval between plans, are enough twice in a row.
-    The margin is the share of the updates that are left."""
+def reach(
+    kit: Kit, seeds: list[int], tmp_path: Path, margins: Callable[..., None]
+) -> Callable[..., None]:
+    """Mean greedy returns over 16 episodes, by the interval between plans, are enough twice in a
+    row. The margin is the share of the updates that are left."""
 
     def reach(probe: type[Probe], enough: Callable[[Any], bool], behave: Any = None) -> None:
         env = EnvConfig(name=f"tests.agents.probes:{probe.__name__}")
 
-        def evaluate(params: Any) -> dict[int, float]:
-            return {r: float(np.mean(kit.scores(params, r, env, 16))) for r in kit.greedy}
+        def evaluate(params: Any) -> list[dict[int, float]]:
+            scores = {r: kit.scores(params, r, env, 16) for r in kit.greedy}
+            return [{r: float(scores[r][n]) for r in scores} for n in range(len(seeds))]
 
-        scores, updates = learn(kit, env, seed, tmp_path, evaluate, enough, behave)
-        assert all(map(enough, scores[-2:])), scores
-        margin(MOST - updates, of=MOST)
+        learned = learn(kit, env, seeds, tmp_path, evaluate, enough, behave)
+        margins(left(learned), learned)
 
     return reach
 

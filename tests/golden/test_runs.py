@@ -85,7 +85,7 @@ def test_an_agent_goes_on(runs):
     run = runs / "pendulum_04f8b22"
     assert run_format(run) == 1
     config = load_config(TrainConfig, run)
-    changed = replace(config, batch=8, updates_per_step=0.4, eval_episodes=1)
+    changed = replace(config, batch=2, updates_per_step=0.4, eval_episodes=1)
     assert train(replace(changed, logdir=run, steps=1_010), AgentSource)
     assert run_format(run) == FORMAT
     _, _, steps = load_run(run)

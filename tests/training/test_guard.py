@@ -4,6 +4,8 @@ processes. With a model of two numbers."""
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +20,7 @@ import optax
 import pytest
 from flax import nnx
 from gymnasium import spaces
-from processes import PATIENCE, full_disk
+from processes import PATIENCE, ROOT, full_disk, wait_for_update
 
 from common import EnvironmentFailed, RunFailed, UserError
 from common.entry import enter
@@ -178,6 +180,31 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, number, capfd):
     assert "stopping after this step, to save; a second signal ends at once" in told.err
     assert "stopped at update 8; to go on:" in told.out
     assert run(config)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.training.test_guard import run, settings
+
+run(settings(Path(sys.argv[1]), steps=10**6, save_every=70))
+"""
+
+
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path):
+    """And its log neither drops nor doubles a row."""
+    config = settings(tmp_path, steps=10**6, save_every=70)
+    log = config.logdir / "metrics.jsonl"
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": "tests"}) as process:
+        wait_for_update(process, log, after=100)
+        process.kill()
+    saved = restore_newest(config.logdir, LEARNER.abstract()).step
+    drawn: list[int] = []
+    assert run(replace(config, steps=saved + 100), hook=drawn.append)
+    assert drawn[0] == saved + 1
+    steps = [row["step"] for row in read_metrics(log) if "loss/total" in row]
+    assert steps == list(range(10, saved + 101, 10))
 
 
 def test_a_signal_within_an_evaluation_ends_it(tmp_path, monkeypatch):

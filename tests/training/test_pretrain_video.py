@@ -1,139 +1,111 @@
-"""`pretrain_video.py` as a user runs it: stopped, resumed, ended; data made once and shared."""
+"""`pretrain_video.py` as a user runs it: gone on with, ended; agents that start from its runs."""
 
 import json
-import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from processes import finish, start, wait_for_update
+from fixtures.runs import DIGITS, video_flags
+from processes import finish, run_here, start
+from video_runs import make_run
 
 from analysis.imagine import ImagineConfig, imagine
 from configs import parse_train
 from configs.video_presets import parse_pretrain
 from training import read_metrics
+from training.agent_source import AgentSource
 from training.build import Built
 from training.build_video import load_video_run
 from training.loop import train
-from training.start import open_donor, start_from
+from training.start import open_donor
 from training.video_source import VideoSource
 
-SMALL = ["--size", "debug", "--strides", "1", "2", "4", "--context", "8", "--length", "12"]
-SMALL += ["--batch", "2", "--log-every", "2", "--save-every", "5", "--eval-every", "4"]
-SMALL += ["--video-every", "8", "--data.episodes", "4", "--data.length", "30"]
-SMALL += ["--data.test-episodes", "2", "--data.test-length", "30"]
+
+def test_a_run_makes_its_data_and_learns(begun_video):
+    assert "generating" in begun_video.printed
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run with streams that Ctrl-C stopped and the same command resumed and finished."""
-    folder = tmp_path_factory.mktemp("pretrain")
-    flags = [
-        *SMALL,
-        "--streams",
-        "True",
-        "--logdir",
-        folder / "run",
-        "--data.folder",
-        folder / "data",
-    ]
-    first = start("pretrain_video.py", *flags, "--steps", 10**6)
-    wait_for_update(first, folder / "run" / "metrics.jsonl")
-    first.send_signal(signal.SIGINT)
-    out, err = finish(first)
-    assert first.returncode == 0, err
-    stopped = int(out.split("stopped at update ")[1].split(";")[0].replace(",", ""))
-    second = start("pretrain_video.py", *flags, "--steps", stopped + 9)
-    out, err = finish(second)
-    assert second.returncode == 0, err
-    return folder, stopped, out
-
-
-def test_a_run_ends_with_evaluation_a_video_and_where_to_look(run):
-    folder, stopped, out = run
-    assert f"at update {stopped:,}" in out and "resuming" in out
+def test_a_run_ends_with_evaluation_a_video_and_where_to_look(begun_video, video_run):
+    out = video_run.printed
+    assert f"resuming {video_run.path} at update {begun_video.steps}" in out
     for line in ("held out: loss", "kl/level3", "evaluate_video.py --run", "tensorboard --logdir"):
         assert line in out
-    assert (folder / "run" / "predicted.mp4").stat().st_size > 0
-    values = json.loads((folder / "run" / "evaluation.json").read_text())
+    assert (video_run.path / "predicted.mp4").stat().st_size > 0
+    values = json.loads((video_run.path / "evaluation.json").read_text())
     assert np.isfinite(list(values.values())).all() and "nll/image" in values
 
 
-def test_a_resumed_run_neither_drops_nor_doubles(run):
-    folder, stopped, _ = run
-    steps = [r["step"] for r in read_metrics(folder / "run" / "metrics.jsonl") if "loss/total" in r]
-    assert steps == sorted(set(steps)) and steps[-1] <= stopped + 9
+def test_a_resumed_run_neither_drops_nor_doubles(video_run):
+    rows = read_metrics(video_run.path / "metrics.jsonl")
+    steps = [r["step"] for r in rows if "loss/total" in r]
+    assert steps == sorted(set(steps)) and steps[-1] == video_run.steps
 
 
-def test_a_run_that_was_stopped_comes_to_what_one_that_was_not_comes_to(run, unchecked):
+def test_a_run_that_went_on_comes_to_what_one_in_a_piece_comes_to(video_run, tmp_path, unchecked):
     """Bit for bit: metrics but for clocks and memory, and the parameters."""
-    folder, stopped, _ = run
-    flags = [*SMALL, "--streams", "True", "--steps", stopped + 9, "--logdir", folder / "whole"]
-    flags = [str(flag) for flag in (*flags, "--data.folder", folder / "data")]
-    assert train(parse_pretrain(flags, False, "float32"), VideoSource)
+    flags = video_flags(video_run.path.parent, video_run.steps)
+    config = parse_pretrain([*flags, "--logdir", str(tmp_path / "whole")], False, "float32")
+    assert train(config, VideoSource)
     clocks = ("time", "speed/", "memory/")
     found = [
         [
             {name: value for name, value in row.items() if not name.startswith(clocks)}
-            for row in read_metrics(folder / name / "metrics.jsonl")
+            for row in read_metrics(run / "metrics.jsonl")
+            if "loss/total" in row
         ]
-        for name in ("run", "whole")
+        for run in (video_run.path, config.logdir)
     ]
     assert found[0] == found[1]
-    params = [load_video_run(folder / name).params for name in ("run", "whole")]
+    params = [load_video_run(run).params for run in (video_run.path, config.logdir)]
     jax.tree.map(np.testing.assert_array_equal, *params)
 
 
-def test_the_data_were_made_once(run):
-    folder, _, out = run
-    assert "generating" not in out
-    names = sorted(p.name.rpartition("-")[0] for p in (folder / "data").iterdir())
+def test_the_data_were_made_once(video_run):
+    assert "generating" not in video_run.printed
+    names = sorted(p.name.rpartition("-")[0] for p in (video_run.path.parent / "data").iterdir())
     assert names == ["moving_digits-test", "moving_digits-train"]
 
 
-def test_the_trained_model_loads(run):
-    folder, stopped, _ = run
-    loaded = load_video_run(folder / "run")
-    assert loaded.step == stopped + 9 and loaded.model.strides == (1, 2, 4)
+def test_the_trained_model_loads(video_run):
+    loaded = load_video_run(video_run.path)
+    assert loaded.step == video_run.steps and loaded.model.strides == (1, 2, 4)
 
 
-def test_its_future_is_imagined(run, capsys):
-    folder, _, _ = run
-    output = folder / "future.gif"
-    imagine(ImagineConfig(run=folder / "run", output=output, context=7, ticks=100, worlds=2))
+def test_its_future_is_imagined(video_run, tmp_path, capsys):
+    run, output = video_run.path, tmp_path / "future.gif"
+    imagine(ImagineConfig(run=run, output=output, context=7, ticks=100, worlds=2))
     assert output.stat().st_size > 0
     assert "8 frames seen, then 20 imagined" in capsys.readouterr().out  # 30 long, blocks of 4
     with pytest.raises(ValueError, match="has no agent"):
-        imagine(ImagineConfig(run=folder / "run", output=output, actions="policy"))
+        imagine(ImagineConfig(run=run, output=output, actions="policy"))
     with pytest.raises(ValueError, match="lower --context or --worlds"):
-        imagine(ImagineConfig(run=folder / "run", output=output, context=30))
+        imagine(ImagineConfig(run=run, output=output, context=30))
 
 
-def test_other_settings_are_refused_and_nothing_is_touched(run):
-    folder, _, _ = run
-    before = sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
-    where = ["--logdir", folder / "run", "--data.folder", folder / "data"]
-    other = start("pretrain_video.py", *SMALL, *where, "--streams", "--seed", 3)
-    out, err = finish(other)
-    assert other.returncode == 2 and "Traceback" not in err
-    first, listed, last = err.strip().splitlines()
+def test_other_settings_are_refused_and_nothing_is_touched(video_run, capsys):
+    run = video_run.path
+    before = sorted((p, p.stat().st_mtime_ns) for p in run.rglob("*"))
+    where = ["--logdir", run, "--data.folder", run.parent / "data"]
+    with pytest.raises(SystemExit) as stop:
+        run_here("pretrain_video.py", *DIGITS, *where, "--streams", "--seed", 3)
+    assert stop.value.code == 2
+    first, listed, last = capsys.readouterr().err.strip().splitlines()
     assert first.startswith("error: ") and listed == "  seed: 0 there, 3 now"
     assert "another --logdir" in last
-    assert before == sorted((p, p.stat().st_mtime_ns) for p in (folder / "run").rglob("*"))
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in run.rglob("*"))
+
+
+AGENT = ["--preset", "agent", "--data", "navigate", "--size", "debug", "--context", "16"]
+AGENT += ["--data.episodes", "2", "--data.length", "40", "--data.test-episodes", "1"]
+AGENT += ["--data.test-length", "40", "--batch", "2", "--length", "16"]
 
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
-    """The agent's own world model, pretrained on video of its world."""
+    """The agent's own world model, as it begins on video of its world."""
     folder = tmp_path_factory.mktemp("agent")
-    flags = ["--preset", "agent", "--data", "navigate", "--size", "debug", "--steps", "2"]
-    flags += ["--data.folder", folder / "data", "--data.episodes", "2", "--data.length", "40"]
-    flags += ["--data.test-episodes", "1", "--data.test-length", "40", "--context", "16"]
-    process = start(
-        "pretrain_video.py", *flags, "--batch", "2", "--length", "16", "--logdir", folder / "video"
-    )
-    out, err = finish(process)
-    assert process.returncode == 0, err
+    make_run(folder / "video", *AGENT, "--data.folder", folder / "data")
     return folder
 
 
@@ -146,21 +118,40 @@ def agent_flags(folder, logdir):
     return [*flags, "--logdir", folder / logdir]
 
 
-def test_an_agent_starts_from_a_pretrained_model_and_keeps_watching(pretrained):
-    process = start("train_agent.py", *agent_flags(pretrained, "run"))
-    out, err = finish(process)
+@pytest.mark.slow
+def test_an_agent_starts_from_a_pretrained_model_and_keeps_watching(tmp_path):
+    """By both commands, in processes of their own."""
+    flags = ["--data.folder", tmp_path / "data", "--logdir", tmp_path / "video", "--steps", "2"]
+    out, err = finish(process := start("pretrain_video.py", *AGENT, *flags))
     assert process.returncode == 0, err
-    assert f"world model of {pretrained / 'video'}, 2 updates on navigate" in out
-    assert any("loss/total" in r for r in read_metrics(pretrained / "run" / "metrics.jsonl"))
+    out, err = finish(process := start("train_agent.py", *agent_flags(tmp_path, "run")))
+    assert process.returncode == 0, err
+    assert f"world model of {tmp_path / 'video'}, 2 updates on navigate" in out
+    assert any("loss/total" in r for r in read_metrics(tmp_path / "run" / "metrics.jsonl"))
 
 
-def test_the_agents_first_model_is_the_pretrained_one(pretrained):
+def test_the_agents_first_model_is_the_pretrained_one(pretrained, capsys):
+    """And its update takes batches half of which are the videos."""
     args = [str(x) for x in agent_flags(pretrained, "other")]
-    built = Built(parse_train(args, False, "float32"))
-    state = start_from(built.initial(), open_donor(built, pretrained / "video"))
+    source = AgentSource(parse_train(args, False, "float32"))
+    state = source.first_state()
+    assert f"world model of {pretrained / 'video'}, 7 updates on nav" in capsys.readouterr().out
     loaded = load_video_run(pretrained / "video")
     for model in (state.params["model"], state.average["model"]):
         jax.tree.map(np.testing.assert_array_equal, model, loaded.params)
+    source.start(0, None)
+    blank = {name: np.zeros(f.shape, f.dtype) for name, f in source.replay.fields.items()}
+    source.replay.append(9, {**blank, "is_first": np.True_}, last=True)
+    batch = source.sample()
+    source.close()
+    seen = batch.obs["pov"].any((1, 2, 3, 4))
+    assert seen.tolist() == [False, True] and not batch.action_mask[1].any()
+    after, _ = jax.eval_shape(source.learner.update, state, batch, jax.random.key(0))
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+
+
+def test_an_agent_that_does_not_fit_a_pretrained_model_is_refused(pretrained):
+    args = [str(x) for x in agent_flags(pretrained, "other")]
     other = Built(parse_train([*args, "--strides", "1", "2"], False, "float32"))
     with pytest.raises(ValueError, match="expected the agent's parameters, .*--preset agent"):
         open_donor(other, pretrained / "video")

@@ -144,8 +144,8 @@ def golden() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def ours(golden: dict[str, np.ndarray]) -> Ours:
-    model = ClockworkVAE(FAITHFUL, {"video": (64, 64, 3)}, 0, nnx.Rngs(0))
-    graph, blank = split(model)
+    shapes = {"video": (64, 64, 3)}
+    graph, blank = split(nnx.eval_shape(lambda: ClockworkVAE(FAITHFUL, shapes, 0, nnx.Rngs(0))))
     params = jax.tree.map(jnp.asarray, Weights(golden).params())
     same = jax.tree.map(lambda a, b: a.shape == b.shape, blank, params)  # and the same structure
     assert all(jax.tree.leaves(same)), same
@@ -156,10 +156,10 @@ def ours(golden: dict[str, np.ndarray]) -> Ours:
     (loss, (beliefs, metrics)), grads = loss_and_grads(params)
     model = join(graph, params)
     return Ours(
-        embeds=[inputs.embed for inputs in model.tick_inputs(records)],
+        embeds=jax.jit(lambda m: [inputs.embed for inputs in m.tick_inputs(records)])(model),
         beliefs=beliefs,
         kl=[model.latent.kl(belief.post, belief.prior) for belief in beliefs],
-        recon=model.decode(beliefs[0].state.features)["video"],
+        recon=jax.jit(lambda m, x: m.decode(x))(model, beliefs[0].state.features)["video"],
         loss=loss,
         metrics=metrics,
         grad_norm=optax.tree.norm(grads),

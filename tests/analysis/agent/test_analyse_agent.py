@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from processes import run_here
+from video_runs import first_state
 
 from analysis.agent.analyse import write_report
+from analysis.agent.overview import overview
 from configs.cli import parse_train
 from envs import EnvConfig
 from replay.atomic import write_text
-from training.build import Built
+from training.build import Built, load_run
 from training.checkpoint import CheckpointStore
 from training.config_io import write_run_files
 
@@ -31,7 +33,7 @@ def make_run(logdir, *flags):
     """A run of train_agent.py that has not learned anything yet."""
     config = replace(parse_train([*SMALL, *flags], False, "float32"), logdir=logdir)
     saves = CheckpointStore(logdir / "checkpoints", 1)
-    saves.save(200, Built(config).initial(), {})
+    saves.save(200, first_state(Built(config)), {})
     saves.close()
     write_run_files(logdir, config)
     write_text(logdir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in METRICS))
@@ -55,56 +57,60 @@ def figures(page):
     }
 
 
-@pytest.fixture(scope="module")
-def pendulum(tmp_path_factory):
-    """From state: (run, what was printed, the report, its numbers)."""
-    run = make_run(
-        tmp_path_factory.mktemp("agent") / "swing", "--env", "gym:Pendulum-v1",
-        "--strides", "1", "4", "--env.time-limit", "42",
-    )  # fmt: skip
-    printed = command("--run", run, "--start", 9, "--samples", 2, "--columns", 4)
-    page = (run / "report.html").read_text()
-    return run, printed, page, json.loads((run / "report.json").read_text())
+@pytest.fixture
+def pendulum(agent_run):
+    """What the command printed of a trained run, its report and numbers."""
+    page = (agent_run.path / "report.html").read_text()
+    return agent_run, page, json.loads((agent_run.path / "report.json").read_text())
 
 
 def test_the_report_needs_nothing_beside_it(pendulum):
-    run, printed, page, _ = pendulum
+    run, page, _ = pendulum
     assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     sources = re.findall(r'(?:src|href)="([^"]{0,40})', page)
     assert len(sources) == 4 and all(x.startswith("data:image/png;base64,") for x in sources)
     for alt, image in figures(page).items():
         assert image.shape[1] > 800 and image.std() > 10, alt
-    assert f"report: {run / 'report.html'}" in printed and "nats per tick" in printed
+    assert f"report:   {run.path / 'report.html'}" in run.printed
+    assert "nats per tick" in run.printed
 
 
-def test_it_says_what_ran_and_how_good_it_is(pendulum):
-    _, _, page, _ = pendulum
+def test_it_says_what_ran(pendulum):
+    run, page, numbers = pendulum
+    start, ticks = numbers["episodes"][0]["what_if"]["start"], 5
     for words in (
         "analyse_agent.py --run",
         "<td>gym:Pendulum-v1</td>",
-        "-123.46 ± 7.50 (95%), success 25%, at step 200",
         "<td>1 4 environment steps per tick</td>",
-        "200 environment steps, seed 0",
+        f"{run.steps} environment steps, seed 0",
         "<td>commit</td>",
         "How it learned",
-        "42 environment steps",
+        "200 environment steps",
         "ended by a limit of time",
         "Filtered once more as a whole",
-        "From step 8 of this episode the top level alone imagines 3 ticks of 4",
+        f"From step {start} of this episode the top level alone imagines {ticks} ticks of 4",
         "agent.behaviour.horizon",
     ):
         assert words in page, words
 
 
+def test_it_says_how_good_it_is(tmp_path):
+    run = make_run(tmp_path / "swing", "--env", "gym:Pendulum-v1")
+    built, _, step = load_run(run)
+    page = overview(run, built, step)
+    assert "-123.46 ± 7.50 (95%), success 25%, at step 200" in page
+    assert "200 environment steps, seed 0" in page
+
+
 def test_its_numbers_are_beside_it(pendulum):
-    numbers = pendulum[3]
+    _, _, numbers = pendulum
     assert "analyse_agent.py --run" in numbers["command"]
     (one,) = numbers["episodes"]
-    assert one["steps"] == 42 and one["terminal"] is False and one["return"] < 0
+    assert one["steps"] == 200 and one["terminal"] is False and one["return"] < 0
     assert len(one["kl"]) == 2 and all(x > 0 for x in one["kl"])
     assert len(one["prior_entropy"]) == 2 and one["window_reward_foreseen_error"] > 0
     found = one["what_if"]
-    assert (found["start"], found["ticks"]) == (8, 3)
+    assert found["start"] % 4 == 0
     assert list(found["imagined_return"]) == [
         "the actor's choice", "action = 0", "action = 2", "action = -2",
     ]  # fmt: skip
