@@ -38,6 +38,7 @@ class Part(ABC):
     """One entry of a canonical observation."""
 
     space: spaces.Box[Any]
+    described: str  # in a few words
 
     def __init__(self, source: spaces.Space[Any]) -> None:
         self.source = source
@@ -62,8 +63,13 @@ class ImagePart(Part):
         super().__init__(source)
         self.size, self.crop, self.rows = size, crop, _rows(source.shape)
         self.scale = 255.0 if source.dtype.kind == "f" and source.high.max() <= 1 else 1.0
-        channels = _as_hwc(source.shape)[2]
+        height, width, channels = _as_hwc(source.shape)
         self.space = spaces.Box(0, 255, (size, size, channels), np.uint8)
+        fit = "cut to its middle square" if crop else "squeezed to a square"
+        said = [f"picture, {height} x {width} pixels, channels: {channels}"]
+        said += [f"{fit}"] * (height != width) + [f"resized to {size} x {size}"]
+        said += ["of floats in [0, 1]"] * (self.scale != 1)
+        self.described = ", ".join(said)
 
     def __call__(self, value: Any) -> np.ndarray:
         """Images in the source's layout -> uint8 (..., size, size, C)."""
@@ -88,6 +94,7 @@ class VectorPart(Part):
             self.space = spaces.Box(low, high, dtype=np.float32)
         else:
             self.space = spaces.Box(0, 1, (int(np.prod(source.shape)),), np.float32)
+        self.described = f"vector, numbers: {self.space.shape[0]}"
 
     def __call__(self, value: Any) -> np.ndarray:
         """Any numeric array -> float32 (..., n)."""
@@ -104,6 +111,8 @@ class OneHotPart(Part):
         self.sizes = np.atleast_1d(_categories(source)).reshape(-1).astype(np.int64)
         self.start = np.atleast_1d(source.start).reshape(-1)
         self.space = spaces.Box(0, 1, (int(self.sizes.sum()),), np.float32)
+        grid = f"grid of {' x '.join(map(str, source.shape))} categories" if source.shape else ""
+        self.described = f"{grid or 'category'}, one-hot: {self.space.shape[0]}"
 
     def __call__(self, value: Any) -> np.ndarray:
         """Integer or integer array -> float32 (..., sum of category counts)."""

@@ -24,6 +24,7 @@ from training.build import Built
 from training.checkpoint import fill, inner
 from training.config_io import holds_run
 from training.loop import FPS, Evaluation, thinned
+from training.overview import lines
 from training.picture import bar_limits, pictures, true_above_imagined
 from training.spaces import ask
 from training.start import Donor, open_donor, recordings_of, start_from
@@ -44,6 +45,7 @@ class AgentSource:
     def __init__(self, config: TrainConfig):
         self.config, self.learner = config, Built(config, ask(config, check=True))
         self.spaces, self.stride = self.learner.spaces, config.env.num_envs
+        print(lines(self.spaces.overview))
         self.donor: Donor | None = None  # read before anything of a new run is written
         if config.init_from is not None and not holds_run(config.logdir):
             self.donor = open_donor(self.learner, config.init_from)

@@ -41,6 +41,7 @@ from training.curves import write_curves
 from training.device import memory_use
 from training.logger import RunLogger
 from training.loop import EVALUATION, RECENT, STUCK, Counters, best_score, finished, keep_best
+from training.overview import lines
 from training.progress import Progress
 from training.spaces import ask, keep_spaces, read_spaces
 from training.start import open_donor, start_from
@@ -73,6 +74,8 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
         print(f"{config.logdir}: all seeds came to their end before: nothing to do")
     ended: list[Path] = []
     built = Built(config, ask(config, check=True)) if pending else None
+    if built is not None:
+        print(lines(built.spaces.overview))
     for together in by_step(pending):
         assert built is not None
         if not Together(config, together, built, started).go_on():

@@ -4,7 +4,7 @@
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from common import UserError, dump_json, read_json
 from configs.schema import TrainConfig
 from envs import check_agent_env, make_agent_env
 from replay.atomic import write_text
+from training.overview import Row, overview
 
 SPACES = "spaces.json"
 MOST = 2**24  # numbers of a Box; more are refused before room is made for them
@@ -26,6 +27,8 @@ class Spaces:
 
     obs: spaces.Dict
     action: Space[Any]
+    overview: tuple[Row, ...] = field(default=(), compare=False)
+    """How they came about (`overview.py`); none of data, and of runs that recorded none."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -50,12 +53,13 @@ def ask(config: TrainConfig, check: bool = False) -> Spaces:
     env = make_agent_env(config.env)
     obs, action = env.observation_space, env.action_space
     try:
+        rows = overview(env, config)
         if check:
             check_agent_env(env, config.env)
     finally:
         env.close()
     assert isinstance(obs, spaces.Dict)
-    return Spaces(obs, action)
+    return Spaces(obs, action, rows)
 
 
 def keep_spaces(run: Path, found: Spaces) -> None:
@@ -66,7 +70,8 @@ def keep_spaces(run: Path, found: Spaces) -> None:
     """
     recorded = read_spaces(run)
     if recorded is None:
-        tree = {"observation": encode(found.obs), "action": encode(found.action)}
+        tree: dict[str, Any] = {"observation": encode(found.obs), "action": encode(found.action)}
+        tree["overview"] = [list(row) for row in found.overview]
         write_text(run / SPACES, dump_json(tree) + "\n")
     elif recorded != found:
         raise UserError(
@@ -88,7 +93,8 @@ def read_spaces(run: Path) -> Spaces | None:
         tree = read_json(path)
         obs, action = decode(tree["observation"]), decode(tree["action"])
         if isinstance(obs, spaces.Dict):
-            return Spaces(obs, action)
+            rows = [(str(name), str(text)) for name, text in tree.get("overview", [])]
+            return Spaces(obs, action, tuple(rows))
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise _unreadable(path, repr(error)) from error
     raise _unreadable(path, str(obs))

@@ -27,6 +27,7 @@ def overview(run: Path, built: Built, step: int) -> str:
     rows = [
         ("environment", describe_backend(c.env).removeprefix("environment: ")),
         ("return of the greedy agent", last_evaluation(run)),
+        *built.spaces.overview,
         ("trained for", f"{step:,} environment steps, seed {c.seed}"),
         ("strides", f"{' '.join(map(str, model.strides))} environment steps per tick"),
         ("plans anew", f"after {c.agent.replan} of the {model.stride} steps of a plan"),

@@ -1,0 +1,56 @@
+"""What stands between an environment and the agent, in rows: what is read and how, what is left out
+and why, what is done, which limits hold, which preset and why. Printed when a run starts, kept in
+`spaces.json`, shown in the report.
+"""
+
+from typing import Any
+
+import gymnasium
+
+from agents.factors import factors
+from configs.presets import of_environment
+from configs.schema import TrainConfig
+from envs.wrappers import CanonicalObservation
+
+Row = tuple[str, str]
+
+
+def overview(env: gymnasium.Env[Any, Any], config: TrainConfig) -> tuple[Row, ...]:
+    """Rows of an environment as the agent sees it (`envs.make_agent_env`)."""
+    assert isinstance(env, CanonicalObservation)
+    canonical = env.canonical
+    rows = [(f"sees {name}", part.described) for name, (_, part) in canonical.parts.items()]
+    rows += [(f"leaves out {name}", why) for name, why in canonical.left_out.items()]
+    rows += [("does", _actions(env.action_space)), ("limits", _limits(env, config))]
+    why = "for this environment" if config.preset == of_environment(config.env.name) else "as asked"
+    return (*rows, ("preset", f"{config.preset}, {why}; size {config.size}"))
+
+
+def lines(rows: tuple[Row, ...]) -> str:
+    """As text, a row a line."""
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"  {name:<{width}}  {text}" for name, text in rows)
+
+
+def _actions(space: gymnasium.Space[Any]) -> str:
+    """How an action is split."""
+    parts = list(factors(space))
+    numbers = sum(part.size for part in parts if not part.discrete)
+    choices = [part.size for part in parts if part.discrete]
+    said = [f"{numbers} number{'s' * (numbers > 1)}"] * (numbers > 0)
+    if choices:
+        sizes = ", ".join(map(str, choices)) if len(set(choices)) > 1 else str(choices[0])
+        said.append(f"{len(choices)} choice{'s' * (len(choices) > 1)} of {sizes}")
+    return " and ".join(said) or "nothing"
+
+
+def _limits(env: gymnasium.Env[Any, Any], config: TrainConfig) -> str:
+    """After how long an episode ends whatever happens, and how long an action is held."""
+    own = getattr(env.unwrapped, "time_limit", None)
+    own = own or (env.spec.max_episode_steps if env.spec is not None else None)
+    frames = config.env.time_limit or own
+    said = f"episodes of {frames:,} frames at most" if frames else "episodes without a known limit"
+    held = config.env.action_repeat
+    if held > 1:
+        said += f", actions held for {held}"
+    return f"{said}; evaluations cut after {config.eval_steps:,} steps"
