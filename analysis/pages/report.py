@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from common import UserError
 
@@ -91,6 +92,14 @@ def figure(drawn: Figure, caption: str) -> str:
 
 def png(drawn: Figure) -> bytes:
     """The bytes of a figure's PNG."""
+    plain_text(drawn)
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
+
+
+def plain_text(drawn: Figure) -> None:
+    """Takes what stands in a figure as it is: a name with dollar signs is no formula."""
+    for text in drawn.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)

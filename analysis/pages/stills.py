@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.pages.report import plain_text
 from replay.atomic import replacing
 
 
@@ -32,6 +33,7 @@ def draw_stills(path: Path, strips: Mapping[str, np.ndarray], times: np.ndarray)
     axes[-1].set_xlabel("frames after the context", fontsize=8)
     figure.tight_layout(h_pad=0.2)
     with replacing(path) as temporary:
+        plain_text(figure)
         figure.savefig(temporary, dpi=110, bbox_inches="tight")  # with the whole names
 
 

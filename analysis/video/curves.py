@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.pages.report import plain_text
 from analysis.video.scores import HIGHER_IS_BETTER, Line, Score
 from replay.atomic import replacing
 
@@ -37,6 +38,7 @@ def draw_curves(path: Path, lines: Sequence[Line], title: str, samples: int) -> 
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(title, fontsize=9)
     with replacing(path) as temporary:
+        plain_text(figure)
         figure.savefig(temporary, dpi=120)
 
 

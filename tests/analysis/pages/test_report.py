@@ -2,14 +2,21 @@
 
 import base64
 import io
+import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from analysis.agent.analyse import settings_of
+from analysis.agent.overview import overview, training_section
 from analysis.pages import plots, report
 from analysis.pages.plots import Curve
+from configs import parse_train
+from training.build import Built
 
 
 def test_text_is_escaped():
@@ -18,6 +25,35 @@ def test_text_is_escaped():
     blocks += [report.table([nasty], [[nasty]]), report.details(nasty, "")]
     page = report.document(nasty, blocks)
     assert "<script>" not in page and page.count("&lt;script&gt;&quot;&amp;") == 8
+
+
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+def test_names_options_and_keys_of_a_run_are_escaped(tmp_path):
+    """In the settings, the head, the names of observations, metrics and data, and the command."""
+    run = tmp_path / "run<b>"
+    run.mkdir()
+    (run / "versions.json").write_text(json.dumps({"git": MARKUP, "device": MARKUP}))
+    rows = [{"step": n, f"kl/{MARKUP}": 1.0, "eval/return": 2.0} for n in (1, 2)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = parse_train(["--env", "pure:pendulum", "--size", "debug"], False, "float32")
+    built = Built(config)
+    built.config = replace(
+        config, env=replace(config.env, name=MARKUP, options={MARKUP: MARKUP, "a": MARKUP})
+    )
+    blocks = [settings_of(built), overview(run, built, 3), *training_section(run)]
+    blocks += [report.command(MARKUP), report.figure(Figure(), MARKUP)]
+    page = report.document(MARKUP, blocks)
+    assert "<img src=x" not in page and "run<b>" not in page
+    assert page.count("&lt;img src=x") >= 9 and "run&lt;b&gt;" in page
+
+
+def test_text_in_a_figure_is_no_formula():
+    """A key such as $x_ would else end the report."""
+    figure = Figure()
+    figure.subplots().set_ylabel("$x_{")
+    assert report.png(figure).startswith(b"\x89PNG")
 
 
 def test_a_table_of_uneven_rows_is_refused():
