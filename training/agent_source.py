@@ -4,7 +4,7 @@ Read next: `agents/dreamer.py`, the loss; `configs/schema.py`, every setting.
 """
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +117,17 @@ class AgentSource:
 
     def show(self, state: TrainState, key: Any) -> np.ndarray | None:
         """Open-loop prediction of replayed sequences."""
-        length, stride = self.config.sequence, self.learner.agent.model.stride
         records = jax.tree.map(lambda x: x[:SHOWN], self.sample())
-        context = max(stride, length // 4 // stride * stride)
-        loop = predict(self.learner.join(state.params).model, records, context, key)
+        loop = self._predict(state.params, records, key)
         true, drawn = jax.device_get((loop.true, loop.predicted))
-        return true_above_imagined(true, drawn, loop.context)
+        return true_above_imagined(true, drawn, int(loop.context))
+
+    @cached_property
+    def _predict(self) -> Any:
+        """Jitted: the prediction under (params, records, key)."""
+        length, stride = self.config.sequence, self.learner.agent.model.stride
+        context = max(stride, length // 4 // stride * stride)
+        return jax.jit(lambda p, r, k: predict(self.learner.join(p).model, r, context, k))
 
     def evaluate(self, state: TrainState, key: Any) -> Evaluation:
         """The greedy policy of the averaged parameters, in the same worlds every time; nothing

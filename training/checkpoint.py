@@ -1,29 +1,28 @@
 """Checkpoints of a run: whole or absent, the newest few kept, checked before they are used.
 
-    STEP/state/         the learner's state, each leaf under its path (orbax)
-    STEP/carry/         what the run's source goes on from, likewise; where there is any
+    STEP/state.npz      the learner's state, each leaf under its path
+    STEP/carry.npz      what the run's source goes on from, likewise; where there is any
     STEP/meta/metadata  JSON: counters, states of generators
     STEP/digest.json    the step, and the SHA-256 of every other file
 
 A state is any pytree; each leaf is stored under its path, e.g. `params/encoder/kernel`, so that the
 containers (NamedTuple, dataclass, nnx.State) may change their type, and their order, as long as
-paths and shapes stay. A leaf that has moved or gone since it was saved is found by `older.py`. Read
-next: `config_io.py`, which guards the settings.
+paths and shapes stay. A leaf that has moved or gone since it was saved is found by `older.py`.
+Older runs hold folders of orbax, which are read (docs/adr/0025). Read next: `config_io.py`, which
+guards the settings.
 """
 
-import glob
 import hashlib
 import logging
 import os
 import re
 import shutil
 import sys
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -31,10 +30,12 @@ import orbax.checkpoint as ocp
 
 from common import RunFailed, UserError, dump_json, read_json
 from configs.before import FORMAT
-from replay.atomic import TEMPORARY, write_text
+from replay.atomic import TEMPORARY, write_arrays, write_text
 from training.older import FORMAT_KEY, format_of, leaf_today
 
-STATE, CARRY, META, DIGEST = "state", "carry", "meta/metadata", "digest.json"
+STATE, CARRY, META, DIGEST = "state.npz", "carry.npz", "meta/metadata", "digest.json"
+ORBAX = "state"
+"""The folder in a step's of a run before format 3."""
 DIGESTED = 3
 """The format from which on every checkpoint has a digest."""
 CHECKPOINTS = "checkpoints"
@@ -80,7 +81,6 @@ class CheckpointStore:
         if keep < 1:
             raise UserError(f"expected to keep at least 1 checkpoint, received {keep}; use 1")
         self.directory, self.keep = Path(directory).absolute(), keep
-        self._arrays = ocp.Checkpointer(ocp.StandardCheckpointHandler())
         self._damage: dict[int, str | None] = {}  # of the steps looked at
 
     def latest(self) -> int | None:
@@ -142,10 +142,9 @@ class CheckpointStore:
         self._clear()
         place = self.directory / f"{TEMPORARY}{step}-{uuid.uuid4().hex[:8]}"
         try:
-            place.mkdir()
-            self._write(place, STATE, leaves)
+            write_leaves(place / STATE, leaves)
             if carry is not None:
-                self._write(place, CARRY, _encoded(carry))
+                write_leaves(place / CARRY, _encoded(carry))
             write_text(place / META, text)
             digest = {"step": step, "files": digests(place)}
             write_text(place / DIGEST, dump_json(digest, indent=1))
@@ -170,15 +169,14 @@ class CheckpointStore:
         step = self._existing(step)
         folder, wanted = self.folder(step), _named(template)
         meta = read_json(folder / META)
-        stored, written = self._stored(step, STATE), format_of(meta)
+        written = format_of(meta)
         if written < DIGESTED:
             _tell(f"{folder} was written without a digest: it is not looked through for damage")
+        stored = self._read(step)
         paths = {old: old if old in wanted else leaf_today(old, written) for old in stored}
         self._check(step, {new: stored[old] for old, new in paths.items() if new}, wanted)
-        targets = {old: _target(wanted[new] if new else stored[old]) for old, new in paths.items()}
-        found = self._read(step, STATE, targets)
-        state = fill(template, {new: found[old] for old, new in paths.items() if new})
-        carry = self._carry(step) if (folder / CARRY).is_dir() else None
+        state = fill(template, {new: stored[old] for old, new in paths.items() if new})
+        carry = read_leaves(folder / CARRY) if (folder / CARRY).is_file() else None
         meta.pop(FORMAT_KEY, None)
         return Restored(step, state, meta, carry)
 
@@ -187,8 +185,8 @@ class CheckpointStore:
         return dict(read_json(self.folder(step) / META))
 
     def close(self) -> None:
-        """Ends the threads that orbax keeps."""
-        self._arrays.close()
+        """Forgets which steps were looked at."""
+        self._damage.clear()
 
     def _look(self, step: int) -> str | None:
         """What is damaged of a step, None where nothing is."""
@@ -197,19 +195,6 @@ class CheckpointStore:
         except OSError as error:
             self._damage[step] = str(error)
         return self._damage[step]
-
-    def _write(self, folder: Path, item: str, leaves: Mapping[str, Any]) -> None:
-        """Arrays by name; those of no numbers are left out, which orbax does not take."""
-        some = {name: leaf for name, leaf in leaves.items() if leaf.size}
-        try:
-            with _quiet(), _plain(folder) as place:
-                self._arrays.save(place / item, args=ocp.args.StandardSave(some))
-        except ValueError as error:  # tensorstore's, of the system's
-            number = re.search(r"os_error_code='(\d+)'", str(error))
-            if number is None:
-                raise
-            code = int(number[1])
-            raise OSError(code, os.strerror(code), str(self.directory)) from error
 
     def _check_finite(self, step: int, leaves: Mapping[str, Any]) -> None:
         for name, leaf in leaves.items():
@@ -263,32 +248,25 @@ class CheckpointStore:
             raise self._unreadable(found, reason)
         return found
 
-    def _read(self, step: int, item: str, targets: Mapping[str, Any]) -> Any:
+    def _read(self, step: int) -> dict[str, np.ndarray]:
+        """The leaves of a state by path."""
+        folder = self.folder(step)
         try:
-            with _plain(self.folder(step)) as place:
-                return self._arrays.restore(place / item, args=ocp.args.StandardRestore(targets))
-        except (ValueError, OSError, KeyError) as error:
+            if (folder / STATE).is_file():
+                return read_leaves(folder / STATE)
+            logging.getLogger("absl").setLevel(logging.ERROR)  # not of a file that it did not need
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as old:
+                found: Any = old.metadata(folder / ORBAX)
+                shapes = dict(found.item_metadata.tree)
+                zeros = {name: np.zeros(x.shape, x.dtype) for name, x in shapes.items()}
+                return dict(old.restore(folder / ORBAX, args=ocp.args.StandardRestore(zeros)))
+        except (ValueError, OSError, KeyError, TypeError, AttributeError, BadZipFile) as error:
             raise self._unreadable(step, _first_line(error)) from error
-
-    def _stored(self, step: int, item: str) -> dict[str, jax.ShapeDtypeStruct]:
-        """The paths, shapes and dtypes on disk."""
-        try:
-            with _plain(self.folder(step)) as place:
-                found: Any = self._arrays.metadata(place / item)
-            leaves = dict(found.item_metadata.tree)
-        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-            raise self._unreadable(step, _first_line(error)) from error
-        return {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in leaves.items()}
-
-    def _carry(self, step: int) -> dict[str, np.ndarray]:
-        targets = {name: _target(leaf) for name, leaf in self._stored(step, CARRY).items()}
-        return dict(self._read(step, CARRY, targets))
 
     def _check(self, step: int, stored: Mapping[str, Any], named: Mapping[str, Any]) -> None:
         """Compares the paths, shapes and dtypes on disk with the template's."""
         found = {name: _describe(leaf) for name, leaf in stored.items()}
-        targets = {name: _target(leaf) for name, leaf in named.items()}
-        expected = {name: _describe(leaf) for name, leaf in targets.items() if np.prod(leaf.shape)}
+        expected = {name: _describe(_encode_shape(leaf)) for name, leaf in named.items()}
         for name in [*expected, *found]:
             want, have = expected.get(name, "no such leaf"), found.get(name, "no such leaf")
             if want != have:
@@ -323,8 +301,7 @@ def fill(template: Any, leaves: Mapping[str, Any]) -> Any:
     """
     filled = []
     for name, leaf in _named(template).items():
-        target = _target(leaf)
-        stored = leaves.get(name, target if not np.prod(target.shape) else None)
+        target, stored = _encode_shape(leaf), leaves.get(name)
         if stored is None or stored.shape != target.shape:
             have = "no such leaf" if stored is None else _describe(stored)
             raise UserError(
@@ -339,6 +316,26 @@ def inner(leaves: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Of leaves by path those below a name, by the rest of their paths."""
     start = f"{name}/"
     return {path[len(start) :]: x for path, x in leaves.items() if path.startswith(start)}
+
+
+def write_leaves(path: Path, leaves: Mapping[str, Any]) -> None:
+    """Arrays by path as npz. NumPy's format has no word for types such as bfloat16: a name there
+    begins with the type's, and such numbers stand as integers of the same bits."""
+    arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
+    write_arrays(
+        path,
+        {
+            f"{x.dtype.name} {name}": x.view(f"u{x.dtype.itemsize}") if x.dtype.kind == "V" else x
+            for name, x in arrays.items()
+        },
+    )
+
+
+def read_leaves(path: Path) -> dict[str, np.ndarray]:
+    """What `write_leaves` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        named = {name.partition(" ")[::2]: array for name, array in stored.items()}
+    return {name: array.view(np.dtype(kind)) for (kind, name), array in named.items()}
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -378,32 +375,6 @@ def _tell(line: str) -> None:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the tracebacks that orbax logs of what it raises as well."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-@contextmanager
-def _plain(folder: Path) -> Iterator[Path]:
-    """A folder by a path that orbax does not take for a pattern (it would save, and find nothing
-    of it again), nor tensorstore for text that it cannot read."""
-    name = str(folder)
-    if glob.escape(name) == name and name.isprintable():
-        yield folder
-        return
-    with tempfile.TemporaryDirectory() as place:
-        link = Path(place) / "folder"
-        link.symlink_to(folder, target_is_directory=True)
-        yield link
 
 
 def _encoded(state: Any) -> dict[str, Any]:
@@ -451,15 +422,11 @@ def _encode(leaf: Any) -> Any:
     return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
 
 
-def _target(leaf: Any) -> Any:
-    """What orbax shall restore a leaf to: what is committed to devices goes there at once, all
-    else comes as numpy."""
+def _encode_shape(leaf: Any) -> Any:
+    """What `_encode` returns of a leaf, which may be abstract, as far as shape and dtype go."""
     if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return np.asarray(leaf)
-    data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    if _committed(leaf):
-        return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=leaf.sharding)
-    return np.broadcast_to(np.zeros((), data.dtype), data.shape)
+    return jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
 
 
 def _committed(leaf: Any) -> bool:
@@ -477,8 +444,9 @@ def _decode(stored: Any, leaf: Any) -> Any:
     """
     if isinstance(leaf, bool | int | float):
         return type(leaf)(stored.item())
-    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) and not _committed(leaf):
-        stored = jax.device_put(stored, may_alias=False)  # it will be donated
+    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
+        place = leaf.sharding if _committed(leaf) else None
+        stored = jax.device_put(stored, place, may_alias=False)  # it will be donated
     return jax.random.wrap_key_data(stored, impl=_key_impl(leaf)) if _is_key(leaf) else stored
 
 

@@ -1,5 +1,6 @@
 """A checkpoint restores what was saved, survives kill -9, and refuses what does not fit."""
 
+import gc
 import os
 import random
 import shutil
@@ -333,12 +334,14 @@ def test_what_only_readers_of_the_state_leave_out_comes_back_by_path(
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoints(
-    store: CheckpointStore, capfd: pytest.CaptureFixture[str]
+    store: CheckpointStore, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     store.save(1, {"a": np.arange(10)}, {})
     noise = np.random.default_rng(0).random((100, 100))
     with full_disk(40_000), pytest.raises(OSError, match="File too large"):
-        store.save(2, {"a": noise}, {})
+        store.save(2, {name: noise for name in "abcdef"}, {})
+    gc.collect()
+    assert "never retrieved" not in caplog.text
     assert store.steps() == [1] and [p.name for p in store.directory.iterdir()] == ["1"]
     assert "Traceback" not in capfd.readouterr().err
     store.save(2, {"a": noise}, {})

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
+import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -91,6 +92,18 @@ def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
     source.close()
     assert Rooms.now == 0
     assert source.replay.steps == 2  # the first records of both, whose episodes end cut
+
+
+def test_what_is_shown_is_compiled_once(tmp_path):
+    source = AgentSource(config("--logdir", str(tmp_path / "run")))
+    source.start(0, None, None)
+    blank = {name: np.zeros(f.shape, f.dtype) for name, f in source.replay.fields.items()}
+    source.replay.append(9, {**blank, "is_first": np.True_}, last=True)
+    state = source.learner.initial()
+    for _ in range(2):
+        assert source.show(state, jax.random.key(0)).dtype == np.uint8
+    assert source._predict._cache_size() == 1
+    source.close()
 
 
 def test_an_environment_that_cannot_be_made_is_an_error(monkeypatch):
