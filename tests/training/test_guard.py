@@ -185,7 +185,7 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, number, capfd):
 KILLED = """
 import sys
 from pathlib import Path
-from tests.training.test_guard import run, settings
+from test_guard import run, settings
 
 run(settings(Path(sys.argv[1]), steps=10**6, save_every=70))
 """
@@ -196,7 +196,8 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path):
     config = settings(tmp_path, steps=10**6, save_every=70)
     log = config.logdir / "metrics.jsonl"
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": "tests"}) as process:
+    paths = {"PYTHONPATH": os.pathsep.join(("tests", "tests/training"))}
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | paths) as process:
         wait_for_update(process, log, after=100)
         process.kill()
     saved = restore_newest(config.logdir, LEARNER.abstract()).step
