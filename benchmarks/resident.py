@@ -1,0 +1,132 @@
+"""Does a run's memory grow? Resident memory of a small run while it trains, and after resumes.
+
+  python -m benchmarks.resident --minutes 20 --resumes 3
+
+Starts `train_agent.py` on a pure environment, reads from /proc every few seconds what its process
+holds, stops it by SIGTERM, and runs the same command again, a fifth as long each time. Anonymous
+memory is what a leak would be in; files are those mapped, replay's among them, which the kernel
+drops where it needs room. What grows is told by a line through the second half of the readings of
+a part, the first of which holds what compiling and the first updates allocate. Linux. Writes
+benchmarks/results/resident.md.
+"""
+
+import argparse
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common.entry import enter
+from training import read_metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results" / "resident.md"
+EVERY = 5.0  # seconds between readings
+FLAGS = ["--env", "pure:pendulum", "--size", "debug", "--prefill", "400", "--steps", "100000000"]
+FLAGS += ["--batch", "4", "--length", "16", "--eval-every", "2000", "--video-every", "2000"]
+FLAGS += ["--eval-episodes", "2", "--save-every", "1000", "--log-every", "200"]
+FLAGS += ["--replay.capacity-steps", "20000"]
+
+
+class Reading(NamedTuple):
+    """At one moment."""
+
+    seconds: float
+    anonymous: float  # MiB
+    files: float  # MiB
+
+
+class Part(NamedTuple):
+    """A run of the command."""
+
+    name: str
+    first: int  # steps at its start
+    last: int  # at its end
+    readings: list[Reading]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=20.0, help="of the first part")
+    parser.add_argument("--resumes", type=int, default=3)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        logdir = Path(folder) / "run"
+        parts = [measure("start", logdir, 60 * args.minutes)]
+        for number in range(args.resumes):
+            parts.append(measure(f"resume {number + 1}", logdir, 12 * args.minutes))
+    text = report(parts)
+    print(text)
+    RESULTS.write_text(text, encoding="utf-8")
+
+
+def measure(name: str, logdir: Path, seconds: float) -> Part:
+    """Runs the command for so long from its first update on, and stops it."""
+    log, readings = logdir / "metrics.jsonl", list[Reading]()
+    first = steps(log)
+    command = [sys.executable, "train_agent.py", *FLAGS, "--logdir", str(logdir)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        while steps(log) <= first and process.poll() is None:
+            time.sleep(1.0)
+        began = time.monotonic()
+        while time.monotonic() - began < seconds and process.poll() is None:
+            readings.append(read(process.pid, time.monotonic() - began))
+            time.sleep(EVERY)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+    print(f"{name}: {len(readings)} readings, {steps(log):,} steps", flush=True)
+    return Part(name, first, steps(log), readings)
+
+
+def steps(log: Path) -> int:
+    """Of the last line of metrics with an update; 0 before the first."""
+    rows = read_metrics(log) if log.exists() else []
+    return max((row["step"] for row in rows if "loss/total" in row), default=0)
+
+
+def read(pid: int, seconds: float) -> Reading:
+    """What the process and those that it started hold."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    kib = {name: int(size) for name, size in re.findall(r"(Rss\w+):\s*(\d+) kB", status)}
+    return Reading(seconds, kib["RssAnon"] / 1024, (kib["RssFile"] + kib["RssShmem"]) / 1024)
+
+
+def report(parts: list[Part]) -> str:
+    """The table."""
+    lines = [
+        "# Resident memory of a run",
+        "",
+        f"`python -m benchmarks.resident`: `train_agent.py {' '.join(FLAGS)}`.",
+        f"{platform.machine()}, {os.cpu_count()} cores, shared with others.",
+        "",
+        "| part | minutes | steps | anonymous at first, MiB | in the middle | at the end | "
+        "growth in the second half, MiB per 1 000 steps | files at the end |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for part in parts:
+        half = part.readings[len(part.readings) // 2 :]
+        times = np.array([r.seconds for r in half])
+        slope = np.polyfit(times, [r.anonymous for r in half], 1)[0]
+        all_seconds = part.readings[-1].seconds
+        per_step = slope * all_seconds / max(1, part.last - part.first) * 1000
+        lines.append(
+            f"| {part.name} | {all_seconds / 60:.1f} | {part.first:,} to {part.last:,} | "
+            f"{part.readings[0].anonymous:.0f} | {half[0].anonymous:.0f} | "
+            f"{half[-1].anonymous:.0f} | {per_step:+.3f} | {half[-1].files:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    enter(main)
