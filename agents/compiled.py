@@ -2,7 +2,7 @@
 
 What `train_agent.py` does from Python (act, record, sample, update) is here one function of a
 state, so that whole runs compile, and ``vmap`` makes many of them: over seeds, and over settings of
-the actor-critic that are numbers. It stops for nothing between: `training/compiled.py` asks for so
+the actor-critic that are numbers. It stops for nothing between: `training/seeds.py` asks for so
 many rounds at a time, and logs, evaluates and saves in between. Read next: `memory.py`.
 """
 

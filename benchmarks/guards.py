@@ -1,6 +1,6 @@
 """What the guards cost: the check of every record on arrival, and that of every update.
 
-    python -m benchmarks.guards > benchmarks/results/guards.md
+    python -m benchmarks.guards
 
 In one process, the guarded side and the plain one in turn, each as often first; processor time,
 and the median over pairs of its difference. Records: a step of the run (policy, environments,

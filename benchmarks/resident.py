@@ -6,8 +6,8 @@ Starts `train_agent.py` on a pure environment, reads from /proc every few second
 holds, stops it by SIGTERM, and runs the same command again, a fifth as long each time. Anonymous
 memory is what a leak would be in; files are those mapped, replay's among them, which the kernel
 drops where it needs room. What grows is told by a line through the second half of the readings of
-a part, the first of which holds what compiling and the first updates allocate. Linux. Writes
-benchmarks/results/resident.md.
+a part, the first of which holds what compiling and the first updates allocate. Linux. Writes its
+table to benchmarks/results.
 """
 
 import argparse

@@ -21,7 +21,7 @@ class EnvConfig:
     name: str = NAVIGATE
     """minerl_navigate, gym:ID (gym:CartPole-v1), dmc:DOMAIN_TASK (dmc:walker_walk), pure:NAME
     (pure:cartpole_swingup), gymnax:NAME (gymnax:CartPole-v1), navix:NAME
-    (navix:Navix-MemoryS7-v0), or your own: path/to/file.py:Class or package.module:Class."""
+    (navix:Navix-MemoryS7-v0), or your own: FILE.py:Class or package.module:Class."""
     backend: Backend = "auto"
     """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
     dense: bool = True

@@ -8,7 +8,7 @@
 | `pure:NAME` | a task in pure JAX, such as `pure:cartpole_swingup` | none |
 | `gymnax:NAME` | gymnax's, such as `gymnax:CartPole-v1` | its parameters |
 | `navix:NAME` | MiniGrid by navix, such as `navix:Navix-MemoryS7-v0` | `max_steps`, `observation` |
-| `path/to/file.py:Class` | a class or function in a file of yours that makes one | its own |
+| `FILE.py:Class` | a class or function in a file of yours that makes one | its own |
 | `package.module:Class` | the same in a module, found from where you stand as well | its own |
 
 Read next: `vector.py`, what the agent makes of one; `named.py`, which names a file may give;
@@ -197,7 +197,7 @@ def _pure_family(scheme: str) -> Family:
 def _make_class(
     name: str, module: str, attribute: str, options: dict[str, Any]
 ) -> gymnasium.Env[Any, Any]:
-    """An environment from `package.module:Class` or `path/to/file.py:Class`."""
+    """An environment from `package.module:Class` or `FILE.py:Class`."""
     maker = getattr(_imported(name, module), attribute, None) if attribute else None
     if maker is None:
         raise UserError(
@@ -255,7 +255,7 @@ def _remedy(module: str, missing: str) -> str:
             f"environment{file}, and import what lies beside it under another name"
         )
     if missing and (module == missing or module.startswith(f"{missing}.")):
-        return f"run from the folder that {top} lies in, or name the file: path/to/file.py:Class"
+        return f"run from the folder that {top} lies in, or name the file: FILE.py:Class"
     return f"install {missing}, which {module} imports"
 
 
@@ -343,5 +343,5 @@ FAMILIES = {
 
 def forms() -> str:
     """How the name of an environment is written."""
-    own = "path/to/file.py:Class", "package.module:Class"
+    own = "FILE.py:Class", "package.module:Class"
     return ", ".join([NAVIGATE, *(x.form for x in FAMILIES.values()), *own])

@@ -57,10 +57,10 @@ def named_by_its_end(name: str, known: set[str]) -> bool:
 
 
 def is_file(name: str) -> bool:
-    """Whether it is the end of a path of ours; of NAME.md, whether the folder is."""
+    """Whether it is the end of a path of ours; of NAME.md and FILE.py, whether the folder is."""
     folder, _, stem = name.rpartition("/")
     return named_by_its_end(name, PATHS) or (
-        folder in FOLDERS | {""} and re.search(r"(^|_)[A-Z]+\.md$", stem) is not None
+        folder in FOLDERS | {""} and re.search(r"(^|_)[A-Z]+\.(md|py)$", stem) is not None
     )
 
 

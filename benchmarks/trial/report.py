@@ -17,7 +17,7 @@ Found = dict[str, dict[str, Any]]  # environment -> arm -> result
 
 
 def write_report(folder: Path, found: Found) -> Path:
-    """Writes `trial.md` and a figure per hypothesis that can be read; returns the table's path."""
+    """Writes the tables and a figure per hypothesis that can be read; returns the tables' path."""
     lines = ["# The trial of clocks", "", "By docs/protocol.md. Scores are returns of the last "]
     lines[-1] += "quarter, mean ± deviation over seeds; sampled actions, greedy in brackets."
     for title, budget in (("Equal updates", False), ("Equal seconds of one core", True)):

@@ -80,7 +80,7 @@ def test_a_run_of_ones_own_file_needs_no_path(tmp_path):
         ("envs.mine:Mine", "", "envs is a package of this project .*: name .*, envs/mine.py:Class"),
         ("envs/mine.py:Mine", "import envs.helper", "envs is a package of this project too"),
         ("envs/mine.py:Mine", "import no_such_library", "install no_such_library, which envs/mine"),
-        ("no_such_module:Mine", "", "name the file: path/to/file.py:Class"),
+        ("no_such_module:Mine", "", "name the file: FILE.py:Class"),
         ("envs/none.py:Mine", "", "expected a file of Python, .*: No such file"),
         ("envs/mine.py:Other", "", "envs/mine.py has no attribute 'Other'"),
         ("envs/mine.py", "", "has no attribute ''"),
