@@ -27,8 +27,11 @@ OPTIONS = {"CarRacing-v3": {"render_mode": "None"}}
         ("MiniWorld-Hallway-v0", "miniworld", {"image": (64, 64, 3)}),
     ],
 )
-def test_a_packages_environments_run_for_200_steps(env_id, package, observed):
+def test_a_packages_environments_run_for_200_steps(
+    env_id, package, observed, tmp_path, monkeypatch
+):
     pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)  # ViZDoom writes its settings to where it runs
     env = make_agent_env(EnvConfig(f"gym:{env_id}", options=OPTIONS.get(env_id, {})))
     assert {name: part.shape for name, part in env.observation_space.spaces.items()} == observed
     obs, _ = env.reset(seed=0)
