@@ -10,8 +10,6 @@ from common import UserError
 from envs import EnvConfig, make, make_agent_env, plugins
 from envs.plugins import PLUGINS, Plugin, plugin_of
 
-OPTIONS = {"CarRacing-v3": {"render_mode": "None"}}
-
 
 @pytest.mark.parametrize(
     ("env_id", "package", "observed"),
@@ -32,7 +30,7 @@ def test_a_packages_environments_run_for_200_steps(
 ):
     pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)  # ViZDoom writes its settings to where it runs
-    env = make_agent_env(EnvConfig(f"gym:{env_id}", options=OPTIONS.get(env_id, {})))
+    env = make_agent_env(EnvConfig(f"gym:{env_id}"))
     assert {name: part.shape for name, part in env.observation_space.spaces.items()} == observed
     obs, _ = env.reset(seed=0)
     env.action_space.seed(0)
