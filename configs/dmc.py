@@ -5,10 +5,8 @@ Command:   python train_agent.py --env dmc:walker_walk
 Cost:      on 2 CPU cores about 10 000 updates, by Pendulum's cost under an hour; at size xs with 8
            sequences of 32 steps 8 to 9 minutes on one core; from pixels 0.35 s
            per update of that size (cartpole_swingup at 32 000 frames, 3 000 updates: 153)
-Expected:  at size xs, seed 0 (seed 1), benchmarks/results/learning_dmc_stride2.md, ..._seed1.md:
-           cartpole_swingup 817, ball_in_cup_catch 953, reacher_easy 945, cheetah_run 538,
-           walker_walk 684 (589), finger_spin 347 (358), with five times the updates 507
-           DreamerV3's published means at 100 000 frames from state: 528, 730, 693, 283, 475, 766
+Expected:  docs/results.md has what earlier commits reached, one or two seeds a task; with these
+           settings not measured
 
 Actions are held for 2 frames, as in DreamerV3's report (arXiv 2301.04104v1, Table A.1: repeat 2,
 512 replayed steps per action, which is 0.5 updates of 16 sequences of 64). Its present repository
