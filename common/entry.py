@@ -53,8 +53,14 @@ def enter(main: Callable[[], None]) -> None:
 
 def fail(text: str, code: int = 2) -> NoReturn:
     """Prints an error, most of one line, a list of settings one a line; leaves the program."""
-    print(f"error: {text.strip()}", file=sys.stderr)
+    print(f"error: {visible(text.strip())}", file=sys.stderr)
     raise SystemExit(code)
+
+
+def visible(text: str) -> str:
+    """Text whose control characters, which a name from a file may hold, a terminal only shows."""
+    plain = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape") for c in text)
+    return "".join(c if isinstance(c, str) else c.decode() for c in plain)
 
 
 def show_cause(error: EnvironmentFailed) -> None:

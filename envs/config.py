@@ -6,7 +6,7 @@ Read next: `registry.py`, from a name to an environment; `vector.py`, what the a
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 
 from common import Before, Count
 
@@ -37,7 +37,7 @@ class EnvConfig:
     `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
     keys: Annotated[tuple[str, ...], Before(())] = ()
     """Observations that are read, by name or pattern (`camera.*`); none given: all."""
-    image_size: Count = 64
+    image_size: Annotated[int, Ge(1), Le(1024)] = 64
     """Pixels along one edge of every image."""
     pixels: bool = False
     """dmc: and gym: only: observe the picture that the environment draws instead of its state."""

@@ -35,6 +35,7 @@ def ended(raises):
     [
         (UserError("strides: expected one"), 2, "error: strides: expected one\n"),
         (RunFailed("step 3: the disk is full"), 1, "error: step 3: the disk is full\n"),
+        (UserError("a\x1b[2J\r\x9bb\u202ec\td\né"), 2, "error: a\\x1b[2J\\r\\x9bb\\u202ec\td\né\n"),
     ],
 )
 def test_what_is_meant_for_users_is_one_line(error, code, line, capsys):
