@@ -101,7 +101,8 @@ def test_each_update_moves_the_scale_of_vectors(agent_run):
 def test_what_is_evaluated_is_the_average(agent_run):
     built, params, state = last_state(agent_run.path)
     jax.tree.map(np.testing.assert_array_equal, params, state.average)
-    written = json.loads((agent_run.path / "evaluation.json").read_text())["return"]
+    told = json.loads((agent_run.path / "evaluation.json").read_text())
+    written = told["return"]
     best = load_run(agent_run.path, folder=BEST)  # the last evaluation was the only one
     jax.tree.map(np.testing.assert_array_equal, best.params, params)
     average, newest = (
@@ -110,6 +111,9 @@ def test_what_is_evaluated_is_the_average(agent_run):
     )
     assert average == pytest.approx(written, rel=1e-5)
     assert newest != pytest.approx(written, rel=1e-5)
+    assert newest == pytest.approx(told["newest_return"], rel=1e-5)
+    loaded = load_run(agent_run.path, newest=True).params
+    jax.tree.map(np.testing.assert_array_equal, loaded, state.params)
 
 
 def test_what_the_critic_foresaw_of_an_evaluation(agent_run):

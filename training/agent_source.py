@@ -130,8 +130,9 @@ class AgentSource:
         return jax.jit(lambda p, r, k: predict(self.learner.join(p).model, r, context, k))
 
     def evaluate(self, state: TrainState, key: Any) -> Evaluation:
-        """The greedy policy of the averaged parameters, in the same worlds every time; nothing
-        where no episodes are asked for."""
+        """The greedy policy of the averaged parameters, in the same worlds every time, and that of
+        the newest ones, of which the average hides what has just been learned; nothing where no
+        episodes are asked for."""
         episodes = self.config.eval_episodes
         if not episodes:
             return Evaluation({}, "no evaluation, as asked", None)
@@ -145,6 +146,8 @@ class AgentSource:
             self._end()
             played = evaluate()
         values = summary(played.episodes)
+        newest = self.learner.evaluate(state.params, episodes, greedy=True)
+        values["newest_return"] = summary(newest.episodes)["return"]
         film, line = episode_film(played), f"greedy   {shown(values)}"
         return Evaluation(values, line, film, values["return"])
 
@@ -202,4 +205,6 @@ def shown(values: dict[str, float]) -> str:
     if "success" in values:
         text += f", success {values['success']:.0%}"
     text += f", length {values['length']:.1f} steps"
+    if "newest_return" in values:
+        text += f"; newest parameters {values['newest_return']:.2f}"
     return f"{text}; discounted {values['discounted']:.2f}, foreseen {values['foreseen']:.2f}"

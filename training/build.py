@@ -154,12 +154,16 @@ class AgentRun(NamedTuple):
     """A trained agent from its run."""
 
     built: Built
-    params: Params  # averaged
+    params: Params  # averaged, or the newest
     step: int  # environment steps trained
 
 
 def load_run(
-    run: Path, env: str | None = None, acts: bool = True, folder: str = CHECKPOINTS
+    run: Path,
+    env: str | None = None,
+    acts: bool = True,
+    folder: str = CHECKPOINTS,
+    newest: bool = False,
 ) -> AgentRun:
     """A trained agent from its directory. Its environment is asked only for what the run did not
     record; no parameters are made but those that are read.
@@ -169,6 +173,7 @@ def load_run(
       acts: whether it shall act; else its environment is made only if it must be asked, and
         may be another than ``env``.
       folder: of its checkpoints; ``checkpoint.BEST``: the one that was evaluated best.
+      newest: the parameters of the last update, in place of their average over the last ones.
     Raises:
       UserError: if there is no run, no checkpoint, it does not fit its config, or its environment
         is to be made and cannot be trusted.
@@ -180,4 +185,5 @@ def load_run(
         check_named(config.env, None, run)
     built = Built(config, spaces)
     restored = restore_newest(run, built.abstract(), folder)
-    return AgentRun(built, restored.state.average, restored.step)
+    state = restored.state
+    return AgentRun(built, state.params if newest else state.average, restored.step)

@@ -45,7 +45,7 @@ from training.overview import lines
 from training.progress import Progress
 from training.spaces import ask, keep_spaces, read_spaces
 from training.start import open_donor, start_from
-from worldmodel.learner import SKIPPED
+from worldmodel.learner import SKIPPED, Params, TrainState
 
 
 def run_of(folder: Path, seed: int) -> Path:
@@ -349,26 +349,32 @@ class Together:
 
     @cached_property
     def _evaluate(self) -> Any:
-        """Greedy and sampled episodes of all, compiled once."""
+        """Greedy and sampled episodes of all, and greedy ones by the newest parameters; compiled
+        once."""
         sizes = self.config.eval_episodes, self.config.eval_steps
 
-        def both(params: Any, key: PRNGKeyArray) -> tuple[Played, Played]:
-            play = partial(self.program.evaluate, params, key, *sizes)
-            return play(greedy=True), play(greedy=False)
+        def plays(train: TrainState, key: PRNGKeyArray) -> tuple[Played, Played, Played]:
+            def play(params: Params, greedy: bool) -> Played:
+                return self.program.evaluate(params, key, *sizes, greedy=greedy)
 
-        return jax.jit(jax.vmap(both, in_axes=(0, None)))
+            average = train.average
+            return play(average, True), play(average, False), play(train.params, True)
+
+        return jax.jit(jax.vmap(plays, in_axes=(0, None)))
 
     def evaluate(self) -> list[dict[str, float]]:
-        """What the averaged parameters of every seed reach, logged; the same worlds every time."""
+        """What the averaged parameters of every seed reach, and greedily the newest ones, logged;
+        the same worlds every time."""
         if not self.config.eval_episodes:
             return [{} for _ in self.seeds]
-        greedy, sampled = jax.device_get(
-            self._evaluate(self.state.train.average, jax.random.key(EVAL_SEED))
+        greedy, sampled, newest = jax.device_get(
+            self._evaluate(self.state.train, jax.random.key(EVAL_SEED))
         )
         found = []
         for i, seed in enumerate(self.seeds):
             values = summary(episodes(one(greedy, i)))
             values |= {f"sampled_{k}": x for k, x in summary(episodes(one(sampled, i))).items()}
+            values["newest_return"] = summary(episodes(one(newest, i)))["return"]
             seed.logger.scalars(self.steps, {f"eval/{name}": x for name, x in values.items()})
             if seed.best is None or values["return"] > seed.best:
                 train = one(self.state.train, i)

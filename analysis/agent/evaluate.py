@@ -25,6 +25,9 @@ class EvalConfig:
     env: SaidAgain = None
     best: bool = False
     """The state that evaluated best while it trained, in place of the last."""
+    newest: bool = False
+    """The parameters of the last update, in place of their average over the last ones, which hides
+    for some 200 updates what has just been learned."""
     output: Path | None = None
     """Video of the first greedy episode, .mp4 or .gif; default: episode.mp4 in the run."""
 
@@ -33,7 +36,7 @@ def evaluate(config: EvalConfig) -> None:
     """Prints sampled and greedy results, and writes a video of an episode."""
     check_bounds(config)
     built, params, step = load_run(
-        config.run, config.env, folder=BEST if config.best else CHECKPOINTS
+        config.run, config.env, folder=BEST if config.best else CHECKPOINTS, newest=config.newest
     )
     print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
     for greedy in (False, True):

@@ -67,6 +67,7 @@ def test_each_seed_is_a_run_like_any(whole: Path) -> None:
         assert [row["step"] for row in evaluated] == [48, 96]
         last = json.loads((run / EVALUATION).read_text())
         assert last["return"] == evaluated[-1]["eval/return"] and last["length"] == 12
+        assert last["newest_return"] == evaluated[-1]["eval/newest_return"] != last["return"]
         assert best_score(run) == max(row["eval/return"] for row in evaluated)
     assert rows(run_of(whole, 3)) != rows(run_of(whole, 5))
     curves = json.loads((whole / "curves.json").read_text())
