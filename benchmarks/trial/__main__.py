@@ -10,7 +10,6 @@ has come to is written to benchmarks/results/trial/ as it ends, and what is ther
 """
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
@@ -127,7 +126,7 @@ def choose() -> dict[str, Setting]:
         arm: {"setting": chosen[arm]._asdict(), "scores": {s.name: x for s, x in found.items()}}
         for arm, found in scores.items()
     }
-    write_text(RESULTS / "tuned.json", json.dumps(tree, indent=1) + "\n")
+    write_text(RESULTS / "tuned.json", dump_json(tree, indent=1) + "\n")
     return chosen
 
 

@@ -228,5 +228,5 @@ def test_a_missing_dependency_is_named(tmp_path, monkeypatch):
         make_agent_env(EnvConfig(name="needs:Env"))
     with pytest.raises(EnvironmentFailed, match="importing broken raised ZeroDivisionError"):
         make_agent_env(EnvConfig(name="broken:Env"))
-    with pytest.raises(UserError, match="put the folder that it lies in on PYTHONPATH"):
+    with pytest.raises(UserError, match="or name the file: FILE.py:Class"):
         make_agent_env(EnvConfig(name="nowhere_at_all:Env"))

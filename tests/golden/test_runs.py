@@ -21,6 +21,7 @@ from training.loop import train
 from training.video_source import VideoSource
 
 RUNS = Path(__file__).parent / "runs"
+CAREFUL = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("golden")
     for path in RUNS.glob("*.tar.xz"):
         with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+            archive.extractall(folder, **CAREFUL)
     return folder
 
 

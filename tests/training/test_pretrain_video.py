@@ -139,7 +139,7 @@ def test_the_agents_first_model_is_the_pretrained_one(pretrained, capsys):
     loaded = load_video_run(pretrained / "video")
     for model in (state.params["model"], state.average["model"]):
         jax.tree.map(np.testing.assert_array_equal, model, loaded.params)
-    source.start(0, None)
+    source.start(0, None, None)
     blank = {name: np.zeros(f.shape, f.dtype) for name, f in source.replay.fields.items()}
     source.replay.append(9, {**blank, "is_first": np.True_}, last=True)
     batch = source.sample()
