@@ -15,6 +15,7 @@ from agents import Agent
 from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
 from agents.returns import window_targets
+from analysis.agent.what_if import check_plans
 from common import Count, CountOrZero, UserError, check_bounds
 from envs import describe_backend
 from recordings.data import open_test
@@ -74,6 +75,8 @@ def imagine(config: ImagineConfig) -> None:
             f"actions: expected 'recorded', received 'policy' for {config.run}, whose codec "
             f"{built.config.agent.codec!r} acts on what level 1 sees step by step; leave it"
         )
+    if config.actions == "policy":
+        check_plans(built.config.agent)
     stride = built.agent.model.stride
     context = -(-config.context // stride) * stride
     arrivals = play_arrivals(built, params, context + config.ticks * stride, config)

@@ -93,21 +93,11 @@ class SequenceSampler:
 
     def state(self) -> dict[str, Any]:
         """The state of the draws, for JSON."""
-        return {"rng": self._rng.bit_generator.state, "shape": self._shape()}
+        return {"rng": self._rng.bit_generator.state}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state()`: over the same data, the same batches follow, or where the batch
-        has another size, the same sequences.
-
-        Raises:
-          UserError: if it is the state of a sampler of other sequences.
-        """
-        (_, *here), (_, *there) = self._shape(), state["shape"][:3]
-        if here != there:
-            raise UserError(
-                f"replay sampler: expected a state of (length, stride) {here}, received {there}; "
-                f"keep these, or start from a new seed"
-            )
+        has another size, the same sequences; sequences of another length are other ones."""
         self._rng.bit_generator.state = state["rng"]
 
     def _locate(self) -> tuple[list[Stretch], list[tuple[int, int, np.ndarray]]]:
@@ -119,9 +109,6 @@ class SequenceSampler:
                     return runs, [part for run in runs for part in self.open(run)]
                 except EpisodeGone:
                     continue  # the store has forgotten it: draw anew
-
-    def _shape(self) -> list[int]:
-        return [self._batch, self._length, self._stride]
 
     def _draw_row(self, row: int) -> Iterator[Stretch]:
         """The runs of one sequence, in order of slots."""

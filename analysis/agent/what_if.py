@@ -14,7 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from agents.agent import Agent
+from agents.config import AgentConfig
 from agents.returns import lambda_returns
+from common import UserError
 from worldmodel.level import State
 
 
@@ -26,6 +28,15 @@ class Futures(NamedTuple):
     reward: Array  # [R, S, H] window rewards, environment units
     value: Array  # [R, S, H] the critic's
     returns: Array  # [R, S] discounted window rewards, and the value at the end
+
+
+def check_plans(config: AgentConfig) -> None:
+    """Raises UserError for plans of several ticks, which nothing here rolls out."""
+    if config.plan_ticks > 1:
+        raise UserError(
+            f"expected plans of one tick, received --agent.plan {config.plan} with strides "
+            f"{config.model.strides}: what is imagined of such an agent is not drawn; leave it out"
+        )
 
 
 def imagine_futures(
@@ -41,7 +52,10 @@ def imagine_futures(
       chunks: abstract actions, a row each; the actor's own row comes before them, its mode at every
         tick.
       noise: [S, H, ...] of the latent, the same for every row.
+    Raises:
+      UserError: for plans of several ticks.
     """
+    check_plans(agent.config)
     model, behaviour = agent.model, agent.config.behaviour
     samples, horizon = noise.shape[:2]
     rows = chunks.shape[0] + 1

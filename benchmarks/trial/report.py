@@ -31,11 +31,12 @@ def write_report(folder: Path, found: Found) -> Path:
 
 
 def score(result: dict[str, Any], kind: str, seconds: float | None) -> np.ndarray:
-    """By seed: the last quarter's, or the last evaluation within so many seconds per seed."""
+    """By seed: the last quarter's, or the last evaluation within so many seconds per seed; nan
+    where there was none."""
     if seconds is None:
         return np.array(result["last_quarter"][kind])
     within = [i for i, spent in enumerate(result["seconds"]) if spent <= seconds * (1 + 1e-9)]
-    return np.array(result[kind][within[-1] if within else 0])
+    return np.array(result[kind][within[-1]] if within else [np.nan] * len(result["seeds"]))
 
 
 def table(found: Found, budget: bool) -> list[str]:

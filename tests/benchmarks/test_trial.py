@@ -88,7 +88,8 @@ def test_the_report_of_written_runs(tmp_path):
     for arm, mean, cost in (("A", 100.0, 2.0), ("E2", 300.0, 2.0), ("E4", 500.0, 1.0)):
         late = (mean + 20 * rng.normal(size=(2, 10))).tolist()
         found[arm] = {
-            "arm": arm, "command": "python train_agent.py …", "load": 0.5, "versions": {},
+            "arm": arm, "seeds": list(TEST_SEEDS), "versions": {}, "load": 0.5,
+            "command": "python train_agent.py …",
             "seconds": [50 * cost, 100 * cost], "sampled": late, "greedy": late,
             "last_quarter": {"sampled": late[-1], "greedy": late[-1]},
         }  # fmt: skip
@@ -99,3 +100,4 @@ def test_the_report_of_written_runs(tmp_path):
     assert (tmp_path / "hypothesis_1.png").stat().st_size > 0
     at_budget = report.score(found["A"], "sampled", 100.0)
     np.testing.assert_array_equal(at_budget, found["A"]["sampled"][0])  # half of its run
+    assert np.isnan(report.score(found["A"], "sampled", 10.0)).all()  # before its first evaluation
