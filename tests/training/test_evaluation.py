@@ -84,7 +84,7 @@ def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
         return Played(scored, {"observation": np.zeros((1, 3))})
 
     monkeypatch.setattr(source.learner, "evaluate", evaluate)
-    values = source.evaluate(SimpleNamespace(average=None), None).values
+    values = source.evaluate(SimpleNamespace(params=None, average=None), None).values
     assert values["return"] == 0.5 and values["length"] == 3
     assert "training's environments are closed" in capsys.readouterr().out
     source.collector = source._collector().begin()
@@ -124,7 +124,7 @@ def test_an_episode_without_end_is_cut_and_it_is_said(env, capsys):
 def test_no_evaluation_where_none_is_asked_for(tmp_path, monkeypatch):
     source = AgentSource(config("--logdir", str(tmp_path / "run"), "--eval-episodes", "0"))
     monkeypatch.setattr(source.learner, "evaluate", None)
-    found = source.evaluate(SimpleNamespace(average=None), None)
+    found = source.evaluate(SimpleNamespace(params=None, average=None), None)
     assert found.values == {} and found.film is None
     source.write_film(SimpleNamespace(average=None), found.film, None)
 
