@@ -15,6 +15,8 @@ BYTES = 2**29
 """Held at once of one source: of an npz file, of a record, of their pictures made to fit."""
 COUNT = 2**20
 """Values of one list, steps of one file, sources of one array."""
+HELD = 2**14
+"""Frames that one picture of a video is stored as, where its times and `--fps` ask for it."""
 PEAK = 4 * 2**30
 """Bytes of memory of an import with the default `--max-frames` and `--size`."""
 

@@ -1,16 +1,20 @@
 """Frames of one video file, decoded by FFmpeg (PyAV). What is damaged or cut short is an error."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from common import UserError
 from recordings.episode import Video, piece_name
-from recordings.importers.bounds import PICTURE
-from recordings.importers.images import Look, fit_frame
+from recordings.importers.bounds import HELD, PICTURE
+from recordings.importers.images import ON_WHITE, Look, fit_frame
 
 SUFFIXES = (
     ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts",
@@ -24,7 +28,45 @@ _OPTIONS = {
 }
 """Containers of video only: no playlist, however it is named, makes FFmpeg open other places."""
 
-_SLACK = 3  # frames by which a file's own length may be off
+_FROM_0 = ("matroska,webm", "asf")
+"""Containers that tell one duration for all streams, from time 0 and not from the first frame."""
+
+_TICK = 1e-3  # seconds, to which containers round times
+_SLACK = 4  # frames by which a file's own length may be off
+
+
+@dataclass
+class Found:
+    """What is known of a file's frames once they have been read; times in seconds."""
+
+    frames: int = 0  # decoded
+    stored: int = 0
+    end: float = 0.0  # of the last frame
+    shortest: float = math.inf  # between one frame and the next
+    longest: float = 0.0
+    transparent: bool = False
+    _last: float = 0.0
+
+    def add(self, frame: av.VideoFrame) -> None:
+        """Counts one more frame, in the order in which they are shown."""
+        now, gap = frame.time or 0.0, 0.0
+        if frame.time is not None and self.frames:
+            gap = max(0.0, now - self._last)
+            self.shortest, self.longest = min(self.shortest, gap), max(self.longest, gap)
+        lasts = float((frame.duration or 0) * (frame.time_base or 0))
+        self.end, self._last = now + (lasts or gap), now  # the last may be held
+        self.frames += 1
+
+    def notes(self, fps: float | None) -> tuple[str, ...]:
+        """What was changed on the way in, and what should be known."""
+        varies = self.longest > 1.5 * self.shortest + _TICK
+        apart = f"frames {self.shortest:.3g} to {self.longest:.3g} s apart"
+        notes = []
+        if fps is not None and (varies or self.stored > self.frames):
+            notes += [f"{apart}: {self.frames:,} stored as {self.stored:,}, {fps:g} per second"]
+        elif varies:
+            notes += [f"{apart}, stored one after the other: --fps stores them by time"]
+        return tuple(notes + [ON_WHITE] * self.transparent)
 
 
 def read_video(
@@ -37,12 +79,13 @@ def read_video(
       path: the file.
       look: how frames are made to fit.
       channels: 1 (grey) or 3.
-      fps: frames kept per second of video; None keeps all.
+      fps: frames stored per second of video, each the one that is shown at its time; None stores
+        every frame once.
     Raises:
       UserError: with the reason, once the file is found to be damaged, cut short or no video.
     """
-    first, block = 0, list[np.ndarray]()
-    for frame in read_frames(path, look, channels, fps):
+    first, block, found = 0, list[np.ndarray](), Found()
+    for frame in read_frames(path, look, channels, fps, found):
         if len(block) == look.max_frames:
             notes = ("longer than --max-frames: stored in pieces",) if first == 0 else ()
             piece, images = piece_name(name, first, first + len(block)), np.stack(block)
@@ -53,81 +96,108 @@ def read_video(
     if not block:
         raise UserError("no frames in it")
     piece = name if first == 0 else piece_name(name, first, first + len(block))
-    yield Video(piece, {"image": np.stack(block)})
+    yield Video(piece, {"image": np.stack(block)}, notes=found.notes(fps))
 
 
 def read_frames(
-    path: Path, look: Look, channels: int, fps: float | None = None
+    path: Path, look: Look, channels: int, fps: float | None = None, found: Found | None = None
 ) -> Iterator[np.ndarray]:
-    """The frames in order, each uint8 [S, S, C]. Arguments and errors as of `read_video`."""
+    """The frames in order, each uint8 [S, S, C]. Arguments and errors as of `read_video`; `found`
+    is filled on the way."""
+    found = found or Found()
     if not path.is_file():
         raise UserError("no regular file")
     if path.stat().st_size == 0:
         raise UserError("an empty file")
     try:
         with av.open(str(path), options=_OPTIONS, metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise UserError("no video in it")
-            for frame in _subsampled(_decoded(container), fps):
-                yield fit_frame(frame, look, channels)
+            for frame, times in _at_rate(_decoded(container, found), fps, found):
+                image, transparent = fit_frame(frame, look, channels)
+                found.transparent |= transparent
+                found.stored += times
+                yield from repeat(image, times)
     except av.FFmpegError as error:
         raise UserError(f"damaged or no video: {error.strerror or error}") from error
 
 
-def _decoded(container: InputContainer) -> Iterator[av.VideoFrame]:
+def _decoded(container: InputContainer, found: Found) -> Iterator[av.VideoFrame]:
     """All frames; UserError where one is damaged or the end is missing."""
-    stream = container.streams.video[0]
+    stream = container.streams.best("video")  # no cover picture of a song
+    if not isinstance(stream, VideoStream):
+        raise UserError("no video in it")
     stream.thread_type = "AUTO"
     if stream.codec_context is None:
         raise UserError("damaged, or of a codec that is not known")
     stream.codec_context.options = {"max_pixels": str(PICTURE)}
-    count, end = 0, 0.0
-    for packet in container.demux(stream):
+    reached = 0.0  # time at which the last packet of any stream ends, seconds
+    for packet in container.demux():
+        if packet.pts is not None:
+            ends = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            reached = max(reached, ends)
+        if packet.stream is not stream:
+            continue
         if packet.is_corrupt:
-            raise UserError(f"cut short or damaged after {count} frames")
-        for frame in packet.decode():
+            raise UserError(f"cut short or damaged after {found.frames} frames")
+        for frame in stream.decode(packet):
             if frame.is_corrupt:
-                raise UserError(f"damaged at frame {count}")
-            count += 1
-            lasts = float((frame.duration or 0) * (frame.time_base or 0))  # the last may be held
-            end = (frame.time or 0.0) + lasts
+                raise UserError(f"damaged at frame {found.frames}")
+            found.add(frame)
             yield frame
-    _check_end(container, count, end)
+    _check_end(container, stream, found, reached)
 
 
-def _check_end(container: InputContainer, count: int, end: float) -> None:
-    """UserError if the file's header promises frames after the last one.
-
-    Args:
-      count: frames decoded.
-      end: time at which the last one ends, seconds.
-    """
-    stream = container.streams.video[0]
-    if container.format.name == "avi" and count < stream.frames - _SLACK:
-        raise UserError(f"cut short: {count} of {stream.frames} frames")
-    if stream.duration is not None and stream.time_base is not None:
+def _check_end(
+    container: InputContainer, stream: VideoStream, found: Found, reached: float
+) -> None:
+    """UserError if the file's header promises more after the last frame; where it promises for all
+    streams together, after the last of them, for sound may be longer than the picture."""
+    whole = container.format.name in _FROM_0
+    if stream.duration is not None and stream.time_base is not None and not whole:
         promised = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    elif container.duration is not None and len(container.streams) == 1:
-        promised = ((container.start_time or 0) + container.duration) / av.time_base
+        end = found.end
+    elif container.duration is not None:
+        start = 0 if whole else container.start_time or 0
+        promised, end = (start + container.duration) / av.time_base, max(reached, found.end)
     else:
         return
     rate = float(stream.average_rate or stream.guessed_rate or 0)
-    if rate > 0 and promised - end > (_SLACK + 1) / rate:
+    if rate > 0 and promised - end > max(_SLACK / rate, found.longest):
         raise UserError(f"cut short: {end:.2f} of {promised:.2f} seconds")
 
 
-def _subsampled(frames: Iterator[av.VideoFrame], fps: float | None) -> Iterator[av.VideoFrame]:
-    """The first frame of every 1/fps seconds, counted from the first; all where fps is None."""
-    seen = -1
-    start: float | None = None
+def _at_rate(
+    frames: Iterator[av.VideoFrame], fps: float | None, found: Found
+) -> Iterator[tuple[av.VideoFrame, int]]:
+    """Each frame that is stored, and how many times: for every k / fps seconds after the first the
+    frame that is shown then, or where fps is None each frame once."""
+    if fps is None:
+        yield from ((frame, 1) for frame in frames)
+        return
+    shown: av.VideoFrame | None = None
+    start, stored = 0.0, 0
     for frame in frames:
-        if fps is None:
-            yield frame
-            continue
         if frame.time is None:
             raise UserError("frames without times, which --fps needs")
-        start = frame.time if start is None else start
-        now = int((frame.time - start) * fps + 1e-6)
-        if now > seen:
-            seen = now
-            yield frame
+        start = frame.time if shown is None else start
+        if shown is not None and (times := _moments(frame.time - start, fps) - stored) > 0:
+            yield shown, _held(times)
+            stored += times
+        shown = frame
+    if shown is not None:
+        times = _moments(found.end - start, fps) - stored
+        if times > 0 or not stored:
+            yield shown, _held(max(1, times))
+
+
+def _moments(seconds: float, fps: float) -> int:
+    """How many k / fps, k = 0, 1, ..., lie before a time, which may be rounded to a tick."""
+    return math.ceil((seconds - min(_TICK, 0.25 / fps)) * fps)
+
+
+def _held(times: int) -> int:
+    """UserError for a frame that stands longer than any picture does: its times are broken."""
+    if times > HELD:
+        raise UserError(
+            f"a frame that is shown {times:,} times, expected at most {HELD:,}; lower --fps"
+        )
+    return times

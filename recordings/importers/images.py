@@ -1,16 +1,27 @@
 """Pictures of any size and kind as uint8 [S, S, C]: the middle square, or the whole squeezed."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import av
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from av.buffer import Buffer
+from av.video.reformatter import Interpolation
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common import Count, UserError, check_bounds
 from envs.images import middle_square, resize
 from recordings.importers.bounds import check_bytes, check_picture
+
+ON_WHITE = "transparent in places: laid on white"
+
+_AVERAGE = int(
+    Interpolation.AREA
+    | Interpolation.FULL_CHR_H_INT  # else white of 4:2:0 colour becomes 253
+    | Interpolation.ACCURATE_RND
+)
 
 
 @dataclass(frozen=True)
@@ -29,15 +40,20 @@ class Look:
         check_bounds(self)
 
 
-def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> np.ndarray:
-    """A decoded video frame as uint8 [S, S, C], C = 1 (grey) or 3; averaged by area, upright."""
+def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> tuple[np.ndarray, bool]:
+    """A decoded video frame as uint8 [S, S, C], C = 1 (grey) or 3; averaged by area, upright.
+
+    Returns:
+      the image, and whether it was transparent in places.
+    """
+    opaque = _on_white(frame)
     width, height = _scaled(frame.width, frame.height, look)
     kind = "gray" if channels == 1 else "rgb24"
-    image = frame.reformat(width, height, kind, interpolation="AREA").to_ndarray()
+    image = (opaque or frame).reformat(width, height, kind, interpolation=_AVERAGE).to_ndarray()
     image = image.reshape(height, width, channels)
     top, left = (height - look.size) // 2, (width - look.size) // 2
     image = image[top : top + look.size, left : left + look.size]
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
+    return np.ascontiguousarray(_upright(image, frame)), opaque is not None
 
 
 def fit_images(images: np.ndarray, look: Look) -> np.ndarray:
@@ -53,21 +69,77 @@ def fit_images(images: np.ndarray, look: Look) -> np.ndarray:
     return np.ascontiguousarray(resize(images, look.size))
 
 
-def decode_image(data: bytes, channels: int) -> np.ndarray:
-    """A PNG or JPEG as uint8 [H, W, C], C = 1 (grey) or 3.
+def decode_image(data: bytes, channels: int) -> tuple[np.ndarray, bool]:
+    """A PNG or JPEG as uint8 [H, W, C], C = 1 (grey) or 3, upright.
 
+    Returns:
+      the picture, and whether it was transparent in places.
     Raises:
       UserError: if it is none, is damaged, or is larger than `bounds.py` has it.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-            check_picture(image.width, image.height)
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as file:
+            check_picture(file.width, file.height)
+            image = _eight_bits(ImageOps.exif_transpose(file))
+            transparent = image.has_transparency_data and _alpha(image).getextrema()[0] != 255
+            if transparent:
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image.convert("RGBA"))
             array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     except Image.DecompressionBombError as error:
         raise UserError(f"a picture that is too large: {error}") from error
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise UserError(f"a picture that is no readable PNG or JPEG: {error}") from error
-    return array.reshape(*array.shape[:2], channels)
+    return array.reshape(*array.shape[:2], channels), transparent
+
+
+def decode_images(
+    parts: Sequence[bytes], channels: int, look: Look
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """PNG or JPEG pictures as uint8 [T, S, S, C], and what was changed; each is made to fit before
+    the next is read.
+
+    Raises:
+      UserError: as `decode_image`, and for pictures of several sizes.
+    """
+    images, shapes, transparent = [], set(), False
+    check_bytes(len(parts) * look.size**2 * channels, f"{len(parts):,} pictures made to fit")
+    for part in parts:
+        image, seen_through = decode_image(part, channels)
+        shapes.add(image.shape)
+        transparent |= seen_through
+        images.append(fit_images(image[None], look)[0])
+    if len(shapes) > 1:
+        raise UserError(f"frames of several sizes: {sorted(shapes)}")
+    return np.stack(images), (ON_WHITE,) * transparent
+
+
+def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """[T, H, W, C] with the channels asked for, 1 or 3; grey is the luma of ITU-R BT.601.
+
+    Raises:
+      UserError: for pictures of neither 1 nor 3.
+    """
+    have = images.shape[-1]
+    if have == channels:
+        return images
+    if have == 1:
+        return np.repeat(images, 3, axis=-1)
+    if have != 3:
+        raise UserError(f"frames of {have} channels, expected 1 or 3")
+    luma = images @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.rint(luma)[..., None].astype(np.uint8)
+
+
+def _alpha(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA").getchannel("A")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits as one of 8, which PIL would cut at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
 
 
 def _scaled(width: int, height: int, look: Look) -> tuple[int, int]:
@@ -76,3 +148,27 @@ def _scaled(width: int, height: int, look: Look) -> tuple[int, int]:
         return look.size, look.size
     scale = look.size / min(width, height)
     return max(look.size, round(width * scale)), max(look.size, round(height * scale))
+
+
+def _on_white(frame: av.VideoFrame) -> av.VideoFrame | None:
+    """The frame laid on white; None where it is opaque."""
+    if not any(part.is_alpha for part in frame.format.components):
+        return None
+    pixels = frame.reformat(format="rgba", interpolation=_AVERAGE).to_ndarray()
+    alpha = pixels[..., 3:].astype(np.float32) / 255
+    if alpha.min() == 1:
+        return None
+    laid = np.rint(alpha * pixels[..., :3] + (1 - alpha) * 255).astype(np.uint8)
+    return av.VideoFrame.from_ndarray(laid, format="rgb24")
+
+
+def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """Turned and mirrored as its display matrix says: x' = a x + c y, y' = b x + d y."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(matrix, Buffer):
+        return image
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    turned = abs(b) + abs(c) > abs(a) + abs(d)
+    across, down = (c, b) if turned else (a, d)
+    image = image.swapaxes(0, 1) if turned else image
+    return image[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]

@@ -17,8 +17,7 @@ import numpy as np
 from common import UserError
 from recordings.episode import Video, cut
 from recordings.importers import folder
-from recordings.importers.bounds import check_bytes
-from recordings.importers.images import Look, decode_image, fit_images
+from recordings.importers.images import Look, decode_images, fit_images, with_channels
 from recordings.importers.wire import Feature, parse_example, read_records
 
 FEATURES = ("video", "frames", "images", "image", "image/encoded", "video/encoded")
@@ -77,17 +76,20 @@ def read_sequences(name: str, path: Path, look: Look, sequences: Sequences) -> I
     """
     for number, data in enumerate(read_records(path)):
         try:
-            images = _frames(parse_example(data), sequences, look)
+            images, notes = _frames(parse_example(data), sequences, look)
         except ValueError as error:
             raise UserError(f"record {number}: {error}") from error
-        yield from cut(Video(f"{name}:{number:05d}", {"image": images}), look.max_frames)
+        video = Video(f"{name}:{number:05d}", {"image": images}, notes=notes)
+        yield from cut(video, look.max_frames)
 
 
-def _frames(features: Mapping[str, Feature], sequences: Sequences, look: Look) -> np.ndarray:
-    """uint8 [T, S, S, C] of one Example."""
+def _frames(
+    features: Mapping[str, Feature], sequences: Sequences, look: Look
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """uint8 [T, S, S, C] of one Example, and what was changed."""
     parts = _find(features, sequences.feature)
     if parts[0].startswith(_ENCODED):
-        return _decoded(parts, sequences.channels, look)
+        return decode_images(parts, sequences.channels, look)
     shape = sequences.raw_shape or _shape(features)
     size = math.prod(shape)
     data = b"".join(parts)
@@ -97,20 +99,7 @@ def _frames(features: Mapping[str, Feature], sequences: Sequences, look: Look) -
             f"{'x'.join(map(str, shape))}; see --raw-shape"
         )
     images = np.frombuffer(data, np.uint8).reshape(-1, *shape)
-    return _grey(fit_images(images, look), sequences.channels)
-
-
-def _decoded(parts: list[bytes], channels: int, look: Look) -> np.ndarray:
-    """uint8 [T, S, S, C] of PNG or JPEG pictures; each is made to fit before the next is read."""
-    images, shapes = [], set()
-    check_bytes(len(parts) * look.size**2 * channels, f"{len(parts):,} pictures made to fit")
-    for part in parts:
-        image = decode_image(part, channels)
-        shapes.add(image.shape)
-        images.append(fit_images(image[None], look)[0])
-    if len(shapes) > 1:
-        raise UserError(f"frames of several sizes: {sorted(shapes)}")
-    return np.stack(images)
+    return with_channels(fit_images(images, look), sequences.channels), ()
 
 
 def _find(features: Mapping[str, Feature], wanted: str | None) -> list[bytes]:
@@ -146,16 +135,3 @@ def _shape(features: Mapping[str, Feature]) -> tuple[int, int, int]:
     if min(shape) < 1:
         raise UserError(f"frames of shape {shape}")
     return shape
-
-
-def _grey(images: np.ndarray, channels: int) -> np.ndarray:
-    """[T, H, W, C] with the channels asked for; grey is the luma of ITU-R BT.601."""
-    have = images.shape[-1]
-    if have == channels:
-        return images
-    if have == 1:
-        return np.repeat(images, 3, axis=-1)
-    if have != 3:
-        raise UserError(f"frames of {have} channels, expected 1 or 3")
-    luma = images @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.rint(luma)[..., None].astype(np.uint8)

@@ -1,6 +1,8 @@
 """Videos as others make them: KTH's AVIs, odd sizes, turned, grey, at other rates."""
 
 import json
+import struct
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -102,13 +104,14 @@ def test_all_frames_of_every_container(tmp_path, files, suffix, codec):
 
 
 def test_rates(tmp_path, files):
-    """Of 30 frames at 25 fps (1.2 s): at 10 fps the first of every 0.1 s, 12 in all."""
+    """Of 30 frames at 25 fps (1.2 s): at 10 fps the one shown at every 0.1 s, 12 in all."""
     images = files.frames(0, 30)
     files.video(tmp_path / "v.mp4", images)
     few = only(VideoFolder(tmp_path, fps=10)).obs["image"]
-    kept = [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28]  # smallest n with n / 25 >= k / 10
+    kept = [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27]  # shown at k / 10: largest n / 25 <= that
     assert np.abs(few.astype(int) - images[kept]).max() <= 6 and len(few) == 12
-    assert only(VideoFolder(tmp_path, fps=100)).steps == 30  # no frame twice
+    many = only(VideoFolder(tmp_path, fps=100)).obs["image"]  # each frame four times
+    assert np.abs(many.astype(int) - images.repeat(4, axis=0)).max() <= 6 and len(many) == 120
     with pytest.raises(ValueError, match="fps: expected above 0, received 0; raise --fps"):
         VideoFolder(tmp_path, fps=0)
 
@@ -203,3 +206,136 @@ def test_folders_name_the_split_and_links_are_followed_once(tmp_path, files):
         "train-seq100/a.mp4": "train",
         "trainspotting/b.mp4": None,
     }
+
+
+def encoded(path, images, codec="h264", pix_fmt="yuv420p", times=None, sound=(0.0, "")):
+    """A video whose frame n is shown at times[n] / 25 s; with seconds of silence, by some codec,
+    from the first frame on."""
+    times = range(len(images)) if times is None else times
+    seconds, voice = sound
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = images.shape[2], images.shape[1], pix_fmt
+        if seconds:
+            spoken = container.add_stream(voice, rate=48000, bit_rate=64000, layout="stereo")
+        for time, image in zip(times, images, strict=True):
+            kind = "rgba" if image.shape[-1] == 4 else "rgb24"
+            frame = av.VideoFrame.from_ndarray(image, format=kind)
+            frame.pts, frame.time_base = time, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        for number in range(int(seconds * 50)):
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), "s16", "stereo")
+            silence.sample_rate, silence.pts = 48000, 960 * number + 1920 * times[0]
+            container.mux(spoken.encode(silence))
+        if seconds:
+            container.mux(spoken.encode())
+    return path
+
+
+VIDEOS = [("mkv", "h264", "aac"), ("webm", "libvpx", "libopus"), ("wmv", "wmv2", "wmav2")]
+VIDEOS += [("avi", "mpeg4", "mp2"), ("mp4", "h264", "aac"), ("flv", "flv1", "aac")]
+VIDEOS += [("ts", "h264", "aac")]
+
+
+@pytest.mark.parametrize(("suffix", "codec", "voice"), VIDEOS)
+@pytest.mark.parametrize("sound", [0.0, 4.0])
+def test_a_video_may_begin_late_and_its_sound_last_longer(
+    tmp_path, files, suffix, codec, voice, sound
+):
+    """A piece that was cut out of a longer recording keeps its times: it is not cut short."""
+    times = range(500, 530)
+    encoded(tmp_path / f"v.{suffix}", files.frames(1, 30), codec, times=times, sound=(sound, voice))
+    image = only(VideoFolder(tmp_path)).obs["image"]
+    assert np.abs(image.astype(int) - files.frames(1, 30)).max() <= 8
+
+
+def test_what_is_cut_short_is_named_beside_sound_too(tmp_path, files):
+    path = encoded(tmp_path / "v.mkv", files.frames(1, 90), sound=(3.6, "aac"))
+    files.truncate(path)
+    with pytest.raises(ValueError, match="cut short"):
+        only(VideoFolder(tmp_path))
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p"])
+@pytest.mark.parametrize("size", [96, 64, 20])
+def test_white_is_white_and_black_black(tmp_path, size, pix_fmt):
+    """Y = 235 of 4:2:0 colour is 255: the chroma is interpolated in full."""
+    image = np.zeros((2, 96, 96, 3), np.uint8)
+    image[:, :, 48:] = 255
+    encoded(tmp_path / "v.mkv", image, "ffv1", pix_fmt)
+    shown = only(VideoFolder(tmp_path, Look(size=size))).obs["image"]
+    assert (shown[:, :, : size // 2 - 2] == 0).all() and (shown[:, :, size // 2 + 2 :] == 255).all()
+
+
+# row by row: (a, b, c, d) of x' = a x + c y, y' = b x + d y, and what becomes of [[1, 2], [3, 4]]
+TURNS = [((1, 0, 0, 1), [[1, 2], [3, 4]]), ((-1, 0, 0, 1), [[2, 1], [4, 3]])]
+TURNS += [((1, 0, 0, -1), [[3, 4], [1, 2]]), ((-1, 0, 0, -1), [[4, 3], [2, 1]])]
+TURNS += [((0, 1, 1, 0), [[1, 3], [2, 4]]), ((0, 1, -1, 0), [[3, 1], [4, 2]])]
+TURNS += [((0, -1, 1, 0), [[2, 4], [1, 3]]), ((0, -1, -1, 0), [[4, 2], [3, 1]])]
+
+
+@pytest.mark.parametrize(("matrix", "shown"), TURNS)
+def test_turned_and_mirrored_videos_are_upright(tmp_path, matrix, shown):
+    """The file says how its pictures are to be shown, by the matrix in its track's header."""
+    quarters = np.repeat(np.repeat([[1, 2], [3, 4]], 32, 0), 32, 1)
+    image = np.broadcast_to(50 * quarters[None, ..., None], (2, 64, 64, 3)).astype(np.uint8)
+    path = encoded(tmp_path / "v.mp4", image)
+    data = path.read_bytes()
+    a, b, c, d = matrix
+    unit, turned = (
+        struct.pack(">9i", *(65536 * n for n in (p, q, 0, r, s, 0, 0, 0)), 1 << 30)
+        for p, q, r, s in ((1, 0, 0, 1), (a, b, c, d))
+    )
+    header = data.index(b"tkhd")
+    path.write_bytes(data[:header] + data[header:].replace(unit, turned, 1))
+    seen = only(VideoFolder(tmp_path)).obs["image"][0, 16::32, 16::32, 0]
+    np.testing.assert_array_equal(np.rint(seen / 50), shown)
+
+
+TIMES = [0, 1, 2, 5, 6, 13, 14]  # in 1/25 s
+
+
+def test_frames_at_unequal_times(tmp_path, files):
+    """All of them and a word; or by --fps the one that is shown at each moment."""
+    encoded(tmp_path / "v.mkv", files.frames(0, 7), times=TIMES)
+    video = only(VideoFolder(tmp_path))
+    assert video.steps == 7
+    apart = "frames 0.04 to 0.28 s apart"
+    assert video.notes == (f"{apart}, stored one after the other: --fps stores them by time",)
+    for fps, expected in ((25, [0, 1, 2, 2, 2, 3, 4, *[4] * 6, 5, 6]), (5, [0, 3, 4])):
+        video = only(VideoFolder(tmp_path, fps=fps))
+        near = files.frames(0, 7)[expected]
+        assert video.steps == len(expected)
+        assert np.abs(video.obs["image"].astype(int) - near).max() <= 6
+        said = f"{apart}: 7 stored as {len(expected)}, {fps} per second"
+        assert video.notes == (said,)
+
+
+def test_times_that_are_broken_fill_no_disk(tmp_path, files):
+    encoded(tmp_path / "v.mkv", files.frames(0, 3), times=[0, 1, 10**8])
+    with pytest.raises(
+        ValueError, match=r"a frame that is shown 99,999,999 times, expected .*--fps"
+    ):
+        only(VideoFolder(tmp_path, fps=25))
+
+
+def test_a_transparent_gif_lies_on_white_and_says_so(tmp_path):
+    """What is not drawn is white, as in a browser; half of an edge pixel is half white."""
+    image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    image.paste((200, 0, 0, 255), (0, 0, 32, 64))
+    image.save(tmp_path / "v.gif", save_all=True, append_images=[image.rotate(180)], duration=100)
+    video = only(VideoFolder(tmp_path))
+    shown = video.obs["image"]
+    np.testing.assert_array_equal(shown[0, 0, [0, 63]], [[200, 0, 0], [255, 255, 255]])
+    assert video.notes == ("transparent in places: laid on white",)
+    opaque = Image.new("RGB", (64, 64), (9, 9, 9))
+    opaque.save(tmp_path / "v.gif", save_all=True, append_images=[opaque] * 2, duration=100)
+    assert not only(VideoFolder(tmp_path)).notes
+
+
+def test_partly_transparent_frames_are_mixed_with_white(tmp_path):
+    image = np.zeros((2, 64, 64, 4), np.uint8)
+    image[..., 3] = 51  # a fifth
+    encoded(tmp_path / "v.mkv", image, "ffv1", "bgra")
+    assert (only(VideoFolder(tmp_path)).obs["image"] == 204).all()
