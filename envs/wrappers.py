@@ -7,7 +7,7 @@ Order, innermost first: `CameraLimit`, `HeldKeys`, `CompassVector`, `ActionRepea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -101,8 +101,17 @@ class CompassVector(gymnasium.ObservationWrapper[Any, Any, Any]):
         return {**observation, "compass": {"needle": needle}}
 
 
+@runtime_checkable
+class Undrawn(Protocol):
+    """An environment that can leave its picture as it was where no one sees it. It draws one all
+    the same where it ends an episode; where a wrapper ends it, none can be left out."""
+
+    draws_picture: bool  # whether the next steps do
+
+
 class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Hold each action for several frames and sum their rewards; stop early at an episode's end."""
+    """Hold each action for several frames and sum their rewards; stop early at an episode's end.
+    Of an environment that is `Undrawn` the last frame alone is drawn."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], repeat: int) -> None:
         """Hold each action for `repeat` frames (at least 1, else ValueError)."""
@@ -110,11 +119,15 @@ class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
         if repeat < 1:
             raise UserError(f"expected action_repeat of at least 1 frame, received {repeat}")
         self.repeat = repeat
+        inner = env.unwrapped
+        self.undrawn = inner if isinstance(inner, Undrawn) else None
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Last observation, summed reward, and how the last frame ended."""
         total = 0.0
-        for _ in range(self.repeat):
+        for frame in range(self.repeat):
+            if self.undrawn is not None:
+                self.undrawn.draws_picture = frame == self.repeat - 1
             obs, reward, terminated, truncated, info = self.env.step(action)
             total += float(reward)
             if terminated or truncated:

@@ -107,6 +107,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.render_mode = render_mode
         self.render_size = render_size
         self.goal_distance = goal_distance
+        self.draws_picture = True  # at the next steps; an episode's last one does
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -120,7 +121,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self._sneaking = False
         self._digging: tuple[int, int, int] | None = None
         self._progress, self._pause = 0, 0
-        return self._observe(), self._info()
+        return self._observe(drawn=True), self._info()
 
     def step(
         self, action: dict[str, Any]
@@ -133,7 +134,8 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.frames += 1
         reward = sparse + dense if self.dense else sparse
         truncated = not done and self.frames >= self.time_limit
-        return self._observe(), float(reward), done, truncated, self._info()
+        obs = self._observe(self.draws_picture or done or truncated)
+        return obs, float(reward), done, truncated, self._info()
 
     def render(self) -> np.ndarray | None:
         """The player's view at `render_size`, uint8 (size, size, 3); None without a mode."""
@@ -217,10 +219,12 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         world, yaw, pitch = self.world, self.body[P.YAW], self.body[P.PITCH]
         return render(world.blocks, world.top, world.tile_top, eye, yaw, pitch, size)
 
-    def _observe(self) -> dict[str, Any]:
-        """The observation, as `observation_space` says."""
+    def _observe(self, drawn: bool) -> dict[str, Any]:
+        """The observation, as `observation_space` says; its picture the last one, unless drawn."""
+        if drawn:
+            self._pov = self._view(PIXELS)
         return {
-            "pov": self._view(PIXELS),
+            "pov": self._pov,
             "compass": {"angle": np.asarray(self.task.needle.angle, np.float32)},
             "inventory": {"dirt": np.asarray(self.dirt, np.int32)},
         }

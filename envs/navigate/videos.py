@@ -21,7 +21,7 @@ from common import UserError
 from envs.config import NAVIGATE, EnvConfig
 from envs.navigate import blocks as B
 from envs.navigate import physics as P
-from envs.navigate.env import PIXELS, NavigateEnv
+from envs.navigate.env import NavigateEnv
 from envs.navigate.follower import CompassFollower
 from envs.navigate.grid import SIZE
 from envs.navigate.task import FRAMES, GOAL_DISTANCE, Task
@@ -46,14 +46,11 @@ class Episode(NamedTuple):
 
 
 class _Player(NavigateEnv):
-    """Navigate that draws the picture when asked to `look`, not at every frame."""
-
-    def _view(self, size: int) -> np.ndarray:
-        return np.zeros((0, 0, 3), np.uint8)
+    """Navigate as a scripted player and a narrator see it."""
 
     def look(self) -> dict[str, Any]:
-        """The observation, with its picture."""
-        return {**self._observe(), "pov": super()._view(PIXELS)}
+        """The observation, with its picture, whether the last step drew one or not."""
+        return self._observe(drawn=True)
 
     def set_next_goal(self) -> None:
         """Replace the goal by one `goal_distance` blocks from here; the needle swings to it."""
@@ -133,7 +130,9 @@ class NavigateVideos:
         limit = FRAMES if self.env.time_limit is None else self.env.time_limit
         limit = _NO_LIMIT if self.endless else limit
         distance = float(self.env.options.get("goal_distance", GOAL_DISTANCE))
-        return _Player(self.env.dense, limit, goal_distance=distance)
+        player = _Player(self.env.dense, limit, goal_distance=distance)
+        player.draws_picture = False
+        return player
 
     def _wish(
         self, follower: CompassFollower, raw: dict[str, Any], keys: dict[str, spaces.Space[Any]]

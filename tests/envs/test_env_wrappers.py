@@ -6,6 +6,7 @@ import pytest
 from gymnasium import spaces
 
 from envs.navigate import NavigateEnv
+from envs.navigate.render import render
 from envs.wrappers import ActionRepeat, CameraLimit, CompassVector, HeldKeys
 
 
@@ -36,6 +37,32 @@ def test_action_repeat_sums_and_stops_at_the_end(terminal):
     env.reset()
     assert env.step(0)[:4] == (3, 6.0, False, False)
     assert env.step(0)[:4] == (5, 9.0, terminal, not terminal)
+
+
+@pytest.mark.parametrize("end", [6_000, 38])
+def test_of_held_frames_only_what_is_seen_is_drawn(end, monkeypatch):
+    """One picture a step, and the same ones as where all are drawn, also where a limit ends an
+    episode within a step."""
+    drawn = []
+
+    def counted(*given):
+        drawn.append(None)
+        return render(*given)
+
+    monkeypatch.setattr("envs.navigate.env.render", counted)
+    env, all_drawn = ActionRepeat(NavigateEnv(time_limit=end), 4), NavigateEnv(time_limit=end)
+    env.reset(seed=0), all_drawn.reset(seed=0)
+    env.action_space.seed(0)
+    truncated, drawn[:] = False, []
+    for step in range(1, 11):
+        action = env.action_space.sample()
+        obs, _, _, truncated, _ = env.step(action)
+        assert len(drawn) == step
+        for _ in range(4 if not truncated else 2):
+            expected = all_drawn.step(action)[0]
+        drawn[step:] = []
+        np.testing.assert_array_equal(obs["pov"], expected["pov"])
+    assert truncated == (end == 38)
 
 
 def test_action_repeat_of_zero_is_rejected():
