@@ -41,7 +41,7 @@ def coarse(obs: dict[str, Array]) -> tuple[Float[Array, "B T O"], Float[Array, "
     """Targets, and 1 for each that is of an image: vectors as they are, images by blocks.
 
     Args:
-      obs: [B, T, ...] of ``ClockworkVAE.units``, images of 64×64 pixels.
+      obs: [B, T, ...] of ``ClockworkVAE.units``, images of a multiple of GRID pixels along an edge.
     """
     targets, kinds = [], []
     for name in sorted(obs):

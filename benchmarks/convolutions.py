@@ -21,10 +21,10 @@ from common.entry import enter
 from configs.spelling import whole
 from training.device import choose_device
 from worldmodel.convolutions import AXES, strided_conv, strided_conv_transpose
-from worldmodel.networks import DECODER_KERNELS, ENCODER_KERNELS
+from worldmodel.networks import KERNEL_IN, edges_in, kernels_out
 
 Conv = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-ENCODER_SIZES, DECODER_SIZES = (64, 31, 14, 6), (1, 5, 13, 30)
+ENCODER_SIZES, DECODER_SIZES = edges_in(64)[:-1], (1, 5, 13, 30)
 
 
 def library(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
@@ -42,10 +42,10 @@ def library_transpose(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.A
 def layers(depth: int) -> Iterator[tuple[str, Conv, Conv, int, int, int, int, bool]]:
     """(name, ours, the library's, size, kernel, channels in, channels out, input's gradient)."""
     widths = [3, *(depth * 2**i for i in range(4))]
-    for size, k, a, b in zip(ENCODER_SIZES, ENCODER_KERNELS, widths, widths[1:], strict=False):
-        yield "encoder", strided_conv, library, size, k, a, b, size != 64
+    for size, a, b in zip(ENCODER_SIZES, widths, widths[1:], strict=False):
+        yield "encoder", strided_conv, library, size, KERNEL_IN, a, b, size != 64
     widths = [32 * depth, 4 * depth, 2 * depth, depth, 3]
-    for size, k, a, b in zip(DECODER_SIZES, DECODER_KERNELS, widths, widths[1:], strict=False):
+    for size, k, a, b in zip(DECODER_SIZES, kernels_out(64), widths, widths[1:], strict=False):
         yield "decoder", strided_conv_transpose, library_transpose, size, k, a, b, True
 
 

@@ -3,7 +3,7 @@
 All of it stands in the type of the dataclass's field:
 
     batch: MayChange[Count] = 16                              # 1 or more; may differ on resume
-    min_std: Annotated[float, Gt(0), Lt(1)] = 0.1             # any bounds of annotated_types
+    min_std: Annotated[float, Gt(0), Lt(1)] = 0.1             # bounds of annotated_types
     keep_bias: Annotated[float, Before(0.0)] = 1.0            # a run that lacks it had 0
 
 `check_bounds` refuses what is out of bounds, of a whole nested config. Settings that are gone,
@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Annotated, Any, TypeVar
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
 from common.errors import UserError
 
 T = TypeVar("T")
+Bound = Ge | Gt | Le | Lt | MultipleOf
 
 MAY_CHANGE = "may change on resume"
 
@@ -108,21 +109,27 @@ def _check_value(value: Any, hint: Any, field: Field[Any], name: str) -> None:
         )
     low = next((mark for mark in bounds if isinstance(mark, Ge | Gt)), None)
     high = next((mark for mark in bounds if isinstance(mark, Le | Lt)), None)
-    below = low is not None and not _holds(value, low)
-    if below or (high is not None and not _holds(value, high)):
+    steps = [
+        f"a multiple of {mark.multiple_of} " for mark in bounds if isinstance(mark, MultipleOf)
+    ]
+    wrong = [bound for bound in bounds if not _holds(value, bound)]
+    if wrong:
+        change = "raise" if low in wrong else "lower" if high in wrong else "change"
         raise UserError(
-            f"{name}: expected {_words(low, high)}, received {value:g}; "
-            f"{'raise' if below else 'lower'} {flag}{usual}"
+            f"{name}: expected {''.join(steps)}{_words(low, high)}, received {value:g}; "
+            f"{change} {flag}{usual}"
         )
 
 
-def _bounds(hint: Any) -> list[Ge | Gt | Le | Lt]:
+def _bounds(hint: Any) -> list[Bound]:
     marks = [mark for kind in (hint, *_union(hint)) for mark in _metadata(kind)]
-    return [mark for mark in marks if isinstance(mark, Ge | Gt | Le | Lt)]
+    return [mark for mark in marks if isinstance(mark, Bound)]
 
 
-def _holds(value: Any, bound: Ge | Gt | Le | Lt) -> bool:
+def _holds(value: Any, bound: Bound) -> bool:
     match bound:
+        case MultipleOf(step):
+            return bool(value % step == 0)
         case Ge(least):
             return bool(value >= least)
         case Gt(least):

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
-from common import Count, CountOrZero, MayChange, Positive, Share
+from common import Before, Count, CountOrZero, MayChange, Positive, Share
+from common.images import FIT, Fit, ImageSize
 
 SplitName = Literal["train", "test"]
 Like = Literal["moving_mnist", "kth", "mazes", "minerl"]
@@ -46,6 +47,11 @@ class DataConfig:
     name: Annotated[str, tyro.conf.arg(help=f"{SOURCES}, which is imported.")] = "moving_digits"
     folder: MayChange[Path] = Path("data")
     """Where generated and imported videos are kept."""
+    image_size: Annotated[ImageSize | None, Before(None)] = None
+    """Pixels along one edge of every image, as --env.image-size: 32, 48, 64, 80, 96, 112 or 128.
+    None: 64, or those of a store that is there."""
+    image_fit: Annotated[Fit, Before("crop")] = FIT
+    """A folder of videos: frames that are no square, as --env.image-fit."""
     episodes: Count = 500
     """Generated videos to train on."""
     length: Count = 200

@@ -6,9 +6,10 @@ Read next: `registry.py`, from a name to an environment; `vector.py`, what the a
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 
 from common import Before, Count
+from common.images import FIT, SIZE, Fit, ImageSize
 
 Backend = Literal["auto", "builtin", "minerl"]
 NAVIGATE = "minerl_navigate"
@@ -37,8 +38,11 @@ class EnvConfig:
     `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
     keys: Annotated[tuple[str, ...], Before(())] = ()
     """Observations that are read, by name or pattern (`camera.*`); none given: all."""
-    image_size: Annotated[int, Ge(1), Le(1024)] = 64
-    """Pixels along one edge of every image."""
+    image_size: ImageSize = SIZE
+    """Pixels along one edge of every image: 32, 48, 64, 80, 96, 112 or 128."""
+    image_fit: Annotated[Fit, Before("squeeze")] = FIT
+    """Images that are no square: the whole squeezed, the whole between black bars (pad), or their
+    middle square (crop)."""
     pixels: bool = False
     """dmc: and gym: only: observe the picture that the environment draws instead of its state."""
     time_limit: Count | None = None

@@ -1,10 +1,43 @@
-"""Images made to fit: the middle square, and a new size by the mean of what each pixel covers."""
+"""Images made to fit: first to a square, then to a size by the mean of what each pixel covers.
+
+The words for how, and the sizes that there are, stand in `common/images.py`.
+"""
 
 from functools import lru_cache
 
 import numpy as np
 
+from common.images import Fit
+
+SQUARED: dict[Fit, str] = {
+    "squeeze": "squeezed to a square",
+    "pad": "padded to a square with black bars",
+    "crop": "cut to the middle square",
+}
+"""What is said of a picture that is no square."""
 _BLOCK = 2**24  # numbers of images that are resized at once
+
+
+def fitted(images: np.ndarray, size: int, fit: Fit) -> np.ndarray:
+    """uint8 [..., H, W, C] as uint8 [..., size, size, C]."""
+    square = {"squeeze": lambda x: x, "pad": padded_square, "crop": middle_square}[fit]
+    return resize(square(images), size)
+
+
+def described(height: int, width: int, size: int, fit: Fit) -> str:
+    """In words, what ``fitted`` makes of images; empty where it leaves them as they are."""
+    said = [SQUARED[fit]] * (height != width)
+    said += [f"resized to {size} x {size}"] * ((height, width) != (size, size))
+    return ", ".join(said)
+
+
+def padded_square(images: np.ndarray) -> np.ndarray:
+    """[..., H, W, C] between black bars as [..., S, S, C], S the longer edge."""
+    height, width = images.shape[-3:-1]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    bars = ((top, side - height - top), (left, side - width - left), (0, 0))
+    return np.pad(images, [(0, 0)] * (images.ndim - 3) + [*bars])
 
 
 def middle_square(images: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ image is uint8 (H, W, C) at one size and everything else a float32 vector (n,):
 
 | space | becomes |
 |---|---|
-| Box of 2 to 4 axes that is a picture, see `is_image` | image, resized |
+| Box of 2 to 4 axes that is a picture, see `is_image` | image, made to fit |
 | any other Box | float32 (n,), flattened; a scalar is (1,) |
 | Discrete, MultiDiscrete | one-hot, concatenated |
 | MultiBinary | float32 (n,) of 0 and 1 |
@@ -28,7 +28,8 @@ import numpy as np
 from gymnasium import spaces
 
 from common import UserError
-from envs.images import middle_square, resize
+from common.images import FIT, Fit
+from envs.images import described, fitted
 
 _MIN_IMAGE_EDGE = 8  # pixels; smaller arrays are vectors
 _MOST_CHANNELS = 32  # more are features, not colours of a few frames
@@ -56,20 +57,19 @@ class Part(ABC):
 
 
 class ImagePart(Part):
-    """An image: channels last, resized by area; of floats in [0, 1], by 255."""
+    """An image: channels last, made to fit; of floats in [0, 1], by 255."""
 
-    def __init__(self, source: spaces.Box, size: int, crop: bool) -> None:
+    def __init__(self, source: spaces.Box, size: int, fit: Fit) -> None:
         """Plan the conversion of `source` into uint8 (size, size, C)."""
         super().__init__(source)
-        self.size, self.crop, self.rows = size, crop, _rows(source.shape)
+        self.size, self.fit, self.rows = size, fit, _rows(source.shape)
         self.scale = 255.0 if source.dtype.kind == "f" and source.high.max() <= 1 else 1.0
         height, width, channels = _as_hwc(source.shape)
         self.space = spaces.Box(0, 255, (size, size, channels), np.uint8)
-        fit = "cut to its middle square" if crop else "squeezed to a square"
         said = [f"picture, {height} x {width} pixels, channels: {channels}"]
-        said += [f"{fit}"] * (height != width) + [f"resized to {size} x {size}"]
+        said += [described(height, width, size, fit)]
         said += ["of floats in [0, 1]"] * (self.scale != 1)
-        self.described = ", ".join(said)
+        self.described = ", ".join(filter(None, said))
 
     def __call__(self, value: Any) -> np.ndarray:
         """Images in the source's layout -> uint8 (..., size, size, C)."""
@@ -80,7 +80,7 @@ class ImagePart(Part):
         image = image.reshape(*image.shape[: len(lead) + 2], -1) if axes > 2 else image[..., None]
         if image.dtype != np.uint8:
             image = np.clip(np.rint(image * self.scale), 0, 255).astype(np.uint8)
-        return resize(middle_square(image) if self.crop else image, self.size)
+        return fitted(image, self.size, self.fit)
 
 
 class VectorPart(Part):
@@ -126,7 +126,7 @@ class Canonical:
         self,
         source: spaces.Space[Any],
         image_size: int,
-        crop: bool = False,
+        image_fit: Fit = FIT,
         keys: tuple[str, ...] = (),
     ) -> None:
         """Plan the conversion.
@@ -134,14 +134,12 @@ class Canonical:
         Args:
           source: the environment's observation space.
           image_size: pixels along one edge of every image.
-          crop: of an image that is no square, take the middle square; otherwise it is squeezed.
+          image_fit: what becomes of an image that is no square.
           keys: patterns of names (`fnmatch`), of which one must match; none: all are read.
         Raises:
           UserError: for a space with no fixed-size form (Graph, Sequence, OneOf), a name that would
             occur twice, a pattern that matches none, or where nothing is left to be read.
         """
-        if image_size < 1:
-            raise UserError(f"expected image_size of at least 1 pixel, received {image_size}")
         self.parts: dict[str, tuple[tuple[Any, ...], Part]] = {}
         self.left_out: dict[str, str] = {}  # and why
         for path, leaf in _leaves(source, ()):
@@ -153,7 +151,7 @@ class Canonical:
             if leaf.dtype is not None and leaf.dtype.kind == "U":  # `Text`, and MiniGrid's own
                 self.left_out[name] = "text is not read"
                 continue
-            part = _part(leaf, image_size, crop)
+            part = _part(leaf, image_size, image_fit)
             if name in self.parts:
                 raise UserError(
                     f"expected distinct observation names, received {name!r} twice once nested "
@@ -234,10 +232,10 @@ def is_image(space: spaces.Space[Any]) -> bool:
     return space.dtype == np.uint8 or (floats and bounded and len(np.unique(space.high)) == 1)
 
 
-def _part(space: spaces.Space[Any], image_size: int, crop: bool) -> Part:
+def _part(space: spaces.Space[Any], image_size: int, image_fit: Fit) -> Part:
     """The conversion of one leaf."""
     if isinstance(space, spaces.Box):
-        return ImagePart(space, image_size, crop) if is_image(space) else VectorPart(space)
+        return ImagePart(space, image_size, image_fit) if is_image(space) else VectorPart(space)
     if isinstance(space, spaces.MultiBinary):
         return VectorPart(space)
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):

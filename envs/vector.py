@@ -101,7 +101,7 @@ def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]
         env = ActionRepeat(env, config.action_repeat)
     if config.pixels:  # outside the action repeat: what no one sees is not drawn
         env = _pixels(env, config.name)
-    return CanonicalObservation(env, config.image_size, config.keys)
+    return CanonicalObservation(env, config.image_size, config.image_fit, config.keys)
 
 
 def make_pure_agent_env(config: EnvConfig) -> PureEnv:

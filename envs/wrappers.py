@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 
 from common import UserError
+from common.images import Fit
 from envs.spaces import Canonical
 
 
@@ -139,12 +140,12 @@ class CanonicalObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
     """Observations as a flat Dict of images and float vectors (`envs.spaces`)."""
 
     def __init__(
-        self, env: gymnasium.Env[Any, Any], image_size: int, keys: tuple[str, ...] = ()
+        self, env: gymnasium.Env[Any, Any], image_size: int, image_fit: Fit, keys: tuple[str, ...]
     ) -> None:
-        """Resize images to `image_size` pixels along each edge; of several observations read those
+        """Make images fit `image_size` pixels along each edge; of several observations read those
         whose names match a pattern of `keys`."""
         super().__init__(env)
-        self.canonical = Canonical(env.observation_space, image_size, keys=keys)
+        self.canonical = Canonical(env.observation_space, image_size, image_fit, keys)
         self.observation_space = self.canonical.space
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:

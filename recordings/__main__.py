@@ -17,6 +17,7 @@ with importing():
 
     from configs.cli import parse
     from recordings.importers.formats import FORMATS
+    from recordings.importers.images import Look
     from recordings.run import ImportConfig, Imported, run_import
 
 PROGRAM = "python -m recordings"
@@ -60,6 +61,9 @@ def main(args: Sequence[str]) -> int:
         print("stopped; the same command goes on", file=sys.stderr)
         raise
     _show(imported, command.target.store)
+    look = getattr(command.data, "look", None)
+    if isinstance(look, Look):
+        print(f"images: {look.described} (--size, --fit)")
     return 0 if imported.episodes else 1
 
 

@@ -16,9 +16,14 @@ import numpy as np
 from rich.progress import track
 
 from common import UserError, check_bounds, dump_json
+from common.images import SIZE
 from configs.data import GENERATED, SOURCES, DataConfig, SplitName
+from envs.images import SQUARED, described, resize
 from recordings.episode import Video, append_video, video_fields
+from recordings.generators.seeded import PIXELS
+from recordings.importers.images import Look
 from recordings.importers.video_folder import VideoFolder
+from recordings.ledger import read_summary
 from recordings.run import ImportConfig, run_import
 from replay import Field, ReplayConfig, ReplayStore, read_fields
 from replay.chunk import record_dtype
@@ -46,12 +51,12 @@ def open_stores(config: DataConfig) -> tuple[ReplayStore, ReplayStore]:
 
 def open_train(config: DataConfig) -> ReplayStore:
     """The store to train on, read-only; as ``open_stores``."""
-    return _reader(place(config, "train"))
+    return _sized(_reader(place(config, "train")), config)
 
 
 def open_test(config: DataConfig) -> ReplayStore:
     """The held-out store, read-only; as ``open_stores``."""
-    return _reader(place(config, "test"))
+    return _sized(_reader(place(config, "test")), config)
 
 
 def data_fields(config: DataConfig) -> dict[str, Field]:
@@ -83,8 +88,19 @@ def generate(config: DataConfig, split: SplitName) -> Path:
     directory = _generated(config, split)
     seed = 2 * config.seed + (split == "test")
     made = make_generator(config, split, length)
-    fill(directory, lambda index: made.video(index, seed), videos)
+    fill(directory, lambda index: resized(made.video(index, seed), look(config).size), videos)
     return directory
+
+
+def look(config: DataConfig) -> Look:
+    """How images that are generated or imported are made to fit."""
+    return Look(config.image_size or SIZE, config.image_fit)
+
+
+def resized(video: Video, size: int) -> Video:
+    """With images of ``size`` pixels along an edge; where things are stays in those of before."""
+    images = {name: resize(x, size) for name, x in video.obs.items() if x.dtype == np.uint8}
+    return video._replace(obs=video.obs | images)
 
 
 def is_there(config: DataConfig) -> bool:
@@ -108,9 +124,29 @@ def _sizes(config: DataConfig, split: SplitName) -> tuple[int, int]:
     return config.test_episodes, config.test_length
 
 
+def images_of(config: DataConfig) -> str:
+    """In words, what images were before they were made to fit, as far as it is known."""
+    if config.name in GENERATED:
+        drawn, size = f"drawn at {PIXELS} x {PIXELS}", look(config).size
+        return ", ".join(filter(None, [drawn, described(PIXELS, PIXELS, size, config.image_fit)]))
+    summary = read_summary(place(config, "train").parent) or {}
+    fit = _nested(summary, "options", "look", "fit")
+    return f"imported, those of another shape {SQUARED[fit]}" if fit in SQUARED else "not known"
+
+
+def _nested(tree: Any, *names: str) -> Any:
+    """What stands under names within names; None where nothing does."""
+    for name in names:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
+
+
 def _generated(config: DataConfig, split: SplitName) -> Path:
     """The store of a generated split, named by what makes it."""
     options = asdict(config) | dict.fromkeys((*SIZES, "folder"))
+    del options["image_fit"], options["image_size"]
+    if look(config).size != SIZE:  # where no size is named it is this one: earlier there was none
+        options["image_size"] = look(config).size
     text = dump_json([options, split, _sizes(config, split)[1]], default=str, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return config.folder / f"{config.name}-{split}-{digest}"
@@ -118,7 +154,10 @@ def _generated(config: DataConfig, split: SplitName) -> Path:
 
 def _imported(path: Path, config: DataConfig) -> Path:
     """Where a folder of videos is imported to."""
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    fits = look(config)
+    earlier = (fits.size, fits.fit) == (SIZE, "crop")  # all were imported so, and none named it
+    text = f"{path.resolve()}" if earlier else f"{path.resolve()} {fits.size} {fits.fit}"
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return config.folder / f"{path.name}-{digest[:8]}"
 
 
@@ -174,7 +213,8 @@ def import_folder(path: Path, config: DataConfig) -> Path:
       UserError: if no video in it could be read.
     """
     root = _imported(path, config)
-    imported = run_import("videos", VideoFolder(path), root, ImportConfig())
+    imported = run_import("videos", VideoFolder(path, look(config)), root, ImportConfig())
+    print(f"{root}: images of {look(config).described} (--data.image-size, --data.image-fit)")
     for what, why in imported.skipped:
         print(f"skipped {what}: {why}")
     if set(imported.episodes) < {"train", "test"}:
@@ -183,6 +223,24 @@ def import_folder(path: Path, config: DataConfig) -> Path:
             f"{imported.episodes or 'none'} in {path}; add videos, or folders train/ and test/"
         )
     return root
+
+
+def _sized(store: ReplayStore, config: DataConfig) -> ReplayStore:
+    """The same store.
+
+    Raises:
+      UserError: where its images are of another size than is asked for.
+    """
+    asked = config.image_size
+    for name, field in store.fields.items():
+        if asked and name.startswith("obs/") and field.dtype == "uint8" and field.shape[0] != asked:
+            store.close()
+            raise UserError(
+                f"data.image_size: expected images of {asked} pixels along an edge, as asked, "
+                f"received {name[4:]!r} of {field.shape[0]} in {config.name}; leave "
+                "--data.image-size out, or import the data anew (python -m recordings ... --size)"
+            )
+    return store
 
 
 def _reader(directory: Path) -> ReplayStore:

@@ -20,7 +20,7 @@ class Video(NamedTuple):
     """One episode of T steps; what is None is unknown."""
 
     name: str  # where it came from; unique within its source
-    obs: dict[str, np.ndarray]  # images uint8 [T, 64, 64, C], vectors float32 [T, n]
+    obs: dict[str, np.ndarray]  # images uint8 [T, S, S, C], vectors float32 [T, n]
     factors: dict[str, np.ndarray] = {}  # ground truth [T, ...], integer or float
     action: np.ndarray | None = None  # [T, A] that led to each observation; row 0 is ignored
     reward: np.ndarray | None = None  # [T] on arrival

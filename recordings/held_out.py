@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from common import UserError
+from common.images import FIT
 from configs.data import GENERATED, DataConfig
-from recordings.data import open_test
+from recordings.data import look, open_test
 from replay import ReplayStore, first_steps
 
 MOST_VIDEOS, LONGEST = 100, 1000  # the original's videos, the paper's frames: defaults at most
@@ -35,7 +36,10 @@ def common_data(data: Mapping[str, DataConfig]) -> DataConfig:
 
 def _which(data: DataConfig) -> DataConfig:
     """Without what only says how much there is, and where it is kept."""
-    return replace(data, episodes=1, length=1, test_episodes=1, test_length=1, folder=Path())
+    data = replace(data, episodes=1, length=1, test_episodes=1, test_length=1, folder=Path())
+    return (
+        replace(data, image_size=look(data).size, image_fit=FIT) if data.name in GENERATED else data
+    )
 
 
 def read_videos(

@@ -258,6 +258,8 @@ def _check_place(store: Path, header: dict[str, Any]) -> None:
             )
         return
     old = {"format": summary.get("format"), **_flat(summary.get("options", {}))}
+    if old.get("fit") == "stretch":  # the word for it in earlier imports
+        old["fit"] = "squeeze"
     new = {"format": header["format"], **_flat(header["options"])}
     wrong = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     if wrong:

@@ -15,11 +15,12 @@ from agents.agent import action_width, plans_marked
 from configs.presets import resolve
 from configs.video import PretrainConfig
 from envs import EnvConfig, check_named
-from recordings.data import data_fields, is_there, unplaced
+from recordings.data import data_fields, images_of, is_there, unplaced
 from replay import ClipSampler, Field, ReplayStore, SequenceSampler, first_steps
 from replay.recorded import with_width
 from training.checkpoint import restore_newest
 from training.config_io import holds_run, load_config, read_config
+from training.overview import video_overview
 from training.spaces import Spaces, ask, read_spaces
 from worldmodel import ClockworkVAE
 from worldmodel.learner import Learner, Params, make_optimizer
@@ -69,13 +70,15 @@ def video_spaces(config: PretrainConfig, fields: Mapping[str, Field]) -> Spaces:
     of its environment, as they are replayed."""
     obs = {name: field for name, field in fields.items() if name.startswith("obs/")}
     seen = [(name.removeprefix("obs/"), _box(field)) for name, field in obs.items()]
+    shapes = {name: tuple(space.shape or ()) for name, space in seen}
     if config.preset == "agent":
         agent = resolve("auto", config.data.env, "auto", False, "float32")
         codec = ActionCodec(ask(agent).action)
         width = action_width(agent.agent, codec)
     else:
         width = fields["action"].shape[0] if "action" in fields else 0
-    return Spaces(spaces.Dict(seen), spaces.Box(-1.0, 1.0, (width,), np.float32))
+    action = spaces.Box(-1.0, 1.0, (width,), np.float32)
+    return Spaces(spaces.Dict(seen), action, video_overview(shapes, images_of(config.data)))
 
 
 def _box(field: Field) -> Space[Any]:

@@ -1,8 +1,9 @@
 """What stands between an environment and the agent, in rows: what is read and how, what is left out
-and why, what is done, which limits hold, which preset and why. Printed when a run starts, kept in
-`spaces.json`, shown in the report.
+and why, what is done, which limits hold, which preset and why; of videos what is read. Printed when
+a run starts, kept in `spaces.json`, shown in the report.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -24,6 +25,20 @@ def overview(env: gymnasium.Env[Any, Any], config: TrainConfig) -> tuple[Row, ..
     rows += [("does", _actions(env.action_space)), ("limits", _limits(env, config))]
     why = "for this environment" if config.preset == of_environment(config.env.name) else "as asked"
     return (*rows, ("preset", f"{config.preset}, {why}; size {config.size}"))
+
+
+def video_overview(shapes: Mapping[str, tuple[int, ...]], fitted: str) -> tuple[Row, ...]:
+    """Rows of what a model sees of a data set, and what its images were before."""
+    rows = []
+    for name, shape in shapes.items():
+        if len(shape) == 3:
+            height, width, channels = shape
+            rows.append(
+                (f"sees {name}", f"picture, {height} x {width} pixels, channels: {channels}")
+            )
+        else:
+            rows.append((f"sees {name}", f"vector, numbers: {shape[0]}"))
+    return (*rows, ("images", fitted))
 
 
 def lines(rows: tuple[Row, ...]) -> str:

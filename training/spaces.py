@@ -32,7 +32,7 @@ class Spaces:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Per observation: (64, 64, C) or (n,)."""
+        """Per observation: (S, S, C) or (n,)."""
         return {name: tuple(space.shape or ()) for name, space in self.obs.spaces.items()}
 
     @property

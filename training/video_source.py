@@ -17,6 +17,7 @@ from recordings.data import open_stores
 from replay import ReplayStore
 from training.build_video import BuiltVideo, beginnings, video_spaces
 from training.loop import FPS, Evaluation
+from training.overview import lines
 from training.picture import true_above_imagined
 from training.video import write_video
 from worldmodel.learner import Metrics, Params, TrainState
@@ -41,6 +42,7 @@ class VideoSource:
             f"{test_store.steps:,} of {test_store.episodes:,} held out"
         )
         self.config, self.spaces = config, video_spaces(config, train_store.fields)
+        print(lines(self.spaces.overview))
         self.learner = BuiltVideo(config, self.spaces)
         self.sampler = self.learner.sampler(train_store)
         self.held_out = held_out_records(self.learner, test_store)

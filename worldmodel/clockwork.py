@@ -39,8 +39,8 @@ class ClockworkVAE(nnx.Module):
     levels below read the actions themselves.
 
     Raises:
-      UserError: on strides that do not divide, a size below 1, an image that is not 64×64, or
-        settings that exclude each other.
+      UserError: on strides that do not divide, a size below 1, an image of no size that there is,
+        or settings that exclude each other.
     """
 
     def __init__(

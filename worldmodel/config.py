@@ -11,7 +11,7 @@ from worldmodel import clock
 from worldmodel.distributions import UNIMIX, Categorical, Gaussian, Latent
 from worldmodel.networks import check_image
 
-ObsShapes = dict[str, tuple[int, ...]]  # per observation: (64, 64, C) is an image, (n,) a vector
+ObsShapes = dict[str, tuple[int, ...]]  # per observation: (S, S, C) is an image, (n,) a vector
 
 
 class Architecture(NamedTuple):
@@ -132,6 +132,6 @@ def check_config(config: ClockworkConfig, obs_shapes: ObsShapes, action_width: i
             check_image(name, shape)
         elif len(shape) != 1 or shape[0] < 1:
             raise UserError(
-                f"observation {name!r}: expected shape (64, 64, C) or (n,), received {shape}; "
+                f"observation {name!r}: expected shape (S, S, C) or (n,), received {shape}; "
                 "flatten it"
             )

@@ -1,11 +1,14 @@
 """Feed-forward parts: dense layers, and the DCGAN-like image encoder and decoder.
 
-Shapes follow the original CW-VAE code: kernel 4, stride 2, VALID on the way in (64→31→14→6→2);
-kernels 5, 5, 6, 6, stride 2, VALID on the way out (1→5→13→30→64). How the convolutions are computed
-stands in `convolutions.py`.
+Shapes follow the size of the image by a rule (``edges_in``, ``kernels_out``) that at 64 pixels
+gives those of the original CW-VAE code: stride 2, VALID; kernel 4 on the way in (64→31→14→6→2),
+kernels 5, 5, 6, 6 on the way out (1→5→13→30→64). How the convolutions are computed stands in
+`convolutions.py`.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +17,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from common import UserError
+from common.images import SIZES
 from worldmodel.convolutions import strided_conv, strided_conv_transpose
 from worldmodel.precision import Linear
 
-ENCODER_KERNELS = (4, 4, 4, 4)
-DECODER_KERNELS = (5, 5, 6, 6)
-IMAGE_SIZE = 64  # pixels; what the kernels above fit
+KERNEL_IN = 4
+SMALL = 5  # pixels along an edge, at most, of the last map in, and of the first out
 
 
 def symlog(x: Array) -> Array:
@@ -82,23 +85,45 @@ class MLP(nnx.Module):
         return self.output(x.astype(jnp.float32))
 
 
+def edges_in(size: int) -> list[int]:
+    """Pixels along an edge of an image and of what each convolution on the way in makes of it: as
+    many as leave 5 or fewer.
+
+    32 → 15 → 6 → 2;  48 → 23 → 10 → 4;  64 → 31 → 14 → 6 → 2;  96 → 47 → 22 → 10 → 4
+    """
+    edges = [size]
+    while edges[-1] > SMALL:
+        edges.append((edges[-1] - KERNEL_IN) // 2 + 1)
+    return edges
+
+
+def kernels_out(size: int) -> list[int]:
+    """Kernels of the transposed convolutions on the way out, from one pixel to an image: 6 where
+    what it makes has an even edge, 5 where an odd one, and the first as large as what is left.
+
+    1 → 5 → 14 → 32;  1 → 3 → 9 → 22 → 48;  1 → 5 → 13 → 30 → 64;  1 → 3 → 9 → 21 → 46 → 96
+    """
+    kernels: list[int] = []
+    while size > SMALL:
+        kernels.append(5 + (size + 1) % 2)
+        size = (size + 2 - kernels[-1]) // 2
+    return [size, *reversed(kernels)]
+
+
 class ConvEncoder(nnx.Module):
-    """Image in [0, 1] to a vector: four convolutions of ``depth``·(1, 2, 4, 8) channels.
+    """Image in [0, 1] to a vector: convolutions of ``depth``·(1, 2, 4, …) channels (``edges_in``).
 
     Flattened in HWC order.
     """
 
-    def __init__(self, channels: int, depth: int, dtype: DTypeLike, rngs: nnx.Rngs):
-        widths = (channels, depth, 2 * depth, 4 * depth, 8 * depth)
-        self.layers = nnx.List(
-            [
-                ConvKernel((k, k, a, b), fan_in=k * k * a, rngs=rngs)
-                for k, a, b in zip(ENCODER_KERNELS, widths, widths[1:], strict=False)
-            ]
-        )
-        self.width, self.dtype = 2 * 2 * 8 * depth, dtype
+    def __init__(self, size: int, channels: int, depth: int, dtype: DTypeLike, rngs: nnx.Rngs):
+        *between, last = edges_in(size)
+        widths = (channels, *(depth * 2**n for n in range(len(between))))
+        shapes = [(KERNEL_IN, KERNEL_IN, a, b) for a, b in pairwise(widths)]
+        self.layers = nnx.List([ConvKernel(x, fan_in=math.prod(x[:3]), rngs=rngs) for x in shapes])
+        self.width, self.dtype = last**2 * widths[-1], dtype
 
-    def __call__(self, x: Float[Array, "N 64 64 C"]) -> Float[Array, "N F"]:
+    def __call__(self, x: Float[Array, "N S S C"]) -> Float[Array, "N F"]:
         x = x.astype(self.dtype)
         for layer in self.layers:
             x = jax.nn.leaky_relu(strided_conv(x, *layer()), 0.2)
@@ -106,22 +131,32 @@ class ConvEncoder(nnx.Module):
 
 
 class ConvDecoder(nnx.Module):
-    """Belief features to an image: dense to 1×1×32·depth, then four transposed convolutions."""
+    """Belief features to an image: dense to 1×1×32·depth, then transposed convolutions of
+    ``depth``·(…, 4, 2, 1) channels, the last of the image's own (``kernels_out``)."""
 
     def __init__(
-        self, inputs: int, channels: int, depth: int, final: str, dtype: DTypeLike, rngs: nnx.Rngs
+        self,
+        inputs: int,
+        size: int,
+        channels: int,
+        depth: int,
+        final: str,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
     ):
-        widths = (32 * depth, 4 * depth, 2 * depth, depth, channels)
+        kernels = kernels_out(size)
+        between = [depth * 2**n for n in reversed(range(len(kernels) - 1))]
+        widths = (32 * depth, *between, channels)
         self.dense = Linear(inputs, widths[0], dtype=dtype, rngs=rngs)
         self.layers = nnx.List(
             [
                 ConvKernel((k, k, a, b), fan_in=k * k * a // 4, rngs=rngs)
-                for k, a, b in zip(DECODER_KERNELS, widths, widths[1:], strict=False)
+                for k, (a, b) in zip(kernels, pairwise(widths), strict=True)
             ]
         )
         self.final, self.dtype = final, dtype
 
-    def __call__(self, x: Float[Array, "N F"]) -> Float[Array, "N 64 64 C"]:
+    def __call__(self, x: Float[Array, "N F"]) -> Float[Array, "N S S C"]:
         x = self.dense(x.astype(self.dtype))[:, None, None, :]
         for layer in self.layers[:-1]:
             x = jax.nn.leaky_relu(strided_conv_transpose(x, *layer()), 0.2)
@@ -165,9 +200,12 @@ def identity(x: Array) -> Array:
 
 
 def check_image(name: str, shape: Sequence[int]) -> None:
-    """Raises UserError unless an image observation is 64×64×channels."""
-    if tuple(shape[:2]) != (IMAGE_SIZE, IMAGE_SIZE):
+    """Raises UserError unless an image observation is S×S×channels, S one of ``SIZES``."""
+    height, width = shape[:2]
+    if height != width or width not in SIZES:
+        sizes = ", ".join(map(str, SIZES))
         raise UserError(
-            f"observation {name!r}: expected an image of {IMAGE_SIZE}x{IMAGE_SIZE} pixels, "
-            f"received {tuple(shape)}; set --env.image-size 64 (the environment wrapper resizes)"
+            f"observation {name!r}: expected an image as high as wide, of {sizes} pixels, received "
+            f"{tuple(shape)}; environments and imports make it fit: --env.image-size, "
+            "--data.image-size, python -m recordings FORMAT ... --size"
         )

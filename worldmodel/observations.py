@@ -1,6 +1,6 @@
 """Observations in and out: frames to embeddings, level 1's beliefs to means of observations.
 
-Any dict of images [64, 64, C] and vectors [n]; there are no skip connections round the latents.
+Any dict of images [S, S, C] and vectors [n]; there are no skip connections round the latents.
 """
 
 from typing import Any
@@ -81,7 +81,7 @@ class Encoder(nnx.Module):
         parts: dict[str, ConvEncoder | MLP] = {}
         for name, shape in sorted(obs_shapes.items()):
             if len(shape) == 3:
-                image = ConvEncoder(shape[-1], config.conv_depth, dtype, rngs)
+                image = ConvEncoder(*shape[1:], config.conv_depth, dtype, rngs)
                 parts[name], width = image, width + image.width
             else:
                 parts[name] = make_mlp(config, shape[0], config.hidden, layers=1, rngs=rngs)
@@ -89,7 +89,7 @@ class Encoder(nnx.Module):
         self.parts, self.width = nnx.Dict(parts), width
 
     def __call__(self, obs: dict[str, Array]) -> Array:
-        """[..., 64, 64, C] and [..., n] to [..., F].
+        """[..., S, S, C] and [..., n] to [..., F].
 
         Raises:
           UserError: if an observation is missing.
@@ -117,15 +117,15 @@ class Decoder(nnx.Module):
         parts: dict[str, ConvDecoder | MLP] = {}
         for name, shape in sorted(obs_shapes.items()):
             if len(shape) == 3:
-                parts[name] = ConvDecoder(
-                    inputs, shape[-1], config.conv_depth, config.networks.image_final, dtype, rngs
-                )
+                final = config.networks.image_final
+                image = ConvDecoder(inputs, *shape[1:], config.conv_depth, final, dtype, rngs)
+                parts[name] = image
             else:
                 parts[name] = make_mlp(config, inputs, shape[0], layers=2, rngs=rngs)
         self.parts = nnx.Dict(parts)
 
     def __call__(self, features: Array) -> dict[str, Array]:
-        """[..., D+S] to images [..., 64, 64, C] and vectors [..., n], in ``ClockworkVAE.units``."""
+        """[..., D+S] to images [..., S, S, C] and vectors [..., n], in ``ClockworkVAE.units``."""
         return {name: self._part(name, features) for name in sorted(self.parts)}
 
     def _part(self, name: str, features: Array) -> Array:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 class Records(NamedTuple):
     """Sequences in the arrival convention, [B, T', ...] with T' = lead-in + T (``clock.py``)."""
 
-    obs: dict[str, Array]  # images uint8 [B, T', 64, 64, C]; vectors float32 [B, T', n]
+    obs: dict[str, Array]  # images uint8 [B, T', S, S, C]; vectors float32 [B, T', n]
     action: Array  # [B, T', A] that led to the observation; 0 at an episode's first record
     action_mask: Array  # [B, T'] 0 where the action is unknown (unlabelled video)
     reward: Array  # [B, T'] received on arrival, environment units

@@ -28,8 +28,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from common import UserError
+from recordings.generators.seeded import PIXELS
 from worldmodel.convolutions import strided_conv
-from worldmodel.networks import IMAGE_SIZE, ConvKernel
+from worldmodel.networks import ConvKernel
 
 DIGITS = 10
 CLASSES: tuple[tuple[int, ...], ...] = (
@@ -41,7 +42,7 @@ CLASSES: tuple[tuple[int, ...], ...] = (
 
 WINDOW = 28  # px along an edge of what is looked at: a digit's image
 STEP = 4  # px between windows
-GRID = (IMAGE_SIZE - WINDOW) // STEP + 1  # windows along an edge of the frame: 10
+GRID = (PIXELS - WINDOW) // STEP + 1  # windows along an edge of the frame: 10
 WIDTHS = (16, 32, 128)  # channels; the last: hidden units per window
 INSIDE = (WINDOW - 4) // 2 // 2 - 1  # cells along an edge of what a window becomes: 5
 _PLACE = np.stack(np.divmod(np.arange(GRID**2), GRID), axis=-1)

@@ -31,9 +31,10 @@ from analysis.probes.digit_reader import (
 )
 from analysis.video.frames import in_chunks
 from common import UserError
+from envs.images import resize
+from recordings.generators.seeded import PIXELS
 from replay.atomic import write_arrays
 from worldmodel.learner import Params, initial_state, join, make_update, split
-from worldmodel.networks import IMAGE_SIZE
 from worldmodel.observations import pixels
 
 BATCH = 64
@@ -65,8 +66,8 @@ def compose(glyphs: Glyphs, count: int, digits: int, rng: np.random.Generator) -
     """Random frames of ``digits`` (1 or 2) digits: any images, anywhere, whole within the frame."""
     edge = glyphs.images.shape[1]
     chosen = rng.integers(len(glyphs.labels), size=(count, digits))
-    corner = rng.integers(0, IMAGE_SIZE - edge, (count, digits, 2), endpoint=True)
-    layers = np.zeros((digits, count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    corner = rng.integers(0, PIXELS - edge, (count, digits, 2), endpoint=True)
+    layers = np.zeros((digits, count, PIXELS, PIXELS), np.uint8)
     for n in range(count):
         for slot, (row, column) in enumerate(corner[n].tolist()):
             image = glyphs.images[chosen[n, slot]]
@@ -180,14 +181,16 @@ def train_reader(
 
 
 def make_reading(reader: DigitReader) -> Callable[[np.ndarray], np.ndarray]:
-    """Jitted reading: uint8 [..., 64, 64, C] to log-probabilities of the classes, [..., 66]."""
+    """Jitted reading: uint8 [..., S, S, C], resized to 64 × 64 where they are of another size, to
+    log-probabilities of the classes, [..., 66]."""
     graph, params = split(reader)
     run = jax.jit(
         lambda p, x: in_chunks(lambda y: read_frames(join(graph, p), pixels(y)), x, CHUNK)
     )
 
     def read(frames: np.ndarray) -> np.ndarray:
-        scores = run(params, frames.reshape(-1, *frames.shape[-3:]))
+        shown = resize(frames, PIXELS)
+        scores = run(params, shown.reshape(-1, *shown.shape[-3:]))
         return np.asarray(scores).reshape(*frames.shape[:-3], -1)
 
     return read

@@ -85,6 +85,6 @@ def prior_entropy(
 def predicted_images(
     model: ClockworkVAE, states: tuple[State, ...], horizon: int, name: str, chunk: int
 ) -> Array:
-    """Frames of image ``name``, uint8 [B, H, 64, 64, C], ``chunk`` decoded at once."""
+    """Frames of image ``name``, uint8 [B, H, S, S, C], ``chunk`` decoded at once."""
     features = states[0].features[:, :horizon]
     return draw_frames(lambda part: model.decode(part)[name], features, chunk)

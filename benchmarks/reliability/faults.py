@@ -109,7 +109,7 @@ def fault(rng: Random, place: Path, checks: Checks) -> None:
     name = f"{__name__}:Faulty"
     checks.tell(f"{which} at {at}, {options['length']} steps, repeat {repeat}, {count} of them")
     envs = make_vector(
-        EnvConfig(name, action_repeat=repeat, options=options, image_size=8), count, seed=0
+        EnvConfig(name, action_repeat=repeat, options=options, image_size=32), count, seed=0
     )
     try:
         obs, _ = envs.reset()

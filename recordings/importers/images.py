@@ -1,9 +1,8 @@
-"""Pictures of any size and kind as uint8 [S, S, C]: the middle square, or the whole squeezed."""
+"""Pictures of any size and kind as uint8 [S, S, C], with the words of `common/images.py`."""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import av
 import numpy as np
@@ -12,7 +11,8 @@ from av.video.reformatter import Interpolation
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common import Count, UserError, check_bounds
-from envs.images import middle_square, resize
+from common.images import FIT, SIZE, Fit, ImageSize
+from envs.images import SQUARED, fitted
 from recordings.importers.bounds import check_bytes, check_picture
 
 ON_WHITE = "transparent in places: laid on white"
@@ -28,16 +28,22 @@ _AVERAGE = int(
 class Look:
     """How pictures are made to fit, and how long an episode may be."""
 
-    size: Count = 64
-    """Pixels along one edge of every picture."""
-    fit: Literal["crop", "stretch"] = "crop"
-    """Pictures that are no square: their middle square (crop), or the whole squeezed (stretch)."""
+    size: ImageSize = SIZE
+    """Pixels along one edge of every picture: 32, 48, 64, 80, 96, 112 or 128."""
+    fit: Fit = FIT
+    """Pictures that are no square: the whole squeezed, the whole between black bars (pad), or their
+    middle square (crop)."""
     max_frames: Count = 10_000
     """A longer video is stored as several episodes of at most so many frames (told at the end);
     10 000 frames of 64x64x3 are 123 MB of memory."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
+
+    @property
+    def described(self) -> str:
+        """In words."""
+        return f"{self.size} x {self.size} pixels, those of another shape {SQUARED[self.fit]}"
 
 
 def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> tuple[np.ndarray, bool]:
@@ -50,9 +56,7 @@ def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> tuple[np.ndarr
     width, height = _scaled(frame.width, frame.height, look)
     kind = "gray" if channels == 1 else "rgb24"
     image = (opaque or frame).reformat(width, height, kind, interpolation=_AVERAGE).to_ndarray()
-    image = image.reshape(height, width, channels)
-    top, left = (height - look.size) // 2, (width - look.size) // 2
-    image = image[top : top + look.size, left : left + look.size]
+    image = fitted(image.reshape(height, width, channels), look.size, look.fit)
     return np.ascontiguousarray(_upright(image, frame)), opaque is not None
 
 
@@ -65,8 +69,7 @@ def fit_images(images: np.ndarray, look: Look) -> np.ndarray:
     length, height, width, channels = images.shape
     check_picture(width, height)
     check_bytes(length * look.size**2 * channels, f"{length:,} pictures made to fit")
-    images = middle_square(images) if look.fit == "crop" else images
-    return np.ascontiguousarray(resize(images, look.size))
+    return np.ascontiguousarray(fitted(images, look.size, look.fit))
 
 
 def decode_image(data: bytes, channels: int) -> tuple[np.ndarray, bool]:
@@ -143,11 +146,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _scaled(width: int, height: int, look: Look) -> tuple[int, int]:
-    """Size before the middle square is taken: the shorter edge becomes S, or both do."""
-    if look.fit == "stretch":
+    """Size before the picture is made a square of S: both edges become S, or the longer (pad) or
+    the shorter (crop)."""
+    if look.fit == "squeeze":
         return look.size, look.size
-    scale = look.size / min(width, height)
-    return max(look.size, round(width * scale)), max(look.size, round(height * scale))
+    scale = look.size / (max if look.fit == "pad" else min)(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _on_white(frame: av.VideoFrame) -> av.VideoFrame | None:

@@ -16,11 +16,11 @@ _NAME = re.compile(r"person(\d\d)_[a-z]+_d\d(_uncomp)?\.avi", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Kth:
-    """KTH Action: persons 1-20 train, 21-25 test; grey, the whole frame squeezed to a square."""
+    """KTH Action: persons 1-20 train, 21-25 test; grey."""
 
     source: Path
     """The folder with person01_boxing_d1_uncomp.avi ..., in it or in folders below."""
-    look: Look = Look(fit="stretch")
+    look: Look = Look()
     """How frames are made to fit."""
 
     def names(self) -> list[str]:

@@ -41,7 +41,7 @@ class Minari:
             [episode] = data.storage.get_episodes([int(name.rpartition("_")[2])])
         except (OSError, KeyError, RuntimeError, IndexError, AssertionError) as error:
             raise UserError(f"damaged: {error}") from error
-        canonical = Canonical(data.observation_space, self.look.size, self.look.fit == "crop")
+        canonical = Canonical(data.observation_space, self.look.size, self.look.fit)
         obs = canonical.series(episode["observations"])
         taken = flatten(data.action_space, episode["actions"])
         rewards = np.asarray(episode["rewards"], np.float32)

@@ -46,8 +46,8 @@ def test_a_family_is_a_row_of_the_table(monkeypatch):
     )
     monkeypatch.setitem(FAMILIES, "walk", family)
     monkeypatch.setitem(OF_ENVIRONMENT, "walk:", "pure")
-    env = make_agent_env(EnvConfig("walk:here", image_size=9)).unwrapped
-    assert (env.name, env.side) == ("here", 9)
+    env = make_agent_env(EnvConfig("walk:here", image_size=48)).unwrapped
+    assert (env.name, env.side) == ("here", 48)
     assert make_agent_env(EnvConfig("walk:here", options={"side": "3"})).unwrapped.side == 3
     with pytest.raises(ValueError, match="walk:NAME"):
         make("nonsense")
@@ -209,7 +209,12 @@ def test_options_of_navigate_reach_it():
         ({"options": {"goal_distance": "0"}}, "goal_distance"),
         ({"options": {"gaol_distance": "16"}}, "minerl_navigate"),
         ({"action_repeat": 0}, "action_repeat"),
-        ({"image_size": 0}, "image_size"),
+        (
+            {"image_size": 0},
+            "image_size: expected a multiple of 16 from 32 to 128, received 0; raise",
+        ),
+        ({"image_size": 84}, "image_size: .*, received 84; change --env.image-size; the default"),
+        ({"image_size": 256}, "image_size: .*, received 256; lower --env.image-size; the default"),
         ({"time_limit": 0}, "time_limit"),
         ({"name": "gym:Pendulum-v1", "time_limit": 0}, "time_limit"),
     ],

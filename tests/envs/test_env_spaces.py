@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from envs.images import area_weights
+from envs.images import area_weights, fitted
 from envs.navigate import observation_space
 from envs.spaces import Canonical, is_image
 
@@ -179,6 +179,27 @@ def test_resampling_keeps_a_constant_and_the_mean(old, new):
     np.testing.assert_allclose(weights.sum(0), new / old, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("fit", "row", "said"),
+    [
+        ("squeeze", [10, 50], "squeezed to a square"),
+        ("pad", [5, 25], "padded to a square with black bars"),
+        ("crop", [20, 40], "cut to the middle square"),
+    ],
+)
+def test_a_picture_that_is_no_square_by_hand(fit, row, said):
+    """Two rows of 0, 20, 40, 60, on 2 x 2 pixels: means of two columns; of two columns, a row of
+    the picture and one of a bar; the middle columns. And the same on its side."""
+    wide = np.tile(np.array([0, 20, 40, 60], np.uint8), (3, 2, 1))[..., None]
+    want = np.array([row, row])
+    np.testing.assert_array_equal(fitted(wide, 2, fit)[2, ..., 0], want)
+    np.testing.assert_array_equal(fitted(wide.swapaxes(1, 2), 2, fit)[2, ..., 0], want.T)
+    canonical = Canonical(spaces.Box(0, 255, (8, 16, 1), np.uint8), 8, fit)
+    assert said in canonical.parts["image"][1].described
+    picture = np.arange(128, dtype=np.uint8).reshape(8, 16, 1)
+    np.testing.assert_array_equal(canonical(picture)["image"], fitted(picture, 8, fit))
+
+
 def test_bounds_outside_float32_become_infinite():
     space = Canonical(spaces.Box(-1e300, 1e300, (2,), np.float64), 8).space["observation"]
     assert np.isinf(space.low).all() and np.isinf(space.high).all()
@@ -196,8 +217,3 @@ def test_rejects_names_that_collide():
     space = spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(2)}), "a.b": spaces.Discrete(2)})
     with pytest.raises(ValueError, match="'a.b' twice"):
         Canonical(space, 8)
-
-
-def test_rejects_an_image_size_of_zero():
-    with pytest.raises(ValueError, match="image_size of at least 1"):
-        Canonical(spaces.Discrete(2), 0)

@@ -1,5 +1,6 @@
 """From a name or a path to stores of video."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -8,7 +9,15 @@ import pytest
 
 from configs.data import GENERATED, DataConfig, Generated
 from configs.video_presets import parse_pretrain
-from recordings.data import data_fields, has_option, open_stores, open_test, place
+from envs.images import resize
+from recordings.data import (
+    data_fields,
+    has_option,
+    images_of,
+    open_stores,
+    open_test,
+    place,
+)
 from recordings.generators.seeded import SeededVideos
 from replay import first_steps
 
@@ -95,6 +104,50 @@ def test_a_single_store_is_taken_and_said_to_be_one(tmp_path, capsys):
     train, test = open_stores(DataConfig(str(made), tmp_path))
     assert train.steps == test.steps == 60
     assert "what is held out is also seen" in capsys.readouterr().out
+
+
+def test_generated_images_of_another_size_are_those_of_64_pixels_resized(tmp_path):
+    config = DataConfig("moving_ball", tmp_path, **FEW)
+    drawn = first_steps(open_stores(config)[0], 3, 20)
+    small = first_steps(open_stores(replace(config, image_size=32))[0], 3, 20)
+    np.testing.assert_array_equal(small["obs"]["image"], resize(drawn["obs"]["image"], 32))
+    assert len(list(tmp_path.iterdir())) == 4
+    asked = replace(config, image_size=64, image_fit="pad")  # no other data: nothing is no square
+    assert place(asked, "train") == place(config, "train")
+    assert images_of(config) == "drawn at 64 x 64"
+    assert images_of(replace(config, image_size=32)) == "drawn at 64 x 64, resized to 32 x 32"
+
+
+def test_a_store_has_a_size_of_its_own(tmp_path):
+    made = place(DataConfig("moving_ball", tmp_path, image_size=32, **FEW), "train")
+    for asked in (None, 32):
+        train, _ = open_stores(DataConfig(str(made), tmp_path, image_size=asked))
+        assert train.fields["obs/image"].shape == (32, 32, 3)
+    with pytest.raises(
+        ValueError, match="images of 64 pixels .*, as asked, received 'image' of 32"
+    ):
+        open_stores(DataConfig(str(made), tmp_path, image_size=64))
+
+
+def test_a_folder_is_imported_for_every_size_and_fit(tmp_path, files, capsys):
+    """And what earlier versions imported, cut to the middle square of 64 pixels, is found."""
+    for n in range(9):
+        files.video(tmp_path / f"v/{n}.mp4", files.frames(n, 4, (96, 64)))
+    folder = DataConfig(str(tmp_path / "v"), tmp_path / "data")
+    places = [
+        place(replace(folder, **asked), "train").parent
+        for asked in ({}, {"image_size": 32}, {"image_fit": "pad"}, {"image_fit": "crop"})
+    ]
+    printed = capsys.readouterr().out
+    assert "images of 32 x 32 pixels, those of another shape squeezed to a square" in printed
+    assert len(set(places)) == 4
+    digest = hashlib.sha256(str((tmp_path / "v").resolve()).encode()).hexdigest()
+    assert places[3].name == f"v-{digest[:8]}"
+    assert images_of(DataConfig(str(places[2]))) == (
+        "imported, those of another shape padded to a square with black bars"
+    )
+    again = DataConfig(str(places[1]), image_size=32)
+    assert open_stores(again)[0].fields["obs/image"].shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("name", ["moving_digit", "/nowhere/at/all"])

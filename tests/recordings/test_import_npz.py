@@ -84,9 +84,9 @@ def test_integer_actions_need_their_number(tmp_path):
 
 def test_images_of_other_sizes_and_no_actions(tmp_path):
     image = np.full((3, 10, 30, 1), 77, np.uint8)
-    [video] = read(tmp_path, {"image": image}, look=Look(size=8))
+    [video] = read(tmp_path, {"image": image}, look=Look(size=32))
     assert video.action is None and (video.obs["image"] == 77).all()
-    assert video.obs["image"].shape == (3, 8, 8, 1)
+    assert video.obs["image"].shape == (3, 32, 32, 1)
 
 
 BAD = {

@@ -116,9 +116,12 @@ def test_run_again_changes_nothing_and_new_files_join(tmp_path, folder, files):
     before = sorted(path.name for path in (tmp_path / "s").rglob("*"))
     assert command(*run) == 0
     assert sorted(path.name for path in (tmp_path / "s").rglob("*")) == before
+    summary = tmp_path / "s" / "import.json"
+    summary.write_text(summary.read_text().replace('"squeeze"', '"stretch"'))  # an earlier word
     files.video(folder / "new.mp4", files.frames(5, 20))
     assert command(*run) == 0
     assert len(files.episodes(tmp_path / "s" / "train")) == 5
+    assert command(*run, "--fit", "crop") == 2
 
 
 def test_what_was_skipped_is_read_again_when_asked(tmp_path, folder, files):

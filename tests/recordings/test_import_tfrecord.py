@@ -109,15 +109,15 @@ def test_raw_frames_one_key_each_in_the_order_of_numbers(tmp_path, images):
 
 
 def test_raw_shapes_are_told_or_given(tmp_path, images):
-    small = images[:, :16, :32]
-    told = {"height": [16], "width": [32], "depth": [3]}
+    small = images[:, :32, :48]
+    told = {"height": [32], "width": [48], "depth": [3]}
     write(tmp_path / "a.tfrecord", example(video=[x.tobytes() for x in small], **told))
-    [video] = only(TfRecords(tmp_path, Look(size=16)))
-    np.testing.assert_array_equal(video.obs["image"], small[:, :, 8:24])  # the middle square
+    [video] = only(TfRecords(tmp_path, Look(size=32, fit="crop")))
+    np.testing.assert_array_equal(video.obs["image"], small[:, :, 8:40])  # the middle square
     write(tmp_path / "a.tfrecord", example(pixels=[x.tobytes() for x in small]))
-    given = Sequences(feature="pixels", raw_shape=(16, 32, 3))
-    [video] = only(TfRecords(tmp_path, Look(size=16), given))
-    np.testing.assert_array_equal(video.obs["image"], small[:, :, 8:24])
+    given = Sequences(feature="pixels", raw_shape=(32, 48, 3))
+    [video] = only(TfRecords(tmp_path, Look(size=32, fit="crop"), given))
+    np.testing.assert_array_equal(video.obs["image"], small[:, :, 8:40])
 
 
 def test_luma_by_hand(tmp_path):

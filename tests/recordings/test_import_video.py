@@ -28,7 +28,7 @@ def halves(steps, width, height):
     return np.repeat(image[None], steps, axis=0)
 
 
-def test_kth_as_published(tmp_path, files):
+def test_kth_as_published(tmp_path, files, capsys):
     """DivX (MPEG-4) in AVI, 160x120 at 25 fps, persons 1-20 and 21-25; grey 64x64x1."""
     root = tmp_path / "kth"
     for person in (1, 20, 21, 25):
@@ -38,6 +38,8 @@ def test_kth_as_published(tmp_path, files):
     files.video(root / "boxing/person26_boxing_d1_uncomp.avi", files.frames(0, 5), "mpeg4")
     files.video(root / "holiday.avi", files.frames(0, 5), "mpeg4")
     assert main(["kth", str(root), str(tmp_path / "s")]) == 0
+    said = "images: 64 x 64 pixels, those of another shape squeezed to a square (--size, --fit)"
+    assert said in capsys.readouterr().out
     summary = json.loads((tmp_path / "s" / "import.json").read_text())
     assert summary["episodes"] == {"train": 2, "test": 2} and summary["frames"] == 120
     assert {name for name, _ in summary["skipped"]} == {
@@ -50,17 +52,22 @@ def test_kth_as_published(tmp_path, files):
         assert np.abs(episode["obs/image"].astype(int) - grey).max() <= 6
 
 
-def test_crop_takes_the_middle_and_stretch_the_whole(tmp_path, files):
+def test_crop_takes_the_middle_squeeze_and_pad_the_whole(tmp_path, files):
     files.video(tmp_path / "v.mp4", halves(3, 256, 128))
-    crop = only(VideoFolder(tmp_path)).obs["image"][0, 32, :, 0]
-    stretch = only(VideoFolder(tmp_path, Look(fit="stretch"))).obs["image"][0, 32, :, 0]
-    assert (abs(crop[2:30].astype(int) - 40) < 8).all() and (crop[34:62] > 200).all()
-    assert (abs(stretch[:7].astype(int) - 120) < 8).all()
-    assert (abs(stretch[10:30].astype(int) - 40) < 8).all() and (stretch[34:54] > 200).all()
+    crop, squeeze, pad = (
+        only(VideoFolder(tmp_path, Look(fit=fit))).obs["image"][0, :, :, 0].astype(int)
+        for fit in ("crop", "squeeze", "pad")
+    )
+    assert (abs(crop[32, 2:30] - 40) < 8).all() and (crop[32, 34:62] > 200).all()
+    for row in (squeeze[2], squeeze[32], pad[18], pad[32]):
+        assert (abs(row[:7] - 120) < 8).all()
+        assert (abs(row[10:30] - 40) < 8).all() and (row[34:54] > 200).all()
+    assert (pad[:16] == 0).all() and (pad[48:] == 0).all()
+    np.testing.assert_array_equal(only(VideoFolder(tmp_path)).obs["image"][0, :, :, 0], squeeze)
 
 
 @pytest.mark.parametrize("size", [(98, 66), (30, 20), (64, 64), (350, 62), (64, 2)])
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("fit", ["crop", "squeeze"])
 def test_odd_sizes_all_become_one(tmp_path, files, size, fit):
     files.video(tmp_path / "v.avi", files.frames(2, 4, size), "mpeg4")
     image = only(VideoFolder(tmp_path, Look(size=48, fit=fit))).obs["image"]
@@ -258,7 +265,7 @@ def test_what_is_cut_short_is_named_beside_sound_too(tmp_path, files):
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p"])
-@pytest.mark.parametrize("size", [96, 64, 20])
+@pytest.mark.parametrize("size", [96, 64, 32])
 def test_white_is_white_and_black_black(tmp_path, size, pix_fmt):
     """Y = 235 of 4:2:0 colour is 255: the chroma is interpolated in full."""
     image = np.zeros((2, 96, 96, 3), np.uint8)

@@ -46,7 +46,7 @@ def test_16_bits_become_8_and_are_not_cut():
 
 def test_many_are_one_array_or_refused():
     two = [png(Image.new(mode, (8, 8), 90)) for mode in ("L", "LA")]
-    images, notes = decode_images(two, 3, Look(size=4))
-    assert images.shape == (2, 4, 4, 3) and notes == (ON_WHITE,)
+    images, notes = decode_images(two, 3, Look(size=32))
+    assert images.shape == (2, 32, 32, 3) and notes == (ON_WHITE,)
     with pytest.raises(ValueError, match="frames of several sizes"):
-        decode_images([*two, png(Image.new("L", (8, 9)))], 3, Look(size=4))
+        decode_images([*two, png(Image.new("L", (8, 9)))], 3, Look(size=32))

@@ -76,7 +76,7 @@ def test_a_series_of_observations_is_laid_out_as_each_of_them(space):
 def test_the_middle_square_of_a_series():
     images = np.zeros((2, 16, 32, 1), np.uint8)
     images[:, :, 8:24] = 200
-    cropped = Canonical(spaces.Box(0, 255, (16, 32, 1), np.uint8), 8, crop=True).series(images)
+    cropped = Canonical(spaces.Box(0, 255, (16, 32, 1), np.uint8), 8, "crop").series(images)
     assert (cropped["image"] == 200).all() and cropped["image"].shape == (2, 8, 8, 1)
 
 
