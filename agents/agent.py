@@ -3,6 +3,7 @@
 Read next: ``dreamer.py``, the loss that trains it; ``policy.py``, how it acts.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -29,12 +30,19 @@ CODECS: dict[str, type[Codec]] = {"chunk": ChunkCodec, "latent": LatentCodec}
 class Agent(nnx.Module):
     """World model, heads on its top state, actor and critic.
 
+    Args:
+      predicted: names of the observations that are decoded, by the model and at the top; None: all.
     Raises:
       UserError: on settings that exclude each other, see ``check_agent``.
     """
 
     def __init__(
-        self, config: AgentConfig, obs_shapes: ObsShapes, actions: ActionCodec, rngs: nnx.Rngs
+        self,
+        config: AgentConfig,
+        obs_shapes: ObsShapes,
+        actions: ActionCodec,
+        rngs: nnx.Rngs,
+        predicted: Sequence[str] | None = None,
     ) -> None:
         check_agent(config)
         self.config = config
@@ -42,18 +50,19 @@ class Agent(nnx.Module):
         codec = CODECS[config.codec]
         code = codec.encoder(config, actions, rngs)
         width = action_width(config, actions)
-        self.model = ClockworkVAE(config.model, obs_shapes, width, rngs, code)
+        self.model = ClockworkVAE(config.model, obs_shapes, width, rngs, code, predicted)
+        decoded = {name: obs_shapes[name] for name in self.model.predicted}
         features = self.model.features
         self.codec = codec.make(config, actions, self.model, rngs)
         self.reward = TwoHot(features, **kind)
         self.cont = Bernoulli(features, **kind)
         self.critic = TwoHot(features, **kind)
         if newest_decoded(config):
-            self.newest = CoarseDecoder(features, obs_shapes=obs_shapes, **kind)
+            self.newest = CoarseDecoder(features, obs_shapes=decoded, **kind)
         outputs, dtype = self.codec.outputs, jnp.dtype(config.model.dtype)
         self.actor = MLP(features, outputs=outputs, zero=True, **{**kind, "dtype": dtype})
         if config.recent_decoder > 0:  # last, so that the other parts start the same without it
-            self.recent = CoarseDecoder(features, obs_shapes=obs_shapes, **kind)
+            self.recent = CoarseDecoder(features, obs_shapes=decoded, **kind)
 
     def predict_reward(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
         """Window reward, environment units."""

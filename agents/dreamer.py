@@ -228,7 +228,7 @@ def decoder_loss(
     its weight, at every real tick."""
     model, config = agent.model, agent.config
     main = slice(model.lead, None)
-    frame, image = coarse(model.units(records.obs))
+    frame, image = coarse(model.units({name: records.obs[name] for name in model.predicted}))
     deviations = image, config.model.image_std, config.model.vector_std
     total, metrics = jnp.zeros(()), {}
     if newest_decoded(config):

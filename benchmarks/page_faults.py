@@ -17,9 +17,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from agents.agent import Agent
 from agents.dreamer import initial_aux, make_loss
 from common import dump_json
 from common.entry import enter
@@ -43,7 +41,7 @@ def child(flags: str, keep: bool) -> None:
     enable_compilation_cache(None)
     config = parse_train(flags.split(), False, "float32")
     built = Built(config)
-    agent = Agent(config.agent, built.spaces.shapes, built.codec, nnx.Rngs(0))
+    agent = built.make_agent(0)
     graph, params = split(agent)
     update = make_update(make_loss(graph), built.optimizer)
     state = initial_state(params, initial_aux(params, agent), built.optimizer)

@@ -38,6 +38,8 @@ class EnvConfig:
     `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
     keys: Annotated[tuple[str, ...], Before(())] = ()
     """Observations that are read, by name or pattern (`camera.*`); none given: all."""
+    predict: Annotated[tuple[str, ...], Before(())] = ()
+    """Of those the ones that the world model decodes, by name or pattern; none given: all."""
     image_size: ImageSize = SIZE
     """Pixels along one edge of every image: 32, 48, 64, 80, 96, 112 or 128."""
     image_fit: Annotated[Fit, Before("squeeze")] = FIT

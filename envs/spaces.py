@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from typing import Any
 
@@ -185,6 +186,24 @@ class Canonical:
                     f"each step, received {shape}; give what the space declares"
                 )
         return self(obs)
+
+
+def chosen(names: Iterable[str], patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The observations that are decoded, of the names of those that are read.
+
+    Args:
+      patterns: of names (`fnmatch`), of which one must match; none: all are decoded.
+    Raises:
+      UserError: for a pattern that matches none.
+    """
+    names = tuple(names)
+    unused = [key for key in patterns if not any(fnmatch(name, key) for name in names)]
+    if unused:
+        raise UserError(
+            f"predict: expected patterns of what is read ({', '.join(names)}), received "
+            f"{' '.join(unused)}; name some of these, or read more (--env.keys)"
+        )
+    return tuple(x for x in names if not patterns or any(fnmatch(x, key) for key in patterns))
 
 
 def one_hot(index: np.ndarray, size: int) -> np.ndarray:

@@ -17,24 +17,26 @@ class MixedSampler:
       video: of another store with the same observations. Where it holds actions they are kept,
         and its rewards with them; in video alone both are unknown (`action_mask` 0).
       marked: whether the last float of an action in the agent's replay marks plans.
+    Raises:
+      UserError: if the observations differ.
     """
 
     def __init__(self, own: SequenceSampler, video: SequenceSampler, marked: bool = False) -> None:
         self._own, self._video, self._marked = own, video, marked
+        if own.observed != video.observed:
+            raise UserError(
+                f"recordings: expected the observations of the environment, {own.observed}, "
+                f"received {video.observed}; give recordings of the same world, as its agent sees "
+                "it, and images of one size: --env.image-size, and an import's --size"
+            )
 
     def sample(self) -> dict[str, Any]:
         """One batch, as `SequenceSampler.sample`.
 
         Raises:
-          UserError: if the observations or the actions' widths differ.
+          UserError: if the actions' widths differ.
         """
         own, video = self._own.sample(), self._video.sample()
-        shapes = [{k: x.shape[1:] for k, x in batch["obs"].items()} for batch in (own, video)]
-        if shapes[0] != shapes[1]:
-            raise UserError(
-                f"video: expected the observations of the environment {shapes[0]}, received "
-                f"{shapes[1]}; give video of the same world, as its agent sees it"
-            )
         video = with_width(video, own["action"].shape[-1], self._marked)
         batch: dict[str, Any] = {k: np.concatenate([own[k], video[k]]) for k in own if k != "obs"}
         batch["obs"] = {k: np.concatenate([x, video["obs"][k]]) for k, x in own["obs"].items()}

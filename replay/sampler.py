@@ -87,6 +87,12 @@ class SequenceSampler:
         self._pad(flat, runs)
         return self._nested(flat)
 
+    @property
+    def observed(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the observations, by key."""
+        fields = self._store.fields.items()
+        return {k.removeprefix("obs/"): x.shape for k, x in fields if k.startswith("obs/")}
+
     def draw(self) -> list[Stretch]:
         """Where the next batch lies, row by row in order of slots; nothing is read."""
         return [run for row in range(self._batch) for run in self._draw_row(row)]

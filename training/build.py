@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import tyro
 from flax import nnx
+from jaxtyping import PRNGKeyArray
 
 from agents import ActionCodec, Agent
 from agents.dreamer import estimate, initial_aux, initial_policy, make_loss, make_policy
@@ -16,6 +17,7 @@ from agents.driver import AgentAct, Obs, Played, Stepper, play, random_act
 from common import EnvironmentFailed
 from configs.schema import TrainConfig
 from envs import check_named, make_vector
+from envs.spaces import chosen
 from replay import Field, standard_fields
 from training.checkpoint import CHECKPOINTS, restore_newest
 from training.config_io import load_config
@@ -43,8 +45,9 @@ class Built(Learner[Agent]):
     def __init__(self, config: TrainConfig, spaces: Spaces | None = None):
         self.config, self.spaces = config, spaces or ask(config)
         self.codec = ActionCodec(self.spaces.action)
+        self.predicted = chosen(self.spaces.shapes, config.env.predict)
         super().__init__(
-            self._agent,
+            lambda: self.make_agent(config.seed),
             make_loss,
             initial_aux,
             make_optimizer(config.optimizer, apart=("actor", "critic")),
@@ -53,8 +56,10 @@ class Built(Learner[Agent]):
         )
         self.agent, self.together = self.module, TOGETHER
 
-    def _agent(self) -> Agent:
-        return Agent(self.config.agent, self.spaces.shapes, self.codec, nnx.Rngs(self.config.seed))
+    def make_agent(self, seed: int | PRNGKeyArray) -> Agent:
+        """The module, its parameters drawn."""
+        shapes, rngs = self.spaces.shapes, nnx.Rngs(seed)
+        return Agent(self.config.agent, shapes, self.codec, rngs, self.predicted)
 
     def fields(self) -> dict[str, Field]:
         """Fields of a replayed record."""

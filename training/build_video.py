@@ -125,6 +125,7 @@ class VideoRun(NamedTuple):
     """A trained world model from its run."""
 
     config: PretrainConfig
+    spaces: Spaces
     model: ClockworkVAE  # with its parameters
     params: Params
     step: int  # updates trained
@@ -159,4 +160,4 @@ def load_video_run(run: Path) -> VideoRun:
     built = BuiltVideo(config, found)
     restored = restore_newest(run, built.abstract())
     params = restored.state.params
-    return VideoRun(config, built.join(params), params, restored.step)
+    return VideoRun(config, found, built.join(params), params, restored.step)

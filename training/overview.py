@@ -11,6 +11,7 @@ import gymnasium
 from agents.factors import factors
 from configs.presets import of_environment
 from configs.schema import TrainConfig
+from envs.spaces import chosen
 from envs.wrappers import CanonicalObservation
 
 Row = tuple[str, str]
@@ -20,7 +21,11 @@ def overview(env: gymnasium.Env[Any, Any], config: TrainConfig) -> tuple[Row, ..
     """Rows of an environment as the agent sees it (`envs.make_agent_env`)."""
     assert isinstance(env, CanonicalObservation)
     canonical = env.canonical
-    rows = [(f"sees {name}", part.described) for name, (_, part) in canonical.parts.items()]
+    decoded = chosen(canonical.parts, config.env.predict)
+    rows = [
+        (f"sees {name}", part.described + "; not decoded" * (name not in decoded))
+        for name, (_, part) in canonical.parts.items()
+    ]
     rows += [(f"leaves out {name}", why) for name, why in canonical.left_out.items()]
     rows += [("does", _actions(env.action_space)), ("limits", _limits(env, config))]
     why = "for this environment" if config.preset == of_environment(config.env.name) else "as asked"

@@ -19,10 +19,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import PRNGKeyArray
 
-from agents.agent import Agent
 from agents.compiled import CompiledRun, Orders, Played, Report, RunState, Schedule
 from agents.driver import Episode
 from agents.memory import resized
@@ -118,12 +116,9 @@ def make_program(config: TrainConfig, built: Built) -> CompiledRun:
     """The program of one seed's run."""
     n = config.env.num_envs
 
-    def make(key: PRNGKeyArray) -> Agent:
-        return Agent(config.agent, built.spaces.shapes, built.codec, nnx.Rngs(key))
-
     schedule = Schedule(-(-config.steps // n), n, config.batch, config.sequence)
     env = make_pure_agent_env(config.env)
-    return CompiledRun(built.agent, make, env, built.optimizer, schedule)
+    return CompiledRun(built.agent, built.make_agent, env, built.optimizer, schedule)
 
 
 def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, Counters] | None:

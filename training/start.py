@@ -23,7 +23,7 @@ class Donor(NamedTuple):
 
 def open_donor(built: Built, run: Path) -> Donor:
     """The parameters of a run that fit an agent: averaged ones of another agent, all of them, or
-    the world model of a run of pretrain_video.py.
+    the world model of a run of pretrain_video.py without the decoders that the agent lacks.
 
     Raises:
       UserError: if they are of another model.
@@ -33,13 +33,17 @@ def open_donor(built: Built, run: Path) -> Donor:
     if not is_video_run(run):
         agent = load_run(run, built.config.env.name, acts=False)
         donor = Donor(agent.params, f"agent of {run}, {agent.step:,} steps")
-        remedy = "use the same environment, codec, strides and size"
+        _check_sees(built, run, agent.built.spaces.shapes)
+        remedy = "use the same environment, codec, strides, size and --env.predict"
     else:
         _check_reads_actions(built)
         ours = {"model": ours["model"]}
         video = load_video_run(run)
         what = f"world model of {run}, {video.step:,} updates on {video.config.data.name}"
-        donor = Donor({"model": video.params}, what)
+        _check_sees(built, run, video.spaces.shapes)
+        parts = video.params["decoder"]["parts"]
+        decoder = {"parts": {x: part for x, part in parts.items() if x in built.predicted}}
+        donor = Donor({"model": {**video.params, "decoder": decoder}}, what)
         remedy = "pretrain it with --preset agent, --data.env of this environment, and the same "
         remedy += "strides and size"
     want, have = _shapes(ours), _shapes(donor.params)
@@ -68,6 +72,15 @@ def recordings_of(run: Path) -> DataConfig:
     if is_video_run(run):
         return read_video_config(run).data
     return DataConfig(name=str(run / "replay"))
+
+
+def _check_sees(built: Built, run: Path, seen: dict[str, tuple[int, ...]]) -> None:
+    if seen != built.spaces.shapes:
+        raise UserError(
+            f"init_from: expected a model of what {built.config.env.name} shows, "
+            f"{built.spaces.shapes}, received one of {seen} in {run}; use the same environment, "
+            "--env.keys and size of images (--env.image-size, of videos --data.image-size)"
+        )
 
 
 def _check_reads_actions(built: Built) -> None:

@@ -14,6 +14,7 @@ Nothing here knows of rewards or policies. Read next: ``objective.py`` (the loss
 (the same model one observation at a time).
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -35,6 +36,7 @@ from worldmodel.records import Records
 class ClockworkVAE(nnx.Module):
     """World model over ``obs_shapes`` and flat actions of ``action_width`` floats (0: action-free).
 
+    Of the observations those ``predicted`` are decoded (None: all); the others are only read.
     With a ``code`` the top level reads a learned code of an interval's actions in their place; the
     levels below read the actions themselves.
 
@@ -50,8 +52,10 @@ class ClockworkVAE(nnx.Module):
         action_width: int,
         rngs: nnx.Rngs,
         code: ActionCode | None = None,
+        predicted: Sequence[str] | None = None,
     ):
-        check_config(config, obs_shapes, action_width)
+        self.predicted = tuple(obs_shapes if predicted is None else predicted)
+        check_config(config, obs_shapes, action_width, self.predicted)
         self.config, self.action_width, self.code = config, action_width, code
         self.strides = clock.check_strides(config.strides)
         if code is not None and code.chunk != self.stride * action_width:
@@ -85,7 +89,7 @@ class ClockworkVAE(nnx.Module):
                 for index, (embed, stride) in enumerate(zip(embeds, self.strides, strict=True))
             ]
         )
-        self.decoder = Decoder(config, obs_shapes, rngs)
+        self.decoder = Decoder(config, {n: obs_shapes[n] for n in self.predicted}, rngs)
         self.scale = Scale(obs_shapes) if config.scale_vectors and self.vectors else None
 
     def _inputs(self, index: int, embed: int) -> Inputs:
@@ -371,8 +375,8 @@ class ClockworkVAE(nnx.Module):
         )
 
     def decode(self, features: Float[Array, "*N F"]) -> dict[str, Array]:
-        """Means of observations from level 1's [h, z]: images in [0, 1], vectors in symlog units,
-        with ``scale_vectors`` too. ``to_observations`` leads on to what was observed.
+        """Means of what is ``predicted`` from level 1's [h, z]: images in [0, 1], vectors in symlog
+        units, with ``scale_vectors`` too. ``to_observations`` leads on to what was observed.
 
         Raises:
           UserError: when ``features`` are not D+S wide.
@@ -385,7 +389,8 @@ class ClockworkVAE(nnx.Module):
         means = self.decoder(features)
         if self.scale is None:
             return means
-        scaled = {name: self.scale.moments(name, features.ndim) for name in self.vectors}
+        vectors = [name for name in self.vectors if name in means]
+        scaled = {name: self.scale.moments(name, features.ndim) for name in vectors}
         return means | {name: mean + std * means[name] for name, (mean, std) in scaled.items()}
 
     def to_observations(self, means: dict[str, Array]) -> dict[str, Array]:

@@ -1,6 +1,7 @@
 """Settings of the clockwork world model. Read next: ``clockwork.py``, what is built from them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
@@ -117,7 +118,9 @@ def make_latent(config: ClockworkConfig) -> Latent:
     return Categorical(config.stoch, config.classes, UNIMIX)
 
 
-def check_config(config: ClockworkConfig, obs_shapes: ObsShapes, action_width: int) -> None:
+def check_config(
+    config: ClockworkConfig, obs_shapes: ObsShapes, action_width: int, predicted: Sequence[str]
+) -> None:
     """Raises UserError on settings that cannot be built."""
     check_bounds(config, "model")
     clock.check_strides(config.strides)
@@ -126,6 +129,11 @@ def check_config(config: ClockworkConfig, obs_shapes: ObsShapes, action_width: i
     if not obs_shapes:
         raise UserError(
             "obs_shapes: expected at least one observation, received none; name what the model sees"
+        )
+    if not predicted or not set(predicted) <= set(obs_shapes):
+        raise UserError(
+            f"predicted: expected some of {', '.join(obs_shapes)}, received "
+            f"{', '.join(predicted) or 'none'}; name what the model sees and shall decode"
         )
     for name, shape in obs_shapes.items():
         if len(shape) == 3:

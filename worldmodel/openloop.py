@@ -16,7 +16,8 @@ from worldmodel.records import Records
 
 
 class OpenLoop(NamedTuple):
-    """True and predicted observations over the same times, images uint8, vectors in their units."""
+    """True and predicted observations over the same times, images uint8, vectors in their units;
+    of those that the model decodes."""
 
     true: dict[str, Array]  # [B, n, ...]
     predicted: dict[
@@ -67,7 +68,7 @@ def predict(
     )
     seen = beliefs[0].state.features[:, : context + 1]
     features = jnp.concatenate([seen, imagined[0].features], axis=1)
-    true = {name: value[:, : last + 1] for name, value in main.obs.items()}
+    true = {name: main.obs[name][:, : last + 1] for name in model.predicted}
     return OpenLoop(true, model.to_observations(model.decode(features)), context + 1)
 
 
@@ -95,4 +96,5 @@ def _predict_blocks(
     imagined = model.imagine(states, future(records.action), future(records.action_mask), noise)
     parts = [beliefs[0].state.features, imagined[0].features[:, : length - context]]
     features = jnp.concatenate(parts, axis=1)
-    return OpenLoop(records.obs, model.to_observations(model.decode(features)), context)
+    true = {name: records.obs[name] for name in model.predicted}
+    return OpenLoop(true, model.to_observations(model.decode(features)), context)

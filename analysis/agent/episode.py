@@ -224,7 +224,7 @@ def _decode(built: Built, params: Params, *given: Any) -> dict[str, jax.Array]:
 def _beside(found: WhatIf, built: Built, trace: Any, main: Any, terminal: bool) -> WhatIf:
     """With what really followed in the episode."""
     steps = found.ticks * built.agent.model.stride
-    true = {name: x[found.start : found.start + steps + 1] for name, x in main.obs.items()}
+    true = {name: main.obs[name][found.start : found.start + steps + 1] for name in found.obs}
     there = np.flatnonzero(trace.time == found.start + steps)
     value = float(trace.value[there[0]]) if len(there) else float("nan")
     discount = built.config.agent.behaviour.discount

@@ -6,7 +6,7 @@ from gymnasium import spaces
 
 from envs.images import area_weights, fitted
 from envs.navigate import observation_space
-from envs.spaces import Canonical, is_image
+from envs.spaces import Canonical, chosen, is_image
 
 
 def convert(space, value, size=8):
@@ -138,6 +138,15 @@ def test_keys_choose_by_pattern_what_is_read():
         Canonical(NESTED, 8, keys=("lidar",))
     with pytest.raises(ValueError, match="leave something to be read, received mission"):
         Canonical(NESTED, 8, keys=("mission",))
+
+
+def test_predict_chooses_by_pattern_of_what_is_read():
+    read = list(Canonical(NESTED, 8).space)
+    assert chosen(read, ()) == tuple(read)
+    assert chosen(read, ("*ee*", "camera.right")) == ("camera.right", "speed")
+    for wrong in (("lidar",), ("speed", "lidar"), ("mission",)):  # a text is not read
+        with pytest.raises(ValueError, match=r"predict: .*camera.left.*received (lidar|mission); "):
+            chosen(read, wrong)
 
 
 def test_grey_and_channels_first_images_become_channels_last():

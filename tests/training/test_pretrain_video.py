@@ -150,11 +150,22 @@ def test_the_agents_first_model_is_the_pretrained_one(pretrained, capsys):
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
 
 
+def test_an_agent_that_decodes_less_leaves_decoders_out(pretrained):
+    args = [*map(str, agent_flags(pretrained, "other")), "--env.predict", "pov"]
+    built = Built(parse_train(args, False, "float32"))
+    model = open_donor(built, pretrained / "video").params["model"]
+    assert set(model["decoder"]["parts"]) == {"pov"} and len(model["encoder"]["parts"]) == 3
+    assert jax.tree.map(jnp.shape, model) == jax.tree.map(jnp.shape, built.shapes["model"])
+
+
 def test_an_agent_that_does_not_fit_a_pretrained_model_is_refused(pretrained):
     args = [str(x) for x in agent_flags(pretrained, "other")]
     other = Built(parse_train([*args, "--strides", "1", "2"], False, "float32"))
     with pytest.raises(ValueError, match="expected the agent's parameters, .*--preset agent"):
         open_donor(other, pretrained / "video")
+    small = Built(parse_train([*args, "--env.image-size", "32"], False, "float32"))
+    with pytest.raises(ValueError, match=r"shows, .*32, 32, 3.* one of .*64, 64, 3.*image-size"):
+        open_donor(small, pretrained / "video")
     coded = Built(parse_train([*args, "--agent.codec", "latent"], False, "float32"))
     with pytest.raises(ValueError, match="init_from: .* top level reads actions.* 'latent'"):
         open_donor(coded, pretrained / "video")

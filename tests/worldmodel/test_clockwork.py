@@ -252,8 +252,8 @@ def test_bad_calls_say_what_was_expected(cases: Any) -> None:
         ({"embed": 0}, VECTOR, "embed: expected 1 or more"),
         ({"image_std": 0.0}, VECTOR, "image_std: expected above 0"),
         ({}, {}, "expected at least one observation"),
-        ({}, {"x": (3, 4)}, r"observation 'x': expected shape \(64, 64, C\) or \(n,\)"),
-        ({}, {"x": (32, 32, 3)}, "expected an image of 64x64 pixels"),
+        ({}, {"x": (3, 4)}, r"observation 'x': expected shape \(S, S, C\) or \(n,\)"),
+        ({}, {"x": (20, 20, 3)}, "expected an image as high as wide, of 32, 48, 64, "),
         ({}, {"x": (0,)}, "observation 'x'"),
     ],
 )

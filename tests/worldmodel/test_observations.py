@@ -14,7 +14,9 @@ from worldmodel.learner import initial_state, join, make_optimizer, make_update,
 from worldmodel.networks import symexp, symlog
 from worldmodel.objective import log_likelihood
 from worldmodel.observations import SCALE_MEMORY, SMALLEST_SCALE, estimate_scale
+from worldmodel.openloop import predict
 from worldmodel.pretraining import Clips, estimate, initial_aux, make_loss
+from worldmodel.records import video
 
 X = np.array([[[1.0, 5.0], [3.0, 5.0], [99.0, 99.0]]])  # [B, T, n] in symlog units
 MASK = jnp.array([[1.0, 1.0, 0.0]])
@@ -79,6 +81,27 @@ def test_units_and_back(cases: Any) -> None:
     expected = np.asarray(theirs["x"]) * np.array([1, 0.1]) + np.array([2, 5])
     np.testing.assert_allclose(ours["x"], expected, rtol=1e-4)
     np.testing.assert_array_equal(ours["pov"], theirs["pov"])
+
+
+def test_what_is_not_predicted_is_read_and_never_decoded(cases: Any) -> None:
+    """Neither weights nor likelihood nor pictures of it; the scale of vectors is of all."""
+    shapes = {"x": (2,), "y": (1,), "pov": (32, 32, 1)}
+    config = cases.config(scale_vectors=True)
+    model = drawn(lambda: ClockworkVAE(config, shapes, 0, nnx.Rngs(0), predicted=("pov", "y")), 0.1)
+    assert set(model.decoder.parts) == {"pov", "y"} and set(model.encoder.parts) == set(shapes)
+    assert set(model.scale.mean) == {"x", "y"}
+    means = model.decode(jnp.zeros((1, 9, model.features)))
+    assert set(means) == set(model.to_observations(means)) == {"pov", "y"}
+    obs = {n: jax.random.uniform(jax.random.key(0), (1, 9, *shape)) for n, shape in shapes.items()}
+    assert set(log_likelihood(model, obs, means)) == {"pov", "y"}
+    whole = jax.tree.map(lambda x: x[:, :8], obs)
+    loop = jax.eval_shape(
+        lambda: predict(model, video(whole, lead=model.lead), 0, jax.random.key(1))
+    )
+    assert set(loop.true) == set(loop.predicted) == {"pov", "y"}
+    for wrong in ((), ("z",)):
+        with pytest.raises(ValueError, match="predicted: expected some of x, y, pov, received"):
+            ClockworkVAE(config, shapes, 0, nnx.Rngs(0), predicted=wrong)
 
 
 def test_the_way_back_to_observations(cases: Any) -> None:
