@@ -63,9 +63,9 @@ class ImagePart(Part):
     def __init__(self, source: spaces.Box, size: int, fit: Fit) -> None:
         """Plan the conversion of `source` into uint8 (size, size, C)."""
         super().__init__(source)
-        self.size, self.fit, self.rows = size, fit, _rows(source.shape)
+        self.size, self.fit = size, fit
         self.scale = 255.0 if source.dtype.kind == "f" and source.high.max() <= 1 else 1.0
-        height, width, channels = _as_hwc(source.shape)
+        height, width, channels = picture_shape(source.shape)
         self.space = spaces.Box(0, 255, (size, size, channels), np.uint8)
         said = [f"picture, {height} x {width} pixels, channels: {channels}"]
         said += [described(height, width, size, fit)]
@@ -75,10 +75,8 @@ class ImagePart(Part):
     def __call__(self, value: Any) -> np.ndarray:
         """Images in the source's layout -> uint8 (..., size, size, C)."""
         image = np.asarray(value)
-        lead, axes = self.lead(image), len(self.source.shape or ())
-        rows = len(lead) + self.rows
-        image = np.moveaxis(image, (rows, rows + 1), (len(lead), len(lead) + 1))
-        image = image.reshape(*image.shape[: len(lead) + 2], -1) if axes > 2 else image[..., None]
+        axes = len(self.source.shape or ())
+        image = channels_last(image, axes)
         if image.dtype != np.uint8:
             image = np.clip(np.rint(image * self.scale), 0, 255).astype(np.uint8)
         return fitted(image, self.size, self.fit)
@@ -176,7 +174,8 @@ class Canonical:
         """Recorded observations, arrays [T, ...] nested as the space is, as [T, ...] by name.
 
         Raises:
-          UserError: for arrays of another shape, or categories that the space does not have.
+          UserError: for arrays of another shape, pictures outside the space's bounds, or categories
+            that it does not have.
         """
         for name, (path, part) in self.parts.items():
             shape = np.shape(_at(obs, path))
@@ -185,6 +184,8 @@ class Canonical:
                     f"{name}: expected observations of shape [T, ...] with {part.source.shape} at "
                     f"each step, received {shape}; give what the space declares"
                 )
+            if isinstance(part, ImagePart):
+                _check_within(name, np.asarray(_at(obs, path)), part.source)
         return self(obs)
 
 
@@ -238,17 +239,34 @@ def one_hots(
     return np.concatenate(pieces, axis=-1)
 
 
+def channels_last(images: np.ndarray, axes: int) -> np.ndarray:
+    """Pictures of so many axes each, in any order, as [..., H, W, C]."""
+    lead = images.ndim - axes
+    rows = lead + _rows(images.shape[lead:])
+    images = np.moveaxis(images, (rows, rows + 1), (lead, lead + 1))
+    return images.reshape(*images.shape[: lead + 2], -1) if axes > 2 else images[..., None]
+
+
+def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(height, width, channels) of a picture whose axes come in any order."""
+    rows = _rows(shape)
+    height, width = shape[rows : rows + 2]
+    return height, width, math.prod(shape) // max(1, height * width)
+
+
 def is_image(space: spaces.Space[Any]) -> bool:
     """Whether the space is a picture: of bytes, or of 3 axes or more of floats within [0, 1] or
-    [0, 255]; with rows and columns of 8 pixels or more, and 32 channels at the most."""
+    numbers within [0, 255]; with rows and columns of 8 pixels or more, and 32 channels at the
+    most."""
     if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3, 4):
         return False
-    height, width, channels = _as_hwc(space.shape)
+    height, width, channels = picture_shape(space.shape)
     if min(height, width) < _MIN_IMAGE_EDGE or channels > _MOST_CHANNELS:
         return False
-    floats = space.dtype.kind == "f" and len(space.shape) > 2
-    bounded = bool(np.all(space.low == 0)) and float(space.high.max()) in (1.0, 255.0)
-    return space.dtype == np.uint8 or (floats and bounded and len(np.unique(space.high)) == 1)
+    most = (1.0, 255.0) if space.dtype.kind == "f" else (255.0,)
+    bounded = bool(np.all(space.low == 0)) and float(space.high.max()) in most
+    bounded = bounded and len(space.shape) > 2 and len(np.unique(space.high)) == 1
+    return space.dtype == np.uint8 or bounded
 
 
 def _part(space: spaces.Space[Any], image_size: int, image_fit: Fit) -> Part:
@@ -286,16 +304,20 @@ def _at(obs: Any, path: tuple[Any, ...]) -> Any:
     return obs
 
 
+def _check_within(name: str, images: np.ndarray, source: spaces.Space[Any]) -> None:
+    """UserError for pictures that would be cut at the bounds of their space, or are not finite."""
+    assert isinstance(source, spaces.Box)
+    low, high = float(source.low.min()), float(source.high.max())
+    if images.size and not (low <= images.min() and images.max() <= high):
+        raise UserError(
+            f"{name}: expected pictures from {low:g} to {high:g}, received {images.min():g} to "
+            f"{images.max():g}; give what the space declares"
+        )
+
+
 def _rows(shape: tuple[int, ...]) -> int:
     """The axis of an image's rows: that of the two neighbours whose shorter one is longest."""
     return max(range(len(shape) - 1), key=lambda i: min(shape[i], shape[i + 1]))
-
-
-def _as_hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """(height, width, channels) of an image shape in any layout."""
-    rows = _rows(shape)
-    height, width = shape[rows : rows + 2]
-    return height, width, math.prod(shape) // max(1, height * width)
 
 
 def _categories(space: spaces.Discrete | spaces.MultiDiscrete) -> np.ndarray:

@@ -47,8 +47,9 @@ def video_columns(video: Video) -> dict[str, np.ndarray]:
     """The records of an episode, field by field, each [T, ...].
 
     Raises:
-      UserError: if an array is of another length, or there is no step.
+      UserError: if an array is of another length or shape, or there is no step.
     """
+    _check_shapes(video)
     columns: dict[str, np.ndarray] = {f"obs/{name}": x for name, x in video.obs.items()}
     columns |= {f"{FACTOR}{name}": x for name, x in video.factors.items()}
     steps = video.steps
@@ -115,6 +116,23 @@ def _piece(video: Video, first: int, end: int) -> Video:
         terminal=video.terminal and end == video.steps,
         notes=("a piece of a longer video", *video.notes) if first == 0 else (),
     )
+
+
+def _check_shapes(video: Video) -> None:
+    """UserError for what no store has a field for."""
+    if not video.obs:
+        raise UserError(f"video {video.name!r}: expected observations, received none; add some")
+    wanted = [("reward", video.reward, "[T]", range(1, 2))]
+    wanted += [("action", video.action, "[T, A]", range(2, 3))]
+    for name, array in (*video.obs.items(), *video.factors.items()):
+        wanted.append((name, array, "[T, ...]", range(1, 9)))
+    for name, given, shape, axes in wanted:
+        array = np.asarray(given)
+        if given is not None and (array.ndim not in axes or array.dtype.kind not in "biuf"):
+            raise UserError(
+                f"video {video.name!r}: expected numbers {shape} of {name}, received "
+                f"{array.dtype} {array.shape}; convert them"
+            )
 
 
 def _check_lengths(name: str, columns: dict[str, np.ndarray], steps: int) -> None:

@@ -31,10 +31,11 @@ from replay.atomic import TEMPORARY, remove_unfinished
 from replay.lock import DirectoryLock
 
 BAD = (
-    ValueError, OSError, EOFError, LookupError, MemoryError, OverflowError, RuntimeError,
-    SyntaxError, TypeError, struct.error, zipfile.BadZipFile, zlib.error, av.FFmpegError,
+    ArithmeticError, AssertionError, AttributeError, ValueError, OSError, EOFError, LookupError,
+    MemoryError, RuntimeError, SyntaxError, TypeError, struct.error, zipfile.BadZipFile,
+    zlib.error, av.FFmpegError,
 )  # fmt: skip
-"""What reading a damaged file may raise."""
+"""What reading a damaged file may raise, in a format's code or in a library's."""
 
 _PIECE = re.compile(r"\[\d+:\d+\]$")
 

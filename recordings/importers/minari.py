@@ -19,6 +19,7 @@ from common import UserError
 from envs.spaces import Canonical
 from recordings.episode import Video, cut
 from recordings.importers.images import Look
+from recordings.importers.transitions import per_step
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,15 @@ class Minari:
         canonical = Canonical(data.observation_space, self.look.size, self.look.fit)
         obs = canonical.series(episode["observations"])
         taken = flatten(data.action_space, episode["actions"])
-        rewards = np.asarray(episode["rewards"], np.float32)
+        given = {"rewards": np.asarray(episode["rewards"])}
+        rewards = per_step(given, "rewards", len(taken)).astype(np.float32)
         video = Video(
             name,
             obs,
             action=np.concatenate([np.zeros_like(taken[:1]), taken]),
             reward=np.concatenate([np.zeros(1, np.float32), rewards]),
             terminal=bool(np.any(episode["terminations"][-1:])),
+            notes=tuple(f"{key} left out: {why}" for key, why in canonical.left_out.items()),
         )
         if not np.any(episode["terminations"][-1:]) and len(rewards) == video.steps:
             raise UserError("as many observations as actions, expected one more")

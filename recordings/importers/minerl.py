@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Gt, Le
@@ -104,10 +104,7 @@ class MineRL:
 
     def _pov(self, place: Path, frames: int) -> tuple[np.ndarray, tuple[str, ...]]:
         """uint8 [frames, S, S, 3]: the recording's last ones, up to its true count."""
-        metadata = read_json(place / "metadata.json")
-        count = metadata.get("true_video_frame_count") if isinstance(metadata, dict) else None
-        if not isinstance(count, int) or count < frames:
-            raise UserError(f"{count} frames by metadata.json, expected at least {frames}")
+        count = _frame_count(place / "metadata.json", frames)
         recorded = decode.read_frames(place / "recording.mp4", self.look, channels=3)
         pov = list(islice(recorded, count - frames, count))
         if len(pov) == frames - 1 and pov:  # as often with MineRL, whose own loader does the same
@@ -115,6 +112,22 @@ class MineRL:
         if len(pov) < frames:
             raise UserError(f"{len(pov)} frames of the episode, expected {frames}")
         return np.stack(pov), ()
+
+
+def _frame_count(path: Path, least: int) -> int:
+    """Frames of the recording, by a metadata.json; some tools wrote it as a float or as text."""
+    metadata = read_json(path)
+    told: Any = metadata.get("true_video_frame_count") if isinstance(metadata, dict) else None
+    try:
+        count = -1 if isinstance(told, bool) or float(told) % 1 else int(float(told))
+    except (TypeError, ValueError, OverflowError):
+        count = -1
+    if count < least:
+        raise UserError(
+            f"metadata.json: expected true_video_frame_count of at least {least}, received "
+            f"{told!r:.40}"
+        )
+    return count
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -2,7 +2,8 @@
 
 Each file holds arrays [T, ...]: `image` and other observations, `action`, `reward`, `is_first`,
 `is_terminal` (or `discount`). DreamerV2 writes one episode, and the action that led to each step;
-DreamerV3 writes chunks of several episodes, and the action taken at each step.
+DreamerV3 writes chunks of several episodes, and the action taken at each step. Files by D4RL's
+names (`observations`, `actions`, ...) hold transitions: `transitions.py`.
 """
 
 from collections.abc import Iterator
@@ -17,13 +18,19 @@ from envs.spaces import one_hot
 from recordings.episode import Video, cut
 from recordings.importers import folder
 from recordings.importers.arrays import load_arrays
-from recordings.importers.images import Look, fit_images
+from recordings.importers.images import Look
+from recordings.importers.observed import observed
+from recordings.importers.transitions import KEYS, per_step, read_transitions
 
 BOOKKEEPING = {
     "action", "reward", "is_first", "is_last", "is_terminal", "terminal", "discount", "cont",
     "reset", "logprob", "id", "stepid", "consec", "seed",
 }  # fmt: skip
 """Keys that are no observation; neither are those with a / or beginning with log_."""
+UNCLEAR = {
+    *KEYS[1:], "done", "dones", "terminated", "truncated", "terminations", "truncations",
+}  # fmt: skip
+"""Keys that are no observation either, but of what step and convention, no one knows."""
 
 
 @dataclass(frozen=True)
@@ -46,60 +53,65 @@ class Npz:
     def read(self, name: str) -> Iterator[Video]:
         """The file's episodes; of a chunk that begins in mid-episode, its rest as one."""
         arrays = load_arrays(folder.locate(self.source, name))
-        obs = self._observations(arrays)
+        arrays, notes = _steps(arrays)
+        if KEYS[0] in arrays:
+            videos = self._transitions(name, arrays)
+        else:
+            videos = self._dreamer(name, arrays)
+        for video in videos:
+            yield from cut(video._replace(notes=video.notes + notes), self.look.max_frames)
+
+    def split(self, name: str) -> str | None:
+        """Of the folder that it lies in (DreamerV2's train_eps, eval_eps is left to chance)."""
+        return folder.split_of(name)
+
+    def _transitions(self, name: str, arrays: dict[str, np.ndarray]) -> Iterator[Video]:
+        """The episodes of a file by D4RL's names."""
+        missing = [key for key in KEYS[1:4] if key not in arrays]
+        if missing:
+            raise UserError(f"observations without {', '.join(missing)}, by D4RL's names")
+        action = _numbers("actions", arrays["actions"], self.num_actions)
+        return read_transitions(
+            name, {key: arrays[key] for key in KEYS if key in arrays}, action, self.look
+        )
+
+    def _dreamer(self, name: str, arrays: dict[str, np.ndarray]) -> Iterator[Video]:
+        """The episodes of a file by Dreamer's names; what begins in mid-episode is one as well."""
+        unclear = sorted(UNCLEAR & set(arrays))
+        if unclear:
+            raise UserError(
+                f"{', '.join(unclear)}: expected DreamerV2's names (action, reward, is_first, "
+                "is_terminal) or D4RL's (observations, actions, rewards, terminals)"
+            )
+        keys = sorted(set(arrays) - BOOKKEEPING)
+        if not keys:
+            raise UserError(f"no observations: arrays {sorted(arrays)}")
+        seen = {key: observed(key, arrays[key], self.look) for key in keys}
+        obs, notes = (
+            {key: x for key, (x, _) in seen.items()},
+            sum((n for _, n in seen.values()), ()),
+        )
         steps = len(next(iter(obs.values())))
-        action = self._actions(arrays, steps)
-        reward = arrays["reward"].astype(np.float32) if "reward" in arrays else None
+        action = None
+        if "action" in arrays:
+            action = _numbers("action", arrays["action"], self.num_actions)
+        reward = (
+            per_step(arrays, "reward", steps).astype(np.float32) if "reward" in arrays else None
+        )
         first, terminal = _flags(arrays, steps)
         starts = [0, *(np.flatnonzero(first[1:]) + 1)]
         for number, (start, end) in enumerate(zip(starts, [*starts[1:], steps], strict=True)):
             if terminal[start : end - 1].any():
                 raise UserError(f"a terminal step among steps {start} to {end - 1}, not the last")
             part = slice(start, end)
-            video = Video(
+            yield Video(
                 name if len(starts) == 1 else f"{name}:{number:05d}",
                 {key: x[part] for key, x in obs.items()},
                 action=None if action is None else self._arrived(action[part]),
                 reward=None if reward is None else reward[part],
                 terminal=bool(terminal[end - 1]),
-                notes=() if first[start] else ("begins in mid-episode",),
+                notes=notes if first[start] else ("begins in mid-episode", *notes),
             )
-            yield from cut(video, self.look.max_frames)
-
-    def split(self, name: str) -> str | None:
-        """Of the folder that it lies in (DreamerV2's train_eps, eval_eps is left to chance)."""
-        return folder.split_of(name)
-
-    def _observations(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        keys = [key for key in sorted(arrays) if key not in BOOKKEEPING and "/" not in key]
-        obs = {key: self._observation(key, arrays[key]) for key in keys if key[:4] != "log_"}
-        if not obs:
-            raise UserError(f"no observations: arrays {sorted(arrays)}")
-        lengths = {key: len(array) for key, array in arrays.items() if array.ndim}
-        if len(set(lengths.values())) > 1 or 0 in lengths.values():
-            raise UserError(f"arrays of different or no length: {lengths}")
-        return obs
-
-    def _observation(self, key: str, array: np.ndarray) -> np.ndarray:
-        """An image [T, S, S, C] or a vector [T, n]."""
-        if array.dtype == np.uint8 and array.ndim == 4:
-            return fit_images(array, self.look)
-        if array.dtype.kind not in "biuf" or array.ndim == 0:
-            raise UserError(f"{key} of {array.dtype} {array.shape}, expected numbers [T, ...]")
-        return array.reshape(len(array), -1).astype(np.float32)
-
-    def _actions(self, arrays: dict[str, np.ndarray], steps: int) -> np.ndarray | None:
-        """[T, A] as they are in the file."""
-        if "action" not in arrays:
-            return None
-        action = arrays["action"]
-        if action.ndim == 1 and action.dtype.kind in "iu":
-            if self.num_actions is None:
-                raise UserError("actions stored as integers: give --num-actions")
-            return one_hot(action, self.num_actions)
-        if action.dtype.kind not in "biuf":
-            raise UserError(f"actions of {action.dtype}, expected numbers")
-        return action.reshape(steps, -1).astype(np.float32)
 
     def _arrived(self, action: np.ndarray) -> np.ndarray:
         """One episode's actions [T, A] in the arrival convention."""
@@ -113,13 +125,47 @@ class Npz:
         return action
 
 
+def _steps(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The arrays [T, ...] that are read, and what is said of the others.
+
+    Raises:
+      UserError: for arrays of different or no length.
+    """
+    why = {key: _left_out(key, array) for key, array in arrays.items()}
+    kept = {key: array for key, array in arrays.items() if not why[key]}
+    lengths = {key: len(array) for key, array in kept.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        raise UserError(f"arrays of different or no length: {lengths}")
+    return kept, tuple(f"{key} left out: {reason}" for key, reason in why.items() if reason)
+
+
+def _left_out(key: str, array: np.ndarray) -> str:
+    """Why an array is not read; empty where it is."""
+    if array.dtype.kind in "US":
+        return "text"
+    if array.ndim == 0:
+        return "one value, not one per step"
+    return "no observation by its name" if "/" in key or key.startswith("log_") else ""
+
+
+def _numbers(key: str, action: np.ndarray, count: int | None) -> np.ndarray:
+    """Actions [T, A] as they are in the file; integers, of which there are so many, one-hot."""
+    if action.dtype.kind in "iu" and action.size == len(action):
+        if count is None:
+            raise UserError(f"{key} stored as integers: give --num-actions")
+        return one_hot(action.reshape(-1), count)
+    if action.dtype.kind not in "biuf":
+        raise UserError(f"{key} of {action.dtype}, expected numbers")
+    return action.reshape(len(action), -1).astype(np.float32)
+
+
 def _flags(arrays: dict[str, np.ndarray], steps: int) -> tuple[np.ndarray, np.ndarray]:
     """(is_first, is_terminal), bool [T]; without `is_first` the file is one episode."""
-    first = arrays["is_first"] if "is_first" in arrays else np.arange(steps) == 0
+    last, first = np.arange(steps) == steps - 1, np.arange(steps) == 0
+    if "is_first" in arrays:
+        first = per_step(arrays, "is_first", steps).astype(bool)
     if "is_terminal" in arrays:
-        terminal = arrays["is_terminal"]
-    elif "discount" in arrays:
-        terminal = (arrays["discount"] == 0) & (np.arange(steps) == steps - 1)
-    else:
-        terminal = np.zeros(steps)
-    return np.asarray(first, bool).reshape(steps), np.asarray(terminal, bool).reshape(steps)
+        return first, per_step(arrays, "is_terminal", steps).astype(bool)
+    if "discount" in arrays:
+        return first, (per_step(arrays, "discount", steps) == 0) & last
+    return first, np.zeros(steps, bool)

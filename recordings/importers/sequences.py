@@ -7,16 +7,26 @@ Example per sequence, and Moving MNIST also as `mnist_test_seq.npy` (Srivastava 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from common import UserError
+from envs.spaces import picture_shape
 from recordings.episode import Video, cut
 from recordings.importers import decode, folder
 from recordings.importers.arrays import map_array
 from recordings.importers.bounds import check_bytes, check_count
-from recordings.importers.images import Look, fit_images
+from recordings.importers.images import Look, with_channels
+from recordings.importers.observed import observed
 from recordings.importers.tfrecord import Sequences, is_tfrecord, read_sequences
+
+Order = Literal["auto", "frames_first", "videos_first"]
+
+_FRAMES = 20  # of every sequence of Moving MNIST
+_EDGE = 8  # pixels
+_SAMPLE = 32  # frames and videos of an array that are looked at
+_CLEARLY = 0.8
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,9 @@ class MovingMnist:
     """How frames are made to fit."""
     sequences: Sequences = Sequences(channels=1)
     """Where a TFRecord's frames are, and their channels."""
+    order: Order = "auto"
+    """Of an array: frames_first as published, (20, 10000, 64, 64), or videos_first; auto sees which
+    axis has 20 frames, or along which neighbours differ less (told at the end)."""
 
     def names(self) -> list[str]:
         """Paths of videos and TFRecord files, and `x.npy:00007` for the sequences of arrays."""
@@ -66,11 +79,13 @@ class MovingMnist:
         """The videos in one file, or one sequence of an array."""
         path, colon, number = name.rpartition(":")
         if colon and path.endswith(".npy"):
-            images = _map(folder.locate(self.source, path))[:, int(number), ..., None]
-            images = np.repeat(images, self.sequences.channels, axis=-1)
-            return cut(Video(name, {"image": fit_images(images, self.look)}), self.look.max_frames)
+            array, notes = _map(folder.locate(self.source, path), self.order)
+            images, said = observed("images", np.asarray(array[:, int(number)]), self.look)
+            images = with_channels(images, self.sequences.channels)
+            video = Video(name, {"image": images}, notes=notes + said)
+            return cut(video, self.look.max_frames)
         if name.endswith(".npy"):
-            _map(folder.locate(self.source, name))
+            _map(folder.locate(self.source, name), self.order)
             raise UserError("no sequences in it")
         return Mazes(self.source, self.look, self.sequences).read(name)
 
@@ -82,7 +97,7 @@ class MovingMnist:
         if not name.endswith(".npy"):
             return [name]
         try:
-            count = _map(folder.locate(self.source, name)).shape[1]
+            count = _map(folder.locate(self.source, name), self.order)[0].shape[1]
         except (ValueError, OSError):
             count = 0  # `read` says why
         return [f"{name}:{number:05d}" for number in range(count)] or [name]
@@ -92,11 +107,42 @@ def _is_sequence(file: str) -> bool:
     return is_tfrecord(file) or file.lower().endswith(decode.SUFFIXES)
 
 
-def _map(path: Path) -> np.ndarray:
-    """uint8 [T, N, H, W], as `mnist_test_seq.npy` is [20, 10000, 64, 64]; not read yet."""
+def _map(path: Path, order: Order) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers [T, N, ...], each a picture with or without colours, and what was turned; mapped, not
+    read. `mnist_test_seq.npy` is [20, 10000, 64, 64]: frames, then videos."""
     array = map_array(path)
-    if array.dtype != np.uint8 or array.ndim != 4:
-        raise UserError(f"{array.dtype} {array.shape}, expected uint8 (frames, videos, 64, 64)")
-    check_count(array.shape[1], "sequences")
+    pictures = array.ndim in (4, 5) and array.dtype.kind in "uif"
+    check_count(max(array.shape[:2], default=0), "sequences")
+    if not pictures or min(picture_shape(array.shape[2:])[:2]) < _EDGE:
+        raise UserError(
+            f"{array.dtype} {array.shape}, expected pictures (frames, videos, 64, 64), or videos "
+            "first"
+        )
+    if order == "auto":
+        order, why = _order(array)
+    else:
+        why = ""
+    if order == "videos_first":
+        array = np.swapaxes(array, 0, 1)
     check_bytes(array[:, :1].nbytes * 3, "a sequence")
-    return array
+    return array, (why,) * bool(why)
+
+
+def _order(array: np.ndarray) -> tuple[Order, str]:
+    """Which of the first two axes is time, and how that is known: it has the 20 frames of Moving
+    MNIST and the other has not; else neighbours along it differ less; else it is the first."""
+    first, second = array.shape[:2]
+    if (first == _FRAMES) != (second == _FRAMES):
+        if first == _FRAMES:
+            return "frames_first", ""
+        return "videos_first", "videos before frames, which are 20 (--order)"
+    some = np.asarray(array[:_SAMPLE, :_SAMPLE], np.float32)
+    if _change(some, 1) < _CLEARLY * _change(some, 0):
+        return "videos_first", "videos before frames, as neighbours differ less (--order)"
+    return "frames_first", "frames before videos (--order)"
+
+
+def _change(pictures: np.ndarray, axis: int) -> float:
+    """Mean absolute difference of neighbours along an axis; 0 where there are none."""
+    changes = np.abs(np.diff(pictures, axis=axis))
+    return float(changes.mean()) if changes.size else 0.0

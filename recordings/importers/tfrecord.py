@@ -1,8 +1,10 @@
 """Folders of TFRecord files, one tf.train.Example per sequence: frames encoded, or raw bytes.
 
 Where the frames are found, in this order: the feature named `feature`; the keys `0/NAME`, `1/NAME`
-... (one feature per frame); the first of `FEATURES` that is there. A feature of T byte strings is T
-frames (PNG, JPEG, or raw); one of a single string is a raw video [T, H, W, C].
+... (one feature per frame; of several cameras the one called main, or the first); the first of
+`FEATURES` that is there. A feature of T byte strings is T frames (PNG, JPEG, or raw); one of a
+single string is a raw video [T, H, W, C]. Beside keys like `0/NAME` stand actions, `0/action` ...,
+as in the robot pushing data of BAIR (Ebert et al. 2017): each leads from its step to the next.
 """
 
 import math
@@ -76,20 +78,23 @@ def read_sequences(name: str, path: Path, look: Look, sequences: Sequences) -> I
     """
     for number, data in enumerate(read_records(path)):
         try:
-            images, notes = _frames(parse_example(data), sequences, look)
+            features = parse_example(data)
+            images, notes = _frames(features, sequences, look)
+            action, said = _actions(features, len(images))
         except ValueError as error:
             raise UserError(f"record {number}: {error}") from error
-        video = Video(f"{name}:{number:05d}", {"image": images}, notes=notes)
+        video = Video(f"{name}:{number:05d}", {"image": images}, action=action, notes=notes + said)
         yield from cut(video, look.max_frames)
 
 
 def _frames(
     features: Mapping[str, Feature], sequences: Sequences, look: Look
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """uint8 [T, S, S, C] of one Example, and what was changed."""
-    parts = _find(features, sequences.feature)
+    """uint8 [T, S, S, C] of one Example, and what was chosen and changed."""
+    parts, chosen = _find(features, sequences.feature)
     if parts[0].startswith(_ENCODED):
-        return decode_images(parts, sequences.channels, look)
+        images, notes = decode_images(parts, sequences.channels, look)
+        return images, chosen + notes
     shape = sequences.raw_shape or _shape(features)
     size = math.prod(shape)
     data = b"".join(parts)
@@ -99,22 +104,72 @@ def _frames(
             f"{'x'.join(map(str, shape))}; see --raw-shape"
         )
     images = np.frombuffer(data, np.uint8).reshape(-1, *shape)
-    return with_channels(fit_images(images, look), sequences.channels), ()
+    return with_channels(fit_images(images, look), sequences.channels), chosen
 
 
-def _find(features: Mapping[str, Feature], wanted: str | None) -> list[bytes]:
-    """The byte strings that hold the frames."""
-    steps = sorted((int(m[1]), m[2]) for name in features if (m := _STEP.fullmatch(name)))
-    names = [wanted] if wanted else [*dict.fromkeys(name for _, name in steps), *FEATURES]
-    for name in names:
-        here = [features[f"{t}/{key}"] for t, key in steps if key == name]
-        lists = here or [features[name]] if here or name in features else []
-        parts = [part for values in lists if isinstance(values, list) for part in values]
-        if parts:
-            return parts
-    raise UserError(
-        f"no frames: looked for {', '.join(names)} among {sorted(features)}; see --feature"
-    )
+def _find(
+    features: Mapping[str, Feature], wanted: str | None
+) -> tuple[list[bytes], tuple[str, ...]]:
+    """The byte strings that hold the frames, and which of several cameras they are."""
+    series = _series(features)
+    names = [wanted] if wanted else [*sorted(series, key=_rank), *FEATURES]
+    found = {name: parts for name in names if (parts := _bytes(name, series, features))}
+    if not found:
+        raise UserError(
+            f"no frames: looked for {', '.join(names)} among {sorted(features)}; see --feature"
+        )
+    (name, parts), *others = found.items()
+    missing = sorted(set(range(max(series.get(name, [0])))) - set(series.get(name, [])) - {0})
+    if missing:
+        raise UserError(f"frames of {name}: no number {missing[0]}")
+    cameras = [other for other, _ in others if other in series]
+    left_out = f"{name} stored, {', '.join(cameras)} left out: see --feature"
+    return parts, (left_out,) * bool(cameras)
+
+
+def _series(features: Mapping[str, Feature]) -> dict[str, dict[int, Feature]]:
+    """Features of the keys `0/NAME`, `1/NAME`, ... by name and number, in the order of both."""
+    steps = sorted((m[2], int(m[1]), key) for key in features if (m := _STEP.fullmatch(key)))
+    series: dict[str, dict[int, Feature]] = {}
+    for name, number, key in steps:
+        series.setdefault(name, {})[number] = features[key]
+    return series
+
+
+def _rank(name: str) -> tuple[bool, bool, str]:
+    """Cameras first, and the main one of them first of all."""
+    return "main" not in name, "image" not in name, name
+
+
+def _bytes(
+    name: str, series: Mapping[str, Mapping[int, Feature]], features: Mapping[str, Feature]
+) -> list[bytes]:
+    """The byte strings of that name; none where it holds numbers, or is not there."""
+    values = [*series[name].values()] if name in series else [features.get(name, [])]
+    return [part for value in values if isinstance(value, list) for part in value]
+
+
+def _actions(
+    features: Mapping[str, Feature], steps: int
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Actions [T, A] in the arrival convention, and what of the numbers per step is left out."""
+    series = _series(features)
+    numbers = {
+        name: [*values.values()]
+        for name, values in series.items()
+        if all(isinstance(value, np.ndarray) for value in values.values())
+    }
+    taken = numbers.get("action", [])
+    shapes = {np.shape(value) for value in taken}
+    floats = {np.asarray(value).dtype.kind for value in taken} == {"f"}
+    whole = list(series.get("action", [])) == list(range(len(taken)))
+    usable = floats and whole and len(shapes) == 1 and len(taken) in (steps - 1, steps)
+    left_out = [name for name in numbers if not (usable and name == "action")]
+    notes = (f"{', '.join(left_out)} left out: numbers at each step",) * bool(left_out)
+    if not usable:
+        return None, notes
+    led = np.stack([np.asarray(value) for value in taken])[: steps - 1]
+    return np.concatenate([np.zeros_like(led[:1]), led]), notes
 
 
 def _shape(features: Mapping[str, Feature]) -> tuple[int, int, int]:

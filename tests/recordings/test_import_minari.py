@@ -28,46 +28,55 @@ LENGTHS = (4, 7)
 
 
 @pytest.fixture
-def dataset(tmp_path, monkeypatch):
-    """Two episodes, the second terminal, and their buffers."""
+def write(tmp_path, monkeypatch):
+    """Writes a data set ours/test-v0 of episodes, each given as what Minari's buffer takes."""
     minari = pytest.importorskip("minari")
     pytest.importorskip("h5py")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    buffers = []
-    buffer_type = importlib.import_module("minari.data_collector").EpisodeBuffer
+    buffer = importlib.import_module("minari.data_collector").EpisodeBuffer
+
+    def write(observation, action, *episodes):
+        buffers = [buffer(id=number, **episode) for number, episode in enumerate(episodes)]
+        with monkeypatch.context() as patch:
+            patch.setattr(warnings, "warn", lambda *_, **__: None)  # of an environment we lack
+            minari.create_dataset_from_buffers(
+                "ours/test-v0",
+                buffers,
+                observation_space=observation,
+                action_space=action,
+                data_format="hdf5",
+                jpeg_encoding=False,
+                description="written by a test",
+                algorithm_name="none",
+                author="us",
+                author_email="us@example.org",
+                code_permalink="none",
+            )
+        return tmp_path / "minari" / "ours" / "test-v0", buffers
+
+    return write
+
+
+@pytest.fixture
+def dataset(write):
+    """Two episodes, the second terminal, and their buffers."""
+    episodes = []
     for number, steps in enumerate(LENGTHS):
         rng = np.random.default_rng(number)
         view = rng.integers(0, 256, (steps + 1, 64, 64, 3), np.uint8)
         pose = rng.normal(size=(steps + 1, 2)).astype(np.float32)
         push = rng.uniform(-2, 2, (steps, 1)).astype(np.float32)
         ends = np.arange(steps) == steps - 1
-        buffers.append(
-            buffer_type(
-                id=number,
-                observations={"pose": list(pose), "view": list(view)},
-                actions={"push": list(push), "kind": list(rng.integers(0, 3, steps))},
-                rewards=list(rng.normal(size=steps)),
-                terminations=list(ends & (number == 1)),
-                truncations=list(ends & (number == 0)),
-            )
+        episodes.append(
+            {
+                "observations": {"pose": list(pose), "view": list(view)},
+                "actions": {"push": list(push), "kind": list(rng.integers(0, 3, steps))},
+                "rewards": list(rng.normal(size=steps)),
+                "terminations": list(ends & (number == 1)),
+                "truncations": list(ends & (number == 0)),
+            }
         )
-    monkeypatch.setattr(warnings, "warn", lambda *_, **__: None)  # of an environment we lack
-    minari.create_dataset_from_buffers(
-        "ours/test-v0",
-        buffers,
-        observation_space=OBSERVATION,
-        action_space=ACTION,
-        data_format="hdf5",
-        jpeg_encoding=False,
-        description="written by a test",
-        algorithm_name="none",
-        author="us",
-        author_email="us@example.org",
-        code_permalink="none",
-    )
-    monkeypatch.undo()
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    return tmp_path / "minari" / "ours" / "test-v0", buffers
+    return write(OBSERVATION, ACTION, *episodes)
 
 
 def test_episodes_in_the_arrival_convention(dataset):
@@ -125,3 +134,45 @@ def test_spaces_missing_on_disk_make_no_environment(dataset, tmp_path, capsys):
     path.write_text(json.dumps(metadata))
     assert main(["minari", str(place), str(tmp_path / "s")]) == 2
     assert "expected action_space" in capsys.readouterr().err
+
+
+VIEWS = {
+    "bytes first": (spaces.Box(0, 255, (3, 64, 64), np.uint8), 1),
+    "unit": (spaces.Box(0, 1, (64, 64, 3), np.float32), 1 / 255),
+    "floats": (spaces.Box(0, 255, (3, 64, 64), np.float32), 1),
+    "integers": (spaces.Box(0, 255, (64, 64, 3), np.int64), 1),
+}
+
+
+def short(view, task, rewards):
+    """An episode of two steps, cut by time."""
+    return {
+        "observations": {"view": list(view), "task": task},
+        "actions": [np.zeros(1, np.float32)] * 2,
+        "rewards": rewards,
+        "terminations": [False, False],
+        "truncations": [False, True],
+    }
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_pictures_of_any_kind_texts_and_rewards_in_a_column(write, kind):
+    box, factor = VIEWS[kind]
+    image = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3))
+    view = np.moveaxis(image, -1, 1) if box.shape[0] == 3 else image
+    space = spaces.Dict({"view": box, "task": spaces.Text(9)})
+    rewards = [np.array([1.0]), np.array([2.0])]
+    episode = short((view * factor).astype(box.dtype), ["push", "pull", "push"], rewards)
+    write(space, spaces.Box(-1, 1, (1,)), episode)
+    [video] = Minari("ours/test-v0").read("episode_0000000")
+    assert set(video.obs) == {"view"} and video.reward.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(video.obs["view"], image)
+    assert video.notes == ("task left out: text is not read",)
+
+
+def test_pictures_outside_their_space_are_named(write):
+    space = spaces.Dict({"view": VIEWS["unit"][0], "task": spaces.Text(9)})
+    view = np.full((3, 64, 64, 3), 200, np.float32)
+    write(space, spaces.Box(-1, 1, (1,)), short(view, ["a"] * 3, [0.0, 0.0]))
+    with pytest.raises(ValueError, match="view: expected pictures from 0 to 1, received 200"):
+        list(Minari("ours/test-v0").read("episode_0000000"))

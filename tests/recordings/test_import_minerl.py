@@ -110,6 +110,26 @@ def test_a_recording_one_frame_short_repeats_its_last(tmp_path, files):
         only(MineRL(tmp_path))
 
 
+def count(root, told):
+    path = root / "Navigate-v0/v3_player-1/metadata.json"
+    path.write_text(told if isinstance(told, str) else json.dumps({"true_video_frame_count": told}))
+
+
+@pytest.mark.parametrize("kind", [float, str, int])
+def test_counts_of_any_kind_of_number(tmp_path, files, kind):
+    recording(files, tmp_path)
+    count(tmp_path, json.dumps({"true_video_frame_count": kind(BEFORE + STEPS + 1)}))
+    assert only(MineRL(tmp_path)).steps == STEPS + 1
+
+
+@pytest.mark.parametrize("told", [None, True, 14.5, 1e400, [14], "many", "[]", "{", 3])
+def test_broken_metadata_is_named(tmp_path, files, told):
+    recording(files, tmp_path)
+    count(tmp_path, told)
+    with pytest.raises(ValueError, match=r"metadata\.json: expected"):
+        only(MineRL(tmp_path))
+
+
 BAD = {
     "reward": ({"reward": None}, "rendered.npz without rewards"),
     "treechop": ({"observation__compass__angle": None}, "no Navigate recording"),

@@ -102,6 +102,43 @@ def test_a_format_is_a_class_and_a_row_of_the_table(tmp_path, files, monkeypatch
     assert seen == [[7, 9, 11, 13, 15], [9, 11, 13, 15, 17]]
 
 
+@dataclass(frozen=True)
+class Odd:
+    """One good source among those that no reader of a format should yield or raise."""
+
+    def names(self):
+        return ["action", "reward", "object", "axes", "none", "zero", "attribute", "assert", "good"]
+
+    def read(self, name):
+        x = np.zeros((4, 2), np.float32)
+        odd = {
+            "action": Video(name, {"x": x}, action=x[:, 0]),
+            "reward": Video(name, {"x": x}, reward=x),
+            "object": Video(name, {"x": x.astype(object)}),
+            "axes": Video(name, {"x": np.float32(0)}),
+            "none": Video(name, {}),
+            "good": Video(name, {"x": x}),
+        }
+        if name == "zero":
+            x = 1 // 0
+        if name == "attribute":
+            x = None.shape
+        assert name != "assert"
+        yield odd[name]
+
+    def split(self, name):
+        return "train"
+
+
+def test_nothing_that_a_reader_does_ends_an_import(tmp_path, files):
+    report = run_import("odd", Odd(), tmp_path / "s", ImportConfig())
+    assert report.episodes == {"train": 1} and len(files.episodes(tmp_path / "s" / "train")) == 1
+    reasons = dict(report.skipped)
+    assert set(reasons) == set(Odd().names()) - {"good"} and all(reasons.values())
+    assert "expected numbers [T, A] of action, received float32 (4,)" in reasons["action"]
+    assert reasons["zero"].startswith("ZeroDivisionError") and "Assertion" in reasons["assert"]
+
+
 def test_the_store_is_one_to_learn_from(tmp_path, folder):
     assert command("videos", folder, tmp_path / "s", "--test-fraction", "0") == 0
     place = tmp_path / "s" / "train"

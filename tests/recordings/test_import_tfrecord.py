@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -26,11 +27,13 @@ def field(number, data):
 
 
 def example(**features):
-    """A tf.train.Example: lists of bytes, or of integers. Checked against protobuf elsewhere."""
+    """A tf.train.Example: lists of bytes, integers, floats. Checked against protobuf elsewhere."""
     entries = b""
     for name, values in features.items():
         if values and isinstance(values[0], int):
             feature = field(3, field(1, b"".join(varint(value) for value in values)))
+        elif values and isinstance(values[0], float):
+            feature = field(2, field(1, struct.pack(f"<{len(values)}f", *values)))
         else:
             feature = field(1, b"".join(field(1, value) for value in values))
         entries += field(1, field(1, name.encode()) + field(2, feature))
@@ -108,6 +111,44 @@ def test_raw_frames_one_key_each_in_the_order_of_numbers(tmp_path, images):
     np.testing.assert_array_equal(only(chosen)[0].obs["image"], many)
 
 
+def pushing(images, **changes):
+    """As BAIR's robot pushing data: two cameras, actions and where the gripper is, step by step."""
+    entries = {}
+    for t, image in enumerate(images):
+        entries[f"{t}/image_aux1/encoded"] = [(255 - image).tobytes()]
+        entries[f"{t}/image_main/encoded"] = [image.tobytes()]
+        entries[f"{t}/action"] = [t + 0.5, -1.0]
+        entries[f"{t}/endeffector_pos"] = [0.0, 0.0, 0.0]
+    entries |= changes
+    return example(**{key: value for key, value in entries.items() if value is not None})
+
+
+def test_one_of_two_cameras_is_chosen_and_said_and_actions_are_kept(tmp_path, images):
+    write(tmp_path / "a.tfrecord", pushing(images))
+    [video] = only(TfRecords(tmp_path))
+    np.testing.assert_array_equal(video.obs["image"], images)
+    assert video.action.tolist() == [[0, 0], *[[t + 0.5, -1] for t in range(6)]]
+    assert video.notes == (
+        "image_main/encoded stored, image_aux1/encoded left out: see --feature",
+        "endeffector_pos left out: numbers at each step",
+    )
+    other = TfRecords(tmp_path, sequences=Sequences(feature="image_aux1/encoded"))
+    np.testing.assert_array_equal(only(other)[0].obs["image"], 255 - images)
+
+
+@pytest.mark.parametrize("change", [{"3/action": None}, {"3/action": [1]}, {"3/action": [1.0]}])
+def test_actions_that_are_not_whole_are_left_out_and_said(tmp_path, images, change):
+    write(tmp_path / "a.tfrecord", pushing(images[:5], **change))
+    [video] = only(TfRecords(tmp_path))
+    assert video.action is None and "action, endeffector_pos left out" in video.notes[1]
+
+
+def test_a_frame_that_is_missing_is_named(tmp_path, images):
+    write(tmp_path / "a.tfrecord", pushing(images, **{"3/image_main/encoded": None}))
+    with pytest.raises(ValueError, match="frames of image_main/encoded: no number 3"):
+        only(TfRecords(tmp_path))
+
+
 def test_raw_shapes_are_told_or_given(tmp_path, images):
     small = images[:, :32, :48]
     told = {"height": [32], "width": [48], "depth": [3]}
@@ -168,7 +209,6 @@ def test_splits_are_read_from_folders_and_names(tmp_path, images):
 
 def test_a_picture_of_absurd_size_is_refused(tmp_path):
     """A PNG header that promises 10^10 pixels."""
-    import struct
     import zlib
 
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
