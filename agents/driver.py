@@ -1,11 +1,13 @@
 """Between environments and replay: steps them under a policy, records what arrives.
 
-Environments are a Gymnasium vector with NEXT_STEP autoreset: after an episode's last record the
-next step ignores that environment's action and returns the reset observation, which is exactly the
-next episode's first record (arrival convention, ``worldmodel/clock.py``).
+Environments are a Gymnasium vector of any autoreset. With NEXT_STEP, after an episode's last record
+the next step ignores that environment's action and returns the reset observation, which is exactly
+the next episode's first record (arrival convention, ``worldmodel/clock.py``). With the others an
+episode's last record and the next one's first arrive in one step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -30,7 +32,7 @@ class Episode(NamedTuple):
     success: bool | None  # None where the environment does not say
     discounted: float | None = None  # Σ_t γ^(t-1) r_t, where γ was given
     foreseen: float | None = None  # the critic's value at its first observation, where there is one
-    cut: bool = False  # ended by who played it, not by its environment
+    cut: bool = False  # ended by who played it, or by its environment's failure
 
 
 @runtime_checkable
@@ -52,8 +54,20 @@ class Resumable(Protocol):
         """Goes on where `state()` was taken, in place of `reset()`."""
 
 
+@runtime_checkable
+class Waiting(Protocol):
+    """A vector of environments that step by themselves, until they are waited for."""
+
+    def step_async(self, actions: Any) -> None:
+        """Begins a step."""
+
+    def step_wait(self) -> Any:
+        """What `step` returns, of the step that was begun."""
+
+
 class Arrival(NamedTuple):
-    """What has just arrived from every environment, [N, ...]."""
+    """What has just arrived from every environment, [N, ...]. One that failed and was started again
+    has a first record, though its episode's last one never came."""
 
     obs: Obs
     action: np.ndarray  # flat, that led here; 0 where is_first
@@ -62,6 +76,9 @@ class Arrival(NamedTuple):
     is_first: np.ndarray
     last: np.ndarray
     success: list[bool | None]
+    ended: Any = None
+    """Where an environment began anew within the step: the `Arrival` before this one, of which
+    only the rows that are `last` count."""
 
 
 class Stepper:
@@ -71,17 +88,21 @@ class Stepper:
       width: A, floats of an action as it is recorded: the codec's, which the environment gets, and
         any for the model alone after them (``agent.action_width``); None: the codec's.
     Raises:
-      UserError: unless the vector resets on the next step.
+      UserError: unless the vector says how it resets.
     """
 
     def __init__(
         self, envs: VectorEnv[Any, Any, Any], codec: ActionCodec, width: int | None = None
     ):
         mode = envs.metadata.get("autoreset_mode")
-        if mode != AutoresetMode.NEXT_STEP:
-            raise UserError(f"environments: expected autoreset NEXT_STEP, received {mode}")
-        self.envs, self.codec, self.size = envs, codec, envs.num_envs
+        if not isinstance(mode, AutoresetMode):
+            raise UserError(
+                "environments: expected metadata['autoreset_mode'] of gymnasium.vector."
+                f"AutoresetMode, received {mode!r}"
+            )
+        self.envs, self.codec, self.size, self.mode = envs, codec, envs.num_envs, mode
         self.width = codec.width if width is None else width
+        self._begun: tuple[Callable[[], Any], Arrival, np.ndarray] | None = None
 
     def reset(self) -> Arrival:
         """First records of all environments."""
@@ -99,17 +120,67 @@ class Stepper:
 
     def step(self, before: Arrival, flat: np.ndarray) -> Arrival:
         """Applies flat actions [N, A]; one whose environment's episode has ended is ignored."""
-        space = self.envs.single_action_space
+        self.send(before, flat)
+        return self.receive()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a step was begun and not received."""
+        return self._begun is not None
+
+    def send(self, before: Arrival, flat: np.ndarray) -> None:
+        """Begins what `step` does; environments that wait step by themselves from here on."""
+        space, envs = self.envs.single_action_space, self.envs
         actions = [self.codec.decode(row) for row in flat[:, : self.codec.width]]
         empty: Any = create_empty_array(space, self.size)
         batched = concatenate(space, actions, empty)
-        obs, reward, terminal, truncated, infos = self.envs.step(batched)
-        known = infos.get("_success", np.zeros(self.size, bool))
-        success = [bool(infos["success"][i]) if known[i] else None for i in range(self.size)]
-        first = before.last
+        wait: Callable[[], Any] = partial(envs.step, batched)
+        if isinstance(envs, Waiting):
+            envs.step_async(batched)
+            wait = envs.step_wait
+        self._begun = wait, before, flat
+
+    def receive(self) -> Arrival:
+        """Ends it."""
+        assert self._begun is not None
+        (wait, before, flat), self._begun = self._begun, None
+        obs, reward, terminal, truncated, infos = wait()
+        next_step = self.mode == AutoresetMode.NEXT_STEP
+        last, first = terminal | truncated, infos.get("restarted", np.zeros(self.size, bool))
+        first = first | before.last if next_step else first
         action = np.where(first[:, None], 0, flat).astype(np.float32)
         reward = np.where(first, 0, reward).astype(np.float32)
-        return Arrival(obs, action, reward, terminal, first, terminal | truncated, success)
+        if next_step or not last.any():
+            return Arrival(obs, action, reward, terminal, first, last, self._success(infos))
+        if self.mode == AutoresetMode.SAME_STEP:
+            new, obs, infos = obs, _with(obs, infos["final_obs"], last), infos["final_info"]
+        else:
+            new, _ = self.envs.reset(options={"reset_mask": last})
+        ended = Arrival(obs, action, reward, terminal, first, last, self._success(infos))
+        return _rows(last, self._first(new), ended)
+
+    def _success(self, infos: dict[str, Any]) -> list[bool | None]:
+        known = infos.get("_success", np.zeros(self.size, bool))
+        return [bool(infos["success"][i]) if known[i] else None for i in range(self.size)]
+
+
+def _with(obs: Obs, rows: np.ndarray, where: np.ndarray) -> Obs:
+    """Observations, and in some rows others, which are given one by one."""
+    found = {name: np.array(value) for name, value in obs.items()}
+    for i in np.flatnonzero(where):
+        for name, value in rows[i].items():
+            found[name][i] = value
+    return found
+
+
+def _rows(where: np.ndarray, new: Arrival, ended: Arrival) -> Arrival:
+    """An arrival after another: in some rows new records, in all others the same ones."""
+
+    def pick(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.where(where.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+
+    arrays = jax.tree.map(pick, tuple(new)[:-2], tuple(ended)[:-2])
+    return Arrival(*arrays, ended.success, ended)
 
 
 class Tally:
@@ -122,17 +193,29 @@ class Tally:
     def __init__(self, size: int, discount: float | None = None):
         self.discount = discount
         self.score, self.length = np.zeros(size), np.zeros(size, int)
-        self.discounted = np.zeros(size)
+        self.discounted, self.open = np.zeros(size), np.zeros(size, bool)
 
     def add(self, arrival: Arrival) -> dict[int, Episode]:
-        """Counts an arrival; returns the episodes that it ended, by environment."""
+        """Counts an arrival; returns the episodes that it ended, by environment, those that are cut
+        because their environment began anew among them."""
+        before = arrival.ended
+        found = {} if before is None else self._count(before, before.last)
+        return found | self._count(arrival, ~arrival.is_first)
+
+    def _count(self, arrival: Arrival, rows: np.ndarray) -> dict[int, Episode]:
+        """Counts the records of some rows, none of them a first one."""
+        cut = np.flatnonzero(arrival.is_first & self.open).tolist()
+        found = {i: self.episode(i, None)._replace(cut=True) for i in cut}
         for total in (self.score, self.length, self.discounted):
             total[arrival.is_first] = 0
-        self.score += arrival.reward
-        self.discounted += (self.discount or 0.0) ** self.length * arrival.reward
-        self.length += ~arrival.is_first
-        ended = np.nonzero(arrival.last)[0].tolist()
-        return {i: self.episode(i, arrival.success[i]) for i in ended}
+        reward = np.where(rows, arrival.reward, 0)
+        self.score += reward
+        self.discounted += (self.discount or 0.0) ** self.length * reward
+        self.length += rows
+        last = arrival.last & rows
+        self.open = (self.open | rows) & ~last & ~arrival.is_first
+        ended = np.flatnonzero(last).tolist()
+        return found | {i: self.episode(i, arrival.success[i]) for i in ended}
 
     def episode(self, i: int, success: bool | None) -> Episode:
         """Environment i's, up to its newest record."""
@@ -146,11 +229,16 @@ class Collector:
     Args:
       policy: from ``dreamer.make_policy``.
       carry: from ``dreamer.initial_policy``, of as many environments.
+      overlap: leave environments that step by themselves to it, and receive a step when the next
+        one is to be made, or by `arrive`.
     """
 
-    def __init__(self, stepper: Stepper, policy: Act, carry: Any, replay: Sink):
+    def __init__(
+        self, stepper: Stepper, policy: Act, carry: Any, replay: Sink, overlap: bool = False
+    ):
         self.stepper, self.policy, self.carry, self.replay = stepper, policy, carry, replay
         self.tally, self.arrival = Tally(stepper.size), stepper.nothing()
+        self.overlap, self._carry = overlap and isinstance(stepper.envs, Waiting), carry
 
     def begin(self) -> "Collector":
         """Appends the first records; `step` or `state` come after it, or after `go_on`."""
@@ -177,17 +265,33 @@ class Collector:
         self.tally.score, self.tally.length, self.tally.discounted = map(np.array, state["tally"])
 
     def step(self, params: Params, key: PRNGKeyArray) -> list[Episode]:
-        """One step of every environment; returns the episodes that ended."""
+        """One step of every environment; returns the episodes that ended, where steps overlap with
+        what is done between them those of the step before."""
+        ended = self.arrive()
         now = self.arrival
-        carry, action = self.policy(params, self.carry, now.obs, now.is_first, key)
-        self.arrival = self.stepper.step(now, np.asarray(action))
-        self.carry = carry  # an environment that raised has not moved
+        self._carry, action = self.policy(params, self.carry, now.obs, now.is_first, key)
+        self.stepper.send(now, np.asarray(action))
+        return ended if self.overlap else self.arrive()
+
+    def arrive(self) -> list[Episode]:
+        """Waits for a step under way, where there is one, and appends what it brings; returns the
+        episodes that it ended, but those that a failure cut."""
+        if not self.stepper.under_way:
+            return []
+        self.arrival = self.stepper.receive()
+        self.carry = self._carry  # an environment that raised has not moved
         self._store()
-        return list(self.tally.add(self.arrival).values())
+        ended = self.tally.add(self.arrival).values()
+        return [episode for episode in ended if not episode.cut]
 
     def _store(self) -> None:
-        a = self.arrival
-        for i in range(self.stepper.size):
+        before, now = self.arrival.ended, self.arrival
+        if before is not None:
+            self._append(before, np.flatnonzero(before.last).tolist())
+        self._append(now, range(self.stepper.size))
+
+    def _append(self, a: Arrival, rows: Iterable[int]) -> None:
+        for i in rows:
             record = {f"obs/{name}": value[i] for name, value in a.obs.items()}
             record |= {
                 "action": a.action[i],

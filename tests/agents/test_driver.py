@@ -120,9 +120,71 @@ def test_tally_starts_anew_at_every_first_record(stepper):
     assert ended[0].discounted == 20.25 and ended[1].discounted == 17
 
 
-def test_another_autoreset_is_refused():
-    vector = SyncVectorEnv([lambda: Counter(3, True)], autoreset_mode=AutoresetMode.SAME_STEP)
-    with pytest.raises(ValueError, match="expected autoreset NEXT_STEP"):
+class Logged(gymnasium.Env):
+    """Writes down what it emits, every number once; episodes of 1 to 4 steps by its seed."""
+
+    observation_space = spaces.Dict({"x": spaces.Box(0, np.inf, (1,), np.float64)})
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, index):
+        self.index, self.emitted, self.log = index, 0, []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(1, 5))
+        return self.emit(None, 0.0, False, False), {}
+
+    def step(self, action):
+        self.left -= 1
+        over, terminal = self.left == 0, bool(self.np_random.integers(2))
+        ends = over and terminal, over and not terminal
+        reward = float(self.np_random.random())
+        return self.emit(float(action[0]), reward, *ends), reward, *ends, {"success": over}
+
+    def emit(self, action, reward, terminal, limit):
+        self.emitted += 1
+        number = 1000.0 * self.index + self.emitted
+        self.log.append((number, action, reward, terminal, terminal or limit))
+        return {"x": np.array([number])}
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_replay_holds_what_environments_emitted_whatever_the_autoreset(mode):
+    """Every observation once and in order; actions that were taken, rewards that they earned; first
+    records have neither; what an environment ignored is not there."""
+    envs = [Logged(0), Logged(1)]
+    vector = SyncVectorEnv([lambda: envs[0], lambda: envs[1]], autoreset_mode=mode)
+    store, given, ended = Store(), iter(np.linspace(-1, 1, 120, dtype=np.float32)), []
+
+    def policy(params, carry, obs, is_first, key):
+        return carry, np.array([[next(given)], [next(given)]])
+
+    collector = Collector(Stepper(vector, ActionCodec(Logged.action_space)), policy, None, store)
+    collector.begin()
+    for _ in range(60):
+        ended += collector.step(None, jax.random.key(0))
+    for env, records in zip(envs, store.records.values(), strict=True):
+        stored = [
+            (
+                float(r["obs/x"][0]),
+                None if r["is_first"] else float(r["action"][0]),
+                pytest.approx(float(r["reward"])),
+                bool(r["terminal"]),
+                r["last"],
+            )
+            for r in records
+        ]
+        assert stored == env.log and len(stored) > 60
+    logs = [row for env in envs for row in env.log]
+    assert len(ended) == sum(last for *_, last in logs) and all(e.success for e in ended)
+    done = sum(e.score for e in ended) + collector.tally.score[collector.tally.open].sum()
+    assert done == pytest.approx(sum(reward for _, _, reward, *_ in logs), rel=1e-5)
+
+
+def test_an_autoreset_that_is_not_told_is_refused():
+    vector = SyncVectorEnv([lambda: Counter(3, True)])
+    vector.metadata["autoreset_mode"] = None
+    with pytest.raises(ValueError, match="expected metadata"):
         Stepper(vector, ActionCodec(Counter.action_space))
 
 
