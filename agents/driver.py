@@ -179,8 +179,9 @@ def _rows(where: np.ndarray, new: Arrival, ended: Arrival) -> Arrival:
     def pick(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return np.where(where.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
-    arrays = jax.tree.map(pick, tuple(new)[:-2], tuple(ended)[:-2])
-    return Arrival(*arrays, ended.success, ended)
+    obs, *rest = jax.tree.map(pick, tuple(new)[:-2], tuple(ended)[:-2])
+    action, reward, terminal, first, last = rest
+    return Arrival(obs, action, reward, terminal, first, last, ended.success, ended)
 
 
 class Tally:

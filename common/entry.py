@@ -38,7 +38,7 @@ def enter(main: Callable[[], None]) -> None:
     except UserError as error:
         fail(str(error))
     except EnvironmentFailed as error:
-        show_cause(error)
+        print(user_traceback(error), end="", file=sys.stderr)
         fail(str(error), 1)
     except RunFailed as error:
         fail(str(error), 1)
@@ -63,12 +63,14 @@ def visible(text: str) -> str:
     return "".join(c if isinstance(c, str) else c.decode() for c in plain)
 
 
-def show_cause(error: EnvironmentFailed) -> None:
-    """The traceback of what the environment raised, from its own file on."""
+def user_traceback(error: EnvironmentFailed) -> str:
+    """The traceback of what the environment raised, from its own file on; empty where it raised
+    nothing."""
     cause = error.__cause__
-    if cause is not None:
-        start = from_user(cause.__traceback__)
-        traceback.print_exception(type(cause), cause, start or cause.__traceback__)
+    if cause is None:
+        return ""
+    start = from_user(cause.__traceback__) or cause.__traceback__
+    return "".join(traceback.format_exception(type(cause), cause, start))
 
 
 def from_user(frames: TracebackType | None) -> TracebackType | None:

@@ -55,6 +55,11 @@ def first_signal(line: str, stop: Callable[[], None] | None = None) -> Iterator[
         _plan.line, _plan.stop = before
 
 
+def came() -> bool:
+    """Whether a signal came while the process listens: what may take long shall not."""
+    return _plan.said.is_set()
+
+
 @contextmanager
 def listening() -> Iterator[None]:
     """Handles both signals within; nothing but in a process's main thread."""

@@ -47,6 +47,9 @@ class TrainConfig:
     """Environment steps before the first update."""
     updates_per_step: MayChange[NonNegative] = 0.2
     """Gradient updates per environment step."""
+    overlap: Annotated[MayChange[bool], Before(False)] = True
+    """Async environments only: they step while updates are computed. What arrives was led to by
+    parameters one update old, and updates lack the newest step. Off: as in one process, exactly."""
     batch: MayChange[Count] = 16
     """B: sequences per update."""
     length: Count = 64

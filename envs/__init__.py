@@ -5,6 +5,7 @@ from envs.named import check_named, said_again
 from envs.registry import describe_backend, make, make_pure
 from envs.vector import (
     check_agent_env,
+    choose_workers,
     make_agent_env,
     make_pure_agent_env,
     make_vector,
@@ -14,6 +15,7 @@ __all__ = [
     "EnvConfig",
     "check_agent_env",
     "check_named",
+    "choose_workers",
     "describe_backend",
     "make",
     "make_agent_env",

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt, Le
 
-from common import Before, Count
+from common import Before, Count, MayChange, Positive
 from common.images import FIT, SIZE, Fit, ImageSize
 
+Workers = Literal["sync", "async"]
 Backend = Literal["auto", "builtin", "minerl"]
 NAVIGATE = "minerl_navigate"
 
@@ -29,6 +30,11 @@ class EnvConfig:
     """Navigate only: also reward each frame's decrease of the distance to the compass target."""
     num_envs: Count = 4
     """Environments stepped together."""
+    workers: Annotated[MayChange[Workers | None], Before("sync")] = None
+    """sync: they step one after another in this process; async: each in one of its own, where one
+    that raises, dies or hangs is started again. None: async where a step takes 2 ms or more."""
+    step_timeout: Annotated[MayChange[Positive], Before(300.0)] = 300.0
+    """Async only: seconds that a step or a reset may take; what takes longer hangs."""
     action_repeat: Count = 1
     """Frames for which each action is held; their rewards are summed."""
     camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0

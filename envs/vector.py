@@ -7,6 +7,7 @@ what is put round it.
 from __future__ import annotations
 
 import ast
+import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -14,15 +15,19 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Dict
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
 from common import UserError, check_bounds
 from envs.checked import Checked, check_start
-from envs.config import NAVIGATE, EnvConfig
+from envs.config import NAVIGATE, EnvConfig, Workers
+from envs.plugins import plugin_of
 from envs.pure import PureEnv, PureGym
 from envs.pure.held import held, limited
 from envs.registry import FAMILIES, choose_backend, make, make_pure
+from envs.workers import SLOW, AsyncWorkers, time_step
 from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
 
 MEMORYLESS = (Checked, TimeLimit, ActionRepeat, CanonicalObservation)
@@ -156,6 +161,22 @@ def _held(keys: tuple[str, ...]) -> dict[str, int]:
     return {key: int(value) for key, _, value in pairs}
 
 
+def choose_workers(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[Workers, str]:
+    """How environments step together, and why: as asked, or by the time of a step of this one,
+    which is left within an episode."""
+    if config.workers is not None:
+        return config.workers, "as asked"
+    if config.name == NAVIGATE and choose_backend(config.backend)[0] == "minerl":
+        return "async", "a reset takes minutes"
+    if _pure(env) is not None:
+        return "sync", "a run of these goes on exactly where it was stopped"
+    if multiprocessing.current_process().daemon:
+        return "sync", "this process may start no others"
+    step = time_step(env)
+    why = f"a step takes {step * 1e3:.2g} ms, which is worth a process from {SLOW * 1e3:g} ms on"
+    return "async" if step >= SLOW else "sync", why
+
+
 def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
     """Environments for the agent, stepped together, with NEXT_STEP autoreset.
 
@@ -170,6 +191,8 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
       UserError: as `make`.
     """
     check_bounds(replace(config, num_envs=num_envs), "env")
+    if config.workers == "async":
+        return _in_processes(config, num_envs, seed)
     envs: list[gymnasium.Env[Any, Any]] = []
     try:
         for index in range(num_envs):
@@ -179,6 +202,25 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
             env.close()
         raise
     return SeededVectorEnv([partial(_itself, env) for env in envs], seed)
+
+
+def _in_processes(config: EnvConfig, num_envs: int, seed: int) -> AsyncWorkers:
+    """Each in a process of its own; one more is made, and closed, for its spaces."""
+    env = make_agent_env(config)
+    env.close()
+    scheme, _, name = config.name.partition(":")
+    known = gymnasium.registry.get(name) if scheme == "gym" and plugin_of(name) is None else None
+    makers = [partial(_make_there, known, config, index) for index in range(num_envs)]
+    assert isinstance(env.observation_space, Dict)
+    given = env.observation_space, env.action_space
+    return AsyncWorkers(config.name, makers, *given, seed, config.step_timeout)
+
+
+def _make_there(known: EnvSpec | None, config: EnvConfig, index: int) -> gymnasium.Env[Any, Any]:
+    """`make_agent_env` in another process, to which an id may be known that this one registered."""
+    if known is not None:
+        gymnasium.registry.setdefault(known.id, known)
+    return make_agent_env(config, index)
 
 
 def _itself(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:

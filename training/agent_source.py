@@ -4,6 +4,7 @@ Read next: `agents/dreamer.py`, the loss; `configs/schema.py`, every setting.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,9 @@ class AgentSource:
     acts = True
 
     def __init__(self, config: TrainConfig):
-        self.config, self.learner = config, Built(config, ask(config, check=True))
-        self.spaces, self.stride = self.learner.spaces, config.env.num_envs
+        self.spaces, self.stride = ask(config, check=True), config.env.num_envs
+        config = replace(config, env=replace(config.env, workers=self.spaces.workers))
+        self.config, self.learner = config, Built(config, self.spaces)
         print(lines(self.spaces.overview))
         self.donor: Donor | None = None  # read before anything of a new run is written
         if config.init_from is not None and not holds_run(config.logdir):
@@ -89,14 +91,20 @@ class AgentSource:
         built, config = self.learner, self.config
         stepper = built.stepper(self.stride, config.seed + 7919 * self.steps)
         carry = initial_policy(built.agent, stepper.size, config.agent.replan)
-        return Collector(stepper, built.policy(greedy=False), carry, self.replay)
+        policy = built.policy(greedy=False)
+        return Collector(stepper, policy, carry, self.replay, config.overlap)
 
     def act(self, params: Params, key: Any) -> list[Episode]:
-        """One step of every environment, into replay; the episodes that ended."""
+        """One step of every environment, into replay; the episodes that ended. Where steps overlap
+        with updates it is under way still, and the one before is complete."""
         if self.collector is None:
             self.collector = self._collector().begin()
         self.steps += self.stride
         return self.collector.step(params, key)
+
+    def arrive(self) -> list[Episode]:
+        """Waits for a step that is under way, into replay; the episodes that ended."""
+        return [] if self.collector is None else self.collector.arrive()
 
     def owed(self, steps: int) -> int:
         """Updates that so many environment steps call for, once there is something to replay."""

@@ -95,6 +95,9 @@ class Source(Protocol):
     def act(self, params: Params, key: Any) -> list[Episode]:
         """One step of every environment, into replay; the episodes that ended."""
 
+    def arrive(self) -> list[Episode]:
+        """Waits for steps that are under way since `act`; the episodes that they ended."""
+
     def owed(self, steps: int) -> int:
         """Updates that so many steps call for."""
 
@@ -326,6 +329,12 @@ def act(run: Run) -> None:
     counters = run.counters
     episodes = run.source.act(run.state.params, run.key(ACT, counters.steps))
     counters.steps += run.source.stride
+    note(run, episodes)
+
+
+def note(run: Run, episodes: list[Episode]) -> None:
+    """Counts and logs episodes that ended."""
+    counters = run.counters
     for episode in episodes:
         run.recent.append(episode)
         counters.episodes += 1
@@ -471,6 +480,7 @@ def thinned(frames: np.ndarray, most: int) -> np.ndarray:
 def save(run: Run) -> None:
     """Checkpoint of everything that the run carries, unless the newest is of this very moment."""
     watch(run)
+    note(run, run.source.arrive())
     counters = asdict(run.counters)
     if counters == run.saved:
         return

@@ -13,7 +13,8 @@ from gymnasium import Space, spaces
 
 from common import UserError, dump_json, read_json
 from configs.schema import TrainConfig
-from envs import check_agent_env, make_agent_env
+from envs import check_agent_env, choose_workers, make_agent_env
+from envs.config import Workers
 from replay.atomic import write_text
 from training.overview import Row, overview
 
@@ -29,6 +30,8 @@ class Spaces:
     action: Space[Any]
     overview: tuple[Row, ...] = field(default=(), compare=False)
     """How they came about (`overview.py`); none of data, and of runs that recorded none."""
+    workers: Workers | None = field(default=None, compare=False)
+    """How environments are stepped together, where it was asked."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -45,21 +48,24 @@ def ask(config: TrainConfig, check: bool = False) -> Spaces:
     """Asks one environment.
 
     Args:
-      check: try it as well (`envs.check_agent_env`).
+      check: try it as well (`envs.check_agent_env`), and choose its workers.
     Raises:
       UserError: if the name is unknown, its spaces do not fit, or it does not pass the check.
       EnvironmentFailed: where its own code raises.
     """
     env = make_agent_env(config.env)
     obs, action = env.observation_space, env.action_space
+    workers: Workers | None = None
     try:
         rows = overview(env, config)
         if check:
             check_agent_env(env, config.env)
+            workers, why = choose_workers(env, config.env)
+            rows = (*rows, ("workers", f"{workers}: {why}"))
     finally:
         env.close()
     assert isinstance(obs, spaces.Dict)
-    return Spaces(obs, action, rows)
+    return Spaces(obs, action, rows, workers)
 
 
 def keep_spaces(run: Path, found: Spaces) -> None:

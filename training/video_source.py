@@ -65,6 +65,10 @@ class VideoSource:
         """Nothing: there are no environments."""
         return []
 
+    def arrive(self) -> list[Episode]:
+        """Nothing either."""
+        return []
+
     def owed(self, steps: int) -> int:
         """A step is an update."""
         return steps

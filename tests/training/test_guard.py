@@ -86,6 +86,9 @@ class TinySource:
         self.hook(self.drawn + 1)
         return []
 
+    def arrive(self) -> list[Any]:
+        return []
+
     def owed(self, steps: int) -> int:
         return steps
 
