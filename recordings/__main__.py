@@ -16,12 +16,12 @@ with importing():
     from rich.console import Console
 
     from configs.cli import parse
+    from recordings import report
     from recordings.importers.formats import FORMATS
     from recordings.importers.images import Look
-    from recordings.run import ImportConfig, Imported, run_import
+    from recordings.run import ImportConfig, run_import
 
 PROGRAM = "python -m recordings"
-SHOWN = 30  # lines of what was skipped or changed; import.json has them all
 
 T = TypeVar("T")
 
@@ -60,7 +60,9 @@ def main(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         raise
-    _show(imported, command.target.store)
+    console = Console(highlight=False, soft_wrap=True)
+    for line in report.lines(imported, command.target.store):
+        console.print(line, markup=False)
     look = getattr(command.data, "look", None)
     if isinstance(look, Look):
         print(f"images: {look.described} (--size, --fit)")
@@ -89,27 +91,6 @@ def _usage() -> str:
 def _fail(line: str) -> int:
     print(f"error: {line}", file=sys.stderr)
     return 2
-
-
-def _show(imported: Imported, store: Path) -> None:
-    """What was imported, on standard output."""
-    console = Console(highlight=False, soft_wrap=True)
-    splits = ", ".join(f"{split} {count:,}" for split, count in imported.episodes.items())
-    total = sum(imported.episodes.values())
-    line = f"{store}: {total:,} episodes ({splits or 'none'}), {imported.frames:,} frames"
-    console.print(line, markup=False)
-    for title, pairs in (("skipped", imported.skipped), ("changed", imported.notes)):
-        if pairs:
-            console.print(f"{title} {len(pairs):,}:", markup=False)
-        for what, why in pairs[:SHOWN]:
-            console.print(f"  {_printable(what)}: {_printable(why)}", markup=False)
-        if len(pairs) > SHOWN:
-            console.print(f"  ... all are in {store / 'import.json'}", markup=False)
-
-
-def _printable(text: str) -> str:
-    """The text, with what a terminal cannot show written as escapes."""
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 if __name__ == "__main__":

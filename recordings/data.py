@@ -19,8 +19,10 @@ from common import UserError, check_bounds, dump_json
 from common.images import SIZE
 from configs.data import GENERATED, SOURCES, DataConfig, SplitName
 from envs.images import SQUARED, described, resize
+from recordings import report
 from recordings.episode import Video, append_video, video_fields
 from recordings.generators.seeded import PIXELS
+from recordings.importers.folder import VALIDATION
 from recordings.importers.images import Look
 from recordings.importers.video_folder import VideoFolder
 from recordings.ledger import read_summary
@@ -72,10 +74,17 @@ def place(config: DataConfig, split: SplitName) -> Path:
     if (path / "store.json").exists():
         return path
     if (path / "train" / "store.json").exists():
-        return path / split
+        return path / _split(path, split)
     if path.is_dir():
-        return import_folder(path, config) / split
+        root = import_folder(path, config)
+        return root / _split(root, split)
     raise UserError(f"data: expected {SOURCES}, received {config.name!r}; check the name")
+
+
+def _split(stores: Path, split: SplitName) -> str:
+    """The folder of a split; validation/ is held out where there is no test/."""
+    other = split == "test" and not (stores / split).exists()
+    return VALIDATION if other and (stores / VALIDATION).exists() else split
 
 
 def generate(config: DataConfig, split: SplitName) -> Path:
@@ -213,14 +222,15 @@ def import_folder(path: Path, config: DataConfig) -> Path:
       UserError: if no video in it could be read.
     """
     root = _imported(path, config)
+    before = read_summary(root)
     imported = run_import("videos", VideoFolder(path, look(config)), root, ImportConfig())
-    print(f"{root}: images of {look(config).described} (--data.image-size, --data.image-fit)")
-    for what, why in imported.skipped:
-        print(f"skipped {what}: {why}")
-    if set(imported.episodes) < {"train", "test"}:
+    if read_summary(root) != before:
+        print(f"{root}: images of {look(config).described} (--data.image-size, --data.image-fit)")
+        print("\n".join(report.lines(imported, root)))
+    if not ("train" in imported.episodes and {"test", "validation"} & set(imported.episodes)):
         raise UserError(
-            f"data: expected a folder with videos to train on and to hold out, received "
-            f"{imported.episodes or 'none'} in {path}; add videos, or folders train/ and test/"
+            f"data: expected a folder with two videos or more, to train on and to hold out, "
+            f"received {imported.episodes or 'none'} in {path}; add videos"
         )
     return root
 

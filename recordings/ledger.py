@@ -27,6 +27,8 @@ class Entry:
     frames: int = 0  # of this source
     skipped: list[tuple[str, str]] = field(default_factory=list)  # (what, why)
     notes: list[tuple[str, str]] = field(default_factory=list)  # (what, what was changed)
+    drawn: dict[str, int] = field(default_factory=dict)  # videos of no named split, up to this one
+    held_out: list[str] = field(default_factory=list)  # videos of this source that are
 
 
 class Ledger:
@@ -51,6 +53,11 @@ class Ledger:
     def episodes(self) -> dict[str, int]:
         """Episodes stored so far, by split."""
         return dict(self.entries[-1].episodes) if self.entries else {}
+
+    @property
+    def drawn(self) -> dict[str, int]:
+        """Whole videos drawn so far for each split."""
+        return dict(self.entries[-1].drawn) if self.entries else {}
 
     def latest(self) -> list[Entry]:
         """The last entry of each source, in the order in which they were first read."""

@@ -6,11 +6,12 @@ What is damaged is skipped and named; only a failing disk ends an import.
 """
 
 import hashlib
+import math
 import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,9 +25,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from common import Count, UserError, check_bounds
 from recordings.episode import Video, not_finite, video_columns
-from recordings.importers.folder import SPLITS, TEST, TRAIN
+from recordings.importers.folder import SPLITS, TEST, TRAIN, VALIDATION
 from recordings.importers.stores import SplitStores
 from recordings.ledger import Entry, Ledger, read_summary, write_summary
+from replay import read_fields
 from replay.atomic import TEMPORARY, remove_unfinished
 from replay.lock import DirectoryLock
 
@@ -62,8 +64,9 @@ class ImportConfig:
     """How any format is imported."""
 
     test_fraction: Annotated[float, Ge(0), Lt(1)] = 0.1
-    """Share of the episodes that go to STORE/test, drawn by their names' hash; of no effect where
-    the format, or a folder called train... or test..., names the split."""
+    """Share of the videos that is held out, in STORE/test: 0.1 is one of each ten, at least one;
+    which one, their names' hash draws. Of no effect where the format, or a folder called test... or
+    val..., names what is held out."""
     chunk_steps: Count = 128
     """Frames per file of the store."""
     retry_skipped: bool = False
@@ -79,6 +82,8 @@ class Imported:
 
     episodes: dict[str, int]  # by split
     frames: int
+    fields: dict[str, str]  # of every step, in words
+    held_out: list[str]  # videos that are
     skipped: list[tuple[str, str]]  # (what, why)
     notes: list[tuple[str, str]]  # (what, what was changed)
 
@@ -121,9 +126,11 @@ class _Import:
     ) -> None:
         self.source, self.root, self.config, self.header = source, root, config, header
         self.ledger = Ledger(root)
+        self.drawn = self.ledger.drawn
 
     def run(self, names: Sequence[str]) -> Imported:
         """Reads what is not done yet."""
+        self.held_out_by_name = any(self._named(name) in (TEST, VALIDATION) for name in names)
         retried = {e.name for e in self.ledger.latest() if e.kept == 0 and e.skipped}
         done = self.ledger.done - (retried if self.config.retry_skipped else set())
         todo = [name for name in names if name not in done]
@@ -159,24 +166,31 @@ class _Import:
 
     def _read(self, name: str) -> Entry:
         """All episodes of one source into the stores, or none if it is damaged."""
-        before = dict(self.stores.episodes)
+        before, drawn = dict(self.stores.episodes), dict(self.drawn)
         kept, frames = 0, 0
         skipped, notes = list[tuple[str, str]](), list[tuple[str, str]]()
+        splits = dict[str, str]()  # of whole videos
         try:
             for video in self._videos(name):
                 reason = not_finite(video) or self.stores.mismatch(video)
                 if reason is not None:
                     skipped.append((video.name, reason))
                     continue
-                self.stores.append(self._split(name, video), video)
+                whole = _PIECE.sub("", video.name)
+                if whole not in splits:
+                    splits[whole] = self._split(name, whole)
+                self.stores.append(splits[whole], video)
                 kept, frames = kept + 1, frames + video.steps
                 notes += [(video.name, note) for note in video.notes]
         except (_Unreadable, UserError) as error:  # the latter: what no store can hold
             self.stores.rollback(before)
-            return Entry(name, before, skipped=[(name, str(error))])
+            self.drawn = drawn
+            return Entry(name, before, skipped=[(name, str(error))], drawn=drawn)
         if not kept and not skipped:
             skipped.append((name, "holds no episode"))
-        return Entry(name, dict(self.stores.episodes), kept, frames, skipped, notes)
+        held_out = [whole for whole, split in splits.items() if split != TRAIN]
+        stored = dict(self.stores.episodes)
+        return Entry(name, stored, kept, frames, skipped, notes, dict(self.drawn), held_out)
 
     def _videos(self, name: str) -> Iterator[Video]:
         """The source's episodes, each checked; `_Unreadable` if it is damaged."""
@@ -188,24 +202,29 @@ class _Import:
             kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
             raise _Unreadable(" ".join(f"{kind}{error}".split()) or repr(error)) from error
 
-    def _split(self, name: str, video: Video) -> str:
-        """The format's own, or by the hash of the name; pieces of one video stay together."""
+    def _split(self, name: str, whole: str) -> str:
+        """The one that is named; else one is drawn, where the data do not name what is held out."""
         given = self.source.split(name)
-        if given is not None:
-            return given
-        whole = _PIECE.sub("", video.name)
-        draw = (
-            int.from_bytes(
-                hashlib.sha256(whole.encode(errors="surrogateescape")).digest()[:8], "big"
-            )
-            / 2**64
-        )
-        return TEST if draw < self.config.test_fraction else TRAIN
+        if given is not None or self.held_out_by_name:
+            return given or TRAIN
+        split = draw_split(whole, self.config.test_fraction, self.drawn)
+        self.drawn[split] = self.drawn.get(split, 0) + 1
+        return split
+
+    def _named(self, name: str) -> str | None:
+        try:
+            return self.source.split(name)
+        except BAD:
+            return None  # it is read, and said, later
 
     def _imported(self) -> Imported:
         entries = self.ledger.latest()
+        episodes = {split: n for split, n in self.ledger.episodes.items() if n}
+        fields = read_fields(self.root / next(iter(episodes))) if episodes else {}
         return Imported(
-            episodes={split: n for split, n in self.ledger.episodes.items() if n},
+            episodes=episodes,
+            fields={name: f"{field.dtype} {field.shape}" for name, field in fields.items()},
+            held_out=[name for entry in entries for name in entry.held_out],
             frames=sum(entry.frames for entry in entries),
             skipped=[pair for entry in entries for pair in entry.skipped],
             notes=[pair for entry in entries for pair in entry.notes],
@@ -221,6 +240,26 @@ class _Import:
                     f"{self.root / split}: expected the {count} episodes imported, received more; "
                     "import into another directory"
                 )
+
+
+def draw_split(video: str, share: float, drawn: Mapping[str, int]) -> str:
+    """Whether the next video is held out: a share of them, rounded up or down at any moment, at
+    least one of two; the hash of its name decides where both are in bounds.
+
+    Args:
+      video: its name.
+      share: of the videos, that is to be held out.
+      drawn: how many have been drawn before, by split.
+    """
+    held_out, count = drawn.get(TEST, 0), sum(drawn.values()) + 1
+    if share == 0 or (count > 1 and held_out == count - 1):
+        return TRAIN
+    if held_out < max(math.floor(share * count + 1e-9), int(count > 1)):
+        return TEST
+    if held_out >= max(math.ceil(share * count - 1e-9), 1):
+        return TRAIN
+    digest = hashlib.sha256(video.encode(errors="surrogateescape")).digest()
+    return TEST if int.from_bytes(digest[:8], "big") / 2**64 < share else TRAIN
 
 
 def _header(name: str, source: Source, config: ImportConfig) -> dict[str, Any]:

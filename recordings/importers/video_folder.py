@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -37,5 +38,11 @@ class VideoFolder:
         return decode.read_video(name, path, self.look, self.channels, self.fps)
 
     def split(self, name: str) -> str | None:
-        """Of the folder that it lies in."""
-        return folder.split_of(name)
+        """Of the folder that it lies in, if there is one of what is held out."""
+        return folder.split_of(name) if self._holds_out else None
+
+    @cached_property
+    def _holds_out(self) -> bool:
+        return any(
+            folder.split_of(name) in (folder.TEST, folder.VALIDATION) for name in self.names()
+        )

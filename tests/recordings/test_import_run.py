@@ -10,14 +10,16 @@ import pytest
 from processes import full_disk
 
 from common.errors import disk_error
+from configs.data import DataConfig
 from recordings.__main__ import main
+from recordings.data import open_stores
 from recordings.episode import Video
 from recordings.importers.formats import FORMATS
 from recordings.importers.images import Look
 from recordings.importers.stores import SplitStores
 from recordings.importers.video_folder import VideoFolder
 from recordings.ledger import Entry, Ledger
-from recordings.run import ImportConfig, run_import
+from recordings.run import ImportConfig, draw_split, run_import
 from replay import ReplayConfig, ReplayStore, SequenceSampler, read_fields
 
 
@@ -59,7 +61,7 @@ def test_good_videos_are_kept_and_bad_ones_named(tmp_path, folder, files, capsys
     assert {name for name, _ in summary["skipped"]} == BAD_NAMES
     assert all(reason for _, reason in summary["skipped"])
     for name, reason in summary["skipped"]:
-        assert f"  {name}: {reason}" in shown
+        assert any(name in line and line.endswith(f": {reason}") for line in shown.splitlines())
     episodes = files.episodes(tmp_path / "s" / "train")  # in the order of the paths
     assert [len(episode) for episode in episodes] == [13, 12, 14, 15]
     for tag, episode in zip((1, 0, 2, 3), episodes, strict=True):
@@ -222,7 +224,8 @@ def test_names_that_no_terminal_can_show(tmp_path, files, capsys):
         (root / os.fsdecode(b"bad" + name)).write_bytes(b"")
     assert command("videos", root, tmp_path / "s", "--test-fraction", "0.5") == 0
     shown = capsys.readouterr().out
-    assert "badtwo\\nlines.mp4: an empty file" in shown and "bad\\udcff\\udcfe.mp4" in shown
+    assert "badtwo\\nlines.mp4: an empty file" in shown or "badtwo\\nlines.mp4, " in shown
+    assert "bad\\udcff\\udcfe.mp4" in shown
     assert sum(len(files.episodes(tmp_path / "s" / split)) for split in ("train", "test")) == 3
     assert command("videos", root, tmp_path / "s", "--test-fraction", "0.5") == 0
 
@@ -299,15 +302,93 @@ def test_a_long_video_that_is_damaged_leaves_nothing(tmp_path, files):
     assert len(files.episodes(tmp_path / "s" / "train")) == 2
 
 
-def test_split_by_hash_is_the_same_every_time_and_near_its_share(tmp_path):
+def test_held_out_is_an_exact_share_and_the_same_every_time(tmp_path):
     np.save(tmp_path / "mnist_test_seq.npy", np.zeros((1, 60, 64, 64), np.uint8))
-    counts = []
+    held_out = []
     for store in ("s1", "s2"):
         run = ("moving_mnist", tmp_path / "mnist_test_seq.npy", tmp_path / store)
-        assert command(*run, "--test-fraction", "0.25") == 0
-        counts.append(json.loads((tmp_path / store / "import.json").read_text())["episodes"])
-    assert counts[0] == counts[1] and 8 <= counts[0]["test"] <= 24
-    assert counts[0]["test"] + counts[0]["train"] == 60
+        assert command(*run, "--order", "frames_first", "--test-fraction", "0.25") == 0
+        summary = json.loads((tmp_path / store / "import.json").read_text())
+        assert summary["episodes"] == {"train": 45, "test": 15}
+        held_out.append(summary["held_out"])
+    assert held_out[0] == held_out[1] and len(held_out[0]) == 15
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.4, 0.9])
+def test_of_any_number_of_videos_the_share_is_held_out_and_at_least_one(share):
+    """Whatever their names are: never less than the share rounded down, or more than rounded up."""
+    for series in range(20):
+        drawn = {"train": 0, "test": 0}
+        for n in range(1, 41):
+            drawn[draw_split(f"{series}/{n}.mp4", share, dict(drawn))] += 1
+            if share == 0:
+                assert not drawn["test"]
+            elif n > 1:
+                assert drawn["test"] >= 1 and drawn["train"] >= 1
+                assert abs(drawn["test"] - share * n) < 1 or n < 10
+
+
+def test_pieces_of_a_video_are_held_out_together(tmp_path, files):
+    for tag in range(4):
+        files.video(tmp_path / "v" / f"{tag}.mp4", files.frames(tag, 30))
+    source = VideoFolder(tmp_path / "v", Look(max_frames=8))
+    report = run_import("videos", source, tmp_path / "s", ImportConfig(test_fraction=0.5))
+    assert report.episodes == {"train": 8, "test": 8} and len(report.held_out) == 2
+
+
+NAMES = {
+    "loose": (["a", "b", "c"], (2, 1)),
+    "train alone": (["train/a", "train/b", "train/c"], (2, 1)),
+    "validation": (["train/a", "train/b", "val/c", "val/d"], (2, 2)),
+    "test": (["a", "b", "test/c", "validation/d"], (2, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_folder_with_few_videos_holds_one_out_and_says_which(tmp_path, files, capsys, kind):
+    names, (train, test) = NAMES[kind]
+    for name in names:
+        files.video(tmp_path / "v" / f"{name}.mp4", files.frames(1, 5))
+    stores = open_stores(DataConfig(str(tmp_path / "v"), tmp_path / "data"))
+    assert tuple(store.episodes for store in stores) == (train, test)
+    shown = capsys.readouterr().out
+    [line] = [line for line in shown.splitlines() if line.startswith("held out")]
+    [root] = (tmp_path / "data").iterdir()
+    held_out = json.loads((root / "import.json").read_text())["held_out"]
+    assert line == f"held out {len(held_out)}: {', '.join(held_out)}"
+    open_stores(DataConfig(str(tmp_path / "v"), tmp_path / "data"))
+    assert "held out" not in capsys.readouterr().out  # said once
+
+
+def test_one_video_alone_cannot_be_learned_from_and_tested_on(tmp_path, files):
+    files.video(tmp_path / "v" / "a.mp4", files.frames(1, 5))
+    with pytest.raises(ValueError, match="expected a folder with two videos or more"):
+        open_stores(DataConfig(str(tmp_path / "v"), tmp_path / "data"))
+
+
+def test_what_was_kept_left_out_and_changed_is_said_and_stored(tmp_path, capsys):
+    (tmp_path / "d").mkdir()
+    for name in "abcde":
+        image = np.full((6, 64, 64, 3), 0.5) if name != "e" else np.zeros((6, 64, 64, 3)) - 1
+        np.savez(tmp_path / "d" / f"{name}.npz", image=image, state=np.zeros((6, 2)))
+    assert command("npz", tmp_path / "d", tmp_path / "s", "--test-fraction", "0.25") == 0
+    summary = json.loads((tmp_path / "s" / "import.json").read_text())
+    assert summary["fields"]["obs/image"] == "uint8 (64, 64, 3)"
+    assert summary["episodes"] == {"train": 3, "test": 1}
+    shown = capsys.readouterr().out.splitlines()
+    said = "image: pictures of floats from 0 to 1, stored times 255"
+    refused = (
+        "image: pictures of float64 from -1 to -1, expected numbers from 0 to 1 or from 0 to 255"
+    )
+    assert shown[:-1] == [
+        f"{tmp_path / 's'}: 4 episodes (train 3, test 1), 24 frames",
+        "kept of each frame: image uint8 (64, 64, 3), state float32 (2,)",
+        f"held out 1: {summary['held_out'][0]}",
+        "left out 1:",
+        f"  e.npz: {refused}",
+        "changed 4:",
+        f"  a.npz, b.npz, c.npz and 1 more: {said}",
+    ]
 
 
 def test_a_full_disk_ends_the_import_which_goes_on_later(tmp_path, folder, files, monkeypatch):
