@@ -151,7 +151,6 @@ class AsyncWorkers(VectorEnv[Any, Any, Any]):
         self.first_seed: int | None = seed
         self.seed, self.restarts = seed, [0] * self.num_envs
         self.in_row, self.since = [0] * self.num_envs, [0] * self.num_envs  # failures; steps
-        self.under_way = False
         self.starts = [partial(_start, make, observation_space, action_space) for make in makers]
         self.workers: list[AsyncVectorEnv[Any, Any]] = []
         try:
@@ -178,11 +177,9 @@ class AsyncWorkers(VectorEnv[Any, Any, Any]):
         for i, worker in enumerate(self.workers):
             with suppress(*ENDED):
                 worker.step_async(jax.tree.map(lambda x, i=i: x[i : i + 1], actions))
-        self.under_way = True
 
     def step_wait(self) -> Any:
         """What `step` returns, of the step that was sent."""
-        self.under_way = False
         self.since = [steps + 1 for steps in self.since]
         return self._receive(lambda worker: worker.step_wait)
 
@@ -282,7 +279,7 @@ class AsyncWorkers(VectorEnv[Any, Any, Any]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Ends all processes: see `PATIENCE`."""
-        _close(self.workers, asked=True, under_way=self.under_way)
+        _close(self.workers, asked=True)
 
 
 def _start(
@@ -329,7 +326,7 @@ def _end_group(*_: Any) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _close(workers: list[AsyncVectorEnv[Any, Any]], asked: bool, under_way: bool = False) -> None:
+def _close(workers: list[AsyncVectorEnv[Any, Any]], asked: bool) -> None:
     """Ends processes, with all that they started: asked first, where so, to close environments."""
 
     def kill() -> None:
@@ -342,8 +339,9 @@ def _close(workers: list[AsyncVectorEnv[Any, Any]], asked: bool, under_way: bool
     timer.start()
     for worker in workers if asked else ():
         with suppress(*ENDED, multiprocessing.TimeoutError):
-            if under_way:
-                worker.step_wait(PATIENCE)
+            for wait_for in (worker.step_wait, worker.reset_wait):
+                with suppress(NoAsyncCallError):  # nothing was asked of it that it has not returned
+                    wait_for(PATIENCE)
             worker.close()
     timer.cancel()
     kill()

@@ -9,17 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import nnx
-from gymnasium import spaces
 
 from agents import ActionCodec
 from agents.driver import Played, play
+from common import EnvironmentFailed
 from common.signals import listening
 from configs import parse_train
 from configs.schema import TrainConfig
@@ -38,25 +37,8 @@ FLAGS += ["--env.num-envs", "2", "--replay.chunk-steps", "5"]
 FLAGS += ["--agent.model.stoch", "3", "--agent.model.deter", "8", "--agent.model.hidden", "8"]
 FLAGS += ["--agent.model.embed", "8", "--agent.behaviour.hidden", "8"]
 PURE = ["--env", "pure:pendulum", "--env.time-limit", "13", "--replay.capacity-steps", "80"]
-WALK = ["--env", f"{__name__}:Walk"]
+WALK = ["--env", f"{Path(__file__).with_name('walk.py')}:Walk", "--env.workers"]
 CLOCKS = ("time", "speed/", "memory/")
-
-
-class Walk(gymnasium.Env[Any, Any]):
-    """A random walk of 13 steps, which keeps its state to itself."""
-
-    observation_space = spaces.Box(-1e3, 1e3, (3,))
-    action_space = spaces.Box(-1.0, 1.0, (1,))
-
-    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
-        super().reset(seed=seed)
-        self.at, self.time = np.zeros(3, np.float32), 0
-        return self.at, {}
-
-    def step(self, action: Any) -> Any:
-        self.time += 1
-        self.at = (self.at + self.np_random.normal(size=3)).astype(np.float32)
-        return self.at, float(action[0]), False, self.time == 13, {}
 
 
 class Small(Built):
@@ -147,7 +129,7 @@ def stop_at(count: int) -> Callable[[int], None]:
 
 
 def settings(logdir: Path, env: list[str]) -> TrainConfig:
-    return parse_train([*env, *FLAGS, "--logdir", str(logdir)], False, "float32")
+    return parse_train([*FLAGS, *env, "--logdir", str(logdir)], False, "float32")
 
 
 def go(logdir: Path, env: list[str], **hooks: Callable[[int], None]) -> bool:
@@ -236,7 +218,7 @@ def test_other_environments_begin_anew_and_counts_and_contents_agree(shared, tmp
         if n == 15 and kill:
             shutil.copytree(logdir, tmp_path / "killed")
 
-    assert not go(logdir, WALK, act=lambda n: (copy_once(n), stop_at(17)(n)))
+    assert not go(logdir, [*WALK, "sync"], act=lambda n: (copy_once(n), stop_at(17)(n)))
     logdir = tmp_path / "killed" if kill else logdir
     found = restore_newest(logdir, shared.abstract())
     assert found.step == (20 if kill else 34)
@@ -246,7 +228,7 @@ def test_other_environments_begin_anew_and_counts_and_contents_agree(shared, tmp
         if n == 1:
             counted.append(sum(map(len, records(logdir).values())))
 
-    assert go(logdir, WALK, act=count)
+    assert go(logdir, [*WALK, "sync"], act=count)
     assert counted == [found.step + 2]  # and the first records of both environments
     assert sum(name.endswith("cut") for name in records(logdir)) == 4  # two then, two at the end
     assert [row["step"] for row in rows(logdir) if "loss/total" in row] == [*range(18, 97, 6)]
@@ -255,9 +237,60 @@ def test_other_environments_begin_anew_and_counts_and_contents_agree(shared, tmp
 def test_the_state_that_goes_on_is_what_was_saved(shared, tmp_path):
     """Of a run of another environment: learner, draws, counters and pending means are exact."""
     logdir = tmp_path / "run"
-    assert not go(logdir, WALK, sample=stop_at(17))
+    assert not go(logdir, [*WALK, "sync"], sample=stop_at(17))
     before = restore_newest(logdir, shared.abstract())
     assert before.meta["means"]["count"] > 0 and before.meta["counters"]["phase"] == 1
-    assert not go(logdir, WALK, sample=stop_at(1))
+    assert not go(logdir, [*WALK, "sync"], sample=stop_at(1))
     after = restore_newest(logdir, shared.abstract())
     assert after.meta["counters"]["updates"] == before.meta["counters"]["updates"] + 1
+
+
+def test_environments_in_processes_come_to_what_they_come_to_in_one(shared, tmp_path):
+    """Without overlap bit for bit, and no step is under way when a batch is drawn; with it one is,
+    and as many updates are made."""
+
+    def seen(logdir: Path, env: list[str]) -> set[bool]:
+        found = set()
+
+        class Source(Watched):
+            def sample(self) -> Any:
+                assert self.collector is not None
+                found.add(self.collector.stepper.under_way)
+                return super().sample()
+
+        assert train(settings(logdir, [*env, "--steps", "32", "--eval-episodes", "0"]), Source)
+        return found
+
+    assert seen(tmp_path / "one", [*WALK, "sync"]) == {False}
+    assert seen(tmp_path / "apart", [*WALK, "async", "--no-overlap"]) == {False}
+    same(tmp_path / "apart", tmp_path / "one", shared)
+    assert seen(tmp_path / "overlap", [*WALK, "async"]) == {True}
+    updates = [restore_newest(tmp_path / run, shared.abstract()).meta for run in ("one", "overlap")]
+    assert updates[0]["counters"] == updates[1]["counters"]
+
+
+def test_a_step_that_is_under_way_at_a_stop_is_in_replay(shared, tmp_path):
+    """As of environments in one process: counts and contents agree, and what is left is done."""
+    logdir, counted = tmp_path / "run", []
+
+    def count(n: int) -> None:
+        if n == 1:
+            counted.append(sum(map(len, records(logdir).values())))
+
+    assert not go(logdir, [*WALK, "async"], sample=stop_at(17))
+    found = restore_newest(logdir, shared.abstract())
+    assert found.meta["counters"]["phase"] == 1
+    assert go(logdir, [*WALK, "async"], act=count)
+    assert counted == [found.step + 2]
+
+
+def test_environments_that_fail_again_and_again_end_a_run_which_is_saved(shared, tmp_path, caplog):
+    logdir = tmp_path / "run"
+    failing = [*WALK, "async", "--env.options", "raises", "9", "--eval-every", "0"]
+    with pytest.raises(EnvironmentFailed, match="failure 5 in a row"):
+        go(logdir, failing)
+    assert "step 9: step raised RuntimeError: fell; it is started again" in caplog.text
+    found = restore_newest(logdir, shared.abstract())
+    assert found.step >= 4 * 2 * 9
+    cut = [name for name in records(logdir) if name.endswith("cut")]
+    assert len(cut) >= 2 * 4
