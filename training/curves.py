@@ -2,10 +2,11 @@
 
 `curves.json` beside the runs: "steps", "updates" and "seconds" at each evaluation; "greedy" and
 "sampled", the returns there by seed (rows: evaluations); "last_quarter", their means by seed over
-the evaluations in the last quarter of the run's steps. It is made of the runs' own metrics.
+the evaluations in the last quarter of the run's steps; "failed", the seeds that did not come to
+their end, and at which step. It is made of the runs' own metrics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ CURVES = "curves.json"
 LAST = 0.75  # share of a run's steps after which its last quarter begins
 
 
-def write_curves(folder: Path, runs: Sequence[Path]) -> Path:
-    """Writes `curves.json` of these runs."""
+def write_curves(folder: Path, runs: Sequence[Path], failed: Mapping[int, int]) -> Path:
+    """Writes `curves.json` of these runs, and of seeds that failed the step at which they did."""
     path = folder / CURVES
-    write_text(path, dump_json(gather(runs), indent=1) + "\n")
+    found = (gather(runs) if runs else {"seeds": []}) | {
+        "failed": {str(seed): step for seed, step in failed.items()}
+    }
+    write_text(path, dump_json(found, indent=1) + "\n")
     return path
 
 

@@ -282,6 +282,7 @@ def open_run(config: Any, source: Source, started: float) -> Run:
         _, state, meta, carry = saves.restore(source.learner.abstract())
     counted = meta.get("counters", {})  # an older run was logged, one takes it, to its end
     counters = Counters(**{"logged": counted.get("steps", 0)} | counted)
+    counters.in_row %= STUCK  # a run that had to end is given as many again
     saved = asdict(counters) if counted else None
     (config.logdir / EVALUATION).unlink(missing_ok=True)  # of a state that will be left behind
     source.start(counters.steps, meta.get("sampler"), carry)

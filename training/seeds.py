@@ -53,14 +53,15 @@ def run_of(folder: Path, seed: int) -> Path:
 
 def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
     """Runs all seeds to their end, to a signal, or to an error; all save. Returns the directories
-    of those that came to their end now.
+    of those that came to their end now. A seed whose updates stay without effect ends alone, and
+    the others go on from where it did.
 
     Args:
       config: of all of them; its directory holds theirs, its own seed is not used.
     Raises:
       UserError: for an environment that is not in pure JAX, settings that a compiled run does not
         take, or a directory of other settings.
-      RunFailed: where the updates of a seed stay without effect.
+      RunFailed: after the others have come to their end, where a seed did not.
     """
     started = time.monotonic()
     check_seeds(config, seeds)
@@ -71,15 +72,32 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
     if not pending:
         print(f"{config.logdir}: all seeds came to their end before: nothing to do")
     ended: list[Path] = []
+    failed: dict[int, int] = {}
     built = Built(config, ask(config, check=True)) if pending else None
     if built is not None:
         print(lines(built.spaces.overview))
-    for together in by_step(pending):
+    groups = list(by_step(pending))
+    while groups:
         assert built is not None
-        if not Together(config, together, built, started).go_on():
-            return ended
-        ended += [run.logdir for run in together]
-    write_curves(config.logdir, [run.logdir for run in runs])
+        together = groups.pop(0)
+        try:
+            if not Together(config, together, built, started).go_on():
+                return ended
+        except Stuck as stuck:
+            print(stuck)
+            failed |= stuck.seeds
+            if others := [run for run in together if run.seed not in failed]:
+                groups.insert(0, others)
+        else:
+            ended += [run.logdir for run in together]
+    write_curves(config.logdir, [run.logdir for run in runs if run.seed not in failed], failed)
+    if failed:
+        told = ", ".join(f"seed {seed} at step {step:,}" for seed, step in failed.items())
+        raise RunFailed(
+            f"{config.logdir}: expected finite losses and gradients of every seed, received "
+            f"{STUCK} updates in a row without of {told}, which stay as they were before them; the "
+            "others have ended; lower --optimizer.lr, or leave these seeds out"
+        )
     return ended
 
 
@@ -139,7 +157,7 @@ def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, Cou
     room = jax.eval_shape(lambda m: resized(m, *found.meta["memory"]), shapes.memory)
     acting, memory, in_row = fill((shapes.acting, room, shapes.in_row), found.carry)
     full = shapes.memory.reward.shape[1], len(shapes.memory.steps)
-    state = RunState(found.state, acting, resized(memory, *full), in_row)
+    state = RunState(found.state, acting, resized(memory, *full), in_row % STUCK)  # 0 if it ended
     return state, Counters(**found.meta["counters"])
 
 
@@ -161,6 +179,14 @@ def load_state(run: Path) -> RunState:
     if found is None:
         raise UserError(f"{run}: expected the checkpoint of a run, received none; check the path")
     return found[0]
+
+
+class Stuck(RunFailed):
+    """As many updates in a row as end a run were skipped; ``seeds``: whose, at which step."""
+
+    def __init__(self, seeds: dict[int, int]) -> None:
+        self.seeds = seeds
+        super().__init__(f"seeds {list(seeds)}: {STUCK} updates in a row were not finite: ended")
 
 
 @dataclass
@@ -331,16 +357,10 @@ class Together:
         seed.logger.scalars(seed.counters.steps, values)
 
     def check_learning(self, report: Report) -> None:
-        """Raises RunFailed where as many updates in a row as end a run were skipped for a seed."""
-        stuck = [
-            s.config.seed for s, n in zip(self.seeds, report.in_row, strict=True) if n >= STUCK
-        ]
-        if stuck:
-            raise RunFailed(
-                f"seeds {stuck}, step {self.steps:,}: expected finite losses and gradients, "
-                f"received {STUCK} updates in a row without; lower --optimizer.lr, or leave these "
-                "seeds out; the states are as they were before them"
-            )
+        """Raises `Stuck` where as many updates in a row as end a run were skipped for a seed."""
+        pairs = zip(self.seeds, report.in_row, strict=True)
+        if stuck := {s.config.seed: self.steps for s, n in pairs if n >= STUCK}:
+            raise Stuck(stuck)
 
     @cached_property
     def _evaluate(self) -> Any:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, Setting, flags, tuned_as
-from benchmarks.trial.report import write_report
+from benchmarks.trial.report import score, write_report
 from benchmarks.trial.tasks import TEST, TUNING, Task
 from common import UserError, dump_json, read_json
 from common.entry import enter
@@ -89,10 +89,11 @@ def run(cell: Cell, output: Path) -> bool:
     with (folder.parent / f"{folder.name}.log").open("a") as log:
         done = subprocess.run([*command, "--logdir", str(folder)], stdout=log, stderr=log, cwd=ROOT)
     curves = folder / "curves.json"
-    if done.returncode or not curves.is_file():
+    found = read_json(curves) if curves.is_file() else {"failed": {}}
+    if done.returncode and not found["failed"]:
         print(f"  ended with code {done.returncode}; see {folder}.log", flush=True)
         return False
-    found = read_json(curves) | {
+    found |= {
         "arm": cell.arm.name,
         "setting": cell.setting._asdict(),
         "command": shlex.join(["python", "train_agent.py", *cell.command]),
@@ -100,7 +101,8 @@ def run(cell: Cell, output: Path) -> bool:
         "versions": versions(),
     }
     write_text(cell.result, dump_json(found, indent=1) + "\n")
-    print(f"  {np.mean(found['last_quarter']['sampled']):.2f} sampled", flush=True)
+    failed = f"; failed: seeds {', '.join(found['failed'])}" if found["failed"] else ""
+    print(f"  {np.mean(score(cell.task, found, 'sampled')):.2f} sampled{failed}", flush=True)
     return True
 
 
@@ -118,8 +120,8 @@ def choose() -> dict[str, Setting]:
         )
     scores: dict[str, dict[Setting, float]] = {arm.name: dict.fromkeys(GRID, 0.0) for arm in TUNED}
     for cell in tune_cells():
-        last = read_json(cell.result)["last_quarter"]["sampled"]
-        share = np.mean(cell.task.normalised(np.array(last))) / len(TUNING)
+        last = score(cell.task, read_json(cell.result), "sampled")
+        share = np.mean(cell.task.normalised(last)) / len(TUNING)
         scores[cell.arm.name][cell.setting] += float(share)
     chosen = {arm: first_best(found) for arm, found in scores.items()}
     tree = {

@@ -8,10 +8,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.trial.scores import holm, interval, iqm, order, permutation
-from benchmarks.trial.tasks import TEST
+from benchmarks.trial.tasks import TEST, Task
 from replay.atomic import write_text
 
 PAIRS = (("E4", "A"), ("E4", "D4"), ("E4", "C4"))  # of hypotheses 1 to 3
+KINDS = ("sampled", "greedy")
 ORDER = ("A", "E2", "E4", "E8")  # of hypothesis 4, K = 1, 2, 4, 8
 Found = dict[str, dict[str, Any]]  # environment -> arm -> result
 
@@ -30,13 +31,19 @@ def write_report(folder: Path, found: Found) -> Path:
     return path
 
 
-def score(result: dict[str, Any], kind: str, seconds: float | None) -> np.ndarray:
+def score(
+    task: Task, result: dict[str, Any], kind: str, seconds: float | None = None
+) -> np.ndarray:
     """By seed: the last quarter's, or the last evaluation within so many seconds per seed; nan
-    where there was none."""
+    where there was none. Seeds that failed count with what random actions reach."""
+    failed = [task.random] * len(result["failed"])
+    if not result["seeds"]:
+        return np.array(failed)
     if seconds is None:
-        return np.array(result["last_quarter"][kind])
+        return np.array([*result["last_quarter"][kind], *failed])
     within = [i for i, spent in enumerate(result["seconds"]) if spent <= seconds * (1 + 1e-9)]
-    return np.array(result[kind][within[-1]] if within else [np.nan] * len(result["seeds"]))
+    ended = result[kind][within[-1]] if within else [np.nan] * len(result["seeds"])
+    return np.array([*ended, *failed])
 
 
 def table(found: Found, budget: bool) -> list[str]:
@@ -45,28 +52,30 @@ def table(found: Found, budget: bool) -> list[str]:
     rows = [f"| task | {' | '.join(arms)} |", "|---" * (1 + len(arms)) + "|"]
     for task in TEST:
         results = found.get(task.env, {})
-        least = min((r["seconds"][-1] for r in results.values()), default=0.0)
+        least = min((r["seconds"][-1] for r in results.values() if r["seeds"]), default=0.0)
         seconds = least if budget else None
-        cells = [shown(results.get(arm), seconds) for arm in arms]
+        cells = [shown(task, results.get(arm), seconds) for arm in arms]
         note = f" ({least:.0f} s a seed)" if budget and results else ""
         rows.append(f"| `{task.env}`{note} | {' | '.join(cells)} |")
     return rows
 
 
-def shown(result: dict[str, Any] | None, seconds: float | None) -> str:
+def shown(task: Task, result: dict[str, Any] | None, seconds: float | None) -> str:
     """One cell of the table."""
     if result is None:
         return "–"
-    sampled, greedy = score(result, "sampled", seconds), score(result, "greedy", seconds)
+    sampled, greedy = (score(task, result, kind, seconds) for kind in KINDS)
     loaded = "" if seconds is None or result["load"] < 1.5 else " (loaded)"
-    return f"{sampled.mean():.1f} ± {sampled.std(ddof=1):.1f} ({greedy.mean():.1f}){loaded}"
+    failed = f", failed: seeds {', '.join(result['failed'])}" if result["failed"] else ""
+    mean, deviation = sampled.mean(), sampled.std(ddof=1)
+    return f"{mean:.1f} ± {deviation:.1f} ({greedy.mean():.1f}){loaded}{failed}"
 
 
 def pooled(found: Found, arms: Sequence[str]) -> tuple[list[str], list[list[np.ndarray]]]:
     """The tasks that all these arms have run, and the normalised scores of each arm there."""
     tasks = [task for task in TEST if all(arm in found.get(task.env, {}) for arm in arms)]
     scores = [
-        [task.normalised(score(found[task.env][arm], "sampled", None)) for task in tasks]
+        [task.normalised(score(task, found[task.env][arm], "sampled")) for task in tasks]
         for arm in arms
     ]
     return [task.env for task in tasks], scores

@@ -88,7 +88,7 @@ def test_the_report_of_written_runs(tmp_path):
     for arm, mean, cost in (("A", 100.0, 2.0), ("E2", 300.0, 2.0), ("E4", 500.0, 1.0)):
         late = (mean + 20 * rng.normal(size=(2, 10))).tolist()
         found[arm] = {
-            "arm": arm, "seeds": list(TEST_SEEDS), "versions": {}, "load": 0.5,
+            "arm": arm, "seeds": list(TEST_SEEDS), "failed": {}, "versions": {}, "load": 0.5,
             "command": "python train_agent.py …",
             "seconds": [50 * cost, 100 * cost], "sampled": late, "greedy": late,
             "last_quarter": {"sampled": late[-1], "greedy": late[-1]},
@@ -98,6 +98,18 @@ def test_the_report_of_written_runs(tmp_path):
     assert "| 1. E4 over A | 1 (not all yet) |" in text and "2. E4 over D4" not in text
     assert "`pure:reacher` (100 s a seed)" in text and "Holm" in text
     assert (tmp_path / "hypothesis_1.png").stat().st_size > 0
-    at_budget = report.score(found["A"], "sampled", 100.0)
+    task = next(task for task in TEST if task.env == "pure:reacher")
+    at_budget = report.score(task, found["A"], "sampled", 100.0)
     np.testing.assert_array_equal(at_budget, found["A"]["sampled"][0])  # half of its run
-    assert np.isnan(report.score(found["A"], "sampled", 10.0)).all()  # before its first evaluation
+    assert np.isnan(report.score(task, found["A"], "sampled", 10.0)).all()  # before its first one
+
+
+def test_seeds_that_failed_count_with_the_random_score():
+    task = TEST[0]
+    result = {
+        "seeds": [100, 101], "failed": {"102": 400}, "seconds": [10.0], "greedy": [[5.0, 6.0]],
+        "last_quarter": {"greedy": [7.0, 8.0]},
+    }  # fmt: skip
+    assert report.score(task, result, "greedy").tolist() == [7, 8, task.random]
+    assert report.score(task, result, "greedy", 10.0).tolist() == [5, 6, task.random]
+    assert report.score(task, {"seeds": [], "failed": {"1": 2}}, "greedy").tolist() == [task.random]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import dump_json
+from common import dump_json, read_json
 from configs import TrainConfig
 from training.config_io import write_run_files
 from training.curves import cost, gather, write_curves
@@ -55,6 +55,7 @@ def test_runs_without_sampled_evaluations_have_a_greedy_curve(tmp_path: Path) ->
     run = write_run(tmp_path, 0, 4.0)
     log = run / METRICS
     log.write_text(log.read_text().replace("eval/sampled_return", "eval/other"))
-    path = write_curves(tmp_path, [run])
+    path = write_curves(tmp_path, [run], {7: 40})
     assert '"last_quarter"' in path.read_text()
+    assert read_json(path)["failed"] == {"7": 40}
     assert gather([run])["last_quarter"] == {"greedy": [3.5]}

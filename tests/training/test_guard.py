@@ -149,6 +149,9 @@ def test_a_run_that_cannot_learn_ends_with_the_batch_and_a_good_checkpoint(tmp_p
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.state))
     lines = (config.logdir / "metrics.jsonl").read_text()
     assert "NaN" not in lines and "Infinity" not in lines
+    with pytest.raises(RunFailed, match=f"received {STUCK} updates in a row"):  # and once more
+        run(config, lambda n: np.inf)
+    assert run(replace(config, steps=40))
 
 
 def test_an_evaluation_without_a_number_is_null(tmp_path):

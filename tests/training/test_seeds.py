@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common import RunFailed, UserError
+from common import RunFailed, UserError, read_json
 from configs import TrainConfig, parse_train
 from configs.cli import take_seeds
 from training import read_metrics
@@ -97,6 +98,53 @@ def test_what_was_stopped_and_resumed_ends_as_what_was_not(
         assert rows(one) == rows(other)
         for was, now in zip(*(jax.tree.leaves(load_state(x)) for x in (one, other)), strict=True):
             np.testing.assert_array_equal(was, now)
+
+
+def not_finite(monkeypatch: pytest.MonkeyPatch, poor: set[int]) -> None:
+    """No update of these seeds is finite: rewards in their memories are not."""
+    advance = Together.advance
+
+    def poisoned(self: Together, progress: Any) -> None:
+        which = jnp.array([seed.config.seed in poor for seed in self.seeds])
+        poison = jnp.where(which, jnp.nan, 0.0)[:, None, None]
+
+        def put(change: Any) -> None:
+            memory = self.state.memory
+            self.state = self.state._replace(memory=memory._replace(reward=change(memory.reward)))
+
+        put(lambda reward: reward + poison)
+        try:
+            advance(self, progress)
+        finally:
+            put(jnp.nan_to_num)
+
+    monkeypatch.setattr(Together, "advance", poisoned)
+    monkeypatch.setattr("training.seeds.STUCK", 2)
+
+
+def test_seeds_that_cannot_learn_are_named_and_go_on_when_they_can(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        not_finite(patch, {3, 5})
+        with pytest.raises(RunFailed, match=r"2 updates in a row .* seed 3 at step 48, seed 5 at"):
+            train_seeds(settings(tmp_path), [3, 5])
+    found = read_json(tmp_path / "curves.json")
+    assert (found["seeds"], found["failed"]) == ([], {"3": 48, "5": 48})
+    monkeypatch.setattr("training.seeds.STUCK", 2)
+    assert len(train_seeds(settings(tmp_path), [3, 5])) == 2
+    assert read_json(tmp_path / "curves.json")["failed"] == {}
+
+
+@pytest.mark.slow
+def test_the_other_seeds_go_on_without_one_that_cannot_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    not_finite(monkeypatch, {3})
+    with pytest.raises(RunFailed, match=r"seed 3 at step 48, which stay"):
+        train_seeds(settings(tmp_path), [3, 5])
+    found = read_json(tmp_path / "curves.json")
+    assert (found["seeds"], found["steps"], found["failed"]) == ([5], [48, 96], {"3": 48})
 
 
 def test_what_is_done_is_left_alone_and_other_settings_are_refused(
