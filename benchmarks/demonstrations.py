@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from common.entry import enter
+from common.images import SIZE, SIZES
 from recordings.demonstrations import make_demonstrations
 
 
@@ -23,10 +24,13 @@ def main() -> None:
     parser.add_argument("--walks", type=int, default=150)
     parser.add_argument("--length", type=int, default=1_000, help="the agent's steps of each")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--image-size", type=int, default=SIZE, choices=SIZES, help="the agent's --env.image-size"
+    )
     args = parser.parse_args()
     if min(args.walks, args.length) < 1:
         parser.error(f"expected 1 walk and step or more, received {args.walks}, {args.length}")
-    print(make_demonstrations(args.store, args.walks, args.length, args.seed))
+    print(make_demonstrations(args.store, args.walks, args.length, args.seed, args.image_size))
 
 
 if __name__ == "__main__":

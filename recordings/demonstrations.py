@@ -7,21 +7,26 @@ the next one lies 64 blocks on.
 
 from pathlib import Path
 
+from common.images import SIZE
 from configs.data import DataConfig
 from envs.config import NAVIGATE
-from recordings.data import fill, open_train
+from recordings.data import fill, open_train, resized
 from recordings.generators.navigate import NavigateWalks
 from replay import first_steps
 
 
-def make_demonstrations(store: Path, walks: int, length: int, seed: int) -> str:
+def make_demonstrations(
+    store: Path, walks: int, length: int, seed: int, image_size: int = SIZE
+) -> str:
     """Fills a store with walks of ``length`` of the agent's steps; one that has some goes on.
 
+    Args:
+      image_size: the agent's.
     Returns:
       One line: how much there is, and how often a goal was touched.
     """
     made = NavigateWalks(length, NAVIGATE, actions=True, dense=False)
-    fill(store, lambda index: made.video(index, seed), walks)
-    with open_train(DataConfig(name=str(store))) as done:
+    fill(store, lambda index: resized(made.video(index, seed), image_size), walks)
+    with open_train(DataConfig(name=str(store), image_size=image_size)) as done:
         each = [first_steps(done, 1, length, skip=i)["factor/goals"][0, -1] for i in range(walks)]
     return f"{store}: {walks} walks of {length:,} steps, {sum(each)} goals touched"

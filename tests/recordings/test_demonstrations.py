@@ -1,8 +1,12 @@
 """Walks as demonstrations: what the agent of Navigate sparse would have lived."""
 
 import numpy as np
+import pytest
 
 from configs import parse_train
+from configs.data import DataConfig
+from envs.images import resize
+from recordings.data import open_train
 from recordings.demonstrations import make_demonstrations
 from replay import ReplayConfig, ReplayStore, first_steps, read_fields
 from training.build import Built
@@ -28,3 +32,16 @@ def test_walks_fit_the_agent_and_are_rewarded_where_a_goal_is_touched(tmp_path):
     )
     assert steps["action_mask"].all() and steps["action"][:, 1:].any(axis=(1, 2)).all()
     assert not steps["terminal"].any()
+
+
+def test_walks_of_images_of_another_size(tmp_path):
+    """Those of 64 pixels resized, as the environment's; a store holds one size."""
+    make_demonstrations(tmp_path / "large", 1, 3, 1)
+    make_demonstrations(tmp_path / "small", 1, 3, 1, image_size=32)
+    large, small = (
+        first_steps(open_train(DataConfig(str(tmp_path / name))), 1, 3)["obs"]["pov"]
+        for name in ("large", "small")
+    )
+    np.testing.assert_array_equal(small, resize(large, 32))
+    with pytest.raises(ValueError, match="images of 32 pixels .* received 'pov' of 64 in .*large"):
+        make_demonstrations(tmp_path / "large", 1, 3, 1, image_size=32)

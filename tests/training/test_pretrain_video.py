@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fixtures.runs import DIGITS, video_flags
+from fixtures.runs import video_flags
 from processes import finish, run_here, start
 from video_runs import make_run
 
@@ -24,6 +24,9 @@ from training.video_source import VideoSource
 
 def test_a_run_makes_its_data_and_learns(begun_video):
     assert "generating" in begun_video.printed
+    said = " ".join(begun_video.printed.split())
+    assert "sees image picture, 32 x 32 pixels, channels: 1" in said
+    assert "images drawn at 64 x 64, resized to 32 x 32" in said
 
 
 def test_a_run_ends_with_evaluation_a_video_and_where_to_look(begun_video, video_run):
@@ -86,9 +89,8 @@ def test_its_future_is_imagined(video_run, tmp_path, capsys):
 def test_other_settings_are_refused_and_nothing_is_touched(video_run, capsys):
     run = video_run.path
     before = sorted((p, p.stat().st_mtime_ns) for p in run.rglob("*"))
-    where = ["--logdir", run, "--data.folder", run.parent / "data"]
     with pytest.raises(SystemExit) as stop:
-        run_here("pretrain_video.py", *DIGITS, *where, "--streams", "--seed", 3)
+        run_here("pretrain_video.py", *video_flags(run.parent, video_run.steps), "--seed", 3)
     assert stop.value.code == 2
     first, listed, last = capsys.readouterr().err.strip().splitlines()
     assert first.startswith("error: ") and listed == "  seed: 0 there, 3 now"

@@ -9,7 +9,18 @@ import pytest
 from processes import run_here
 from video_runs import make_run
 
-SMALL = ["--size", "debug", "--context", "8", "--length", "10", "--batch", "2"]
+SMALL = [
+    "--data.image-size",
+    "32",
+    "--size",
+    "debug",
+    "--context",
+    "8",
+    "--length",
+    "10",
+    "--batch",
+    "2",
+]
 SMALL += ["--data.episodes", "1", "--data.length", "20"]
 SMALL += ["--data.test-episodes", "2", "--data.test-length", "20"]
 QUICK = ["--reader-steps", "2", "--samples", "1", "--shown", "1", "--window", "3"]

@@ -10,7 +10,18 @@ from PIL import Image
 from processes import run_here
 from video_runs import make_run
 
-SMALL = ["--size", "debug", "--context", "8", "--length", "12", "--batch", "2"]
+SMALL = [
+    "--data.image-size",
+    "32",
+    "--size",
+    "debug",
+    "--context",
+    "8",
+    "--length",
+    "12",
+    "--batch",
+    "2",
+]
 SMALL += ["--data.episodes", "2", "--data.length", "20"]
 SMALL += ["--data.test-episodes", "3", "--data.test-length", "20"]
 
