@@ -37,7 +37,7 @@ GENERATED = {
 }
 """All of them, by name. Help, messages and choices are made from this table."""
 
-SOURCES = f"a generator ({', '.join(GENERATED)}), a store, or a folder of videos"
+SOURCES = f"a generator ({', '.join(GENERATED)}), a store, or a folder of videos or frames"
 
 
 @dataclass(frozen=True)

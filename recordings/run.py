@@ -12,10 +12,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, cast, runtime_checkable
 
 import av
 import numpy as np
@@ -107,7 +107,8 @@ def run_import(name: str, source: Source, store: Path, config: ImportConfig) -> 
     """
     names = source.names()
     header = _header(name, source, config)
-    _check_place(store, header)
+    new = {field.name: field.default for field in fields(cast(Any, source))}
+    _check_place(store, header, new)
     _check_apart(header["options"].get("source"), store)
     store.mkdir(parents=True, exist_ok=True)
     lock = DirectoryLock(store / "import.lock")
@@ -285,8 +286,9 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _check_place(store: Path, header: dict[str, Any]) -> None:
-    """UserError unless the directory is new, or the same import's."""
+def _check_place(store: Path, header: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """UserError unless the directory is new, or the same import's; an option that there was not
+    when it began may have its default."""
     summary = read_summary(store)
     if summary is None:
         there = {path.name for path in store.iterdir()} if store.is_dir() else set()
@@ -301,7 +303,8 @@ def _check_place(store: Path, header: dict[str, Any]) -> None:
     if old.get("fit") == "stretch":  # the word for it in earlier imports
         old["fit"] = "squeeze"
     new = {"format": header["format"], **_flat(header["options"])}
-    wrong = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    since = {key for key in defaults.keys() - old.keys() if new.get(key) == defaults[key]}
+    wrong = sorted(key for key in {*old, *new} - since if old.get(key) != new.get(key))
     if wrong:
         show = ", ".join(f"{key} {old.get(key)} (now {new.get(key)})" for key in wrong)
         raise UserError(

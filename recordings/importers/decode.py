@@ -1,7 +1,7 @@
 """Frames of one video file, decoded by FFmpeg (PyAV). What is damaged or cut short is an error."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -84,19 +84,32 @@ def read_video(
     Raises:
       UserError: with the reason, once the file is found to be damaged, cut short or no video.
     """
-    first, block, found = 0, list[np.ndarray](), Found()
-    for frame in read_frames(path, look, channels, fps, found):
+    found = Found()
+    frames = read_frames(path, look, channels, fps, found)
+    yield from in_pieces(name, frames, look, lambda: found.notes(fps))
+
+
+def in_pieces(
+    name: str,
+    frames: Iterable[np.ndarray],
+    look: Look,
+    notes: Callable[[], tuple[str, ...]],
+) -> Iterator[Video]:
+    """Frames as episodes of at most `look.max_frames`; the last one has the notes, which may be
+    asked for once all frames are read."""
+    first, block = 0, list[np.ndarray]()
+    for frame in frames:
         if len(block) == look.max_frames:
-            notes = ("longer than --max-frames: stored in pieces",) if first == 0 else ()
+            cut = ("longer than --max-frames: stored in pieces",) if first == 0 else ()
             piece, images = piece_name(name, first, first + len(block)), np.stack(block)
             first += len(block)
             block.clear()
-            yield Video(piece, {"image": images}, notes=notes)
+            yield Video(piece, {"image": images}, notes=cut)
         block.append(frame)
     if not block:
         raise UserError("no frames in it")
     piece = name if first == 0 else piece_name(name, first, first + len(block))
-    yield Video(piece, {"image": np.stack(block)}, notes=found.notes(fps))
+    yield Video(piece, {"image": np.stack(block)}, notes=notes())
 
 
 def read_frames(

@@ -1,4 +1,5 @@
-"""Any folder of videos: nested, of any size and rate, in any container that FFmpeg knows."""
+"""Any folder of videos: nested, of any size and rate, in any container that FFmpeg knows, or as
+folders of pictures, a frame each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,15 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from common import Positive, check_bounds
+from common import Positive, UserError, check_bounds
 from recordings.episode import Video
 from recordings.importers import decode, folder
 from recordings.importers.images import Look
+from recordings.importers.picture_folder import SUFFIXES, Series, read_pictures, series
 
 
 @dataclass(frozen=True)
 class VideoFolder:
-    """Any folder of videos; folders called train..., test... and val... are the splits."""
+    """Any folder of videos, or of frames (PNG, JPEG); train..., test..., val... are its splits."""
 
     source: Path
     """The folder (or one video)."""
@@ -29,13 +31,21 @@ class VideoFolder:
         check_bounds(self)
 
     def names(self) -> list[str]:
-        """Paths of the videos inside the folder."""
-        return folder.find(self.source, lambda name: name.lower().endswith(decode.SUFFIXES))
+        """Paths of the videos inside the folder, and of the series of pictures."""
+        return sorted([*self._videos, *self._series])
 
     def read(self, name: str) -> Iterator[Video]:
         """The video; more than one episode if it is longer than `look.max_frames`."""
-        path = folder.locate(self.source, name)
-        return decode.read_video(name, path, self.look, self.channels, self.fps)
+        if name not in self._series:
+            path = folder.locate(self.source, name)
+            return decode.read_video(name, path, self.look, self.channels, self.fps)
+        if name.rpartition("/")[0] in {video.rpartition("/")[0] for video in self._videos}:
+            raise UserError("pictures beside videos, which are taken for no frames")
+        if self.fps is not None:
+            raise UserError("frames without times, which --fps needs")
+        found, pictures = decode.Found(), self._series[name]
+        frames = read_pictures(self.source, pictures.paths, self.look, self.channels, found)
+        return decode.in_pieces(name, frames, self.look, lambda: found.notes(None) + pictures.notes)
 
     def split(self, name: str) -> str | None:
         """Of the folder that it lies in, if there is one of what is held out."""
@@ -46,3 +56,11 @@ class VideoFolder:
         return any(
             folder.split_of(name) in (folder.TEST, folder.VALIDATION) for name in self.names()
         )
+
+    @cached_property
+    def _videos(self) -> list[str]:
+        return folder.find(self.source, lambda name: name.lower().endswith(decode.SUFFIXES))
+
+    @cached_property
+    def _series(self) -> dict[str, Series]:
+        return series(folder.find(self.source, lambda name: name.lower().endswith(SUFFIXES)))

@@ -189,6 +189,19 @@ def test_other_settings_and_foreign_directories_are_refused(tmp_path, folder, ca
     assert (tmp_path / "mine" / "thesis.tex").exists()
 
 
+def test_an_import_goes_on_by_the_defaults_of_newer_options(tmp_path, folder, capsys):
+    run = ("videos", folder, tmp_path / "s")
+    assert command(*run) == 0
+    path = tmp_path / "s" / "import.json"
+    summary = json.loads(path.read_text())
+    del summary["options"]["fps"]  # as if there had been no such option
+    path.write_text(json.dumps(summary))
+    assert command(*run) == 0
+    path.write_text(json.dumps(summary))
+    assert command(*run, "--fps", "5") == 2
+    assert "fps None (now 5.0)" in capsys.readouterr().err
+
+
 def test_episodes_of_others_in_the_store_are_not_deleted(tmp_path, folder, files, capsys):
     run = ("videos", folder, tmp_path / "s", "--test-fraction", "0")
     assert command(*run) == 0

@@ -11,7 +11,9 @@ from PIL import Image
 
 from recordings.__main__ import main
 from recordings.importers.images import Look
+from recordings.importers.kth import Kth
 from recordings.importers.video_folder import VideoFolder
+from recordings.run import ImportConfig, run_import
 
 
 def only(source):
@@ -50,6 +52,105 @@ def test_kth_as_published(tmp_path, files, capsys):
         assert episode.dtype["obs/image"].shape == (64, 64, 1) and len(episode) == 30
         grey = files.frames(tag, 30)[..., :1]
         assert np.abs(episode["obs/image"].astype(int) - grey).max() <= 6
+
+
+SEQUENCES = """The sequences of frames:
+
+person01_boxing_d1\t\tframes\t1-8, 11-14, 25-40
+person21_Walking_d4\tframes\t3-30
+
+person22_walking_d1\tframes\t*missing*
+"""
+
+
+def test_kth_by_its_list_of_sequences(tmp_path, files):
+    """Frames are counted from 1, both ends included; those in no sequence are left out and said."""
+    root = tmp_path / "kth"
+    names = ("01_boxing_d1", "21_walking_d4", "22_walking_d1", "23_walking_d1")
+    for name in names:
+        path = root / f"person{name}_uncomp.avi"
+        files.video(path, files.frames(1, 30, (160, 120)), "mpeg4")
+    (root / "00sequences.txt").write_text(SEQUENCES)
+    report = run_import("kth", Kth(root), tmp_path / "s", ImportConfig())
+    assert report.episodes == {"train": 3, "test": 1}
+    frames = files.frames(1, 30)[..., :1]
+    expected = (frames[:8], frames[10:14], frames[24:30])
+    for episode, images in zip(files.episodes(tmp_path / "s" / "train"), expected, strict=True):
+        assert np.abs(episode["obs/image"].astype(int) - images).max() <= 6
+    out = "of 30 frames left out: not among those of 00sequences.txt"
+    assert report.notes == [
+        ("person01_boxing_d1_uncomp.avi[0:8]", f"12 {out}"),
+        ("person21_walking_d4_uncomp.avi[2:30]", f"2 {out}"),
+    ]
+    assert [why for _, why in report.skipped] == ["not in 00sequences.txt: see --whole"] * 2
+    source = Kth(root, whole=True)
+    assert [video.steps for name in source.names() for video in source.read(name)] == [30] * 4
+    (root / "00sequences.txt").write_text("none")
+    with pytest.raises(ValueError, match="expected lines of KTH's sequences"):
+        list(Kth(root).read("person01_boxing_d1_uncomp.avi"))
+
+
+def pictures(folder, images, name="frame_{}.png", first=1):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / name.format(first + number))
+
+
+def test_folders_of_pictures_are_videos(tmp_path, files):
+    """In the order of their numbers, 9 before 10; a series each; beside videos they are none."""
+    root = tmp_path / "v"
+    walk, run, both = files.frames(0, 12), files.frames(1, 3), files.frames(2, 8)
+    pictures(root / "train" / "walk", walk)
+    pictures(root / "test" / "run", run, "{}.jpg")
+    pictures(root / "train" / "both", both[:4], "left{:02}.PNG")
+    pictures(root / "train" / "both", both[4:], "right{:02}.PNG")
+    pictures(root / "train" / "words", both[:2], "b{}.png")
+    for number, name in enumerate("ab"):
+        Image.fromarray(walk[number]).save(root / "train" / "words" / f"{name}.png")
+    pictures(root / "train" / "one", walk[:1])
+    files.video(root / "train" / "clip" / "v.mp4", files.frames(0, 5))
+    pictures(root / "train" / "clip", walk[:2], "poster{}.jpg")
+    source = VideoFolder(root)
+    found, reasons = {}, {}
+    for name in source.names():
+        try:
+            [found[name]] = source.read(name)
+        except ValueError as error:
+            reasons[name] = str(error)
+    expected = {
+        "test/run/#.jpg": run,
+        "train/both/left#.PNG": both[:4],
+        "train/both/right#.PNG": both[4:],
+        "train/clip/v.mp4": files.frames(0, 5),
+        "train/walk/frame_#.png": walk,
+        "train/words/*.png": walk[:2],
+        "train/words/b#.png": both[:2],
+    }
+    assert set(found) == set(expected)
+    for name, images in expected.items():
+        assert np.abs(found[name].obs["image"].astype(int) - images).max() <= 6, name
+    assert source.split("test/run/#.jpg") == "test"
+    assert reasons == {
+        "train/clip/poster#.jpg": "pictures beside videos, which are taken for no frames",
+        "train/one/frame_#.png": "one picture alone, expected the frames of a video",
+    }
+    with pytest.raises(ValueError, match="frames without times, which --fps needs"):
+        VideoFolder(root, fps=5).read("train/walk/frame_#.png")
+
+
+def test_pictures_that_are_damaged_or_missing_are_named(tmp_path, files):
+    pictures(tmp_path / "a", files.frames(0, 12))
+    for number in (4, 5):
+        (tmp_path / "a" / f"frame_{number}.png").unlink()
+    video = only(VideoFolder(tmp_path, Look(max_frames=20)))
+    assert video.steps == 10
+    assert video.notes == ("numbers missing among those of the pictures: 2",)
+    (tmp_path / "a" / "frame_7.png").write_bytes(b"\x89PNG no more")
+    with pytest.raises(ValueError, match=r"frame_7\.png: a picture that is no readable PNG"):
+        only(VideoFolder(tmp_path))
+    Image.new("RGB", (32, 30)).save(tmp_path / "a" / "frame_7.png")
+    with pytest.raises(ValueError, match=r"frame_7\.png of 32x30 pixels, expected 64x64"):
+        only(VideoFolder(tmp_path))
 
 
 def test_crop_takes_the_middle_squeeze_and_pad_the_whole(tmp_path, files):
