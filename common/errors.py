@@ -7,6 +7,9 @@ or not to be written to, is one line too (`disk_error`).
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG}
@@ -22,6 +25,17 @@ class EnvironmentFailed(RuntimeError):
 
 class RunFailed(RuntimeError):
     """What ends a run that was set up well: one line, what happened, where, how to go on."""
+
+
+@contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """Within, an error of the disk that does not say which file it is of says this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and not error.filename:
+            error.filename = str(path)
+        raise
 
 
 def disk_error(error: OSError) -> tuple[str, int] | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common import UserError, dump_json, read_json
+from common.errors import named_in_errors
 from replay.atomic import write_text
 
 LEDGER, SUMMARY = "ledger.jsonl", "import.json"
@@ -65,7 +66,7 @@ class Ledger:
 
     def add(self, entry: Entry) -> None:
         """Write one more line; it is on disk on return."""
-        with open(self.path, "ab") as file:
+        with named_in_errors(self.path), open(self.path, "ab") as file:
             file.write(dump_json(asdict(entry)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())

@@ -17,6 +17,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 
 from common import UserError, dump_json
+from common.errors import named_in_errors
 from training.metrics import repair
 from training.video import check_frames, encode_gif
 
@@ -77,8 +78,9 @@ class RunLogger:
         """
         numbers = {name: _number(name, value) for name, value in values.items()}
         row = {"step": int(step), "time": round(time.time(), 3)} | numbers
-        self._lines.write(dump_json(row) + "\n")
-        self._lines.flush()
+        with named_in_errors(self._path):
+            self._lines.write(dump_json(row) + "\n")
+            self._lines.flush()
         self.rows += 1
         for name, number in numbers.items():
             self._events.add(int(step), Summary.Value(tag=name, simple_value=number))
@@ -130,7 +132,8 @@ class EventFile:
     def __init__(self, logdir: Path, purge_step: int | None) -> None:
         number = len(list(logdir.glob(f"{EVENTS}.*")))  # a run just ended may be of this second
         name = f"{EVENTS}.{time.time():.0f}.{socket.gethostname()}.{number:04d}"
-        self._file = RecordWriter(str(logdir / name))
+        self._path = logdir / name
+        self._file = RecordWriter(str(self._path))
         self._flushed = time.monotonic()
         self._write(Event(file_version="brain.Event:2"))
         if purge_step is not None:
@@ -139,10 +142,11 @@ class EventFile:
 
     def add(self, step: int, value: Summary.Value) -> None:
         """Adds what TensorBoard shows at a step."""
-        self._write(Event(step=step, summary=Summary(value=[value])))
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._file.flush()
-            self._flushed = time.monotonic()
+        with named_in_errors(self._path):
+            self._write(Event(step=step, summary=Summary(value=[value])))
+            if time.monotonic() - self._flushed > FLUSH_SECONDS:
+                self._file.flush()
+                self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Writes out what is still held."""

@@ -2,10 +2,14 @@
 
 import os
 import stat
+from functools import partial
 
+import numpy as np
 import pytest
+from processes import full_disk
 
-from replay.atomic import remove_unfinished, replacing, write_text
+from common.errors import disk_error
+from replay.atomic import remove_unfinished, replacing, write_arrays, write_text
 
 
 def test_it_replaces_what_was_there_and_leaves_nothing_beside_it(tmp_path):
@@ -46,3 +50,14 @@ def test_what_killed_writers_left_can_be_removed(tmp_path):
     (tmp_path / "a.txt").touch()
     remove_unfinished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    "write", [partial(write_text, text="x" * 99), partial(write_arrays, arrays={"x": np.ones(99)})]
+)
+def test_a_full_disk_is_told_with_the_file(tmp_path, write):
+    path = tmp_path / "a.txt"
+    with full_disk(10), pytest.raises(OSError) as full:
+        write(path)
+    assert disk_error(full.value)[0].startswith(f"{path}: expected room on the disk")
+    assert not list(tmp_path.iterdir())
