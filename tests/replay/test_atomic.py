@@ -52,11 +52,12 @@ def test_what_killed_writers_left_can_be_removed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize(
-    "write", [partial(write_text, text="x" * 99), partial(write_arrays, arrays={"x": np.ones(99)})]
-)
+WRITES = [partial(write_text, text="x" * 99), partial(write_arrays, arrays={"x": np.ones(99)})]
+
+
+@pytest.mark.parametrize("write", WRITES)
 def test_a_full_disk_is_told_with_the_file(tmp_path, write):
-    path = tmp_path / "a.txt"
+    path = tmp_path / "a.npz"
     with full_disk(10), pytest.raises(OSError) as full:
         write(path)
     assert disk_error(full.value)[0].startswith(f"{path}: expected room on the disk")
