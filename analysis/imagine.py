@@ -16,12 +16,19 @@ from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
 from agents.returns import window_targets
 from analysis.agent.what_if import check_plans
+from analysis.own_video import own_records, read_own
 from common import Count, CountOrZero, UserError, check_bounds
 from envs import describe_backend
 from recordings.data import open_test
 from replay.atomic import write_arrays
 from training.build import EVAL_SEED, Built, SaidAgain, load_run
-from training.build_video import beginnings, is_video_run, load_video_run, marks_plans
+from training.build_video import (
+    VideoRun,
+    beginnings,
+    is_video_run,
+    load_video_run,
+    marks_plans,
+)
 from training.picture import true_above_imagined
 from training.video import write_video
 from worldmodel.learner import join, split
@@ -46,8 +53,13 @@ class ImagineConfig:
     actions: Literal["recorded", "policy"] = "recorded"
     """Whose actions: those really taken after the context, so that true and imagined compare, or
     the actor's own in imagination (then what is above is only what really happened)."""
+    video: Path | None = None
+    """Of a video run: a video of your own (a file, or a folder of frames) in place of those held
+    out. What comes next is imagined beyond its end as well, where what is above is black."""
+    start: CountOrZero = 0
+    """Frame of `video` at which the context begins."""
     worlds: Count = 3
-    """Episodes side by side."""
+    """Episodes side by side; of `video` as many futures."""
     seed: CountOrZero = 0
     """Of worlds and noise."""
     env: SaidAgain = None
@@ -69,6 +81,11 @@ def imagine(config: ImagineConfig) -> None:
     if is_video_run(config.run):
         imagine_video(config)
         return
+    if config.video is not None:
+        raise UserError(
+            f"video: expected a run of pretrain_video.py, received {config.run}, an agent's, which "
+            "needs its environment; leave --video out"
+        )
     built, params, step = load_run(config.run, config.env)
     if config.actions == "policy" and built.agent.codec.closed_loop:
         raise UserError(
@@ -113,14 +130,41 @@ def write_imagined(run: Path, env: str) -> None:
 
 
 def imagine_video(config: ImagineConfig) -> None:
-    """The same of a world model without an agent: held-out video, and no predictions beside it.
+    """The same of a world model without an agent: of held-out video or of one's own, and no
+    predictions beside it.
 
     Raises:
-      UserError: if the held-out videos are too short.
+      UserError: if the videos are too short.
     """
     if config.actions == "policy":
         raise UserError(f"actions: expected 'recorded', for {config.run} has no agent; leave it")
     run = load_video_run(config.run)
+    model = run.model
+    if config.video is None:
+        records, context = held_out(run, config)
+        what = f"held-out video of {run.config.data.name}"
+    else:
+        records, context = of_own(run, config, config.video)
+        what = f"{config.video} from frame {config.start} on"
+    graph, _ = split(model)
+
+    @jax.jit
+    def predicted(p: Any, r: Records, k: jax.Array) -> OpenLoop:
+        return predict(join(graph, p), r, context, k)
+
+    loop = predicted(run.params, records, jax.random.key(config.seed))
+    true, drawn = jax.device_get((loop.true, loop.predicted))
+    seen = int(loop.context)
+    frames = true_above_imagined(true, drawn, seen)
+    write_video(config.output, frames, fps=10)
+    print(
+        f"{config.output}: {what}, {seen} frames seen, then {len(frames) - seen} imagined; true "
+        "above imagined"
+    )
+
+
+def held_out(run: VideoRun, config: ImagineConfig) -> tuple[Records, int]:
+    """The beginnings of held-out videos, and the context: whole windows of them."""
     model, stride = run.model, run.model.stride
     context = -(-config.context // stride) * stride
     more = stride if model.lead else 0  # causal: frame 0 is seen as well
@@ -134,22 +178,22 @@ def imagine_video(config: ImagineConfig) -> None:
                 f"received {config.worlds} of {longest}; lower --context or --worlds"
             )
         length = context + ticks * stride + more
-        records = beginnings(model, store, config.worlds, length, marks_plans(run.config))
-    graph, _ = split(model)
+        return beginnings(model, store, config.worlds, length, marks_plans(run.config)), context
 
-    @jax.jit
-    def predicted(p: Any, r: Records, k: jax.Array) -> OpenLoop:
-        return predict(join(graph, p), r, context, k)
 
-    loop = predicted(run.params, records, jax.random.key(config.seed))
-    true, drawn = jax.device_get((loop.true, loop.predicted))
-    seen = int(loop.context)
-    frames = true_above_imagined(true, drawn, seen)
-    write_video(config.output, frames, fps=10)
-    print(
-        f"{config.output}: held-out video of {run.config.data.name}, {seen} frames seen, then "
-        f"{len(frames) - seen} imagined; true above imagined"
-    )
+def of_own(run: VideoRun, config: ImagineConfig, video: Path) -> tuple[Records, int]:
+    """The same of one's own video, of which as much is context as it has."""
+    stride, first = run.model.stride, int(run.model.lead > 0)  # causal: frame 0 is seen as well
+    context = -(-config.context // stride) * stride
+    length = context + config.ticks * stride + first
+    own = read_own(run, video, config.start, length)
+    context = min(context, (len(own.frames) - first) // stride * stride)
+    if context < 1:
+        raise UserError(
+            f"video: expected {stride + first} frames or more, one window of the top clock, "
+            f"received {len(own.frames)} of {video} from frame {config.start} on; lower --start"
+        )
+    return own_records(run, own, context + config.ticks * stride + first, config.worlds), context
 
 
 def check(config: ImagineConfig) -> None:

@@ -143,6 +143,21 @@ def images_of(config: DataConfig) -> str:
     return f"imported, those of another shape {SQUARED[fit]}" if fit in SQUARED else "not known"
 
 
+def read_as(config: DataConfig, size: int) -> tuple[Look, float | None]:
+    """How videos were made to fit, and the frames per second that were kept of them, so that
+    another one is read as they were.
+
+    Args:
+      size: pixels along one edge.
+    """
+    for root in (Path(config.name), _imported(Path(config.name), config)):
+        options = (read_summary(root) or {}).get("options", {}) if root.is_dir() else {}
+        fit, fps = _nested(options, "look", "fit"), _nested(options, "fps")
+        if fit in SQUARED:
+            return Look(size, fit), fps if isinstance(fps, int | float) else None
+    return Look(size, config.image_fit), None
+
+
 def _nested(tree: Any, *names: str) -> Any:
     """What stands under names within names; None where nothing does."""
     for name in names:

@@ -113,7 +113,13 @@ def beginnings(
     Raises:
       UserError: if there are fewer such episodes.
     """
-    records = to_records(first_steps(store, count, length), model.action_width, marked)
+    return with_lead(
+        model, to_records(first_steps(store, count, length), model.action_width, marked)
+    )
+
+
+def with_lead(model: ClockworkVAE, records: Records) -> Records:
+    """Records from an episode's first on after an empty lead-in where the model wants one."""
 
     def before(x: np.ndarray) -> np.ndarray:
         return np.pad(x, [(0, 0), (model.lead, 0), *[(0, 0)] * (x.ndim - 2)])

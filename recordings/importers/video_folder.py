@@ -59,8 +59,10 @@ class VideoFolder:
 
     @cached_property
     def _videos(self) -> list[str]:
-        return folder.find(self.source, lambda name: name.lower().endswith(decode.SUFFIXES))
+        found = folder.find(self.source, lambda name: name.lower().endswith(decode.SUFFIXES))
+        return [name for name in found if not name.lower().endswith(SUFFIXES)]  # one file is found
 
     @cached_property
     def _series(self) -> dict[str, Series]:
-        return series(folder.find(self.source, lambda name: name.lower().endswith(SUFFIXES)))
+        found = folder.find(self.source, lambda name: name.lower().endswith(SUFFIXES))
+        return series([name for name in found if name.lower().endswith(SUFFIXES)])

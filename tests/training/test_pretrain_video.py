@@ -7,12 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fixtures.runs import video_flags
+from PIL import Image
 from processes import finish, run_here, start
 from video_runs import make_run
 
 from analysis.imagine import ImagineConfig, imagine
+from analysis.own_video import own_records, read_own
 from configs import parse_train
 from configs.video_presets import parse_pretrain
+from recordings.importers.images import Look
+from recordings.importers.video_folder import VideoFolder
 from training import read_metrics
 from training.agent_source import AgentSource
 from training.build import Built
@@ -73,6 +77,54 @@ def test_the_data_were_made_once(video_run):
 def test_the_trained_model_loads(video_run):
     loaded = load_video_run(video_run.path)
     assert loaded.step == video_run.steps and loaded.model.strides == (1, 2, 4)
+
+
+GREYS = 20 + 20 * np.arange(10)
+
+
+@pytest.fixture
+def walk(tmp_path):
+    """Ten frames of one grey each, in colour, of the shape that people have."""
+    (tmp_path / "walk").mkdir()
+    for number, grey in enumerate(GREYS.tolist()):
+        Image.new("RGB", (96, 64), (grey,) * 3).save(tmp_path / "walk" / f"{number}.png")
+    return tmp_path / "walk"
+
+
+def test_what_comes_next_in_a_video_of_ones_own(video_run, tmp_path, walk, capsys):
+    """Eight of its ten frames are seen, in the model's own size and grey; 12 more are imagined in
+    two futures, of which the last 10 have nothing above them."""
+    output = tmp_path / "own.gif"
+    imagine(
+        ImagineConfig(run=video_run.path, output=output, context=7, ticks=3, worlds=2, video=walk)
+    )
+    shown = capsys.readouterr().out
+    assert f"{walk} from frame 0 on, 8 frames seen, then 12 imagined" in shown
+    [film] = VideoFolder(output, Look(size=128), channels=1).read("own.gif")
+    upper = film.obs["image"][:, 8:56, 8:56, 0].astype(int)  # of the first future
+    assert np.abs(upper[:10].mean((1, 2)) - GREYS).max() < 12 and not upper[10:].any()
+    run = load_video_run(video_run.path)
+    own = read_own(run, walk, 3, 5)
+    assert own.image == "image" and own.frames.shape == (5, 32, 32, 1)
+    records = own_records(run, own, 12, 2)
+    np.testing.assert_array_equal(records.obs["image"][1, :5], own.frames)
+    assert own.frames[:, 0, 0, 0].tolist() == GREYS[3:8].tolist()
+    assert not records.obs["image"][:, 5:].any() and not records.action_mask.any()
+
+
+def test_a_video_of_ones_own_that_cannot_be_gone_on_with(video_run, agent_run, tmp_path, walk):
+    here = {"run": video_run.path, "output": tmp_path / "own.gif", "context": 8, "ticks": 1}
+    with pytest.raises(ValueError, match="expected 4 frames or more, .* received 3 of"):
+        imagine(ImagineConfig(**here, video=walk, start=7))
+    with pytest.raises(ValueError, match="start: expected a frame of .* received 10 of 10"):
+        imagine(ImagineConfig(**here, video=walk, start=10))
+    with pytest.raises(ValueError, match="expected a folder or file .*: not found"):
+        imagine(ImagineConfig(**here, video=tmp_path / "none.mp4"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="expected one video, received 0"):
+        imagine(ImagineConfig(**here, video=tmp_path / "empty"))
+    with pytest.raises(ValueError, match=r"expected a run of pretrain_video\.py"):
+        imagine(ImagineConfig(run=agent_run.path, output=tmp_path / "own.gif", video=walk))
 
 
 def test_its_future_is_imagined(video_run, tmp_path, capsys):
