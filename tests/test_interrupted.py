@@ -1,7 +1,9 @@
 """Runs in processes of their own: killed, interrupted, and gone on with by the same command."""
 
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from fixtures.runs import DIGITS, PENDULUM
@@ -80,3 +82,31 @@ def test_a_video_run_that_was_interrupted_goes_on(tmp_path):
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     steps = [r["step"] for r in rows if "loss/total" in r]
     assert steps == sorted(set(steps)) and steps[-1] <= stopped + 9
+
+
+def children(pid):
+    """Processes that a process started, and those that they did."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True)
+    rows = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()[1:]]
+    direct = [child for child, parent in rows if parent == pid]
+    return direct + [further for child in direct for further in children(child)]
+
+
+def test_environments_in_processes_end_with_their_run(tmp_path):
+    logdir = tmp_path / "run"
+    where = ["--env.workers", "async", "--logdir", logdir, "--steps", 1_000_000]
+    run = start("train_agent.py", *PENDULUM, *where)
+    wait_for_update(run, logdir / "metrics.jsonl")
+    started = children(run.pid)
+    assert len(started) >= 2 + 1  # environments, and what forks them
+    run.send_signal(signal.SIGTERM)
+    out, err = finish(run)
+    assert run.returncode == 0 and "stopped at step" in out, err
+    until = time.monotonic() + 20
+    while alive(started) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert alive(started) == []
+
+
+def alive(pids):
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]

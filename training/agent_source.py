@@ -19,6 +19,7 @@ from agents.statistics import plus_minus, summary
 from common import EnvironmentFailed
 from configs import TrainConfig
 from configs.data import DataConfig
+from envs.workers import AsyncWorkers
 from recordings.data import open_train
 from replay import MixedSampler, ReplayStore, SequenceSampler, describe_size
 from training.build import Built
@@ -120,8 +121,12 @@ class AgentSource:
         return self.sampler.state()
 
     def stored(self, updates: int) -> dict[str, float]:
-        """How much is in replay."""
-        return {"replay/steps": self.replay.steps, "replay/gb": self.replay.bytes / 1e9}
+        """How much is in replay; of environments in processes, how often one was started again."""
+        values = {"replay/steps": self.replay.steps, "replay/gb": self.replay.bytes / 1e9}
+        envs = None if self.collector is None else self.collector.stepper.envs
+        if isinstance(envs, AsyncWorkers):
+            values["env/restarts"] = sum(envs.restarts)
+        return values
 
     def show(self, state: TrainState, key: Any) -> np.ndarray | None:
         """Open-loop prediction of replayed sequences."""

@@ -135,11 +135,14 @@ class Built(Learner[Agent]):
             print(f"evaluation: trying one environment at a time, for {error}")
             self.together = 1
             played = self._waves(episodes, wave)
-        if cut := sum(episode.cut for episode in played.episodes):
+        cut = [e.length for e in played.episodes if e.cut]
+        if long := sum(length >= self.config.eval_steps for length in cut):
             print(
-                f"evaluation: {cut} of {episodes} episodes were cut after eval_steps = "
+                f"evaluation: {long} of {episodes} episodes were cut after eval_steps = "
                 f"{self.config.eval_steps:,} steps, our limit; the environment had not ended them"
             )
+        if failed := len(cut) - long:
+            print(f"evaluation: {failed} of {episodes} episodes were cut, as environments failed")
         return played
 
     def _waves(self, episodes: int, wave: Callable[[Stepper, bool], Played]) -> Played:

@@ -111,6 +111,11 @@ def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
             "single run; choose another --logdir"
         )
     make_pure_agent_env(config.env)
+    if config.env.workers == "async":
+        raise UserError(
+            "env.workers: expected none or sync with --seeds, whose environments are part of one "
+            "compiled program, received async; leave it out, or train seed by seed (--seed)"
+        )
     if config.recordings_share:
         raise UserError("recordings_share: expected 0 with --seeds; train seed by seed (--seed)")
     if config.replay.capacity_steps < config.steps:

@@ -20,9 +20,9 @@ class Troubled(gymnasium.Env):
     observation_space = spaces.Dict({"x": spaces.Box(0, np.inf, (1,), np.float64)})
     action_space = spaces.Box(-1, 1, (1,), np.float32)
 
-    def __init__(self, log="", always=0, child=False):
+    def __init__(self, log="", always=0, at=7, child=False):
         self.log = Path(log) / f"{os.getpid()}-{id(self)}" if log else None
-        self.always, self.emitted, self.steps, self.trouble = always, 0, 0, None
+        self.always, self.at, self.emitted, self.steps, self.trouble = always, at, 0, 0, None
         self.child = subprocess.Popen(["sleep", "600"]) if child else None
 
     def reset(self, *, seed=None, options=None):
@@ -34,7 +34,7 @@ class Troubled(gymnasium.Env):
 
     def step(self, action):
         self.steps += 1
-        if self.steps == 7:
+        if self.steps == self.at:
             self.fail()
         self.left -= 1
         over, terminal = self.left == 0, bool(self.np_random.integers(2))

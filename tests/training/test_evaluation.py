@@ -1,5 +1,6 @@
 """Evaluations end, open few environments at once, and play the same episodes however many."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -119,6 +120,15 @@ def test_an_episode_without_end_is_cut_and_it_is_said(env, capsys):
     played = Built(config(*flags, "--eval-steps", "20", env=env)).evaluate_random(2)
     assert [(e.length, e.cut) for e in played.episodes] == [(20, True)] * 2
     assert "2 of 2 episodes were cut after eval_steps = 20 steps" in capsys.readouterr().out
+
+
+def test_an_episode_that_a_failure_cut_is_told(capsys):
+    """The environment's process ends at its third step."""
+    troubled = f"{Path(__file__).parents[1] / 'envs' / 'troubled.py'}:Troubled"
+    failing = ["--env.workers", "async", "--env.options", "always", "2", "at", "3"]
+    played = Built(config(*failing, env=troubled)).evaluate_random(2)
+    assert [(e.length, e.cut) for e in played.episodes] == [(2, True)] * 2
+    assert "2 of 2 episodes were cut, as environments failed" in capsys.readouterr().out
 
 
 def test_no_evaluation_where_none_is_asked_for(tmp_path, monkeypatch):

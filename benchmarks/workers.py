@@ -1,0 +1,192 @@
+"""What environments in processes, steps under the update and pictures that are left out are worth.
+
+    python -m benchmarks.workers
+
+Wall time. All sides of a table in one process, in turn, each as often first; medians over turns of
+the ratio to the first side. A turn of a run is so many rounds of it: a step of every environment
+and the updates that are due, of the agent's own update on a fixed batch. `sync` steps environments
+one after another, `async` in processes and receives before it updates, `overlap` after it.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+from gymnasium import spaces
+
+from agents.driver import Collector, Stepper
+from agents.policy import initial_policy
+from benchmarks.machine import measured
+from benchmarks.page_faults import random_records
+from common.entry import enter
+from configs import parse_train
+from envs import make_agent_env, make_vector
+from envs.config import Workers
+from envs.wrappers import ActionRepeat
+from replay import ReplayConfig, ReplayStore
+from training.build import Built
+from training.device import enable_compilation_cache, keep_freed_memory
+
+HERE, TASK = "benchmarks.workers", "dmc:cartpole_swingup"
+SMALL = "--size debug --batch 4 --length 32".split()
+RUNS = {
+    "Navigate, builtin": ["--env", "minerl_navigate", "--env.backend", "builtin"],
+    "`dmc:cartpole_swingup` from pixels": ["--env", TASK, "--preset", "dmc_pixels"],
+    "computes for 5 ms": ["--env", f"{HERE}:Slow", "--env.options", "computes", "True"],
+    "waits for 5 ms": ["--env", f"{HERE}:Slow"],
+}
+"""Flags of the runs, beside `SMALL`."""
+SIDES: dict[str, tuple[Workers, bool]] = {
+    "sync": ("sync", False),
+    "async": ("async", False),
+    "overlap": ("async", True),
+}
+
+
+class Slow(gymnasium.Env[np.ndarray, Any]):
+    """Takes 5 ms a step, in which it computes or waits, as for a game."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (8,))
+    action_space = spaces.Box(-1.0, 1.0, (2,))
+
+    def __init__(self, computes: bool = False) -> None:
+        self.computes = computes
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, Any]:
+        """Zeros."""
+        super().reset(seed=seed)
+        return np.zeros(8, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, Any]:
+        """The same again."""
+        if self.computes:
+            until = time.thread_time() + 0.005
+            while time.thread_time() < until:
+                pass
+        else:
+            time.sleep(0.005)
+        return np.zeros(8, np.float32), 0.0, False, False, {}
+
+
+class Side:
+    """A run of some workers: environments, replay and an update of its own."""
+
+    def __init__(self, built: Built, workers: Workers, overlap: bool, folder: Path) -> None:
+        self.built, self.records, self.key = built, random_records(built), jax.random.key(0)
+        config = built.config
+        envs = make_vector(replace(config.env, workers=workers), config.env.num_envs, 0)
+        stepper = Stepper(envs, built.codec, built.agent.model.action_width)
+        carry = initial_policy(built.agent, stepper.size, config.agent.replan)
+        policy = built.policy(greedy=False)
+        self.replay = ReplayStore(folder, built.fields(), ReplayConfig())
+        self.collector = Collector(stepper, policy, carry, self.replay, overlap).begin()
+        self.state, self.steps, self.updates = built.initial(), 0, 0
+
+    def turn(self, rounds: int) -> None:
+        """So many rounds, to their end."""
+        config = self.built.config
+        for _ in range(rounds):
+            self.collector.step(self.state.params, self.key)
+            self.steps += config.env.num_envs
+            while self.updates < int(self.steps * config.updates_per_step):
+                self.state, _ = self.built.update(self.state, self.records, self.key)
+                self.updates += 1
+        self.collector.arrive()
+        jax.block_until_ready(self.state)
+
+    def close(self) -> None:
+        """Ends its environments."""
+        self.collector.stepper.envs.close()
+        self.replay.close()
+
+
+def in_turn(calls: Sequence[Callable[[], Any]], turns: int) -> np.ndarray:
+    """Seconds [turns, sides] of each, in turn."""
+    took = np.zeros((turns, len(calls)))
+    for call in calls:
+        call()
+    for turn in range(turns):
+        for place in range(len(calls)):
+            side = (turn + place) % len(calls)  # none is always the first
+            start = time.perf_counter()
+            calls[side]()
+            took[turn, side] = time.perf_counter() - start
+    return took
+
+
+def row(name: str, took: np.ndarray) -> str:
+    """Milliseconds of every side, and ratios to the first one with their middle halves."""
+    cells = [f"{1e3 * statistics.median(side):.2f}" for side in took.T]
+    for side in took.T[1:]:
+        low, middle, high = statistics.quantiles(took[:, 0] / side, n=4)
+        cells.append(f"{middle:.2f} ({low:.2f} to {high:.2f})")
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def drawing(turns: int) -> str:
+    """A step of Navigate as the agent has it, all frames drawn and the last alone."""
+    config = parse_train(["--env", "minerl_navigate", "--env.backend", "builtin"], False, "float32")
+    calls = []
+    for every in (True, False):
+        env = make_agent_env(config.env)
+        env.reset(seed=0)
+        env.action_space.seed(0)
+        held = env
+        while not isinstance(held, ActionRepeat):
+            assert isinstance(held, gymnasium.Wrapper)
+            held = held.env
+        if every:
+            held.undrawn = None
+        calls.append(partial(_steps, env))
+    return row(f"step of {config.env.action_repeat} frames", in_turn(calls, turns) / 50)
+
+
+def _steps(env: gymnasium.Env[Any, Any]) -> None:
+    for _ in range(50):
+        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
+            env.reset()
+
+
+def running(name: str, turns: int, rounds: int, folder: Path) -> str:
+    """A round of a run, of all sides."""
+    built = Built(parse_train([*RUNS[name], *SMALL], False, "float32"))
+    sides = [Side(built, *how, folder / f"{name}-{side}") for side, how in SIDES.items()]
+    took = in_turn([partial(side.turn, rounds) for side in sides], turns) / rounds
+    for one in sides:
+        one.close()
+    number = built.config.env.num_envs
+    due = number * built.config.updates_per_step
+    return row(f"{name}: {number} environments, {due:g} updates a round", took)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=10)
+    args = parser.parse_args()
+    enable_compilation_cache(None)
+    keep_freed_memory()
+    with measured("Workers", "benchmarks.workers"), tempfile.TemporaryDirectory() as folder:
+        print("| Navigate, ms | all drawn | the last drawn | ratio |\n|---|---|---|---|")
+        print(drawing(args.turns), flush=True)
+        print("\n| round of a run, ms | sync | async | overlap | sync / async | sync / overlap |")
+        print("|---|---|---|---|---|---|")
+        for name in RUNS:
+            print(running(name, args.turns, args.rounds, Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    enter(main)
