@@ -13,7 +13,17 @@ from typing import NoReturn
 from common.errors import EnvironmentFailed, RunFailed, UserError, disk_error
 from common.signals import Stopped, end_at_second, listening
 
-OURS = {"agents", "analysis", "benchmarks", "common", "configs", "envs", "recordings", "replay"}
+OURS = {
+    "agents",
+    "analysis",
+    "benchmarks",
+    "clockwork",
+    "common",
+    "configs",
+    "envs",
+    "recordings",
+    "replay",
+}
 OURS |= {"training", "worldmodel"}
 BETWEEN = OURS | sys.stdlib_module_names | {"__main__", "gymnasium"}
 """Modules, by the first part of their names, that stand between a command and a user's code."""

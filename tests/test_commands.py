@@ -126,7 +126,7 @@ def test_what_the_critic_foresaw_of_an_evaluation(agent_run):
     stepper.envs.close()
     key = jax.random.fold_in(jax.random.key(EVAL_SEED), 0)
     carry, _ = built.policy(greedy=True)(params, carry, obs, np.ones(2, bool), key)
-    value = built._value(params, carry.filter.belief)
+    value = built.value(params, carry.filter.belief)
     assert written["foreseen"] == pytest.approx(float(value.mean()), rel=1e-4)
     assert written["return"] < written["discounted"] < 0
 

@@ -21,6 +21,7 @@ FLOORS = (
     ("training",),
     ("analysis",),
     ("benchmarks",),
+    ("clockwork",),
 )
 """Imports only go down: a room may import those on floors below its own, and itself. What joins two
 rooms stands above both. The tests stand above all, and the entry scripts, which nothing imports."""

@@ -174,7 +174,7 @@ def flags() -> frozenset[str]:
     return frozenset(name.replace("_", "-") for name in {*settings(), *leaves, *given})
 
 
-OTHERS = {"help", "flag", "of.flag", "lf", "ff"}
+OTHERS = {"help", "version", "flag", "of.flag", "lf", "ff"}
 """Flags of every program, and of pytest."""
 
 

@@ -87,7 +87,8 @@ class Built(Learner[Agent]):
         return make_policy(self.graph, self.config.agent.replan, greedy=False)
 
     @cached_property
-    def _value(self) -> Any:
+    def value(self) -> Any:
+        """The critic's value of the top level's states, jitted, under (params, state)."""
         return jax.jit(lambda params, top: self.join(params).predict_value(top.features))
 
     def evaluate(self, params: Params, episodes: int, greedy: bool, watch: bool = False) -> Played:
@@ -105,7 +106,7 @@ class Built(Learner[Agent]):
             def act(obs: Obs, is_first: np.ndarray, step: int) -> np.ndarray:
                 action = agent(obs, is_first, step)
                 if step == 0:
-                    foreseen.extend(self._value(params, agent.carry.filter.belief).tolist())
+                    foreseen.extend(self.value(params, agent.carry.filter.belief).tolist())
                 return action
 
             discount = self.config.agent.behaviour.discount

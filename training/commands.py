@@ -5,6 +5,17 @@ import shutil
 import sys
 from pathlib import Path
 
+COMMAND = "clockwork"
+NAMES = {
+    "train_agent.py": "train",
+    "pretrain_video.py": "pretrain",
+    "evaluate_video.py": "evaluate",
+    "imagine.py": "imagine",
+    "analyse_agent.py": "analyse",
+    "analyse_video.py": "analyse",
+}
+"""What the command of an installed package calls each script (`clockwork/__main__.py`)."""
+
 
 def command(script: str, *args: object) -> str:
     """Runs a script that lies beside the one that runs now.
@@ -13,13 +24,22 @@ def command(script: str, *args: object) -> str:
       script: its file's name, such as `imagine.py`.
       args: quoted where a shell asks for it.
     """
+    if by_command():
+        return shlex.join([COMMAND, NAMES[script], *map(str, args)])
     path = Path(sys.argv[0]).with_name(script)
     return shlex.join([python(), *map(str, (path, *args))])
 
 
 def this_command() -> str:
     """Runs again what runs now."""
+    if by_command():
+        return shlex.join([*sys.argv[0].split(), *sys.argv[1:]])
     return shlex.join([python(), *sys.argv])
+
+
+def by_command() -> bool:
+    """Whether the installed command was used, not a script."""
+    return sys.argv[0].startswith(f"{COMMAND} ")
 
 
 def resume_command(logdir: Path) -> str:

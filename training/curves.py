@@ -16,8 +16,7 @@ from common import dump_json
 from configs.schema import TrainConfig
 from replay.atomic import write_text
 from training.config_io import load_config
-from training.logger import METRICS
-from training.metrics import read_metrics
+from training.metrics import METRICS, read_metrics
 
 CURVES = "curves.json"
 LAST = 0.75  # share of a run's steps after which its last quarter begins

@@ -18,10 +18,9 @@ from tensorboardX.record_writer import RecordWriter
 
 from common import UserError, dump_json
 from common.errors import named_in_errors
-from training.metrics import repair
+from training.metrics import METRICS, repair
 from training.video import check_frames, encode_gif
 
-METRICS = "metrics.jsonl"
 EVENTS = "events.out.tfevents"
 """How the names of TensorBoard's files begin."""
 RESERVED = ("step", "time")

@@ -9,8 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from common import dump_json, null_as_nan
+from common import UserError, dump_json, null_as_nan
 from replay.atomic import write_text
+
+METRICS = "metrics.jsonl"
 
 RENAMED = {
     "return/realised": "return/observed",
@@ -26,6 +28,23 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The rows of a metrics file, in the order written; an unfinished last line is left out."""
     rows, _ = _split(path)
     return rows
+
+
+def metrics_frame(run: str | Path) -> Any:
+    """A run's metrics as a pandas frame: a row per logged step (the index), a column per number,
+    nan where a row has none; episodes' own rows among them.
+
+    Raises:
+      UserError: where there is no run, or pandas is not installed.
+    """
+    path = Path(run) / METRICS
+    if not path.is_file():
+        raise UserError(f"{path}: expected the metrics of a run, received none; check the path")
+    try:
+        import pandas
+    except ModuleNotFoundError as error:
+        raise UserError("metrics_frame: expected pandas; pip install pandas") from error
+    return pandas.DataFrame(read_metrics(path)).set_index("step")
 
 
 def repair(path: Path, resume_step: int, count: int | None = None) -> str:

@@ -4,7 +4,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from common import UserError
+
+Given = Array | np.ndarray
 
 
 class Records(NamedTuple):
@@ -45,4 +50,62 @@ def video(obs: dict[str, Array], action_width: int = 0, lead: int = 0) -> Record
         terminal=zeros > 0,
         is_first=times == lead,
         mask=(times >= lead).astype(jnp.float32),
+    )
+
+
+def episodes(
+    obs: dict[str, Given],
+    action: Given,
+    reward: Given | None = None,
+    terminal: Given | None = None,
+    *,
+    lead: int,
+    stride: int,
+) -> Records:
+    """Records of whole episodes of one length, from arrays as one's own loop leaves them: the
+    action taken *at* an observation, and the reward that it brought. They are shifted to the
+    arrival convention, and padded before and behind as the model wants it.
+
+    Args:
+      obs: [B, T, ...], images uint8, vectors float32.
+      action: [B, T-1, A] or [B, T, A], floats; the last of T led nowhere and is left out.
+      reward: [B, T-1] or [B, T], likewise; None: 0.
+      terminal: [B] bool, whether an episode's last observation is terminal; None: none is.
+      lead: ``ClockworkVAE.lead`` of the model that reads them.
+      stride: its ``stride``, K.
+    Returns:
+      [B, lead+T', ...] with T' the first multiple of K from T + K - 1 on: the tick that closes the
+      last record's window is among them. Steps after T are padding.
+    Raises:
+      UserError: for arrays of other shapes.
+    """
+    batch, steps = next(iter(obs.values())).shape[:2]
+    shapes = {f"obs[{name!r}]": x.shape[:2] for name, x in obs.items()} | {
+        "action": action.shape[:2],
+        "reward": action.shape[:2] if reward is None else reward.shape,
+    }
+    for name, shape in shapes.items():
+        lengths = (steps,) if name.startswith("obs") else (steps - 1, steps)
+        if shape not in [(batch, length) for length in lengths]:
+            told = " or ".join(str((batch, length)) for length in lengths)
+            raise UserError(f"{name}: expected [B, T] = {told} first, received {tuple(shape)}")
+    behind = -(-(steps + stride - 1) // stride) * stride - steps
+
+    def placed(x: Given, before: int = 0, mode: str = "constant") -> Array:
+        end = steps - before
+        rest = [(0, 0)] * (x.ndim - 2)
+        return jnp.pad(jnp.asarray(x)[:, :end], [(0, 0), (lead + before, behind), *rest], mode=mode)
+
+    times = jnp.broadcast_to(jnp.arange(-lead, steps + behind), (batch, lead + steps + behind))
+    over = jnp.zeros(batch, bool) if terminal is None else jnp.asarray(terminal)
+    gained = jnp.zeros((batch, steps - 1)) if reward is None else reward
+    real = ((times >= 0) & (times < steps)).astype(jnp.float32)
+    return Records(
+        obs={name: placed(x, mode="edge") for name, x in obs.items()},
+        action=placed(action, before=1),
+        action_mask=real,
+        reward=placed(gained, before=1),
+        terminal=(times == steps - 1) & over[:, None],
+        is_first=times == 0,
+        mask=real,
     )

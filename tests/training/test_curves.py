@@ -10,7 +10,7 @@ from common import dump_json, read_json
 from configs import TrainConfig
 from training.config_io import write_run_files
 from training.curves import cost, gather, write_curves
-from training.logger import METRICS
+from training.metrics import METRICS
 
 
 def test_cost_leaves_pauses_out() -> None:

@@ -1,0 +1,25 @@
+"""What a user of a trained model needs, by few names; the rooms below have the rest.
+
+    from clockwork import load_agent, metrics_frame
+
+Read next: `training/trained.py`. The command of the same name is `__main__.py`.
+"""
+
+from training.metrics import metrics_frame, read_metrics
+from training.trained import Future, TrainedAgent, load_agent
+from worldmodel import ClockworkConfig, ClockworkVAE, ObjectiveConfig, Records, model_loss
+from worldmodel.records import episodes
+
+__all__ = [
+    "ClockworkConfig",
+    "ClockworkVAE",
+    "Future",
+    "ObjectiveConfig",
+    "Records",
+    "TrainedAgent",
+    "episodes",
+    "load_agent",
+    "metrics_frame",
+    "model_loss",
+    "read_metrics",
+]
