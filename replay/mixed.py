@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from common import UserError
-from replay.recorded import with_width
+from replay.recorded import check_alike, with_width
 from replay.sampler import SequenceSampler
 
 
@@ -18,24 +17,15 @@ class MixedSampler:
         and its rewards with them; in video alone both are unknown (`action_mask` 0).
       marked: whether the last float of an action in the agent's replay marks plans.
     Raises:
-      UserError: if the observations differ.
+      UserError: as `check_alike`.
     """
 
     def __init__(self, own: SequenceSampler, video: SequenceSampler, marked: bool = False) -> None:
         self._own, self._video, self._marked = own, video, marked
-        if own.observed != video.observed:
-            raise UserError(
-                f"recordings: expected the observations of the environment, {own.observed}, "
-                f"received {video.observed}; give recordings of the same world, as its agent sees "
-                "it, and images of one size: --env.image-size, and an import's --size"
-            )
+        check_alike(own.fields, video.fields, marked)
 
     def sample(self) -> dict[str, Any]:
-        """One batch, as `SequenceSampler.sample`.
-
-        Raises:
-          UserError: if the actions' widths differ.
-        """
+        """One batch, as `SequenceSampler.sample`."""
         own, video = self._own.sample(), self._video.sample()
         video = with_width(video, own["action"].shape[-1], self._marked)
         batch: dict[str, Any] = {k: np.concatenate([own[k], video[k]]) for k in own if k != "obs"}

@@ -1,10 +1,50 @@
-"""Recordings beside a model's own data: their actions, in the width that the model reads."""
+"""Recordings beside a model's own data: whether they are of what the model reads, and their actions
+in the width that it reads."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from common import UserError
+from replay.chunk import Field
+
+
+def check_alike(own: Mapping[str, Field], recorded: Mapping[str, Field], marked: bool) -> None:
+    """Checks that sequences of two stores can be rows of one batch.
+
+    Args:
+      own: fields of an agent's replay.
+      recorded: those of recordings.
+      marked: as of `with_width`.
+    Raises:
+      UserError: if they hold other observations, or actions of another width.
+    """
+    seen, found = (
+        {k.removeprefix("obs/"): x.shape for k, x in fields.items() if k.startswith("obs/")}
+        for fields in (own, recorded)
+    )
+    if seen != found:
+        raise UserError(
+            f"recordings: expected the observations of the environment, {seen}, received {found}; "
+            "give recordings of the same world, as its agent sees it, and images of one size: "
+            "--env.image-size, and an import's --size"
+        )
+    check_width(_width(recorded), _width(own), marked)
+
+
+def check_width(received: int, width: int, marked: bool) -> None:
+    """Raises UserError unless `with_width` can make actions of ``width`` floats of those."""
+    if received and width and received != width and not (marked and received == width - 1):
+        unmarked = f", or {width - 1} without the mark of plans" if marked else ""
+        raise UserError(
+            f"data: expected actions of {width} floats{unmarked}, received {received}; give data "
+            "of the same environment"
+        )
+
+
+def _width(fields: Mapping[str, Field]) -> int:
+    return fields["action"].shape[0] if "action" in fields else 0
 
 
 def with_width(batch: dict[str, Any], width: int, marked: bool) -> dict[str, Any]:
@@ -21,16 +61,11 @@ def with_width(batch: dict[str, Any], width: int, marked: bool) -> dict[str, Any
     """
     action = batch["action"]
     received = action.shape[-1]
+    check_width(received, width, marked)
     if received == width:
         return batch
     if not received or not width:
         unknown = np.zeros((*action.shape[:-1], width), np.float32)
         return {**batch, "action": unknown, "action_mask": np.zeros_like(batch["mask"])}
-    if marked and received == width - 1:
-        marks = (batch["action_mask"] * ~batch["is_first"])[..., None]
-        return {**batch, "action": np.concatenate([action, marks], axis=-1, dtype=np.float32)}
-    unmarked = f", or {width - 1} without the mark of plans" if marked else ""
-    raise UserError(
-        f"data: expected actions of {width} floats{unmarked}, received {received}; give data of "
-        "the same environment"
-    )
+    marks = (batch["action_mask"] * ~batch["is_first"])[..., None]
+    return {**batch, "action": np.concatenate([action, marks], axis=-1, dtype=np.float32)}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import UserError
+from replay.chunk import Field
 from replay.index import Segment
 from replay.layout import follow, start
 from replay.store import EpisodeGone, ReplayStore
@@ -88,10 +89,9 @@ class SequenceSampler:
         return self._nested(flat)
 
     @property
-    def observed(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the observations, by key."""
-        fields = self._store.fields.items()
-        return {k.removeprefix("obs/"): x.shape for k, x in fields if k.startswith("obs/")}
+    def fields(self) -> dict[str, Field]:
+        """Those of the store."""
+        return self._store.fields
 
     def draw(self) -> list[Stretch]:
         """Where the next batch lies, row by row in order of slots; nothing is read."""

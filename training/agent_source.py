@@ -22,6 +22,7 @@ from configs.data import DataConfig
 from envs.workers import AsyncWorkers
 from recordings.data import open_train
 from replay import MixedSampler, ReplayStore, SequenceSampler, describe_size
+from replay.recorded import check_alike
 from training.build import Built
 from training.checkpoint import fill, inner
 from training.config_io import holds_run
@@ -52,6 +53,7 @@ class AgentSource:
         self.donor: Donor | None = None  # read before anything of a new run is written
         if config.init_from is not None and not holds_run(config.logdir):
             self.donor = open_donor(self.learner, config.init_from)
+        self.recorded = open_recordings(self.learner)  # as well
         print(describe_size(self.learner.fields(), config.replay, config.logdir))
 
     def first_state(self) -> TrainState:
@@ -71,7 +73,7 @@ class AgentSource:
         progress end cut."""
         config, built = self.config, self.learner
         self.replay = ReplayStore(config.logdir / "replay", built.fields(), config.replay)
-        self.sampler = open_sampler(built, self.replay)
+        self.sampler = open_sampler(built, self.replay, self.recorded)
         if sampler is not None:
             self.sampler.restore(dict(sampler))
         self.steps = steps
@@ -181,20 +183,35 @@ class AgentSource:
             self.collector = None
 
 
-def open_sampler(built: Built, replay: ReplayStore) -> SequenceSampler | MixedSampler:
-    """Of replay, and where asked of recordings as well."""
-    config, stride = built.config, built.agent.model.stride
-    rows = config.recorded_rows
-    length = config.sequence + config.agent.burn_in_steps
-    sizes: dict[str, int] = {"length": length, "stride": stride, "seed": config.seed}
-    if not rows:
-        return SequenceSampler(replay, batch=config.batch, **sizes)
+def open_recordings(built: Built) -> ReplayStore | None:
+    """The store that batches are shared with, where they are.
+
+    Raises:
+      UserError: if it is not of what the agent sees and does.
+    """
+    config = built.config
+    if not config.recorded_rows:
+        return None
     if config.recordings is not None:
         data = DataConfig(name=str(config.recordings))
     else:
         assert config.init_from is not None  # `schema.check`
         data = recordings_of(config.init_from)
-    video = open_train(data)
+    store = open_train(data)
+    check_alike(built.fields(), store.fields, plans_marked(config.agent))
+    return store
+
+
+def open_sampler(
+    built: Built, replay: ReplayStore, video: ReplayStore | None
+) -> SequenceSampler | MixedSampler:
+    """Of replay, and of recordings where there are."""
+    config, stride = built.config, built.agent.model.stride
+    rows = config.recorded_rows
+    length = config.sequence + config.agent.burn_in_steps
+    sizes: dict[str, int] = {"length": length, "stride": stride, "seed": config.seed}
+    if video is None:
+        return SequenceSampler(replay, batch=config.batch, **sizes)
     own = SequenceSampler(replay, batch=config.batch - rows, **sizes)
     recorded = SequenceSampler(video, batch=rows, **sizes)
     return MixedSampler(own, recorded, marked=plans_marked(config.agent))

@@ -55,7 +55,7 @@ def test_actions_of_another_width_are_refused(tmp_path, world, width):
     recorded = of_videos(tmp_path / "b", width=width)
     video = SequenceSampler(recorded, batch=2, length=4, stride=2, seed=0)
     with pytest.raises(ValueError, match=f"expected actions of 2 floats, received {width}"):
-        MixedSampler(own, video).sample()
+        MixedSampler(own, video)
 
 
 def test_a_mixed_sampler_resumes(tmp_path, world):

@@ -10,7 +10,7 @@ from analysis.imagine import ImagineConfig, imagine
 from configs import parse_train
 from replay import ReplayStore
 from training import read_metrics
-from training.agent_source import open_sampler
+from training.agent_source import open_recordings, open_sampler
 from training.build import Built
 
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "800", "--steps", "900"]
@@ -60,7 +60,7 @@ def test_it_learns_from_recordings_as_well(run, tmp_path):
     with ReplayStore(tmp_path / "own", built.fields(), config.replay) as own:
         reset = {name: np.zeros(f.shape, f.dtype) for name, f in own.fields.items()}
         own.append(0, {**reset, "action_mask": np.float32(1), "is_first": True}, last=True)
-        batch = open_sampler(built, own).sample()
+        batch = open_sampler(built, own, open_recordings(built)).sample()
     assert batch["mask"].shape[0] == 4 and not batch["reward"][:2].any()
     assert batch["reward"][2:].any() and batch["action"][2:].any()
     assert batch["action_mask"][2:][batch["mask"][2:] > 0].all()

@@ -15,6 +15,7 @@ from analysis.imagine import ImagineConfig, imagine
 from analysis.own_video import own_records, read_own
 from configs import parse_train
 from configs.video_presets import parse_pretrain
+from recordings.data import place
 from recordings.importers.images import Look
 from recordings.importers.video_folder import VideoFolder
 from training import read_metrics
@@ -202,6 +203,16 @@ def test_the_agents_first_model_is_the_pretrained_one(pretrained, capsys):
     assert seen.tolist() == [False, True] and not batch.action_mask[1].any()
     after, _ = jax.eval_shape(source.learner.update, state, batch, jax.random.key(0))
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+
+
+def test_recordings_of_another_size_are_refused_before_anything_is_written(pretrained):
+    store = place(load_video_run(pretrained / "video").config.data, "train")
+    flags = ["--env", "minerl_navigate", "--env.backend", "builtin", "--size", "debug"]
+    flags += ["--env.image-size", "32", "--recordings-share", "0.5", "--recordings", str(store)]
+    config = parse_train([*flags, "--logdir", str(pretrained / "new")], False, "float32")
+    with pytest.raises(ValueError, match=r"environment, .*32, 32, 3.*received .*64, 64, 3.*size"):
+        train(config, AgentSource)
+    assert not (pretrained / "new").exists()
 
 
 def test_an_agent_that_decodes_less_leaves_decoders_out(pretrained):
