@@ -22,6 +22,11 @@ KIND = "kind of room sequence right, share of videos"
 ROOM, SHOWN_ROOM = "room right, share of videos", "room right where the context has shown it, share"
 
 
+LOWER_IS_BETTER = {DISPLACEMENT}
+TRUE = "true frames"
+"""What a probe says of them: the most that a prediction can have."""
+
+
 def likeness(true: np.ndarray) -> Probe:
     """PSNR at range 1: -10 log₁₀ of the mean squared error of pixel values in [0, 1].
 
@@ -138,7 +143,7 @@ def room_references(
     kinds = np.stack([rooms.kinds_so_far(row) for row in future])
     commonest = np.stack([np.bincount(column, minlength=3).argmax() for column in kinds.T])
     scores = {
-        "true frames": room_scores(held_out, future, shown),
+        TRUE: room_scores(held_out, future, shown),
         "stays where it was": room_scores(stays, future, shown),
     }
     result = {

@@ -12,8 +12,11 @@ import numpy as np
 
 from analysis.pages import plots, report
 from analysis.pages.plots import Curve, number
+from analysis.probes.measures import LOWER_IS_BETTER, TRUE
 from analysis.video.findings import AnalyseVideoConfig, Found, analyse_run
 from analysis.video.inspection import SIGHTED
+from analysis.video.scores import Usable, usable_horizon
+from analysis.video.table import shown
 from common import UserError, check_bounds, dump_json
 from recordings.data import has_option
 from replay.atomic import write_text
@@ -201,7 +204,38 @@ def reset_blocks(one: Found) -> list[str]:
         drawn = plots.draw_curves([Curve(n, x) for n, x in cut.items()], measure)
         blocks.append(report.figure(drawn, f"{sentence(measure)}, with each level blind."))
     header = [f"mean over {frames} frames", *next(iter(measures.values()))]
-    return [*blocks, report.table(header, rows)]
+    return [*blocks, report.table(header, rows), *usable_blocks(one)]
+
+
+def usable_blocks(one: Found) -> list[str]:
+    """For how many frames a prediction is of use, by every probe and without each level."""
+    usable = usable_frames(one)
+    if not usable:
+        return []
+    rows = [[measure, *map(shown, views.values())] for measure, views in usable.items()]
+    header = ["usable frames by", *next(iter(usable.values()))]
+    text = (
+        "Frames before a measure, smoothed over 9 of them, first falls to what is had for nothing, "
+        "which is named; of as many frames as are predicted. Without a level, what is lost is what "
+        "it alone had known."
+    )
+    return [report.paragraph(text), report.table(header, rows)]
+
+
+def usable_frames(one: Found) -> dict[str, dict[str, Usable]]:
+    """By measure that has references, and by what was blind."""
+    known = {
+        measure: {label: x for label, x in lines.items() if label != TRUE}
+        for measure, lines in one.references.items()
+    }
+    return {
+        measure: {
+            who: usable_horizon(curve, known[measure], measure not in LOWER_IS_BETTER)
+            for who, curve in curves.items()
+        }
+        for measure, curves in one.inspection.measures.items()
+        if known.get(measure)
+    }
 
 
 def sentence(text: str) -> str:
@@ -230,6 +264,10 @@ def numbers(found: Mapping[str, Found], command: str) -> dict[str, object]:
             "kl": plain(one.inspection.kl.mean(0)),
             "prior_entropy": [plain(x) for x in one.inspection.entropy.T],
             "measures": measures,
+            "usable_horizon": {
+                measure: {who: usable._asdict() for who, usable in views.items()}
+                for measure, views in usable_frames(one).items()
+            },
             "references": {
                 measure: {label: plain(x) for label, x in curves.items()}
                 for measure, curves in one.references.items()

@@ -22,9 +22,10 @@ from analysis.metrics.protocols import PROTOCOLS, ProtocolName
 from analysis.pages.stills import draw_stills
 from analysis.video.curves import draw_curves
 from analysis.video.frames import frames_at_once
+from analysis.video.inspection import SIGHTED, blindfolds
 from analysis.video.predictions import Trial, score_model, score_references
 from analysis.video.rollout import check_context, usable_context
-from analysis.video.scores import Line, make_line, rank_lines
+from analysis.video.scores import BLIND, Line, make_line, rank_lines
 from analysis.video.table import markdown, to_json
 from common import Count, CountOrZero, UserError, check_bounds
 from configs.data import DataConfig
@@ -59,6 +60,9 @@ class EvaluateVideoConfig:
     """N: futures drawn per video, of which mean and best are given."""
     videos: Count | None = None
     """Held-out videos; default: all that are long enough, at most 100."""
+    levels: bool = False
+    """Also score what is predicted with each level left blind in turn: how long a prediction is of
+    use without what that level alone had seen. As many times the work as there are levels."""
     lpips_weights: Path | None = None
     """Weights of LPIPS as .npz; analysis/metrics/lpips.py says how to write them."""
     fvd_torchscript: Path | None = None
@@ -99,12 +103,16 @@ def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
     ]
     stills = {"true": trial.future[:SHOWN, trial.still_times]}
     for loaded in runs:
-        start, model = time.monotonic(), loaded.run.model
+        model = loaded.run.model
         records = to_records(steps, model.action_width, marks_plans(loaded.run.config))
-        scored = score_model(trial, model, records, loaded.context, progress(loaded.name))
-        about = describe(loaded) | {"seconds": round(time.monotonic() - start, 1)}
-        lines.append(make_line(loaded.name, False, scored.values, scored.fvd, about))
-        stills[loaded.name] = scored.stills[:SHOWN]
+        for name, blind in views(loaded, config.levels).items():
+            start = time.monotonic()
+            scored = score_model(trial, model, records, loaded.context, progress(name), blind)
+            about = describe(loaded) | {"seconds": round(time.monotonic() - start, 1)}
+            if blind:
+                about[BLIND] = blind[0] + 1
+            lines.append(make_line(name, False, scored.values, scored.fvd, about))
+            stills[name] = scored.stills[:SHOWN]
     return write(config, command, trial, Results(lines, stills, data))
 
 
@@ -139,6 +147,15 @@ def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:
             raise UserError(f"{name}: {error}{more}") from error
         loaded.append(Loaded(name, path, run, context))
     return loaded
+
+
+def views(loaded: Loaded, levels: bool) -> dict[str, tuple[int, ...]]:
+    """By the name of its line, which levels of a run (from 0) see nothing."""
+    blind = blindfolds(len(loaded.run.model.levels)) if levels else {SIGHTED: ()}
+    return {
+        loaded.name if name == SIGHTED else f"{loaded.name}, {name}": unseen
+        for name, unseen in blind.items()
+    }
 
 
 def make_trial(config: EvaluateVideoConfig, data: DataConfig) -> tuple[dict[str, Any], Trial]:
@@ -221,6 +238,16 @@ def headline(config: EvaluateVideoConfig, trial: Trial, results: Results) -> lis
         f"seed {trial.seed}"
     )
     notes = [first, f"{trial.protocol.words}. ± is half a 95% interval over videos."]
+    notes.append(
+        "Usable frames: before the mean over videos, smoothed over 9 frames, first falls to that "
+        "of a prediction that knows nothing, which is named."
+    )
+    if config.levels:
+        notes.append(
+            "A blind level sees no frame of the context: what is lost without it, it alone knew."
+        )
+    else:
+        notes.append("How long without each level: --levels True.")
     fewer = [
         line for line in results.lines if line.about.get("context", trial.context) < trial.context
     ]

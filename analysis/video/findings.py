@@ -189,8 +189,8 @@ def look_for_digits(
     own = float(true[measures.PAIR].mean())
     guess = np.full(future.shape[1], 0.02)
     sought.probes.append(probe)
-    sought.references[measures.PAIR] = {"true frames": true[measures.PAIR], "any fixed pair": guess}
-    sought.references[measures.DIGITS] = {"true frames": true[measures.DIGITS]}
+    sought.references[measures.PAIR] = {measures.TRUE: true[measures.PAIR], "any fixed pair": guess}
+    sought.references[measures.DIGITS] = {measures.TRUE: true[measures.DIGITS]}
     sought.explained.append(
         f"Digits: a convolutional reader says which of the 55 pairs of digits, in any order, "
         f"{settings.window} predicted frames around each time show; a pair is right when both "
@@ -224,8 +224,8 @@ def look_for_rooms(sought: Sought, videos: np.ndarray, room: np.ndarray, context
         "No model can know the colours of a region that the context has not shown: those that it "
         "has shown are also counted alone. CW-VAE, Figure 5a."
     )
-    own = references[measures.ROOM]["true frames"].mean()
-    kinds = references[measures.KIND]["true frames"][-1]
+    own = references[measures.ROOM][measures.TRUE].mean()
+    kinds = references[measures.KIND][measures.TRUE][-1]
     sought.notes.append(
         f"rooms by their colours, on true frames held out of the histograms: {own:.1%} of frames, "
         f"{kinds:.1%} of whole sequences' kinds"

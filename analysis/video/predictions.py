@@ -77,13 +77,19 @@ class Batch(NamedTuple):
 
 
 def score_model(
-    trial: Trial, model: ClockworkVAE, records: Records, context: int, track: Track = iter
+    trial: Trial,
+    model: ClockworkVAE,
+    records: Records,
+    context: int,
+    track: Track = iter,
+    blind: tuple[int, ...] = (),
 ) -> Scored:
     """Scores of a model's open-loop predictions.
 
     Args:
       records: [V, T, ...] from each video's first frame on, on the host; the model's actions.
       context: the last frames of the trial's context that the model sees.
+      blind: levels, from 0, that see none of them (``blindfold.py``).
     Raises:
       UserError: where the model cannot start after ``context`` frames.
     """
@@ -97,7 +103,8 @@ def score_model(
         params: Params, lpips: LpipsWeights | None, true: Array, part: Records, key: PRNGKeyArray
     ) -> Batch:
         model = join(graph, params)
-        features = imagine_samples(model, part, context, trial.horizon, trial.samples, key)
+        horizon, samples = trial.horizon, trial.samples
+        features = imagine_samples(model, part, context, horizon, samples, key, blind)
         return compare(trial, lpips, lambda x: model.decode(x)[trial.image], features, true)
 
     def score(rows: np.ndarray, key: PRNGKeyArray) -> Batch:

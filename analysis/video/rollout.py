@@ -43,6 +43,7 @@ def imagine_samples(
     horizon: int,
     samples: int,
     key: PRNGKeyArray,
+    blind: tuple[int, ...] = (),
 ) -> Float[Array, "N B H F"]:
     """Features of level 1 at the ``horizon`` frames after the context, ``samples`` times.
 
@@ -54,6 +55,7 @@ def imagine_samples(
         ``context``; where they go on, their actions are followed, and are unknown after their end.
         Of observations only the context is read.
       context: frames seen.
+      blind: levels, from 0, that see none of them (``blindfold.py``).
     Raises:
       UserError: where the model cannot start after ``context`` frames.
     """
@@ -65,7 +67,7 @@ def imagine_samples(
 
     def sample(key: PRNGKeyArray) -> Array:
         filter_key, imagine_key = jax.random.split(key)
-        states = filter_context(model, records, context, filter_key)
+        states = filter_context(model, records, context, filter_key, blind)
         noise = model.imagination_noise(imagine_key, known.shape[0], steps)
         return model.imagine(states, action, known, noise)[0].features[:, :horizon]
 

@@ -15,6 +15,10 @@ HIGHER_IS_BETTER = {"ssim": True, "psnr": True, "lpips": False, "fvd": False}
 """Every metric there is, and its direction."""
 
 
+BLIND = "blind_level"
+"""In what a line is about: the level, from 1, that was left blind."""
+
+
 class Score(NamedTuple):
     """One metric of one predictor over V videos."""
 
@@ -105,8 +109,9 @@ def mean_ranks(columns: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[s
 
 
 def rank_lines(lines: Sequence[Line], data: str) -> dict[str, float]:
-    """Mean rank of the models among ``lines`` by the mean of a sample; empty for fewer than two."""
-    models = [line for line in lines if not line.reference]
+    """Mean rank of the models among ``lines`` by the mean of a sample; empty for fewer than two.
+    Those with a level blind are not ranked."""
+    models = [line for line in lines if not line.reference and BLIND not in line.about]
     if len(models) < 2:
         return {}
     columns = {
@@ -118,6 +123,53 @@ def rank_lines(lines: Sequence[Line], data: str) -> dict[str, float]:
     return mean_ranks(columns)
 
 
+class Usable(NamedTuple):
+    """How long a prediction is of use by one metric."""
+
+    frames: int  # before it first falls to one that knows nothing
+    horizon: int  # H; as many frames: never, that far
+    falls_to: str  # which one
+    by_reference: dict[str, int]  # frames before it falls to each of them
+
+
+def usable_horizon(
+    curve: np.ndarray, references: Mapping[str, np.ndarray], higher: bool = True
+) -> Usable:
+    """Frames before a metric's curve first falls to that of a prediction that knows nothing.
+
+    Args:
+      curve: [H] mean over videos, nan where it says nothing.
+      references: [H] each, by name, at least one.
+      higher: whether more is better.
+    """
+    sign = 1 if higher else -1
+    frames = {}
+    for name, reference in references.items():
+        better = sign * (curve - reference[: len(curve)])
+        known = np.flatnonzero(~np.isnan(better))
+        filled = np.interp(np.arange(len(better)), known, better[known]) if len(known) else known
+        frames[name] = frames_above(filled, 0.0)
+    first = min(frames, key=lambda name: frames[name])
+    return Usable(frames[first], len(curve), first, frames)
+
+
+def usable_horizons(lines: Sequence[Line]) -> dict[str, dict[str, Usable]]:
+    """Of every model among the lines, by its name and by metric; of one sample's mean."""
+    references = [line for line in lines if line.reference]
+    return {
+        line.name: {
+            metric: usable_horizon(
+                score.curve,
+                {other.name: other.mean[metric].curve for other in references},
+                HIGHER_IS_BETTER[metric],
+            )
+            for metric, score in line.mean.items()
+        }
+        for line in lines
+        if not line.reference and references
+    }
+
+
 def frames_above(curve: np.ndarray, level: float, smooth: int = 9) -> int:
     """Frames before a curve, smoothed over ``smooth`` frames, first falls to ``level``.
 
@@ -125,6 +177,8 @@ def frames_above(curve: np.ndarray, level: float, smooth: int = 9) -> int:
     from which on its running mean is no better than the random frame's; H if that never comes, 0 if
     it starts there.
     """
+    if not len(curve):
+        return 0
     smooth = min(smooth, len(curve))
     running = np.convolve(curve, np.full(smooth, 1 / smooth), mode="valid")
     below = np.flatnonzero(running <= level)

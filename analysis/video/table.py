@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.video.references import RANDOM
 from analysis.video.scores import (
     HIGHER_IS_BETTER,
     Line,
     Score,
-    frames_above,
+    Usable,
+    usable_horizons,
 )
 from common import dump_json
 
@@ -32,8 +32,10 @@ def markdown(
     kinds = [("mean", "")] + ([("best", f", best of {samples}")] if samples > 1 else [])
     columns = [(metric, kind, words) for metric in lines[0].mean for kind, words in kinds]
     titles = ["", *[_title(metric) + words for metric, _, words in columns]]
-    random = next((line for line in lines if line.name == RANDOM), None)
-    titles += ["FVD ↓"] * _has_fvd(lines) + ["frames above random"] * (random is not None)
+    usable = usable_horizons(lines)
+    metrics = list(lines[0].mean) if usable else []
+    titles += ["FVD ↓"] * _has_fvd(lines)
+    titles += [f"usable frames by {metric.upper()}" for metric in metrics]
     titles += ["mean rank"] * bool(ranks)
     rows = []
     for line in lines:
@@ -41,8 +43,7 @@ def markdown(
         cells += [_cell(metric, getattr(line, kind)[metric]) for metric, kind, _ in columns]
         if _has_fvd(lines):
             cells.append("" if line.fvd is None else f"{line.fvd:.{DIGITS['fvd']}f}")
-        if random is not None:
-            cells.append("" if line.reference else _above(line, random))
+        cells += ["" if line.reference else shown(usable[line.name][metric]) for metric in metrics]
         if ranks:
             cells.append(f"{ranks[line.name]:.2f}" if line.name in ranks else "")
         rows.append(cells)
@@ -64,13 +65,16 @@ def _has_fvd(lines: Sequence[Line]) -> bool:
     return any(line.fvd is not None for line in lines)
 
 
-def _above(line: Line, random: Line) -> str:
-    frames = frames_above(line.mean["ssim"].curve, random.mean["ssim"].value)
-    return f"{frames}" if frames < len(line.mean["ssim"].curve) else f"all {frames}"
+def shown(usable: Usable) -> str:
+    """How many frames, and to what the prediction falls after them."""
+    if usable.frames == usable.horizon:
+        return f"all {usable.frames}"
+    return f"{usable.frames} ({usable.falls_to})"
 
 
 def to_json(lines: Sequence[Line], ranks: Mapping[str, float], settings: Mapping[str, Any]) -> str:
     """Everything: settings, every score with its curve over the horizon, ranks. nan is null."""
+    usable = usable_horizons(lines)
     rows = [
         {
             "name": line.name,
@@ -81,6 +85,7 @@ def to_json(lines: Sequence[Line], ranks: Mapping[str, float], settings: Mapping
                 for metric in line.mean
             },
             **({} if line.fvd is None else {"fvd": line.fvd}),
+            "usable_horizon": {m: u._asdict() for m, u in usable.get(line.name, {}).items()},
         }
         for line in lines
     ]

@@ -62,6 +62,7 @@ def test_the_report_needs_nothing_beside_it(digits):
         "Each level left blind",
         "not set to zeros",
         "both digits right, share of videos",
+        "usable frames by",
         "test accuracy",
         "below 97%",  # of a reader that learned twice
         "model.strides",
@@ -84,6 +85,10 @@ def test_its_numbers_are_beside_it(digits):
             "true frames",
             "any fixed pair",
         }
+        usable = run["usable_horizon"]["both digits right, share of videos"]
+        assert list(usable) == ["all levels see", "level 1 blind", "level 2 blind"]
+        assert all(list(x["by_reference"]) == ["any fixed pair"] for x in usable.values())
+        assert all(0 <= x["frames"] <= x["horizon"] == 12 for x in usable.values())
     assert "reader of digits, test accuracy" in printed and "nats per sequence" in printed
 
 

@@ -108,11 +108,20 @@ def test_the_same_command_gives_the_same_numbers(compared, runs, tmp_path):
 
 def test_generated_videos_grow_with_the_horizon(runs, tmp_path, capsys):
     args = ["--run", runs["cwvae"], "--context", 8, "--horizon", 30, "--videos", 4]
-    command(*args, "--protocol", "standard", "--output", tmp_path)
+    command(*args, "--protocol", "standard", "--levels", "True", "--output", tmp_path)
     assert "4 videos of 38 frames, to be generated" in capsys.readouterr().out
     results = json.loads((tmp_path / "standard.json").read_text())
     assert (results["videos"], results["horizon"], results["protocol"]) == (4, 30, "standard")
     assert np.isfinite(results["lines"][-1]["scores"]["psnr"]["mean"]["curve"]).all()
+    views = {line["name"]: line for line in results["lines"] if not line["reference"]}
+    assert list(views) == ["cwvae", *(f"cwvae, level {n} blind" for n in (1, 2, 3))]
+    assert [line.get("blind_level") for line in views.values()] == [None, 1, 2, 3]
+    curves = {str(line["scores"]["psnr"]["mean"]["curve"]) for line in views.values()}
+    assert len(curves) == 4 and results["mean_rank"] == {}
+    for line in views.values():
+        usable = line["usable_horizon"]["psnr"]
+        assert usable["horizon"] == 30 and usable["frames"] == min(usable["by_reference"].values())
+        assert set(usable["by_reference"]) == {"blank", "mean frame", "random frame"}
 
 
 def test_each_model_may_see_whole_blocks_of_the_context(runs, tmp_path):

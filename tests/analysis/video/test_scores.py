@@ -11,6 +11,8 @@ from analysis.video.scores import (
     mean_ranks,
     rank_lines,
     ranks,
+    usable_horizon,
+    usable_horizons,
 )
 
 # two videos, two samples, two times
@@ -72,6 +74,43 @@ def test_models_are_ranked_and_references_are_not():
     assert rank_lines(lines[:2], "digits") == {}
     lines = [line("a", False, 0.6, fvd=3.0), line("b", False, 0.5, fvd=2.0)]
     assert rank_lines(lines, "digits") == pytest.approx({"a": 5 / 3, "b": 4 / 3})
+
+
+def test_the_usable_horizon_by_hand():
+    """A curve that falls by 1 a frame from 20 meets 12, smoothed over 9 frames, at frame 8; and a
+    line that rises by 1 from 0 at frame 10. What is first is named."""
+    curve = 20.0 - np.arange(30)
+    references = {"blank": np.full(30, 12.0), "random frame": np.arange(30.0)}
+    usable = usable_horizon(curve, references)
+    assert usable.by_reference == {"blank": 8, "random frame": 10}
+    assert (usable.frames, usable.horizon, usable.falls_to) == (8, 30, "blank")
+    mirrored = {name: -x for name, x in references.items()}
+    assert usable_horizon(-curve, mirrored, higher=False) == usable
+    assert usable_horizon(curve, {"blank": np.full(30, -99.0)}).frames == 30
+    gaps = np.where(np.arange(30) % 2, np.nan, curve)
+    assert usable_horizon(gaps, references).by_reference == {"blank": 8, "random frame": 10}
+    assert usable_horizon(curve * np.nan, references).frames == 0
+
+
+def test_models_are_put_beside_all_that_knows_nothing_and_blind_levels_are_not_ranked():
+    def line(name, curve, reference=False, **about):
+        values = {"ssim": np.broadcast_to(curve, (2, 1, 30)), "lpips": 1 - curve[None, None]}
+        return make_line(name, reference, values, None, about)
+
+    falling = np.linspace(1, 0, 30)
+    lines = [line("blank", np.full(30, 0.2), True), line("mean frame", np.full(30, 0.6), True)]
+    lines += [
+        line("a", falling),
+        line("b", falling - 0.3),
+        line("b, blind", falling, blind_level=1),
+    ]
+    usable = usable_horizons(lines)
+    assert set(usable) == {"a", "b", "b, blind"}
+    # 1 - t / 29 is 0.6 at t = 11.6, and 0.3 less at t = 2.9, within the first 9 frames' mean
+    assert usable["a"]["ssim"].frames == usable["a"]["lpips"].frames == 12
+    assert usable["b"]["ssim"].frames == 0 and usable["b"]["ssim"].falls_to == "mean frame"
+    assert set(rank_lines(lines, "digits")) == {"a", "b"}
+    assert usable_horizons(lines[2:]) == {}
 
 
 def test_frames_above_a_level_by_hand():

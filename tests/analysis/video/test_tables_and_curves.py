@@ -43,14 +43,17 @@ def test_table_has_a_row_per_line_and_its_columns():
         "SSIM ↑, best of 2",
         "PSNR ↑",
         "PSNR ↑, best of 2",
-        "frames above random",
+        "usable frames by SSIM",
+        "usable frames by PSNR",
         "mean rank",
     ]
     assert set(rule) == {"---"} and [row[0] for row in rows] == [line.name for line in made]
     assert rows[0][1].startswith("0.60") and " ± 0.0" in rows[0][1]
     assert rows[0][-1] == "" and rows[2][-1] == "2.00" and rows[3][-1] == "1.00"
-    # 0.9 falls to 0.3 over 29 frames: 0.5 is reached between frames 19 and 20
-    assert rows[2][-2] in ("19", "20") and rows[3][-2] == "all 30"
+    # 0.9 falls to 0.3 over 29 frames: the blank line's 0.6 is reached between frames 14 and 15
+    for cell in rows[2][-3:-1]:
+        assert cell in ("14 (blank)", "15 (blank)", "16 (blank)")
+    assert rows[3][-3] == "all 30" and rows[0][-2] == ""
     assert "FVD" not in text and "fvd" not in text
 
 
@@ -58,7 +61,14 @@ def test_table_of_one_sample_one_video_and_features():
     made = lines(videos=1, samples=1, fvd=100.4)
     text = markdown(made, {}, samples=1, header=[])
     titles, _, *rows = cells(text)
-    assert titles == ["", "SSIM ↑", "PSNR ↑", "FVD ↓", "frames above random"]
+    assert titles == [
+        "",
+        "SSIM ↑",
+        "PSNR ↑",
+        "FVD ↓",
+        "usable frames by SSIM",
+        "usable frames by PSNR",
+    ]
     assert "±" not in text and rows[2][3] == "100" and rows[0][3] == ""
 
 
@@ -67,6 +77,8 @@ def test_json_holds_everything_and_no_nan():
     read = json.loads(to_json(made, {"one": 2.0}, {"seed": 0}), parse_constant=_refuse)
     assert read["seed"] == 0 and read["mean_rank"] == {"one": 2.0}
     one = read["lines"][2]
+    assert one["usable_horizon"]["psnr"]["falls_to"] == "blank"
+    assert set(one["usable_horizon"]["ssim"]["by_reference"]) == {"blank", "random frame"}
     assert one["name"] == "one" and one["step"] == 3 and not one["reference"]
     score = one["scores"]["ssim"]["best"]
     assert score["half_95"] is None and len(score["curve"]) == 30
