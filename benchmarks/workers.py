@@ -3,9 +3,10 @@
     python -m benchmarks.workers
 
 Wall time. All sides of a table in one process, in turn, each as often first; medians over turns of
-the ratio to the first side. A turn of a run is so many rounds of it: a step of every environment
-and the updates that are due, of the agent's own update on a fixed batch. `sync` steps environments
-one after another, `async` in processes and receives before it updates, `overlap` after it.
+the ratio of the first side to another. A turn of a run is so many rounds of it: a step of every
+environment by random actions, into replay, and the updates that are due by the preset, where a
+program of matrix products stands for an update. `sync` steps environments one after another,
+`async` in processes and receives before it updates, `overlap` after it.
 """
 
 import argparse
@@ -20,31 +21,31 @@ from typing import Any
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
+from agents import ActionCodec
 from agents.driver import Collector, Stepper
-from agents.policy import initial_policy
 from benchmarks.machine import measured
-from benchmarks.page_faults import random_records
 from common.entry import enter
-from configs import parse_train
+from configs import TrainConfig, parse_train
 from envs import make_agent_env, make_vector
 from envs.config import Workers
 from envs.wrappers import ActionRepeat
-from replay import ReplayConfig, ReplayStore
-from training.build import Built
-from training.device import enable_compilation_cache, keep_freed_memory
+from replay import Field, ReplayConfig, ReplayStore, standard_fields
+from training.spaces import ask
 
 HERE, TASK = "benchmarks.workers", "dmc:cartpole_swingup"
-SMALL = "--size debug --batch 4 --length 32".split()
 RUNS = {
     "Navigate, builtin": ["--env", "minerl_navigate", "--env.backend", "builtin"],
     "`dmc:cartpole_swingup` from pixels": ["--env", TASK, "--preset", "dmc_pixels"],
     "computes for 5 ms": ["--env", f"{HERE}:Slow", "--env.options", "computes", "True"],
     "waits for 5 ms": ["--env", f"{HERE}:Slow"],
 }
-"""Flags of the runs, beside `SMALL`."""
+"""Flags of the runs."""
+PRODUCTS = {"short": 30, "long": 300}
+"""Updates: products of two matrices of 256 x 256."""
 SIDES: dict[str, tuple[Workers, bool]] = {
     "sync": ("sync", False),
     "async": ("async", False),
@@ -78,27 +79,33 @@ class Slow(gymnasium.Env[np.ndarray, Any]):
 
 
 class Side:
-    """A run of some workers: environments, replay and an update of its own."""
+    """A run of some workers: environments and replay of its own."""
 
-    def __init__(self, built: Built, workers: Workers, overlap: bool, folder: Path) -> None:
-        self.built, self.records, self.key = built, random_records(built), jax.random.key(0)
-        config = built.config
-        envs = make_vector(replace(config.env, workers=workers), config.env.num_envs, 0)
-        stepper = Stepper(envs, built.codec, built.agent.model.action_width)
-        carry = initial_policy(built.agent, stepper.size, config.agent.replan)
-        policy = built.policy(greedy=False)
-        self.replay = ReplayStore(folder, built.fields(), ReplayConfig())
-        self.collector = Collector(stepper, policy, carry, self.replay, overlap).begin()
-        self.state, self.steps, self.updates = built.initial(), 0, 0
+    def __init__(
+        self, config: TrainConfig, workers: Workers, overlap: bool, products: int, folder: Path
+    ) -> None:
+        self.config, self.products = config, products
+        env, spaces = config.env, ask(config)
+        codec = ActionCodec(spaces.action)
+        stepper = Stepper(make_vector(replace(env, workers=workers), env.num_envs, 0), codec)
+        rng = np.random.default_rng(0)
+
+        def policy(params: Any, carry: Any, obs: Any, is_first: Any, key: Any) -> Any:
+            return carry, rng.uniform(-1, 1, (env.num_envs, codec.width)).astype(np.float32)
+
+        seen = spaces.obs.spaces.items()
+        obs = {name: Field(tuple(x.shape or ()), str(x.dtype)) for name, x in seen}
+        self.replay = ReplayStore(folder, standard_fields(obs, codec.width), ReplayConfig())
+        self.collector = Collector(stepper, policy, None, self.replay, overlap).begin()
+        self.state, self.steps, self.updates = jnp.eye(256), 0, 0
 
     def turn(self, rounds: int) -> None:
         """So many rounds, to their end."""
-        config = self.built.config
         for _ in range(rounds):
-            self.collector.step(self.state.params, self.key)
-            self.steps += config.env.num_envs
-            while self.updates < int(self.steps * config.updates_per_step):
-                self.state, _ = self.built.update(self.state, self.records, self.key)
+            self.collector.step({}, jax.random.key(0))
+            self.steps += self.config.env.num_envs
+            while self.updates < int(self.steps * self.config.updates_per_step):
+                self.state = update(self.state, self.products)
                 self.updates += 1
         self.collector.arrive()
         jax.block_until_ready(self.state)
@@ -107,6 +114,12 @@ class Side:
         """Ends its environments."""
         self.collector.stepper.envs.close()
         self.replay.close()
+
+
+@partial(jax.jit, static_argnums=1, donate_argnums=0)
+def update(state: jax.Array, products: int) -> jax.Array:
+    """What stands for an update."""
+    return jax.lax.fori_loop(0, products, lambda _, x: x @ x / jnp.linalg.norm(x), state)
 
 
 def in_turn(calls: Sequence[Callable[[], Any]], turns: int) -> np.ndarray:
@@ -157,16 +170,25 @@ def _steps(env: gymnasium.Env[Any, Any]) -> None:
             env.reset()
 
 
-def running(name: str, turns: int, rounds: int, folder: Path) -> str:
+def alone(length: str) -> float:
+    """Milliseconds of an update."""
+    call = partial(lambda: jax.block_until_ready(update(jnp.eye(256), PRODUCTS[length])))
+    return 1e3 * statistics.median(in_turn([call], 15)[:, 0])
+
+
+def running(name: str, length: str, turns: int, rounds: int, folder: Path) -> str:
     """A round of a run, of all sides."""
-    built = Built(parse_train([*RUNS[name], *SMALL], False, "float32"))
-    sides = [Side(built, *how, folder / f"{name}-{side}") for side, how in SIDES.items()]
+    config, products = parse_train(RUNS[name], False, "float32"), PRODUCTS[length]
+    sides = [
+        Side(config, *how, products, folder / f"{name}-{length}-{side}".replace("/", "-"))
+        for side, how in SIDES.items()
+    ]
     took = in_turn([partial(side.turn, rounds) for side in sides], turns) / rounds
     for one in sides:
         one.close()
-    number = built.config.env.num_envs
-    due = number * built.config.updates_per_step
-    return row(f"{name}: {number} environments, {due:g} updates a round", took)
+    number = config.env.num_envs
+    due = number * config.updates_per_step
+    return row(f"{name}: {number} environments, {due:g} {length} updates", took)
 
 
 def main() -> None:
@@ -177,15 +199,18 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=10)
     args = parser.parse_args()
-    enable_compilation_cache(None)
-    keep_freed_memory()
     with measured("Workers", "benchmarks.workers"), tempfile.TemporaryDirectory() as folder:
         print("| Navigate, ms | all drawn | the last drawn | ratio |\n|---|---|---|---|")
         print(drawing(args.turns), flush=True)
+        print(
+            f"\nA short update alone takes {alone('short'):.1f} ms, a long one {alone('long'):.1f}."
+        )
         print("\n| round of a run, ms | sync | async | overlap | sync / async | sync / overlap |")
         print("|---|---|---|---|---|---|")
         for name in RUNS:
-            print(running(name, args.turns, args.rounds, Path(folder)), flush=True)
+            for length in PRODUCTS:
+                told = running(name, length, args.turns, args.rounds, Path(folder))
+                print(told, flush=True)
 
 
 if __name__ == "__main__":

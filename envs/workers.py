@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -153,6 +154,7 @@ class AsyncWorkers(VectorEnv[Any, Any, Any]):
         self.in_row, self.since = [0] * self.num_envs, [0] * self.num_envs  # failures; steps
         self.starts = [partial(_start, make, observation_space, action_space) for make in makers]
         self.workers: list[AsyncVectorEnv[Any, Any]] = []
+        self._end = weakref.finalize(self, _close, self.workers, asked=True)
         try:
             for i in range(self.num_envs):
                 self.workers.append(self._new(i))
@@ -278,8 +280,8 @@ class AsyncWorkers(VectorEnv[Any, Any, Any]):
         _log.warning("%s; it is started again, its episode is cut", lost.what)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Ends all processes: see `PATIENCE`."""
-        _close(self.workers, asked=True)
+        """Ends all processes: see `PATIENCE`. Whoever forgets it has them end with the vector."""
+        self._end()
 
 
 def _start(

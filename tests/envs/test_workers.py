@@ -1,5 +1,6 @@
 """Environments in processes of their own: what replay holds of them, failures, ends."""
 
+import gc
 import json
 import os
 import signal
@@ -171,6 +172,18 @@ def test_workers_are_chosen_by_the_time_of_a_step(env, chosen, monkeypatch):
         assert choose_workers(made, EnvConfig(workers="sync")) == ("sync", "as asked")
 
 
+def test_processes_end_with_a_vector_that_no_one_closed():
+    """Without a warning; a step is under way."""
+    envs = make_vector(config(always=-1), 2, seed=0)
+    envs.reset()
+    envs.step_async(np.zeros((2, 1), np.float32))
+    pids = [worker.processes[0].pid for worker in envs.workers]
+    assert all(group(pid) for pid in pids)
+    del envs
+    gc.collect()
+    assert not any(group(pid) for pid in pids)
+
+
 def group(pid):
     """Processes of a session that run."""
     listed = subprocess.run(["ps", "-eo", "sid,stat"], capture_output=True, text=True, check=True)
@@ -179,7 +192,11 @@ def group(pid):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 0),
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow),
+    ],
 )
 def test_environments_and_what_they_started_end_with_the_process(number, code):
     """Asked to stop, and killed; while they hang."""
