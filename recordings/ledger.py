@@ -99,6 +99,9 @@ def read_summary(root: Path) -> dict[str, Any] | None:
             f"{path}: expected what an import wrote, received {str(summary)[:40]}; import into "
             "another directory"
         )
+    match summary:
+        case {"options": {"look": {"fit": "stretch"} as look}}:
+            look["fit"] = "squeeze"  # which earlier imports called so
     return summary
 
 

@@ -300,8 +300,6 @@ def _check_place(store: Path, header: dict[str, Any], defaults: dict[str, Any]) 
             )
         return
     old = {"format": summary.get("format"), **_flat(summary.get("options", {}))}
-    if old.get("fit") == "stretch":  # the word for it in earlier imports
-        old["fit"] = "squeeze"
     new = {"format": header["format"], **_flat(header["options"])}
     since = {key for key in defaults.keys() - old.keys() if new.get(key) == defaults[key]}
     wrong = sorted(key for key in {*old, *new} - since if old.get(key) != new.get(key))

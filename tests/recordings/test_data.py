@@ -17,10 +17,14 @@ from recordings.data import (
     open_stores,
     open_test,
     place,
+    read_as,
 )
 from recordings.generators.seeded import SeededVideos
+from recordings.held_out import common_data
+from recordings.importers.images import Look
 from replay import first_steps
 
+FITS = ((None, "crop"), (64, "squeeze"), (32, "squeeze"))
 FEW = {"episodes": 3, "length": 20, "test_episodes": 2, "test_length": 25}
 
 
@@ -118,6 +122,14 @@ def test_generated_images_of_another_size_are_those_of_64_pixels_resized(tmp_pat
     assert images_of(replace(config, image_size=32)) == "drawn at 64 x 64, resized to 32 x 32"
 
 
+def test_runs_of_generated_data_are_of_one_data_set_if_of_one_size():
+    """How what is no square was made to fit, and 64 by name or by default, make no difference."""
+    old, new, small = (DataConfig(image_size=x, image_fit=y) for x, y in FITS)
+    assert common_data({"old": old, "new": new}) == old
+    with pytest.raises(ValueError, match="received data.image_size = 64 in old and 32 in small"):
+        common_data({"old": old, "small": small})
+
+
 def test_a_store_has_a_size_of_its_own(tmp_path):
     made = place(DataConfig("moving_ball", tmp_path, image_size=32, **FEW), "train")
     for asked in (None, 32):
@@ -146,6 +158,10 @@ def test_a_folder_is_imported_for_every_size_and_fit(tmp_path, files, capsys):
     assert images_of(DataConfig(str(places[2]))) == (
         "imported, those of another shape padded to a square with black bars"
     )
+    summary = places[0] / "import.json"
+    summary.write_text(summary.read_text().replace('"squeeze"', '"stretch"'))  # an earlier word
+    assert "squeezed" in images_of(DataConfig(str(places[0])))
+    assert read_as(DataConfig(str(places[0])), 48)[0] == Look(48, "squeeze")
     again = DataConfig(str(places[1]), image_size=32)
     assert open_stores(again)[0].fields["obs/image"].shape == (32, 32, 3)
 

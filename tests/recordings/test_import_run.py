@@ -307,7 +307,8 @@ def test_a_long_video_that_is_damaged_leaves_nothing(tmp_path, files):
     files.video(tmp_path / "v" / "b.mp4", files.frames(1, 10))
     files.truncate(files.video(tmp_path / "v" / "c.avi", files.frames(2, 90), "mpeg4"))
     files.video(tmp_path / "v" / "d.mp4", files.frames(3, 10))
-    report = run_import("videos", source, tmp_path / "s", config)
+    again = VideoFolder(tmp_path / "v", Look(max_frames=20))  # which looks anew
+    report = run_import("videos", again, tmp_path / "s", config)
     assert report.episodes == {"train": 2} and [name for name, _ in report.skipped] == [
         "a.avi",
         "c.avi",
