@@ -4,9 +4,11 @@ Read next: `errors.py`, which errors are whose; `signals.py`, Ctrl-C.
 """
 
 import io
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import NoReturn
 
@@ -34,8 +36,9 @@ def enter(main: Callable[[], None]) -> None:
 
     Raises:
       SystemExit: 2 after a `UserError`, 1 after an `EnvironmentFailed`, whose traceback is printed
-        from the user's file on, or a `RunFailed`, one of both after a `disk_error`, and 128 + its
-        number after a signal that nothing waited for (Ctrl-C: 130); each has printed its line.
+        from the user's file on, or a `RunFailed`, one of both after a `disk_error`; each has
+        printed its line. After a signal that nothing waited for the process ends, with 128 + its
+        number (Ctrl-C: 130).
     """
     for stream in (sys.stdout, sys.stderr):  # of a terminal or pipe that lacks a character
         if isinstance(stream, io.TextIOWrapper):
@@ -44,7 +47,7 @@ def enter(main: Callable[[], None]) -> None:
         with listening():
             main()
     except Stopped as stopped:
-        raise SystemExit(128 + stopped.number) from None
+        leave(128 + stopped.number)
     except UserError as error:
         fail(str(error))
     except EnvironmentFailed as error:
@@ -59,6 +62,15 @@ def enter(main: Callable[[], None]) -> None:
         fail(*told)
     finally:
         end_at_second()
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process without the interpreter's own end, in which JAX crashes (a segmentation
+    fault) where the signal came while it compiled. What was open is closed by then."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def fail(text: str, code: int = 2) -> NoReturn:

@@ -1,5 +1,6 @@
 """Signals end what is done in order, say so while a program computes, and at the second at once."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -70,6 +71,31 @@ def test_a_busy_program_says_so_at_once_and_a_second_signal_ends_it(number):
     process.communicate(timeout=PATIENCE)
     assert process.returncode in (128 + number, -number)  # which a shell shows alike
     assert time.monotonic() - began < 60
+
+
+def test_a_signal_while_jax_compiles_ends_in_one_line():
+    """An interpreter that ends after it crashed: a segmentation fault, code 139."""
+    compiling = """
+    import jax, jax.numpy as jnp
+    def many(x):
+        for i in range(300):
+            x = jnp.sin(x @ x + i) * jnp.tanh(x)
+        return x
+    threading.Timer(1.0, print, ["ready"], {"flush": True}).start()
+    jax.jit(many).lower(jnp.ones((8, 8))).compile()
+    time.sleep(60)
+"""
+    program = BUSY.replace("def main():", "def main():" + compiling, 1)
+    plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "raise"], cwd=ROOT, env=plain, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert err == "stopping; a second signal ends at once\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
