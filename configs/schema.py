@@ -52,6 +52,8 @@ class TrainConfig:
     parameters one update old, and updates lack the newest step. Off: as in one process, exactly."""
     batch: MayChange[Count] = 16
     """B: sequences per update."""
+    devices: Annotated[MayChange[Count], Before(1)] = 1
+    """Of one process, among which each batch is divided; parameters are on each."""
     length: Count = 64
     """T: environment steps per sequence, rounded up to whole windows, and at least 8 of them."""
     init_from: Path | None = None

@@ -5,9 +5,9 @@ Read next: `video_presets.py`, what a preset and a size fill in; `data.py`, whic
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from common import Count, CountOrZero, MayChange, UserError, check_bounds
+from common import Before, Count, CountOrZero, MayChange, UserError, check_bounds
 from configs.data import DataConfig, Like
 from configs.sizes import Size
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
@@ -35,6 +35,8 @@ class PretrainConfig:
     """Updates at which the run ends."""
     batch: MayChange[Count] = 8
     """B: clips per update (paper: 100; original code: 50)."""
+    devices: Annotated[MayChange[Count], Before(1)] = 1
+    """Of one process, among which each batch is divided; parameters are on each."""
     length: Count = 72
     """T: frames per clip (paper: 100)."""
     context: Count = 36

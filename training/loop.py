@@ -24,6 +24,7 @@ from training.checkpoint import BEST, CHECKPOINTS, CheckpointStore
 from training.commands import resume_command
 from training.config_io import check_same_config, holds_run, load_config, lock_run, write_run_files
 from training.device import memory_use
+from training.devices import Devices, of_one
 from training.logger import RunLogger
 from training.progress import Progress
 from training.spaces import Spaces, keep_spaces
@@ -178,6 +179,7 @@ class Run:
     config: Settings
     source: Source
     state: TrainState  # checkpointed; consumed by the update
+    devices: Devices  # that hold it
     counters: Counters
     saves: CheckpointStore
     logger: RunLogger
@@ -225,9 +227,10 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
     if finished(config):
         print(f"{config.logdir} came to its end before: nothing to do; raise --steps to go on")
         return False
+    devices = Devices(config.devices, config.batch)
     made = source(config)
     with lock_run(config.logdir):
-        return go_on(open_run(config, made, started))
+        return go_on(open_run(config, made, devices, started))
 
 
 def finished(config: Any) -> bool:
@@ -269,7 +272,7 @@ def go_on(run: Run) -> bool:
                 closing.callback(part.close)  # one that fails leaves none of the others open
 
 
-def open_run(config: Any, source: Source, started: float) -> Run:
+def open_run(config: Any, source: Source, devices: Devices, started: float) -> Run:
     """Begins a run, or picks it up where it was saved."""
     resumed, meta = holds_run(config.logdir), dict[str, Any]()
     before = load_config(type(config), config.logdir) if resumed else config
@@ -293,7 +296,10 @@ def open_run(config: Any, source: Source, started: float) -> Run:
     measured = (started, counters.steps, counters.updates)
     means = Means(**meta.get("means", {"sums": {}, "count": 0}))
     recent = deque((Episode(*values) for values in meta.get("recent", [])), RECENT)
-    run = Run(config, source, state, counters, saves, logger, measured, means, recent)
+    if devices.count > 1:
+        source.learner.sharding = devices.every
+    state = devices.copy(state)
+    run = Run(config, source, state, devices, counters, saves, logger, measured, means, recent)
     run.saved, run.best = saved, best_score(config.logdir)
     print(f"{'resuming' if resumed else 'writing'} {config.logdir} at {run.place}")
     return run
@@ -328,7 +334,7 @@ def go_round(run: Run, progress: Progress) -> None:
 def act(run: Run) -> None:
     """One step of every environment, into replay; without any, a step is the update to come."""
     counters = run.counters
-    episodes = run.source.act(run.state.params, run.key(ACT, counters.steps))
+    episodes = run.source.act(of_one(run.state.params), run.key(ACT, counters.steps))
     counters.steps += run.source.stride
     note(run, episodes)
 
@@ -352,7 +358,7 @@ def learn(run: Run) -> None:
     while counters.updates < owed and not run.stopped:
         key, batch = run.key(LEARN, counters.updates), run.source.sample()
         watch(run)
-        run.state, metrics = update(run.state, batch, key)
+        run.state, metrics = update(run.state, run.devices.share(batch), key)
         counters.updates += 1
         run.means.add(metrics)
         run.unseen = batch, metrics
@@ -402,7 +408,7 @@ def report(run: Run, progress: Progress) -> None:
     if run.due(config.log_every):
         log(run)
     if run.due(config.video_every) and counters.updates:
-        shown = run.source.show(run.state, run.key(SHOW, 0))
+        shown = run.source.show(of_one(run.state), run.key(SHOW, 0))
         if shown is not None:
             run.logger.video(counters.steps, "open_loop", shown, FPS)
 
@@ -441,7 +447,7 @@ def log(run: Run) -> None:
 
 def evaluate(run: Run) -> Evaluation:
     """The source's verdict on the state, logged."""
-    found = run.source.evaluate(run.state, run.key(EVALUATE, 0))
+    found = run.source.evaluate(of_one(run.state), run.key(EVALUATE, 0))
     steps = run.counters.steps
     if found.values:
         run.logger.scalars(steps, {f"eval/{name}": value for name, value in found.values.items()})
@@ -503,4 +509,4 @@ def finish(run: Run) -> None:
     found = evaluate(run)
     write_text(run.config.logdir / EVALUATION, dump_json(found.values, indent=1) + "\n")
     print(found.line)
-    run.source.write_film(run.state, found.film, run.key(SHOW, 0))
+    run.source.write_film(of_one(run.state), found.film, run.key(SHOW, 0))

@@ -7,6 +7,7 @@ and where more than `replay.capacity_steps` would be collected it is refused. Re
 `agents/compiled.py`, the program; `curves.py`, what all seeds have come to.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ from training.commands import resume_command
 from training.config_io import check_same_config, holds_run, load_config, lock_run, write_run_files
 from training.curves import write_curves
 from training.device import memory_use
+from training.devices import Devices
 from training.logger import RunLogger
 from training.loop import EVALUATION, RECENT, STUCK, Counters, best_score, finished, keep_best
 from training.overview import lines
@@ -110,6 +112,7 @@ def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
             f"{config.logdir}: expected a directory for the runs of seeds, received one of a "
             "single run; choose another --logdir"
         )
+    Devices(config.devices, len(seeds), "seeds")
     make_pure_agent_env(config.env)
     if config.env.workers == "async":
         raise UserError(
@@ -219,7 +222,8 @@ class Together:
     ) -> None:
         self.config, self.runs, self.built, self.started = config, runs, built, started
         self.program = make_program(config, built)
-        self.keys = jnp.stack([jax.random.key(run.seed) for run in runs])
+        self.devices = Devices(math.gcd(config.devices, len(runs)), len(runs), "seeds")
+        self.keys = self.devices.share(jnp.stack([jax.random.key(run.seed) for run in runs]))
         self.portion = max(1, config.log_every // config.env.num_envs)  # rounds, at the most
         self.stopped = False
 
@@ -274,7 +278,8 @@ class Together:
             self.seeds.append(Seed(run, saves, logger, counters, best_score(run.logdir)))
             states += [found[0]] if found else []
             print(f"{'resuming' if resumed else 'writing'} {run.logdir} at step {counters.steps:,}")
-        self.state = jax.tree.map(lambda *x: jnp.stack(x), *states) if states else self.first()
+        state = jax.tree.map(lambda *x: jnp.stack(x), *states) if states else self.first()
+        self.state = self.devices.share(state)
 
     def first(self) -> RunState:
         """Before the first step, with the parameters of another run where they are asked for."""
@@ -308,7 +313,8 @@ class Together:
     def _advance(self) -> Any:
         """The program of all, compiled once, outside what is timed."""
         together = jax.vmap(self.program.advance, in_axes=(0, 0, None))
-        program = jax.jit(together, donate_argnums=0)
+        where = self.devices.split if self.devices.count > 1 else None
+        program = jax.jit(together, donate_argnums=0, out_shardings=where)
         compiled = program.lower(self.state, self.keys, self.orders()).compile()
         print(f"compiled {time.monotonic() - self.started:.0f} s after the start")
         return compiled
@@ -419,7 +425,7 @@ class Together:
                 logdir = seed.config.logdir
                 if values:
                     print(f"seed {seed.config.seed}: greedy   {shown(values)}")
-                    params = one(self.state.train.average, i)
+                    params = one(jax.device_get(self.state.train.average), i)
                     film = episode_film(self.built.evaluate(params, 1, greedy=True, watch=True))
                     write_episode(film, logdir / "episode.mp4")
                 write_text(logdir / EVALUATION, dump_json(values, indent=1) + "\n")

@@ -142,6 +142,7 @@ def make_update(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     estimate: Estimate | None = None,
+    sharding: jax.sharding.Sharding | None = None,
 ) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
     """The update, jitted; it consumes (donates) the state that it is given.
 
@@ -152,6 +153,7 @@ def make_update(
       loss: of (params, aux, batch, key) to (scalar, (aux, metrics)).
       optimizer: as ``make_optimizer`` or any other over the same params.
       estimate: sets the parameters that are estimated from the batch rather than descended.
+      sharding: of what it returns; None: what XLA chooses, which is where its arguments are.
     """
 
     def update(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
@@ -169,7 +171,7 @@ def make_update(
         done = TrainState(params, opt_state, aux, state.step + 1, average)
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), done, state), metrics
 
-    return jax.jit(update, donate_argnums=0)
+    return jax.jit(update, donate_argnums=0, out_shardings=sharding)
 
 
 class Learner(Generic[M]):
@@ -197,11 +199,13 @@ class Learner(Generic[M]):
         self.optimizer, self._make, self._make_aux = optimizer, make, make_aux
         self._keep_average = keep_average
         self._make_update = partial(make_update, make_loss(self.graph), optimizer, estimate)
+        self.sharding: jax.sharding.Sharding | None = None
+        """Of the state that an update returns; to be set before the first."""
 
     @cached_property
     def update(self) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
         """The jitted update."""
-        return self._make_update()
+        return self._make_update(sharding=self.sharding)
 
     def join(self, params: Params) -> M:
         """The module with these parameters."""

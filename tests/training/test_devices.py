@@ -67,7 +67,7 @@ def test_an_update_on_four_is_that_on_one_and_is_compiled_once():
 
 AGENT = "train_agent.py --env pure:pendulum --size debug --strides 1,4 --length 32 --prefill 100 "
 AGENT += "--steps 200 --updates-per-step 0.2 --env.num-envs 2 --batch 4 --eval-episodes 2 "
-AGENT += "--log-every 10 --video-every 0 --report False"
+AGENT += "--log-every 10 --video-every 0 --report False --env.time-limit 20"
 VIDEO = (
     "pretrain_video.py --data moving_digits --size debug --strides 1,2,4 --context 8 --length 12 "
 )
