@@ -14,7 +14,7 @@ class Task:
     """One task, the same for every arm."""
 
     env: str
-    frames: int
+    frames: int  # of which each evaluation ends a twelfth, in whole rounds of any arm
     updates: int
     random: float  # return of random actions: mean of 64 episodes
     good: float  # of a good agent, fixed before the first test run
@@ -49,17 +49,17 @@ class Task:
 
 
 TUNING = (
-    Task("pure:pendulum", 8_000, 1_400, random=-1245.0, good=-150.0),
-    Task("pure:cartpole_swingup", 8_000, 1_400, random=37.0, good=850.0),
+    Task("pure:pendulum", 8_160, 1_400, random=-1245.0, good=-150.0),
+    Task("pure:cartpole_swingup", 8_160, 1_400, random=37.0, good=850.0),
 )
 DOOR = ("--env.num-envs", "20")
 TEST = (
-    Task("pure:cartpole_swingup_sparse", 20_000, 2_000, random=0.0, good=800.0),
+    Task("pure:cartpole_swingup_sparse", 20_160, 2_000, random=0.0, good=800.0),
     Task("pure:reacher", 12_000, 1_200, random=54.0, good=950.0),
-    Task("gymnax:Acrobot-v1", 20_000, 2_000, random=-492.0, good=-80.0),
+    Task("gymnax:Acrobot-v1", 20_160, 2_000, random=-492.0, good=-80.0),
     Task("gymnax:CartPole-v1", 12_000, 1_200, random=24.0, good=500.0),
-    Task("navix:Navix-MemoryS7-v0", 20_000, 2_000, random=0.16, good=0.95, memory=True),
-    Task("navix:Navix-MemoryS11-v0", 20_000, 2_000, random=0.27, good=0.95, memory=True),
+    Task("navix:Navix-MemoryS7-v0", 20_160, 2_000, random=0.16, good=0.95, memory=True),
+    Task("navix:Navix-MemoryS11-v0", 20_160, 2_000, random=0.27, good=0.95, memory=True),
     Task(
         "pure:two_rooms_door",
         *(48_000, 2_400),

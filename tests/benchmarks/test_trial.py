@@ -7,8 +7,10 @@ from benchmarks.trial import report
 from benchmarks.trial.__main__ import TEST_SEEDS, first_best, trial_cells, tune_cells
 from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, flags, tuned_as
 from benchmarks.trial.scores import holm, interval, iqm, order, permutation, spearman
-from benchmarks.trial.tasks import TEST, TUNING
+from benchmarks.trial.tasks import EVALUATIONS, TEST, TUNING
 from configs import parse_train
+from training.curves import LAST
+from training.seeds import crossed
 
 
 def test_interquartile_mean_is_of_the_middle_half_of_all_runs():
@@ -65,6 +67,19 @@ def test_arms_differ_in_the_clock_alone(arm, task):
     clocks = {"A": (1, 1), "B": (1, 1), "C": (1, 1), "D": (1, 4)}
     assert (stride, agent.plan_steps) == clocks.get(arm.letter, (arm.steps, arm.steps))
     assert len(agent.model.strides) == (1 if arm.letter in "ACD" else 2)
+
+
+@pytest.mark.parametrize("arm", [Arm("A", 1), Arm("C", 4)], ids=lambda arm: arm.name)
+@pytest.mark.parametrize("task", (*TUNING, *TEST), ids=lambda task: task.name)
+def test_there_are_twelve_evaluations_of_which_three_count(task, arm):
+    """At every crossing of a multiple before the last step, and after it (`training/seeds.py`)."""
+    held = arm.steps if arm.letter == "C" else 1
+    own = flags(arm, GRID[0], memory=task.memory, steps=task.frames, updates=task.updates)
+    config = parse_train([*task.command(held), *own], False, "float32")
+    rounds = range(config.env.num_envs, config.steps, config.env.num_envs)
+    at = [s for s in rounds if crossed(s - config.env.num_envs, s, config.eval_every)]
+    assert len(at) + 1 == EVALUATIONS
+    assert sum(s > LAST * config.steps for s in at) + 1 == 3
 
 
 def test_what_the_protocol_says_is_what_runs():
