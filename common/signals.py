@@ -33,6 +33,7 @@ class _Plan:
     stop: Callable[[], None] | None = None
     at_once = False
     said = threading.Event()
+    again = 0  # signals of our own to come, for one whose exception was lost
 
 
 _plan = _Plan()
@@ -73,9 +74,11 @@ def listening() -> Iterator[None]:
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     thread = threading.Thread(target=_tell, args=(read,), daemon=True)
     thread.start()
+    unraisable, sys.unraisablehook = sys.unraisablehook, _once_more
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         for number, handler in handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup)
@@ -113,10 +116,26 @@ def _first(number: int, _: Any) -> None:
     _plan.stop()
 
 
+def _once_more(lost: Any) -> None:
+    """Python drops what is raised while it tidies up, in a finalizer say: `Stopped` comes again a
+    moment later, and all else is told as ever."""
+    if not isinstance(lost.exc_value, Stopped):
+        sys.__unraisablehook__(lost)
+        return
+    _plan.again += 1
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.05, signal.pthread_kill, (main, lost.exc_value.number))
+    timer.daemon = True
+    timer.start()
+
+
 def _tell(read: int) -> None:
     came = 0
     while number := os.read(read, 1):
         if number[0] not in SIGNALS:
+            continue
+        if _plan.again:
+            _plan.again -= 1
             continue
         came += 1
         if came == 1 and _plan.at_once:

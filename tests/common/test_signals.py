@@ -73,6 +73,35 @@ def test_a_busy_program_says_so_at_once_and_a_second_signal_ends_it(number):
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_a_finalizer_is_not_lost(number):
+    """Python drops what is raised there, and tells it with a traceback."""
+    slow = """
+    class Slow:
+        def __del__(self):
+            print("ready", flush=True)
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                pass
+    def use():
+        Slow()
+        time.sleep(60)
+"""
+    program = BUSY.replace("def main():", "def main():" + slow, 1)
+    program = program.replace(
+        "        ready = threading", "        use()\n        ready = threading"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "raise"], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number
+    assert err == "saving; a second signal ends at once\n"
+
+
 def test_a_signal_while_jax_compiles_ends_in_one_line():
     """An interpreter that ends after it crashed: a segmentation fault, code 139."""
     compiling = """
