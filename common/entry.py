@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import NoReturn
 
-from common.errors import EnvironmentFailed, RunFailed, UserError, disk_error
+from common.errors import EnvironmentFailed, RaisedElsewhere, RunFailed, UserError, disk_error
 from common.signals import Stopped, end_at_second, listening
 
 OURS = {
@@ -91,6 +91,8 @@ def user_traceback(error: EnvironmentFailed) -> str:
     cause = error.__cause__
     if cause is None:
         return ""
+    if isinstance(cause, RaisedElsewhere):
+        return cause.trace
     start = from_user(cause.__traceback__) or cause.__traceback__
     return "".join(traceback.format_exception(type(cause), cause, start))
 

@@ -23,6 +23,15 @@ class EnvironmentFailed(RuntimeError):
     """Code of an environment raised; `__cause__` is what it raised, the message says where."""
 
 
+class RaisedElsewhere(RuntimeError):
+    """What went wrong in another interpreter, in one line; `trace`, the traceback there as text,
+    empty where nothing raised."""
+
+    def __init__(self, what: str, trace: str = "") -> None:
+        super().__init__(what)
+        self.trace = trace
+
+
 class RunFailed(RuntimeError):
     """What ends a run that was set up well: one line, what happened, where, how to go on."""
 

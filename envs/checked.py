@@ -20,6 +20,7 @@ import numpy as np
 from gymnasium import spaces
 
 from common import EnvironmentFailed, UserError
+from common.errors import RaisedElsewhere
 
 FLOAT32_MOST = float(np.finfo(np.float32).max)
 SUCCESS = ("success", "is_success")  # what is read of an info dictionary; the rest is left out
@@ -107,6 +108,8 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             return call(*given)
         except UserError:
             raise
+        except RaisedElsewhere as error:
+            raise EnvironmentFailed(f"{self._where()}: {what}: {error}") from error
         except Exception as error:
             raise EnvironmentFailed(f"{self._where()}: {what} raised {_said(error)}") from error
 

@@ -25,7 +25,11 @@ class EnvConfig:
     (pure:cartpole_swingup), gymnax:NAME (gymnax:CartPole-v1), navix:NAME
     (navix:Navix-MemoryS7-v0), or your own: FILE.py:Class or package.module:Class."""
     backend: Backend = "auto"
-    """Navigate only: auto (minerl where it is installed, else builtin), builtin or minerl."""
+    """Navigate only: auto (minerl where it is installed or its Python is given, else builtin),
+    builtin or minerl."""
+    minerl_python: Annotated[MayChange[str | None], Before(None)] = None
+    """Navigate only: path of a Python, or of a script that hands its arguments to one, in which
+    minerl 0.4.4 or 1.0 is installed (docs/minerl.md). None: this Python."""
     dense: bool = True
     """Navigate only: also reward each frame's decrease of the distance to the compass target."""
     num_envs: Count = 4
@@ -34,7 +38,7 @@ class EnvConfig:
     """sync: they step one after another in this process; async: each in one of its own, where one
     that raises, dies or hangs is started again. None: async where a step takes 2 ms or more."""
     step_timeout: Annotated[MayChange[Positive], Before(300.0)] = 300.0
-    """Async only: seconds that a step or a reset may take; what takes longer hangs."""
+    """Async and MineRL only: seconds that a step or a reset may take; what takes longer hangs."""
     action_repeat: Count = 1
     """Frames for which each action is held; their rewards are summed."""
     camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0

@@ -40,6 +40,11 @@ def check_named(config: EnvConfig, said: str | None, source: Path) -> None:
             f"env: expected {config.name!r}, the environment of {source}, received {said!r}; "
             "leave out --env, or give that name"
         )
+    if config.minerl_python is not None:
+        raise UserError(
+            f"{source}: expected no program to run, received minerl_python="
+            f"{config.minerl_python!r}; where you trust it, repeat the name: --env {config.name}"
+        )
     if not _known(config.name):
         raise UserError(
             f"{source}: expected an environment that is registered here, received "

@@ -33,6 +33,7 @@ import gymnasium
 
 from common import EnvironmentFailed, UserError
 from common.entry import OURS
+from common.errors import RaisedElsewhere
 from envs import minerl
 from envs.config import NAVIGATE, Backend, EnvConfig
 from envs.dmc import DMCEnv
@@ -133,13 +134,16 @@ def describe_backend(config: EnvConfig) -> str:
     """One line: which environment runs, on which back end, and why."""
     if config.name != NAVIGATE:
         return f"environment: {config.name}"
-    chosen, why = choose_backend(config.backend)
+    chosen, why = choose_backend(config.backend, config.minerl_python)
     return f"environment: {NAVIGATE} ({'dense' if config.dense else 'sparse'}), {chosen}: {why}"
 
 
-def choose_backend(backend: Backend) -> tuple[str, str]:
+def choose_backend(backend: Backend, python: str | None) -> tuple[str, str]:
     """The back end of Navigate that runs, and the reason.
 
+    Args:
+      backend: as asked.
+      python: of MineRL, as asked; None: this one.
     Raises:
       UserError: for one that is not there.
     """
@@ -147,22 +151,35 @@ def choose_backend(backend: Backend) -> tuple[str, str]:
         return "builtin", "as asked"
     if backend not in ("auto", "minerl"):
         raise UserError(f"expected backend auto, builtin or minerl, received {backend!r}")
+    if python is not None:
+        return "minerl", f"in {minerl.interpreter(python)}"
     missing = minerl.missing()
     if missing is None:
         return "minerl", "the minerl package is installed" if backend == "auto" else "as asked"
     if backend == "minerl":
         raise UserError(
-            f"expected the minerl package for backend 'minerl', received none: {missing}; install "
-            "it in this interpreter or use backend 'builtin'"
+            f"expected the minerl package for backend 'minerl', received none: {missing}; name "
+            "a Python that has it by --env.minerl-python (docs/minerl.md) or use backend 'builtin'"
         )
     return "builtin", missing
 
 
-def _make_navigate(backend: Backend = "auto", **options: Any) -> gymnasium.Env[Any, Any]:
+def is_minerl(config: EnvConfig) -> bool:
+    """Whether the real game runs, whose reset takes minutes."""
+    chosen = partial(choose_backend, config.backend, config.minerl_python)
+    return config.name == NAVIGATE and chosen()[0] == "minerl"
+
+
+def _make_navigate(
+    backend: Backend = "auto",
+    minerl_python: str | None = None,
+    step_timeout: float = EnvConfig.step_timeout,
+    **options: Any,
+) -> gymnasium.Env[Any, Any]:
     """Navigate on the chosen back end."""
-    chosen, _ = choose_backend(backend)
-    maker = minerl.make if chosen == "minerl" else NavigateEnv
-    return _call(maker, NAVIGATE, options)
+    chosen, _ = choose_backend(backend, minerl_python)
+    real = partial(minerl.make, minerl_python, step_timeout)
+    return _call(real if chosen == "minerl" else NavigateEnv, NAVIGATE, options)
 
 
 def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -315,6 +332,8 @@ _ANYTHING = inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)
 
 def _constructor_failed(name: str, error: Exception) -> EnvironmentFailed:
     said = " ".join(str(error).split())
+    if isinstance(error, RaisedElsewhere):
+        return EnvironmentFailed(f"environment {name}: its constructor: {said}")
     return EnvironmentFailed(
         f"environment {name}: its constructor raised {type(error).__name__}: {said}"
     )

@@ -26,7 +26,7 @@ from envs.config import NAVIGATE, EnvConfig, Workers
 from envs.plugins import plugin_of
 from envs.pure import PureEnv, PureGym
 from envs.pure.held import held, limited
-from envs.registry import FAMILIES, choose_backend, make, make_pure
+from envs.registry import FAMILIES, is_minerl, make, make_pure
 from envs.workers import SLOW, AsyncWorkers, time_step
 from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
 
@@ -134,7 +134,7 @@ def _check_limit(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
 def check_agent_env(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
     """Tries what `make_agent_env` made, as `check_start` says; but not the real MineRL, whose reset
     takes minutes."""
-    if config.name == NAVIGATE and choose_backend(config.backend)[0] == "minerl":
+    if is_minerl(config):
         return
     while not isinstance(env, Checked):
         assert isinstance(env, gymnasium.Wrapper)
@@ -166,7 +166,7 @@ def choose_workers(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[Wor
     which is left within an episode."""
     if config.workers is not None:
         return config.workers, "as asked"
-    if config.name == NAVIGATE and choose_backend(config.backend)[0] == "minerl":
+    if is_minerl(config):
         return "async", "a reset takes minutes"
     if _pure(env) is not None:
         return "sync", "a run of these goes on exactly where it was stopped"
@@ -232,6 +232,7 @@ def _options(config: EnvConfig) -> dict[str, Any]:
     options = {key: _literal(text) for key, text in config.options.items()}
     if config.name == NAVIGATE:
         options |= {"backend": config.backend, "dense": config.dense}
+        options |= {"minerl_python": config.minerl_python, "step_timeout": config.step_timeout}
         if config.time_limit is not None:
             options["time_limit"] = config.time_limit
     family = FAMILIES.get(config.name.partition(":")[0])

@@ -1,5 +1,5 @@
-"""The real MineRL Navigate, where it is installed."""
+"""The real MineRL Navigate, in an interpreter of its own."""
 
-from envs.minerl.adapter import make, missing
+from envs.minerl.adapter import interpreter, make, missing
 
-__all__ = ["make", "missing"]
+__all__ = ["interpreter", "make", "missing"]

@@ -124,7 +124,7 @@ class NavigateVideos:
 
     def agent_env(self) -> gymnasium.Env[Any, Any]:
         """The environment of an agent with these settings; its spaces are those of the records."""
-        return make_agent_env(replace(self.env, backend="builtin"))
+        return make_agent_env(replace(self.env, backend="builtin", minerl_python=None))
 
     def _player(self) -> _Player:
         limit = FRAMES if self.env.time_limit is None else self.env.time_limit

@@ -45,6 +45,7 @@ def test_what_is_registered_is_made(config):
         EnvConfig("config.json"),
         EnvConfig(":"),
         EnvConfig(""),
+        EnvConfig("minerl_navigate", minerl_python="a/program"),
         EnvConfig("gym:Ant-v5", options={"xml_file": "../model.xml"}),
         EnvConfig("gym:CartPole-v1", options={"render_mode": "['/a/path']"}),
         EnvConfig("gym:CartPole-v1", options={"x": "module:Name"}),
