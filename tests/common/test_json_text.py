@@ -36,6 +36,10 @@ def test_a_file_that_is_no_json_is_named(tmp_path, text):
 
 
 def test_all_json_is_written_by_it():
+    """But for the headers of frames of the program that runs in MineRL's Python, which has nothing
+    of ours and whose numbers are arrays beside them."""
     for path in FILES:
+        if path == ROOT / "envs" / "minerl" / "game.py":
+            continue
         if path.suffix == ".py" and path.relative_to(ROOT).parts[0] not in ("common", "tests"):
             assert not re.search(r"json\.dumps?\(", path.read_text(encoding="utf-8")), path

@@ -15,7 +15,7 @@ from configs.video import PretrainConfig
 from training.config_io import flat
 from training.config_json import encode
 
-MOST = 81  # settings of an agent's run
+MOST = 82  # settings of an agent's run
 
 
 def configs(config: type[Any]) -> Iterator[type[Any]]:

@@ -43,5 +43,5 @@ def test_sees_no_goal_where_there_is_none():
         env.reset(seed=seed)
         for pitch in (-30, 0, 40):
             env.body[P.PITCH] = pitch
-            pov = env._observe()["pov"]
+            pov = env._observe(drawn=True)["pov"]
             assert goal_bearing(pov) is None, (seed, pitch)

@@ -38,7 +38,7 @@ FLAGS += ["--agent.model.stoch", "3", "--agent.model.deter", "8", "--agent.model
 FLAGS += ["--agent.model.embed", "8", "--agent.behaviour.hidden", "8"]
 PURE = ["--env", "pure:pendulum", "--env.time-limit", "13", "--replay.capacity-steps", "80"]
 WALK = ["--env", f"{Path(__file__).with_name('walk.py')}:Walk", "--env.workers"]
-CLOCKS = ("time", "speed/", "memory/")
+CLOCKS = ("time", "speed/", "memory/", "env/restarts")
 
 
 class Small(Built):

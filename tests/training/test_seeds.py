@@ -156,18 +156,6 @@ def test_what_is_done_is_left_alone_and_other_settings_are_refused(
         train_seeds(replace(settings(whole), prefill=30), [3])
 
 
-def test_a_seed_that_no_longer_learns_ends_the_run() -> None:
-    class Report:
-        in_row = np.array([0, 100, 3])
-
-    class Three:
-        steps = 20
-        seeds = [type("Seed", (), {"config": TrainConfig(seed=n)}) for n in (3, 4, 5)]
-
-    with pytest.raises(RunFailed, match=r"seeds \[4\], step 20: expected finite"):
-        Together.check_learning(Three(), Report())  # type: ignore[arg-type]
-
-
 def test_what_a_compiled_run_does_not_take_is_refused_before_anything_is_written(
     tmp_path: Path, whole: Path
 ) -> None:
