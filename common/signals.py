@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -74,7 +75,8 @@ def listening() -> Iterator[None]:
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     thread = threading.Thread(target=_tell, args=(read,), daemon=True)
     thread.start()
-    unraisable, sys.unraisablehook = sys.unraisablehook, _once_more
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = partial(_once_more, unraisable)
     try:
         yield
     finally:
@@ -116,11 +118,11 @@ def _first(number: int, _: Any) -> None:
     _plan.stop()
 
 
-def _once_more(lost: Any) -> None:
+def _once_more(tell: Callable[[Any], Any], lost: Any) -> None:
     """Python drops what is raised while it tidies up, in a finalizer say: `Stopped` comes again a
     moment later, and all else is told as ever."""
     if not isinstance(lost.exc_value, Stopped):
-        sys.__unraisablehook__(lost)
+        tell(lost)
         return
     _plan.again += 1
     main = threading.main_thread().ident

@@ -104,6 +104,11 @@ class TrainedAgent:
         several = np.ndim(first) == 1
         firsts = np.atleast_1d(np.asarray(first, bool))
         seen = self._read(obs, several)
+        if others := [len(x) for x in seen.values() if len(x) != len(firsts)]:
+            raise UserError(
+                f"observation: expected a row for each of {len(firsts)} environments, as `first` "
+                f"has, received {others[0]}"
+            )
         if self._carry is None or len(firsts) != self._size:
             if not firsts.all():
                 raise UserError(

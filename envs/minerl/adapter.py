@@ -39,7 +39,7 @@ HELP = "docs/minerl.md says how it is installed"
 def missing() -> str | None:
     """Why this interpreter has no MineRL, or None where it has."""
     absent = [name for name in ("minerl", "gym") if importlib.util.find_spec(name) is None]
-    return f"the {' and '.join(absent)} package is not installed" if absent else None
+    return f"not installed: {' and '.join(absent)}" if absent else None
 
 
 def interpreter(path: str) -> str:

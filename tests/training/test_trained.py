@@ -76,6 +76,8 @@ def test_what_does_not_fit_is_refused(agent_run):
         agent.act(np.zeros(4), True)
     with pytest.raises(UserError, match=r"expected a dict of observation, received state; or give"):
         agent.act({"state": np.zeros(3)}, True)
+    with pytest.raises(UserError, match="a row for each of 2 environments, .*, received 3"):
+        agent.act(np.zeros((3, 3)), [True, True])
     agent.act(np.zeros((2, 3)), [True, True])
     with pytest.raises(UserError, match="of 3 environments"):
         agent.act(np.zeros((3, 3)), [True, False, True])
