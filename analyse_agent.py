@@ -17,15 +17,20 @@ from common.signals import importing
 with importing():
     from analysis.agent.analyse import analyse
     from analysis.agent.episode import AnalyseAgentConfig
-    from configs.cli import parse
+    from configs.cli import Help, parse
     from training.commands import this_command
     from training.device import enable_compilation_cache
+
+
+EXAMPLES = """Examples:
+  {program} --run RUN
+  {program} --run RUN --episodes 3 --start 100 --output look.html"""
 
 
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)
-    config = parse(AnalyseAgentConfig, sys.argv[1:])
+    config = parse(AnalyseAgentConfig, sys.argv[1:], about=Help(examples=EXAMPLES))
     output = analyse(config, this_command())
     print(f"report: {output}\nnumbers: {output.with_suffix('.json')}")
 

@@ -18,15 +18,20 @@ from common.signals import importing
 with importing():
     from analysis.video.analyse import analyse
     from analysis.video.findings import AnalyseVideoConfig
-    from configs.cli import parse
+    from configs.cli import Help, parse
     from training.commands import this_command
     from training.device import enable_compilation_cache
+
+
+EXAMPLES = """Examples:
+  {program} --run RUN
+  {program} --run RUN --run RUN2"""
 
 
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)
-    config = parse(AnalyseVideoConfig, sys.argv[1:])
+    config = parse(AnalyseVideoConfig, sys.argv[1:], about=Help(examples=EXAMPLES))
     analyse(config, this_command())
 
 

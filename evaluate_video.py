@@ -14,15 +14,20 @@ from common.signals import importing
 
 with importing():
     from analysis.video.evaluate import EvaluateVideoConfig, evaluate
-    from configs.cli import parse
+    from configs.cli import Help, parse
     from training.commands import this_command
     from training.device import enable_compilation_cache
+
+
+EXAMPLES = """Examples:
+  {program} --run RUN
+  {program} --run RUN --run RUN2 --levels True"""
 
 
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)
-    config = parse(EvaluateVideoConfig, sys.argv[1:])
+    config = parse(EvaluateVideoConfig, sys.argv[1:], about=Help(examples=EXAMPLES))
     evaluate(config, this_command())
 
 

@@ -13,14 +13,20 @@ from common.signals import importing
 
 with importing():
     from analysis.imagine import ImagineConfig, imagine
-    from configs.cli import parse
+    from configs.cli import Help, parse
     from training.device import enable_compilation_cache
+
+
+EXAMPLES = """Examples:
+  {program} --run RUN --output out.mp4
+  {program} --run RUN --output out.gif --actions policy    what the agent would do, imagined
+  {program} --run RUN --output out.mp4 --video my.mp4      a video model on a video of your own"""
 
 
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)
-    config = parse(ImagineConfig, sys.argv[1:])
+    config = parse(ImagineConfig, sys.argv[1:], about=Help(examples=EXAMPLES))
     imagine(config)
 
 

@@ -4,10 +4,11 @@ Read next: ``imagination.py``, which rolls the trajectories; ``returns.py``, the
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import tyro
 from jaxtyping import Array, Float
 
 from agents.heads import two_hot_loss, two_hot_mean
@@ -20,7 +21,7 @@ from common import Count, Share
 class ActorCriticConfig:
     """Settings of behaviour learning."""
 
-    horizon: Count = 15
+    horizon: Annotated[Count, tyro.conf.arg(aliases=("--horizon",))] = 15
     """H: imagined environment steps, whole windows of them and at least one: ⌈H/K⌉ ticks. Source of
     the default: DreamerV3."""
     discount: Share = 0.99

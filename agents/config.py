@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import tyro
 from flax import nnx
 
 from agents.actor_critic import ActorCriticConfig
@@ -51,7 +52,7 @@ class AgentConfig:
     burn_in: Annotated[CountOrZero, Before(0)] = 0
     """Environment steps at a sequence's beginning from which nothing is learned, rounded up to
     whole windows: sequences begin within episodes, and beliefs there begin from zeros."""
-    open_loop: bool = False
+    open_loop: Annotated[bool, tyro.conf.arg(aliases=("--open-loop",))] = False
     """Execute each plan whole, r = K, in place of planning anew at every step, r = 1: the plain
     semi-MDP, which cannot react within a window. docs/adr/0008."""
     noise_correlation: Share = 0.0

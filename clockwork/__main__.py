@@ -5,6 +5,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
@@ -26,8 +27,12 @@ USAGE = """usage: clockwork COMMAND [options]     clockwork COMMAND --help     c
   evaluate   what a run has come to            clockwork evaluate --run RUN
   imagine    what it imagines, as a video      clockwork imagine --run RUN --output out.mp4
   analyse    what each clock holds, a report   clockwork analyse --run RUN
-  import     data of others into a store       clockwork import videos FOLDER STORE"""
+  report     runs beside each other            clockwork report RUN1 RUN2
+  import     data of others into a store       clockwork import videos FOLDER STORE
+  completion of commands and flags by the TAB key of bash, zsh or fish; bash:
+                                               source <(clockwork completion bash)"""
 
+LOOKING = ("evaluate", "analyse", "imagine")  # into a run, which may be named without --run
 MODULES = {name: script.removesuffix(".py") for script, name in NAMES.items()}
 BY_KIND = {  # of a run: an agent's, a video model's
     "evaluate": ("train_agent", "evaluate_video"),
@@ -46,9 +51,27 @@ def main() -> None:
         return
     if name == "import":
         sys.exit(import_module("recordings.__main__").main(args))
-    module, args = chosen(name, args)
+    if name == "completion":
+        print(import_module("clockwork.completion").script(" ".join(args)))
+        return
+    if name in BY_KIND and {"-h", "--help"} & {*args}:
+        show_both(name)
+        return
+    start(name, *chosen(name, args))
+
+
+def start(name: str, module: str, args: Sequence[str]) -> None:
+    """Runs the script behind a command."""
     sys.argv = [f"{COMMAND} {name}", *args]
     import_module(module).main()
+
+
+def show_both(name: str) -> None:
+    """The help of a command that looks into a run, for runs of either kind."""
+    for module, what in zip(BY_KIND[name], ("an agent", "a model of video"), strict=True):
+        print(f"=== of {what}")
+        with suppress(SystemExit):
+            start(name, module, ["--help", "--eval"] if module == "train_agent" else ["--help"])
 
 
 def chosen(name: str, args: Sequence[str]) -> tuple[str, list[str]]:
@@ -57,18 +80,20 @@ def chosen(name: str, args: Sequence[str]) -> tuple[str, list[str]]:
     Raises:
       UserError: for a command that there is not, or one that looks into a run and is given none.
     """
+    if name in LOOKING and args and not args[0].startswith("-"):
+        args = ["--run", *args]
     if name not in BY_KIND:
         if name in MODULES:
             return MODULES[name], list(args)
-        known = [*MODULES, "import"]
+        known = [*MODULES, "import", "completion"]
         near = "".join(f"; did you mean {close}?" for close in get_close_matches(name, known, 1))
         raise UserError(f"command: expected one of {', '.join(known)}, received {name!r}{near}")
     agent, video = BY_KIND[name]
-    if "--help" in args or "-h" in args:
-        return (video if name == "evaluate" else agent), list(args)
     flags = [arg.partition("=")[0] for arg in args]
     if "--run" not in flags:
-        raise UserError(f"{name}: expected --run RUN, the directory of a run, received none")
+        raise UserError(
+            f"{name}: expected the directory of a run, received none; such as {COMMAND} {name} RUN"
+        )
     at = flags.index("--run")
     run = args[at].partition("=")[2] or "".join(args[at + 1 : at + 2])
     if is_video_run(Path(run)):

@@ -1,17 +1,18 @@
 """Command line: presets first, then every field as a flag (tyro); a mistake is one line, code 2.
 
 Every number is checked against the bounds of its field (`common/fields.py`). Read next:
-`spelling.py`, how values may be written.
+`settings.py`, which settings there are; `spelling.py`, how values may be written.
 """
 
 import contextlib
 import io
 import re
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import tyro
 
@@ -19,23 +20,43 @@ from common import UserError, check_bounds
 from common.entry import fail
 from configs.presets import resolve
 from configs.schema import TrainConfig, check
-from configs.spelling import RULES, switched, switches, wholes
+from configs.settings import AGENT_FIRST, Setting, check_flags, first_lines, settings
+from configs.spelling import RULES, switched, wholes
 
-SHORT = {
-    "--env": "--env.name",
-    "--strides": "--agent.model.strides",
-    "--horizon": "--agent.behaviour.horizon",
-    "--open-loop": "--agent.open-loop",
-}
-
-EPILOG = """Short for: --env = --env.name, --strides = --agent.model.strides (environment steps per
-tick of each level), --horizon = --agent.behaviour.horizon (imagined environment steps),
---open-loop = --agent.open-loop (True: plans are executed whole). Other use: --eval RUN
-[--episodes N] [--output FILE] evaluates a run. --seeds 0 1 2 trains these seeds as one compiled
-program, for environments in pure JAX (pure:, gymnax:, navix:): one run each, LOGDIR/seed_N."""
+EXAMPLES = """Examples:
+  {program} --env minerl_navigate
+  {program} --env gym:CartPole-v1 --strides 1 2 --logdir runs/cartpole
+  {program} --env pure:pendulum --seeds 0 1 2     several seeds as one compiled program
+  {program} --eval RUN --episodes 20              evaluates a run
+A run that stopped goes on by the same command with the same --logdir."""
+"""Of `parse_train`."""
 
 T = TypeVar("T")
 Run = TypeVar("Run")
+
+
+class Help(NamedTuple):
+    """What `--help` says before all settings."""
+
+    first: Sequence[str] = ()  # names of those that matter most
+    examples: str = ""  # {program} stands for how the command is called
+    also: Sequence[str] = ()  # flags that something else reads
+
+    def text(self, cls: Any, known: Sequence[Setting]) -> str:
+        """The docstring, the settings that matter most, the examples."""
+        most = "What matters most (and its default):\n" + first_lines(known, self.first)
+        doc = " ".join((cls.__doc__ or "").split())
+        parts = [doc, most * bool(self.first), self.examples.format(program=program())]
+        return "\n\n".join(filter(None, parts))
+
+
+NOTHING = Help()
+
+
+def program() -> str:
+    """How the command that runs is called."""
+    called = sys.argv[0]
+    return called if " " in called else f"python {Path(called).name}"
 
 
 def parse_train(
@@ -51,9 +72,10 @@ def parse_train(
     def base(preset: str | None, env: str | None, size: str | None) -> TrainConfig:
         return resolve(preset or "auto", env, size or "auto", accelerator, dtype)
 
-    expanded = expand(args, SHORT)
-    first = choices(expanded, ("preset", "env.name", "size"))
-    config = parse_run(base(*first), expanded, ("preset", "size"), EPILOG, lambda c: c.env.name)
+    given = expand(args, TrainConfig)
+    first = base(*choices(given, ("preset", "env.name", "size")))
+    about = Help(AGENT_FIRST, EXAMPLES, ("eval", "seeds"))
+    config = parse_run(first, given, ("preset", "size"), about, lambda c: c.env.name)
     check(config)
     return config
 
@@ -93,7 +115,7 @@ def choices(args: Sequence[str], names: Sequence[str]) -> list[str | None]:
 
 
 def parse_run(
-    base: Run, args: Sequence[str], auto: Sequence[str], epilog: str, name: Callable[[Run], str]
+    base: Run, args: Sequence[str], auto: Sequence[str], about: Help, name: Callable[[Run], str]
 ) -> Run:
     """Settings of a run: flags over what its preset fills in.
 
@@ -101,13 +123,12 @@ def parse_run(
       base: what the preset, the size and the device make of it.
       args: flags, short ones written out.
       auto: names of flags that have become something else than `auto` in `base`.
-      epilog: the end of the help text.
+      about: what its help says beside the settings.
       name: what the run's directory is called after, when the settings name none.
     """
     logdir = Path("runs") / f"{_slug(name(base))}-{time.strftime('%Y%m%d-%H%M%S')}"
     rest = without_auto(list(args), tuple(f"--{flag}" for flag in auto))
-    text = f"{type(base).__doc__}\n\n{epilog}"
-    return parse(type(base), rest, default=replace(base, logdir=logdir), description=text)  # type: ignore[type-var]
+    return parse(type(base), rest, default=replace(base, logdir=logdir), about=about)  # type: ignore[type-var]
 
 
 def parse(
@@ -115,6 +136,7 @@ def parse(
     args: Sequence[str],
     default: T | None = None,
     markers: tuple[Any, ...] = (),
+    about: Help = NOTHING,
     **options: Any,
 ) -> T:
     """`tyro.cli` whose errors are one line on standard error and exit code 2.
@@ -124,17 +146,21 @@ def parse(
       args: flags, short ones written out.
       default: the settings that flags change; None: the dataclass's own.
       markers: of `tyro.conf`.
+      about: what its help says beside the settings.
       options: of `tyro.cli`.
     Raises:
-      UserError: for a number out of its field's bounds.
+      UserError: for a flag that is of no setting, or a number out of its field's bounds.
       SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
     """
     captured = io.StringIO()
-    extra: dict[str, Any] = options if default is None else options | {"default": default}
+    extra: dict[str, Any] = {} if default is None else {"default": default}
     config = (tyro.conf.FlagConversionOff, *markers)
+    known = list(settings(default or cls, tyro.conf.OmitArgPrefixes not in markers))
+    extra |= {"description": about.text(cls, known)} | options
+    given = switched(args, {one.name for one in known if one.kind is bool})
+    check_flags(given, known, about.also)
     try:
         with contextlib.redirect_stderr(captured):
-            given = switched(args, set(switches(cls, tyro.conf.OmitArgPrefixes not in markers)))
             parsed: T = tyro.cli(cls, args=given, config=config, registry=RULES, **extra)
     except SystemExit as error:
         if error.code in (0, None):
@@ -144,8 +170,9 @@ def parse(
     return parsed
 
 
-def expand(args: Sequence[str], short: Mapping[str, str] = SHORT) -> list[str]:
-    """Short flags written out, also in the form --flag=value."""
+def expand(args: Sequence[str], config: Any) -> list[str]:
+    """Short flags of a dataclass written out, also in the form --flag=value."""
+    short = {flag: f"--{one.name}" for one in settings(config) for flag in one.short}
     parts = [arg.partition("=") for arg in args]
     return [short.get(flag, flag) + equals + value for flag, equals, value in parts]
 

@@ -44,7 +44,9 @@ SOURCES = f"a generator ({', '.join(GENERATED)}), a store, or a folder of videos
 class DataConfig:
     """Which videos."""
 
-    name: Annotated[str, tyro.conf.arg(help=f"{SOURCES}, which is imported.")] = "moving_digits"
+    name: Annotated[
+        str, tyro.conf.arg(aliases=("--data",), help=f"{SOURCES}, which is imported.")
+    ] = "moving_digits"
     folder: MayChange[Path] = Path("data")
     """Where generated and imported videos are kept."""
     image_size: Annotated[ImageSize | None, Before(None)] = None

@@ -4,11 +4,9 @@ Whole numbers also as 1e5; several of them apart, or with commas: 1 4 or 1,4; sw
 --no-report, or --report False.
 """
 
-import dataclasses
 import re
 import typing
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
@@ -61,24 +59,6 @@ def _wholes(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ...]
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: [str(item) for item in value],
     )
-
-
-def switches(config: Any, prefixes: bool, path: str = "") -> Iterator[str]:
-    """Names of all flags of a dataclass that are true or false, such as `env.dense`.
-
-    Args:
-      config: the dataclass.
-      prefixes: whether a flag begins with where it is nested.
-      path: that place.
-    """
-    config = typing.get_origin(config) or config
-    hints = typing.get_type_hints(config)
-    for field in dataclasses.fields(config):
-        hint, name = hints[field.name], f"{path}{field.name}".replace("_", "-")
-        if hint is bool:
-            yield name
-        elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            yield from switches(hint, prefixes, f"{name}." if prefixes else "")
 
 
 def switched(args: Sequence[str], names: set[str]) -> list[str]:

@@ -23,18 +23,21 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from common import UserError
-from configs.cli import choices, expand, parse_run
+from configs.cli import Help, choices, expand, parse_run
 from configs.data import GENERATED, Like
 from configs.presets import resolve, unknown
+from configs.settings import VIDEO_FIRST
 from configs.sizes import AGENT_SIZES, SIZES, resize_model
 from configs.video import PretrainConfig, check
 from worldmodel import ClockworkConfig, OptimizerConfig
 
 STRIDES = {"cwvae": (1, 6, 36), "notmpabs": (1, 1, 1), "rssm": (1,)}
-SHORT = {"--data": "--data.name", "--strides": "--model.strides"}
 
-EPILOG = """Short for: --data = --data.name, --strides = --model.strides (frames per tick of each
-level)."""
+EXAMPLES = """Examples:
+  {program} --data moving_digits
+  {program} --data my_videos/ --preset rssm --logdir runs/mine
+  {program} --data navigate --preset agent       a world model for an agent to start from"""
+"""Of `parse_pretrain`."""
 
 ORIGINAL = ClockworkConfig(window="lookahead", architecture="original", min_std=1e-4)
 """The model of the original code, at no particular size."""
@@ -151,9 +154,10 @@ def parse_pretrain(
         names = (preset or "cwvae", name, like or "auto", size or "auto")
         return resolve_video(*names, accelerator, dtype)
 
-    expanded = expand(args, SHORT)
-    first = base(*choices(expanded, ("preset", "data.name", "like", "size")))
-    config: PretrainConfig = parse_run(first, expanded, ("like", "size"), EPILOG, _named)
+    given = expand(args, PretrainConfig)
+    first = base(*choices(given, ("preset", "data.name", "like", "size")))
+    about = Help(VIDEO_FIRST, EXAMPLES)
+    config: PretrainConfig = parse_run(first, given, ("like", "size"), about, _named)
     check(config)
     return config
 

@@ -6,6 +6,7 @@ Read next: `registry.py`, from a name to an environment; `vector.py`, what the a
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import tyro
 from annotated_types import Gt, Le
 
 from common import Before, Count, MayChange, Positive
@@ -20,7 +21,7 @@ NAVIGATE = "minerl_navigate"
 class EnvConfig:
     """Which environment, and what stands between it and the agent."""
 
-    name: str = NAVIGATE
+    name: Annotated[str, tyro.conf.arg(aliases=("--env",))] = NAVIGATE
     """minerl_navigate, gym:ID (gym:CartPole-v1), dmc:DOMAIN_TASK (dmc:walker_walk), pure:NAME
     (pure:cartpole_swingup), gymnax:NAME (gymnax:CartPole-v1), navix:NAME
     (navix:Navix-MemoryS7-v0), or your own: FILE.py:Class or package.module:Class."""

@@ -186,4 +186,4 @@ def test_help_is_readable_with_units(capsys):
     out = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert stop.value.code == 0
     assert "--steps INT Environment steps at which the run ends" in out
-    assert "Short for: --env = --env.name" in out
+    assert "--env STR, --env.name STR" in out

@@ -13,6 +13,7 @@ NAMES = {
     "imagine.py": "imagine",
     "analyse_agent.py": "analyse",
     "analyse_video.py": "analyse",
+    "compare_runs.py": "report",
 }
 """What the command of an installed package calls each script (`clockwork/__main__.py`)."""
 

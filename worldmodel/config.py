@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
+import tyro
 from annotated_types import Ge
 
 from common import Count, NonNegative, Positive, UserError, check_bounds
@@ -57,7 +58,7 @@ ARCHITECTURES = {
 class ClockworkConfig:
     """Settings of the world model. Defaults suit an agent on a small control task."""
 
-    strides: tuple[Count, ...] = (1, 4)
+    strides: Annotated[tuple[Count, ...], tyro.conf.arg(aliases=("--strides",))] = (1, 4)
     """Environment steps per tick of each level, lowest first; 1 first, each divides the next."""
     window: clock.Window = "causal"
     """Frames that a tick sees: `causal` those since the last tick, and the top is trained at every

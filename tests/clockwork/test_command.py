@@ -1,14 +1,17 @@
 """The one command: what it starts, and what it says."""
 
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from processes import ROOT
 
 from clockwork import __main__ as command
-from clockwork.__main__ import BY_KIND, MODULES, USAGE, chosen
+from clockwork.__main__ import BY_KIND, LOOKING, MODULES, USAGE, chosen
+from clockwork.completion import SETTINGS, SHELLS, script
 from common import UserError
 from training.commands import command as shown
 from training.commands import resume_command, this_command
@@ -18,7 +21,7 @@ def test_every_command_is_told_and_names_a_script():
     for name in ("train", "pretrain", "imagine"):
         assert chosen(name, ["--x", "1"]) == (MODULES[name], ["--x", "1"])
         assert f"  {name} " in USAGE
-    assert all(f"  {name} " in USAGE for name in (*BY_KIND, "import"))
+    assert all(f"  {name} " in USAGE for name in (*BY_KIND, "report", "import", "completion"))
 
 
 def test_runs_are_looked_into_by_what_they_are(agent_run, video_run):
@@ -35,8 +38,53 @@ def test_runs_are_looked_into_by_what_they_are(agent_run, video_run):
 def test_what_is_missing_or_misspelt_is_told():
     with pytest.raises(UserError, match=r"received 'trian'; did you mean train\?"):
         chosen("trian", [])
-    with pytest.raises(UserError, match="evaluate: expected --run RUN"):
+    with pytest.raises(UserError, match="evaluate: .*such as clockwork evaluate RUN"):
         chosen("evaluate", ["--episodes", "2"])
+
+
+def test_a_run_may_be_named_without_its_flag(agent_run):
+    run = str(agent_run.path)
+    for name in LOOKING:
+        assert chosen(name, [run, "--seed", "3"]) == chosen(name, ["--run", run, "--seed", "3"])
+
+
+def test_help_of_both_kinds_of_runs_begins_with_examples(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["clockwork", "evaluate", "--help"])
+    command.main()
+    out = capsys.readouterr().out
+    agent, video = out.split("=== of a model of video")
+    assert agent.startswith("=== of an agent") and "--episodes INT" in agent
+    assert "clockwork evaluate --run RUN --run RUN2" in video and "--protocol" in video
+
+
+def test_its_version(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["clockwork", "--version"])
+    command.main()
+    assert capsys.readouterr().out.split() == ["clockwork", version("clockwork-world-model")]
+
+
+def completed(text, *words):
+    """What the TAB key offers after these words of a command line, by bash itself."""
+    line = " ".join(words)
+    asked = f"{text}\nCOMP_WORDS=({line!s} ''); COMP_CWORD={len(words)}; _{{}}; "
+    function = re.search(r"complete -F (\S+) clockwork", text)[1]
+    asked = asked.replace("_{}", function) + 'printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", asked], text=True, capture_output=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_completion_of_commands_flags_and_choices():
+    bash = script("bash")
+    assert {*SETTINGS, "import", "completion"} <= completed(bash, "clockwork")
+    flags = completed(bash, "clockwork", "train")
+    assert {"--env", "--env.name", "--steps", "--seeds", "--agent.model.half-life"} <= flags
+    assert {"debug", "s", "l", "auto"} <= completed(bash, "clockwork", "train", "--size")
+    assert {"--episodes", "--protocol", "--run"} <= completed(bash, "clockwork", "evaluate")
+    assert {"videos", "minerl"} <= completed(bash, "clockwork", "import")
+    for shell in SHELLS:
+        assert "agent.model.half-life" in script(shell)
+    with pytest.raises(UserError, match="completion: expected one of bash, zsh, fish"):
+        script("powershell")
 
 
 def test_its_closing_lines_name_itself(monkeypatch):

@@ -1,21 +1,28 @@
 """One way to write values for every command; what is out of bounds is refused with the remedy."""
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import tyro
 
 from analysis.agent.episode import AnalyseAgentConfig
 from analysis.agent.evaluate import EvalConfig
 from analysis.imagine import ImagineConfig
 from analysis.video.evaluate import EvaluateVideoConfig
 from analysis.video.findings import AnalyseVideoConfig
+from common import UserError
 from common.fields import unbounded
 from configs import TrainConfig, parse_train
-from configs.cli import fail, parse
-from configs.spelling import switched, switches, whole
+from configs.cli import EXAMPLES, fail, parse, take_seeds
+from configs.settings import AGENT_FIRST, VIDEO_FIRST, meant, sentence, settings
+from configs.spelling import switched, whole
 from configs.video import PretrainConfig
+from configs.video_presets import EXAMPLES as VIDEO_EXAMPLES
 from configs.video_presets import parse_pretrain
+from recordings.__main__ import Command
+from recordings.importers.kth import Kth
 from recordings.run import ImportConfig
 
 
@@ -69,7 +76,74 @@ def test_strides_with_commas_or_apart(written):
 def test_switches_have_three_forms(written, expected):
     found = parse(Outer, written)
     assert (found.report, found.inner.deep) == expected
-    assert set(switches(Outer, prefixes=True)) == {"report", "inner.deep"}
+    assert [one.name for one in settings(Outer)] == ["steps", "report", "inner.deep"]
+
+
+def test_a_format_s_own_switches_are_switches():
+    """`--whole` of KTH, whose class the command is generic in."""
+    found = {one.name: one for one in settings(Command[Kth], prefixes=False)}
+    assert found["whole"].kind is bool and found["whole"].text.startswith("Store videos whole")
+    args = ["kth", "store", "--whole"]
+    markers = (tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs)
+    assert parse(Command[Kth], args, markers=markers).data.whole
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("--evaluate", "--eval"),
+        ("--batch-size", "--batch"),
+        ("--lr", "--optimizer.lr"),
+        ("--learning-rate", "--optimizer.lr"),
+        ("--num-envs", "--env.num-envs"),
+        ("--num_env", "--env.num-envs"),
+        ("--gamma", "--agent.behaviour.discount"),
+        ("--stride", "--strides"),
+        ("--eval-episode", "--eval-episodes"),
+        ("--seedz", "--seed"),
+    ],
+)
+def test_a_near_miss_is_told_what_may_be_meant(written, said):
+    with pytest.raises(
+        UserError, match=rf"received none of that name; did you mean {said}( or .*)?\?"
+    ):
+        train(written, "3")
+
+
+def test_what_is_like_nothing_is_sent_to_the_help():
+    with pytest.raises(UserError, match="--qqqqq: .*; see --help"):
+        train("--qqqqq")
+    assert meant("dim", ["a.dim", "b.dim"]) == ["a.dim", "b.dim"]
+
+
+@pytest.mark.parametrize(("run", "first"), [(train, AGENT_FIRST), (pretrain, VIDEO_FIRST)])
+def test_help_begins_with_the_ten_settings_that_matter(run, first, capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    out = capsys.readouterr().out
+    most = out[out.index("What matters most") : out.index("Examples:")].splitlines()[1:]
+    lines = [line for line in most if line.startswith("  --")]
+    assert len(lines) == len(first) == 10
+    assert [line.split()[0].removeprefix("--") for line in lines] == [
+        name.removeprefix("agent.model.").removeprefix("agent.behaviour.")
+        .removeprefix("model.").removesuffix(".name") for name in first
+    ]  # fmt: skip
+    assert max(map(len, most)) < 100
+
+
+@pytest.mark.parametrize(("run", "text"), [(train, EXAMPLES), (pretrain, VIDEO_EXAMPLES)])
+def test_examples_of_the_help_run(run, text):
+    lines = [line for line in text.splitlines() if line.startswith("  {program} ")]
+    for line in lines:
+        words = shlex.split(line.split("     ")[0].removeprefix("  {program} "))
+        if words[0] != "--eval":
+            run(*take_seeds(words)[1])
+    assert len(lines) >= 3
+
+
+def test_a_sentence_ends_before_its_reasons():
+    assert sentence("T: steps. More.") == "T: steps"
+    assert sentence("Steps (one: 1) at which it ends; or not.") == "Steps at which it ends"
 
 
 def test_all_commands_take_the_three_forms():

@@ -55,7 +55,7 @@ def test_flags_override_presets_and_short_ones_are_written_out():
     assert config.env.name == "gym:CartPole-v1" and config.agent.model.strides == (1, 2, 8)
     assert config.agent.behaviour.horizon == 3 and config.agent.replan == 8
     assert config.logdir == Path("x") and config.seed == 5
-    assert expand(["--env=a", "3"]) == ["--env.name=a", "3"]
+    assert expand(["--env=a", "3"], TrainConfig) == ["--env.name=a", "3"]
 
 
 def test_auto_may_be_asked_for_by_name():

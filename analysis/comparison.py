@@ -1,0 +1,166 @@
+"""Runs beside each other: what they have come to, their curves, the settings in which they differ.
+
+Read next: `arms.py`, which runs are one arm.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+
+from agents.statistics import half_width, plus_minus
+from analysis.arms import Arm, at_end, curve, difference, differing, gather, logged, value
+from analysis.pages import report
+from analysis.pages.episode_plots import Line, Panel, draw_along
+from analysis.pages.plots import COLOURS
+from common import UserError
+from replay.atomic import write_text
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Put runs beside each other: curves with intervals over seeds, settings that differ."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Directories of runs, all of agents or all of video models; one of --seeds is all its runs."""
+    output: Path = Path("comparison.html")
+    """The report, .html."""
+
+
+class Shown(NamedTuple):
+    """A number that is drawn."""
+
+    key: str  # of metrics.jsonl, a regular expression
+    title: str  # {} stands for the name's end
+    unit: str = ""
+    log: bool = False
+
+
+SHOWN = (
+    Shown("eval/return", "return of the greedy agent"),
+    Shown("eval/success", "share of its episodes that succeed"),
+    Shown("episode/return", "return of an episode in training, sampled"),
+    Shown("eval/loss/model", "loss on held-out video", "nats per frame"),
+    Shown("loss/model", "loss of the world model", "nats"),
+    Shown(r"kl/level\d+", "KL of {}", "nats per tick", log=True),
+    Shown("speed/(env_steps|steps)_per_s", "steps per second"),
+)
+PROMISED = {
+    "eval/foreseen": "foreseen by the critic",
+    "eval/discounted": "discounted return that came",
+}
+SCORES = {
+    "eval/return": (1, "return of the greedy agent"),
+    "eval/loss/model": (-1, "held-out loss"),
+}
+"""By which arms are ranked: whether more is better, and what it is called."""
+
+
+def compare(config: CompareConfig, command: str) -> Path:
+    """Reads the runs and writes the report; returns its path.
+
+    Raises:
+      UserError: without runs, for what is no run, or for agents and video models together.
+    """
+    if config.output.suffix != ".html":
+        raise UserError(
+            f"output: expected a path ending in .html, received {config.output}; rename it"
+        )
+    arms = gather(config.runs)
+    names = [arm.name for arm in arms]
+    blocks = [report.paragraph(verdict(arms)), results(arms), report.heading("Curves")]
+    caption = (
+        "Over steps (updates, where there is no environment), up to those that all seeds of an arm "
+        "have made. Lines are means over seeds, bands their 95% intervals (Student's); an arm of "
+        "one seed has none."
+    )
+    drawn, nothing = draw(arms), report.paragraph("Nothing is logged.")
+    blocks.append(report.figure(drawn, caption) if drawn else nothing)
+    blocks += [report.heading("Settings that differ"), settings_table(arms)]
+    blocks += [report.heading("Runs"), runs_table(arms), report.command(command)]
+    write_text(config.output, report.document(" · ".join(names), blocks))
+    return config.output
+
+
+def verdict(arms: Sequence[Arm]) -> str:
+    """Which arm came out ahead, and whether by more than seeds explain."""
+    key = next((key for key in SCORES if any(len(at_end(arm, key)) for arm in arms)), None)
+    if key is None:
+        return "None of these runs has been evaluated."
+    sign, what = SCORES[key]
+    ends = {arm.name: found for arm in arms if len(found := at_end(arm, key))}
+    ranked = sorted(ends, key=lambda name: -sign * ends[name].mean())
+    said = ", ".join(f"{name} {interval(ends[name])}" for name in ranked)
+    text = f"At its last evaluation, {what}: {said}."
+    if len(ranked) < 2:
+        return text
+    gap, half = difference(ends[ranked[0]], ends[ranked[1]])
+    if np.isnan(half):
+        return f"{text} With one seed of an arm it cannot be told what seeds explain."
+    beyond = "more than seeds explain" if abs(gap) > half else "no more than seeds may explain"
+    return f"{text} The first differs from the second by {gap:.4g} ± {half:.2g} (95%): {beyond}."
+
+
+def interval(values: np.ndarray) -> str:
+    """Mean over seeds with its interval, and of how many."""
+    digits = max(0, 3 - int(np.floor(np.log10(max(1e-6, abs(values.mean()))))))
+    half = float(half_width(values)) if len(values) > 1 else None
+    seeds = f"{len(values)} seed" + "s" * (len(values) > 1)
+    return f"{plus_minus(values.mean(), half, min(digits, 4))} ({seeds})"
+
+
+def results(arms: Sequence[Arm]) -> str:
+    """A row per number: what it came to at the end of every arm."""
+    rows = []
+    for key, title in [*shown_of(arms), *PROMISED.items()]:
+        ends = [at_end(arm, key) for arm in arms]
+        if any(len(end) for end in ends):
+            rows.append([title, *(interval(end) if len(end) else "–" for end in ends)])
+    return report.table(["at the end", *(arm.name for arm in arms)], rows)
+
+
+def shown_of(arms: Sequence[Arm]) -> Iterator[tuple[str, str]]:
+    """Names of the numbers that some arm has, and what they are called."""
+    for shown in SHOWN:
+        for key in logged(arms, shown.key):
+            yield key, shown.title.format(key.rpartition("/")[2].replace("level", "level "))
+
+
+def draw(arms: Sequence[Arm]) -> Figure | None:
+    """A panel per number, a line per arm; None where there is nothing to draw."""
+    panels = []
+    last = 0.0
+    for key, title in shown_of(arms):
+        shown = next(one for one in SHOWN if re.fullmatch(one.key, key))
+        lines = []
+        for n, arm in enumerate(arms):
+            if (found := curve(arm, key)) is not None:
+                known = found.half if np.isfinite(found.half).all() else None
+                colour = COLOURS[n % len(COLOURS)]
+                lines.append(Line(arm.name, found.time, found.mean, colour, error=known))
+                last = max(last, float(found.time[-1]))
+        panels += [Panel(title, shown.unit, lines, shown.log)] if lines else []
+    return draw_along(panels, (0.0, last), "steps") if panels else None
+
+
+def settings_table(arms: Sequence[Arm]) -> str:
+    """A row per setting that is not the same everywhere."""
+    several = differing([arm.settings for arm in arms])
+    if not several:
+        return report.paragraph("None: these runs differ in their seeds alone.")
+    rows = [[name, *(value(arm.settings.get(name, "–")) for arm in arms)] for name in several]
+    return report.table(["setting", *(arm.name for arm in arms)], rows)
+
+
+def runs_table(arms: Sequence[Arm]) -> str:
+    """A row per run: where it lies, and how far it has come."""
+    rows = []
+    for arm in arms:
+        for run, lines in zip(arm.runs, arm.rows, strict=True):
+            rows.append([str(run), arm.name, f"{lines[-1]['step']:,}" if lines else "not begun"])
+    return report.table(["run", "arm", "steps"], rows)

@@ -1,0 +1,168 @@
+"""The settings of a command as a list: flags, default, docstring. Which ten matter first, and what
+may be meant by a flag that is none of them.
+
+Read next: `cli.py`, which parses them; `common/fields.py`, their bounds.
+"""
+
+import dataclasses
+import difflib
+import re
+import textwrap
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import docstring_parser
+
+from common import UserError
+
+AGENT_FIRST = (
+    "env.name",
+    "steps",
+    "size",
+    "agent.model.strides",
+    "agent.behaviour.horizon",
+    "updates-per-step",
+    "batch",
+    "optimizer.lr",
+    "seed",
+    "logdir",
+)
+"""The ten settings of an agent's run that matter most."""
+VIDEO_FIRST = (
+    "data.name",
+    "preset",
+    "size",
+    "model.strides",
+    "steps",
+    "length",
+    "context",
+    "batch",
+    "seed",
+    "logdir",
+)
+"""The same of a video model's run."""
+
+WIDTH = 96  # of help's own lines
+
+CALLED = {
+    "epochs": "steps",
+    "evaluate": "eval",
+    "gamma": "agent.behaviour.discount",
+    "gpus": "devices",
+    "learning-rate": "optimizer.lr",
+    "outdir": "logdir",
+    "output-dir": "logdir",
+    "resume": "logdir",
+    "task": "env",
+    "timesteps": "steps",
+    "total-timesteps": "steps",
+    "train-ratio": "updates-per-step",
+}
+"""What other programs call a setting."""
+
+
+class Setting(NamedTuple):
+    """One setting of a command."""
+
+    name: str  # its long flag without dashes: agent.model.half-life
+    kind: Any  # its type, without bounds
+    short: tuple[str, ...]  # its other flags
+    default: Any
+    text: str  # of its docstring
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """All of them, the shortest way to say it first."""
+        return (*self.short, f"--{self.name}")
+
+
+def settings(config: Any, prefixes: bool = True, path: str = "") -> Iterator[Setting]:
+    """The settings of a dataclass and of those in it, in the order in which they are declared.
+
+    Args:
+      config: the dataclass, or one of its objects, whose values are the defaults.
+      prefixes: whether a flag begins with where it is nested.
+      path: that place.
+    """
+    cls = config if isinstance(config, type) or typing.get_origin(config) else type(config)
+    origin: Any = typing.get_origin(cls) or cls
+    given = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(cls), strict=False))
+    hints = typing.get_type_hints(origin, include_extras=True)
+    texts = {x.arg_name: x.description for x in docstring_parser.parse_from_object(origin).params}
+    for field in dataclasses.fields(origin):
+        hint = given.get(hints[field.name], hints[field.name])
+        marks = getattr(hint, "__metadata__", ())
+        kind = hint.__origin__ if marks else hint
+        said = next((mark for mark in marks if hasattr(mark, "aliases")), None)  # tyro.conf.arg
+        name = path + (getattr(said, "name", None) or field.name).replace("_", "-")
+        value = _default(field) if config is cls else getattr(config, field.name)
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            inner = value if isinstance(value, kind) else kind
+            yield from settings(inner, prefixes, f"{name}." if prefixes else "")
+        else:
+            text = getattr(said, "help", None) or texts.get(field.name) or ""
+            short = getattr(said, "aliases", None) or ()
+            yield Setting(name, kind, short, value, " ".join(text.split()))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def first_lines(known: Iterable[Setting], names: Sequence[str]) -> str:
+    """A line per named setting: its shortest flag, the first sentence about it, its default."""
+    by_name = {setting.name: setting for setting in known}
+    chosen = [by_name[name] for name in names]
+    width = max((len(setting.flags[0]) for setting in chosen), default=0) + 4
+    lines = []
+    for one in chosen:
+        text = f"  {one.flags[0]:<{width - 4}}  {sentence(one.text)} ({shown(one.default)})"
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * width, drop_whitespace=True)
+    return "\n".join(lines)
+
+
+def sentence(text: str) -> str:
+    """The first sentence, or what stands before its first semicolon, without the stop and without
+    what is in brackets."""
+    plain = re.sub(r"\s*\([^()]*\)", "", text)
+    return re.split(r"[.;] ", plain)[0].rstrip(".")
+
+
+def shown(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def check_flags(args: Sequence[str], known: Sequence[Setting], also: Sequence[str] = ()) -> None:
+    """Raises UserError, which says what may be meant, for a flag that is of no setting.
+
+    Args:
+      args: of the command line.
+      also: names of flags that something else reads.
+    """
+    names = [*also, *(flag.removeprefix("--") for one in known for flag in one.flags)]
+    for arg in args:
+        name = arg.partition("=")[0].removeprefix("--").replace("_", "-")
+        if not arg.startswith("--") or name in ("", "help", "help-verbose", *names):
+            continue
+        close = " or ".join(f"--{one}" for one in meant(name, names))
+        hint = f"did you mean {close}?" if close else "see --help"
+        raise UserError(
+            f"--{name}: expected a setting of this command, received none of that name; {hint}"
+        )
+
+
+def meant(name: str, names: Sequence[str]) -> list[str]:
+    """Which of the names may be meant: of the same last part, called so elsewhere, or alike."""
+    last = {known.rpartition(".")[2]: known for known in reversed(names)}
+    if found := [known for known in names if known.rpartition(".")[2] == name]:
+        return found[:3]
+    if CALLED.get(name) in names:
+        return [CALLED[name]]
+    close = difflib.get_close_matches(name, [*names, *last], 1, 0.6)
+    return [last.get(one, one) for one in close]
