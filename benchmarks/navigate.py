@@ -164,7 +164,7 @@ def report_policies(follower_episodes: int, random_episodes: int) -> None:
     for name, make_policy in policies.items():
         looks = name == "follower"
         env = NavigateEnv(dense=True)
-        env.draws_picture = looks
+        env.seen = looks
         episodes = follower_episodes if looks else random_episodes
         results = run_policy(env, make_policy, episodes)
         wins = sum(success for _, success, _ in results)

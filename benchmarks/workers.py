@@ -158,7 +158,7 @@ def drawing(turns: int) -> str:
             assert isinstance(held, gymnasium.Wrapper)
             held = held.env
         if every:
-            held.undrawn = None
+            held.sparing = []
         calls.append(partial(_steps, env))
     return row(f"step of {config.env.action_repeat} frames", in_turn(calls, turns) / 50)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,7 +28,14 @@ from envs.pure import PureEnv, PureGym
 from envs.pure.held import held, limited
 from envs.registry import FAMILIES, is_minerl, make, make_pure
 from envs.workers import SLOW, AsyncWorkers, time_step
-from envs.wrappers import ActionRepeat, CameraLimit, CanonicalObservation, CompassVector, HeldKeys
+from envs.wrappers import (
+    ActionRepeat,
+    CameraLimit,
+    CanonicalObservation,
+    CompassVector,
+    HeldKeys,
+    layers,
+)
 
 MEMORYLESS = (Checked, TimeLimit, ActionRepeat, CanonicalObservation)
 """Wrappers that keep nothing from step to step but a count that what they are round keeps too."""
@@ -62,22 +69,14 @@ class SeededVectorEnv(SyncVectorEnv):
             pure = _pure(env)
             assert pure is not None
             pure.go_on(one)
-            for layer in _layers(env):
+            for layer in layers(env):
                 if isinstance(layer, TimeLimit):
                     layer._elapsed_steps = int(one["time"])  # type: ignore[assignment]
 
 
-def _layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
-    """An environment's wrappers, outermost first, and what they are round."""
-    yield env
-    while isinstance(env, gymnasium.Wrapper):
-        env = env.env
-        yield env
-
-
 def _pure(env: gymnasium.Env[Any, Any]) -> PureGym | None:
     """The pure environment within wrappers that keep nothing, or the time that it keeps too."""
-    *wrappers, inner = _layers(env)
+    *wrappers, inner = layers(env)
     told = all(isinstance(wrapper, MEMORYLESS) for wrapper in wrappers)
     return inner if told and isinstance(inner, PureGym) else None
 

@@ -6,12 +6,14 @@ Order, innermost first: `CameraLimit`, `HeldKeys`, `CompassVector`, `ActionRepea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 
 from common import UserError
 from common.images import Fit
@@ -103,16 +105,31 @@ class CompassVector(gymnasium.ObservationWrapper[Any, Any, Any]):
 
 
 @runtime_checkable
-class Undrawn(Protocol):
-    """An environment that can leave its picture as it was where no one sees it. It draws one all
-    the same where it ends an episode; where a wrapper ends it, none can be left out."""
+class Sparing(Protocol):
+    """Does less for an observation that no one sees: draws no picture, checks nothing. Of an
+    episode that it sees end it does all; where a wrapper round it ends one, nothing can be spared.
+    """
 
-    draws_picture: bool  # whether the next steps do
+    seen: bool  # whether the observations of the next steps are
+
+
+def layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
+    """An environment's wrappers, outermost first, and what they are round."""
+    yield env
+    while isinstance(env, gymnasium.Wrapper):
+        env = env.env
+        yield env
+
+
+def _limited(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether a wrapper ends episodes unseen by what it is round."""
+    outside = takewhile(lambda layer: not isinstance(layer, Sparing), layers(env))
+    return any(isinstance(layer, TimeLimit) for layer in outside)
 
 
 class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Hold each action for several frames and sum their rewards; stop early at an episode's end.
-    Of an environment that is `Undrawn` the last frame alone is drawn."""
+    Of what is `Sparing` the last frame alone is drawn and checked."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], repeat: int) -> None:
         """Hold each action for `repeat` frames (at least 1, else ValueError)."""
@@ -120,15 +137,14 @@ class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
         if repeat < 1:
             raise UserError(f"expected action_repeat of at least 1 frame, received {repeat}")
         self.repeat = repeat
-        inner = env.unwrapped
-        self.undrawn = inner if isinstance(inner, Undrawn) else None
+        self.sparing = [] if _limited(env) else [x for x in layers(env) if isinstance(x, Sparing)]
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Last observation, summed reward, and how the last frame ended."""
         total = 0.0
         for frame in range(self.repeat):
-            if self.undrawn is not None:
-                self.undrawn.draws_picture = frame == self.repeat - 1
+            for layer in self.sparing:
+                layer.seen = frame == self.repeat - 1
             obs, reward, terminated, truncated, info = self.env.step(action)
             total += float(reward)
             if terminated or truncated:

@@ -107,7 +107,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.render_mode = render_mode
         self.render_size = render_size
         self.goal_distance = goal_distance
-        self.draws_picture = True  # at the next steps; an episode's last one does
+        self.seen = True  # whether the next observations are; an episode's last one is
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -134,7 +134,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.frames += 1
         reward = sparse + dense if self.dense else sparse
         truncated = not done and self.frames >= self.time_limit
-        obs = self._observe(self.draws_picture or done or truncated)
+        obs = self._observe(self.seen or done or truncated)
         return obs, float(reward), done, truncated, self._info()
 
     def render(self) -> np.ndarray | None:

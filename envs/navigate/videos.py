@@ -131,7 +131,7 @@ class NavigateVideos:
         limit = _NO_LIMIT if self.endless else limit
         distance = float(self.env.options.get("goal_distance", GOAL_DISTANCE))
         player = _Player(self.env.dense, limit, goal_distance=distance)
-        player.draws_picture = False
+        player.seen = False
         return player
 
     def _wish(

@@ -1,10 +1,15 @@
 """Action repeat and the camera limit."""
 
+from contextlib import nullcontext
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 
+from common import UserError
+from envs.checked import Checked
 from envs.navigate import NavigateEnv
 from envs.navigate.render import render
 from envs.wrappers import ActionRepeat, CameraLimit, CompassVector, HeldKeys
@@ -63,6 +68,36 @@ def test_of_held_frames_only_what_is_seen_is_drawn(end, monkeypatch):
         drawn[step:] = []
         np.testing.assert_array_equal(obs["pov"], expected["pov"])
     assert truncated == (end == 38)
+
+
+class NaNAt(Counter):
+    """Its observation is not a number at one frame."""
+
+    def __init__(self, at, end):
+        super().__init__(end, terminal=True)
+        self.at = at
+        self.observation_space = spaces.Box(-np.inf, np.inf, (), np.float32)
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return np.where(self.frames == self.at, np.float32(np.nan), obs), *rest
+
+
+@pytest.mark.parametrize(
+    ("at", "end", "limit", "refused"),
+    [
+        (1, 9, None, False),  # no one sees it
+        (3, 9, None, True),
+        (2, 2, None, True),  # the episode's last
+        (2, 9, 2, True),  # likewise, by a wrapper's limit
+    ],
+)
+def test_of_held_frames_what_is_seen_is_checked(at, end, limit, refused):
+    env = Checked(NaNAt(at, end), "nan")
+    env = ActionRepeat(TimeLimit(env, limit) if limit else env, 3)
+    env.reset()
+    with pytest.raises(UserError, match="finite") if refused else nullcontext():
+        env.step(0)
 
 
 def test_action_repeat_of_zero_is_rejected():
