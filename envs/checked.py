@@ -296,11 +296,12 @@ def _success(info: Any) -> dict[str, Any]:
     """What is read of an info dictionary: whether the task was achieved, as a bool."""
     if info and isinstance(info, dict):
         for name in SUCCESS:
-            value = info.get(name)
-            if isinstance(value, bool):
-                return {"success": value}
-            if name in info and np.size(value) == 1:
-                return {"success": bool(np.reshape(value, -1)[0])}
+            if name in info:
+                value: Any = info[name]
+                if isinstance(value, bool):
+                    return {"success": value}
+                if np.size(value) == 1:
+                    return {"success": bool(np.reshape(value, -1)[0])}
     return {}
 
 

@@ -30,6 +30,9 @@ class Plugin(NamedTuple):
 CONTROL = "Ant|HalfCheetah|Hopper|Humanoid|HumanoidStandup|InvertedDoublePendulum|InvertedPendulum"
 CONTROL += "|Pusher|Reacher|Swimmer|Walker2d"
 
+ROBOTS = "Adroit|AntMaze_|Fetch|FrankaKitchen|HandManipulate|HandReach|PointMaze_"
+"""Of Gymnasium-Robotics, in which most of Minari's data sets were recorded."""
+
 PLUGINS = (
     Plugin(r"ALE/.+", "ale_py", "ale-py"),
     Plugin(r"(MiniGrid|BabyAI)-.+", "minigrid", "minigrid", GridCategories),
@@ -38,6 +41,7 @@ PLUGINS = (
     Plugin(r"Crafter(NoReward)?-v1", "envs.crafter", "crafter"),
     Plugin(r"(LunarLander(Continuous)?|BipedalWalker(Hardcore)?|CarRacing)-v\d+", "Box2D",
            '"gymnasium[box2d]"'),
+    Plugin(rf"({ROBOTS}).*-v\d+", "gymnasium_robotics", "gymnasium-robotics"),
     Plugin(rf"({CONTROL})-v\d+", "mujoco", '"gymnasium[mujoco]"'),
 )  # fmt: skip
 """Who brings which ids."""

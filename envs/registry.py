@@ -4,6 +4,7 @@
 |---|---|---|
 | `minerl_navigate` | Navigate, builtin or MineRL (`backend`) | builtin: `goal_distance`, ... |
 | `gym:ID` | `gymnasium.make(ID)`, of any package in `plugins.py` | those of `gymnasium.make` |
+| `envpool:ID` | EnvPool's, such as `envpool:Pong-v5` (`pool.py`) | `envpool.make_gymnasium`'s |
 | `dmc:DOMAIN_TASK` | DeepMind Control, such as `dmc:walker_walk` | `size`, `camera` |
 | `pure:NAME` | a task in pure JAX, such as `pure:cartpole_swingup` | none |
 | `gymnax:NAME` | gymnax's, such as `gymnax:CartPole-v1` | its parameters |
@@ -39,6 +40,7 @@ from envs.config import NAVIGATE, Backend, EnvConfig
 from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
 from envs.plugins import bring
+from envs.pool import Pool, pool_row
 from envs.pure import (
     CartpoleSwingup,
     CartpoleSwingupSparse,
@@ -70,6 +72,7 @@ class Family(NamedTuple):
     make: Callable[[str, dict[str, Any]], gymnasium.Env[Any, Any]]  # of NAME and keyword options
     draws: bool = False  # whether it can be observed by pixels: made with `render_mode`
     defaults: Callable[[EnvConfig], dict[str, Any]] = lambda config: {}  # options of its own
+    pooled: bool = False  # whether all environments are stepped at once, by the pool's own threads
 
 
 def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
@@ -339,20 +342,29 @@ def _constructor_failed(name: str, error: Exception) -> EnvironmentFailed:
     )
 
 
+def _own_limit(config: EnvConfig) -> dict[str, Any]:
+    """The limit of episodes as Gymnasium and EnvPool take it."""
+    return {} if config.time_limit is None else {"max_episode_steps": config.time_limit}
+
+
 FAMILIES = {
     "gym": Family(
         "gym:ID",
         _make_gym,
         draws=True,
-        defaults=lambda config: (
-            {} if config.time_limit is None else {"max_episode_steps": config.time_limit}
-        ),
+        defaults=_own_limit,
     ),
     "dmc": Family(
         "dmc:DOMAIN_TASK",
         _make_dmc,
         draws=True,
         defaults=lambda config: {"size": config.image_size},
+    ),
+    "envpool": Family(
+        "envpool:ID",
+        lambda env_id, options: pool_row(Pool(env_id, 1, options)),
+        defaults=_own_limit,
+        pooled=True,
     ),
     **{scheme: _pure_family(scheme) for scheme in PURE_SCHEMES},
 }

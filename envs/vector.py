@@ -24,6 +24,7 @@ from common import UserError, check_bounds
 from envs.checked import Checked, check_start
 from envs.config import NAVIGATE, EnvConfig, Workers
 from envs.plugins import plugin_of
+from envs.pool import Pool, pool_row
 from envs.pure import PureEnv, PureGym
 from envs.pure.held import held, limited
 from envs.registry import FAMILIES, is_minerl, make, make_pure
@@ -74,6 +75,45 @@ class SeededVectorEnv(SyncVectorEnv):
                     layer._elapsed_steps = int(one["time"])  # type: ignore[assignment]
 
 
+class PooledVectorEnv(SeededVectorEnv):
+    """Environments of one pool, which steps them all before each tells what came to it."""
+
+    def __init__(self, config: EnvConfig, num_envs: int, seed: int) -> None:
+        """Environment i of a pool starts from seed + i.
+
+        Raises:
+          UserError: as `Pool`.
+        """
+        self.pool = Pool(config.name.partition(":")[2], num_envs, _options(config))
+        rows = [pool_row(self.pool, index) for index in range(num_envs)]
+        made = [make_agent_env(config, index, row) for index, row in enumerate(rows)]
+        super().__init__([partial(_itself, env) for env in made], seed)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        """New episodes of all; from a seed, the same as ever."""
+        seed, self.first_seed = (self.first_seed if seed is None else seed), None
+        if seed is None:
+            self.pool.restart()
+        else:
+            self.pool.start(int(seed))
+        return super().reset(options=options)
+
+    def step_async(self, actions: Any) -> None:
+        """Begins a step: the pool's threads take it."""
+        self._sent = actions
+        self.pool.send(actions)
+
+    def step_wait(self) -> Any:
+        """What has come of it."""
+        self.pool.receive()
+        return super().step(self._sent)
+
+    def step(self, actions: Any) -> Any:
+        """Both."""
+        self.step_async(actions)
+        return self.step_wait()
+
+
 def _pure(env: gymnasium.Env[Any, Any]) -> PureGym | None:
     """The pure environment within wrappers that keep nothing, or the time that it keeps too."""
     *wrappers, inner = layers(env)
@@ -81,21 +121,30 @@ def _pure(env: gymnasium.Env[Any, Any]) -> PureGym | None:
     return inner if told and isinstance(inner, PureGym) else None
 
 
-def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]:
+def make_agent_env(
+    config: EnvConfig, index: int = 0, row: gymnasium.Env[Any, Any] | None = None
+) -> gymnasium.Env[Any, Any]:
     """One environment as the agent sees it: checked, wrapped, with canonical observations.
 
     Args:
       config: which environment and wrappers.
       index: which of those that are stepped together, as errors name it.
+      row: the environment itself, of a pool; None: it is made.
     Raises:
       UserError: as `make`, and where the environment returns what it does not declare.
       EnvironmentFailed: where its own code raises.
     """
     check_bounds(config, "env")
-    env: gymnasium.Env[Any, Any] = Checked(
-        make(config.name, **_options(config)), config.name, index
-    )
-    if config.time_limit is not None and config.name != NAVIGATE:
+    pooled = _pooled(config)
+    if pooled and config.action_repeat != 1:
+        raise UserError(
+            f"env.action_repeat: expected 1 with {config.name}, whose environments are stepped all "
+            f"at once, received {config.action_repeat}; where it takes it, give "
+            f"--env.options frame_skip {config.action_repeat}"
+        )
+    made = make(config.name, **_options(config)) if row is None else row
+    env: gymnasium.Env[Any, Any] = Checked(made, config.name, index)
+    if config.time_limit is not None and config.name != NAVIGATE and not pooled:
         _check_limit(env, config)
         env = TimeLimit(env, config.time_limit)
     if config.name == NAVIGATE:
@@ -106,6 +155,11 @@ def make_agent_env(config: EnvConfig, index: int = 0) -> gymnasium.Env[Any, Any]
     if config.pixels:  # outside the action repeat: what no one sees is not drawn
         env = _pixels(env, config.name)
     return CanonicalObservation(env, config.image_size, config.image_fit, config.keys)
+
+
+def _pooled(config: EnvConfig) -> bool:
+    family = FAMILIES.get(config.name.partition(":")[0])
+    return family is not None and family.pooled
 
 
 def make_pure_agent_env(config: EnvConfig) -> PureEnv:
@@ -165,6 +219,8 @@ def choose_workers(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[Wor
     which is left within an episode."""
     if config.workers is not None:
         return config.workers, "as asked"
+    if _pooled(config):
+        return "sync", "a pool's own threads step them all at once"
     if is_minerl(config):
         return "async", "a reset takes minutes"
     if _pure(env) is not None:
@@ -192,6 +248,8 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
     check_bounds(replace(config, num_envs=num_envs), "env")
     if config.workers == "async":
         return _in_processes(config, num_envs, seed)
+    if _pooled(config):
+        return PooledVectorEnv(config, num_envs, seed)
     envs: list[gymnasium.Env[Any, Any]] = []
     try:
         for index in range(num_envs):

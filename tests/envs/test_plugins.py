@@ -22,6 +22,10 @@ from envs.plugins import PLUGINS, Plugin, plugin_of
         ),
         ("Crafter-v1", "crafter", {"image": (64, 64, 3)}),
         ("CarRacing-v3", "Box2D", {"image": (64, 64, 3)}),
+        (
+            *("PointMaze_UMaze-v3", "gymnasium_robotics"),
+            {"achieved_goal": (2,), "desired_goal": (2,), "observation": (4,)},
+        ),
         ("MiniWorld-Hallway-v0", "miniworld", {"image": (64, 64, 3)}),
     ],
 )
@@ -51,7 +55,12 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch):
 
 @pytest.mark.parametrize(
     ("env_id", "module"),
-    [("LunarLander-v3", "Box2D"), ("Humanoid-v5", "mujoco"), ("vizdoom.MyWay-v0", "vizdoom")],
+    [
+        ("LunarLander-v3", "Box2D"),
+        ("FetchReach-v4", "gymnasium_robotics"),
+        ("Humanoid-v5", "mujoco"),
+        ("vizdoom.MyWay-v0", "vizdoom"),
+    ],
 )
 def test_ids_and_their_packages(env_id, module):
     assert plugin_of(env_id).module.partition(".")[0] == module
