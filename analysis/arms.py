@@ -17,8 +17,7 @@ from configs.schema import TrainConfig
 from configs.settings import shown
 from configs.video import PretrainConfig
 from training.build_video import is_video_run
-from training.config_io import flat, holds_run, load_config
-from training.config_json import encode
+from training.config_io import holds_run, load_config, settings_of
 from training.metrics import METRICS, read_metrics
 
 OF_A_SEED = ("seed", "logdir")  # settings in which the runs of an arm differ
@@ -59,8 +58,8 @@ def gather(given: Sequence[Path]) -> list[Arm]:
     cls: type[Any] = PretrainConfig if kinds == {True} else TrainConfig
     found: dict[str, list[Path]] = {}
     for run in dict.fromkeys(runs):
-        found.setdefault(dump_json(settings_of(cls, run)), []).append(run)
-    grouped = [(members, settings_of(cls, members[0])) for members in found.values()]
+        found.setdefault(dump_json(shared(cls, run)), []).append(run)
+    grouped = [(members, shared(cls, members[0])) for members in found.values()]
     several = differing([settings for _, settings in grouped])
     names = distinct([name_of(members, settings, several) for members, settings in grouped])
     return [
@@ -83,10 +82,10 @@ def runs_in(path: Path) -> list[Path]:
     return found
 
 
-def settings_of(cls: type[Any], run: Path) -> dict[str, Any]:
+def shared(cls: type[Any], run: Path) -> dict[str, Any]:
     """All settings of a run but those of its seed."""
-    leaves = flat(encode(load_config(cls, run), cls, ""))
-    return {name: value for name, value in leaves.items() if name not in OF_A_SEED}
+    found = settings_of(load_config(cls, run))
+    return {name: value for name, value in found.items() if name not in OF_A_SEED}
 
 
 def metrics_of(run: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from common import (
     check_bounds,
 )
 from configs.sizes import AgentSize
+from configs.tracking import Tracking
 from envs import EnvConfig
 from replay import ReplayConfig
 from worldmodel import OptimizerConfig
@@ -81,6 +82,9 @@ class TrainConfig:
     """Write `report.html` at the end (analyse_agent.py writes it later as well)."""
     keep: MayChange[Count] = 2
     """Checkpoints kept on disk."""
+    track: Annotated[MayChange[tuple[Tracking, ...]], Before(())] = ()
+    """Also log to `wandb` (Weights & Biases) or `trackio`, extras of those names: numbers, videos,
+    settings. In the run's directory they are always logged, for TensorBoard as well."""
     env: EnvConfig = field(default_factory=EnvConfig)
     """The environment."""
     agent: AgentConfig = field(default_factory=AgentConfig)

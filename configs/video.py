@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from common import Before, Count, CountOrZero, MayChange, UserError, check_bounds
 from configs.data import DataConfig, Like
 from configs.sizes import Size
+from configs.tracking import Tracking
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
 
 Preset = Literal["cwvae", "notmpabs", "rssm", "agent"]
@@ -54,6 +55,9 @@ class PretrainConfig:
     """Updates between open-loop prediction videos; 0: none."""
     keep: MayChange[Count] = 2
     """Checkpoints kept on disk."""
+    track: Annotated[MayChange[tuple[Tracking, ...]], Before(())] = ()
+    """Also log to `wandb` (Weights & Biases) or `trackio`, extras of those names: numbers, videos,
+    settings. In the run's directory they are always logged, for TensorBoard as well."""
     data: DataConfig = field(default_factory=DataConfig)
     """The videos."""
     model: ClockworkConfig = field(default_factory=ClockworkConfig)

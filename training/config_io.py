@@ -81,7 +81,7 @@ def check_same_config(logdir: Path, config: Any) -> None:
             f"but no {CONFIG}; choose another --logdir"
         )
     old = flat(to_today(type(config), read_config(logdir)))
-    new, ignore = flat(encode(config, type(config), "")), changeable(type(config))
+    new, ignore = settings_of(config), changeable(type(config))
     names = [name for name in [*old, *(set(new) - set(old))] if not _covered(name, ignore)]
     differing = [
         f"  {name}: {_show(old, name)} there, {_show(new, name)} now"
@@ -111,6 +111,11 @@ def lock_run(logdir: Path) -> DirectoryLock:
 def holds_run(logdir: Path) -> bool:
     """Whether a run was written into the directory."""
     return (Path(logdir) / CONFIG).is_file()
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """All settings of a run by dotted name, as JSON has them."""
+    return flat(encode(config, type(config), ""))
 
 
 def flat(tree: Any, path: str = "") -> dict[str, Any]:

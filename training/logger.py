@@ -1,13 +1,15 @@
 """What a run reports: the same numbers to TensorBoard and to `metrics.jsonl`, and videos.
 
-Read next: `metrics.py`, the format of the lines; `video.py`, the videos.
+Read next: `metrics.py`, the format of the lines; `numbers.py`, what they are; `board.py`, what
+TensorBoard shows beside them; `trackers.py`, where else they may go.
 """
 
 import math
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from tensorboardX.record_writer import RecordWriter
 
 from common import UserError, dump_json
 from common.errors import named_in_errors
+from training.board import described, meaning
 from training.metrics import METRICS, repair
+from training.trackers import Tracker
 from training.video import check_frames, encode_gif
 
 EVENTS = "events.out.tfevents"
@@ -37,12 +41,19 @@ class RunLogger:
         (-1: nothing was restored): what was logged after it is dropped from `metrics.jsonl` and
         hidden in TensorBoard, since the resumed run will log it again.
       resume_rows: how many rows had been logged then; None: all up to that step.
+      settings: of the run, by dotted name, which TensorBoard shows.
+      trackers: what also gets all numbers and videos; closed with the logger.
     Raises:
       UserError: for a new run in a directory that already holds metrics.
     """
 
     def __init__(
-        self, logdir: Path, resume_step: int | None = None, resume_rows: int | None = None
+        self,
+        logdir: Path,
+        resume_step: int | None = None,
+        resume_rows: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         self.logdir = Path(logdir)
         self.logdir.mkdir(parents=True, exist_ok=True)
@@ -53,6 +64,10 @@ class RunLogger:
         self.rows = len(self._path.read_bytes().splitlines())
         """How many have been written."""
         self._events = EventFile(self.logdir, None if resume_step is None else resume_step + 1)
+        for summary in described(settings or {}):
+            self._events.add(0, *summary.value)
+        self._trackers = trackers
+        self._told: set[str] = set()
 
     def _prepare(self, resume_step: int | None, resume_rows: int | None) -> None:
         if resume_step is not None:
@@ -81,8 +96,13 @@ class RunLogger:
             self._lines.write(dump_json(row) + "\n")
             self._lines.flush()
         self.rows += 1
+        for tracker in self._trackers:
+            tracker.scalars(int(step), numbers)
         for name, number in numbers.items():
-            self._events.add(int(step), Summary.Value(tag=name, simple_value=number))
+            said = None if name in self._told else meaning(name)
+            self._told.add(name)
+            value = Summary.Value(tag=name, simple_value=number, metadata=said)
+            self._events.add(int(step), value)
             if not math.isfinite(number) and name not in self._not_finite:
                 self._not_finite.add(name)
                 _report(f"{name} is {number} at step {step} (reported once; all are logged)")
@@ -104,13 +124,16 @@ class RunLogger:
             encoded_image_string=encode_gif(frames, fps),
         )
         self._events.add(int(step), Summary.Value(tag=name, image=image))
+        for tracker in self._trackers:
+            tracker.video(int(step), name, frames, fps)
 
     def close(self) -> None:
         """Writes out what is still held; the logger cannot be used afterwards."""
-        try:
-            self._lines.close()
-        finally:
-            self._events.close()
+        with ExitStack() as closing:
+            for tracker in self._trackers:
+                closing.callback(tracker.close)  # one that fails leaves none of the others open
+            closing.callback(self._events.close)
+            closing.callback(self._lines.close)
 
     def __enter__(self) -> "RunLogger":
         return self
@@ -139,10 +162,10 @@ class EventFile:
             start = SessionLog(status=SessionLog.START)
             self._write(Event(step=purge_step, session_log=start))
 
-    def add(self, step: int, value: Summary.Value) -> None:
+    def add(self, step: int, *values: Summary.Value) -> None:
         """Adds what TensorBoard shows at a step."""
         with named_in_errors(self._path):
-            self._write(Event(step=step, summary=Summary(value=[value])))
+            self._write(Event(step=step, summary=Summary(value=values)))
             if time.monotonic() - self._flushed > FLUSH_SECONDS:
                 self._file.flush()
                 self._flushed = time.monotonic()

@@ -19,15 +19,24 @@ import numpy as np
 from agents.driver import Episode
 from common import EnvironmentFailed, RunFailed, UserError, dump_json
 from common.signals import Stopped, first_signal
+from configs.tracking import Tracking
 from replay.atomic import write_arrays, write_text
 from training.checkpoint import BEST, CHECKPOINTS, CheckpointStore
 from training.commands import resume_command
-from training.config_io import check_same_config, holds_run, load_config, lock_run, write_run_files
+from training.config_io import (
+    check_same_config,
+    holds_run,
+    load_config,
+    lock_run,
+    settings_of,
+    write_run_files,
+)
 from training.device import memory_use
 from training.devices import Devices, of_one
 from training.logger import RunLogger
 from training.progress import Progress
 from training.spaces import Spaces, keep_spaces
+from training.trackers import open_trackers
 from worldmodel.learner import SKIPPED, Learner, Params, TrainState
 
 LEARN, EVALUATE, SHOW, ACT = range(4)  # purposes of keys
@@ -55,6 +64,7 @@ class Settings(Protocol):
     eval_every: int
     video_every: int
     keep: int
+    track: tuple[Tracking, ...]
 
 
 class Evaluation(NamedTuple):
@@ -292,7 +302,9 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
     if _pace(before) != _pace(config):  # holds from here on, not for the steps that lie behind
         counters.ahead = counters.updates - source.owed(counters.steps)
     resume_step = counters.steps if resumed else None
-    logger = RunLogger(config.logdir, resume_step, meta.get("rows"))
+    shown = settings_of(config)
+    trackers = open_trackers(config.track, config.logdir, shown)
+    logger = RunLogger(config.logdir, resume_step, meta.get("rows"), shown, trackers)
     measured = (started, counters.steps, counters.updates)
     means = Means(**meta.get("means", {"sums": {}, "count": 0}))
     recent = deque((Episode(*values) for values in meta.get("recent", [])), RECENT)

@@ -35,7 +35,14 @@ from training.agent_source import episode_film, shown, write_episode
 from training.build import EVAL_SEED, Built
 from training.checkpoint import CHECKPOINTS, CheckpointStore, fill
 from training.commands import resume_command
-from training.config_io import check_same_config, holds_run, load_config, lock_run, write_run_files
+from training.config_io import (
+    check_same_config,
+    holds_run,
+    load_config,
+    lock_run,
+    settings_of,
+    write_run_files,
+)
 from training.curves import write_curves
 from training.device import memory_use
 from training.devices import Devices
@@ -45,6 +52,7 @@ from training.overview import lines
 from training.progress import Progress
 from training.spaces import ask, keep_spaces, read_spaces
 from training.start import open_donor, start_from
+from training.trackers import open_trackers
 from worldmodel.learner import SKIPPED, Params, TrainState
 
 
@@ -273,7 +281,9 @@ class Together:
             if before.updates_per_step != run.updates_per_step:
                 counters.ahead = counters.updates - self.owed(counters.steps)
             (run.logdir / EVALUATION).unlink(missing_ok=True)
-            logger = RunLogger(run.logdir, resume_step=counters.steps if resumed else None)
+            resume_step, settings = counters.steps if resumed else None, settings_of(run)
+            trackers = open_trackers(run.track, run.logdir, settings)
+            logger = RunLogger(run.logdir, resume_step, None, settings, trackers)
             stack.callback(logger.close)
             self.seeds.append(Seed(run, saves, logger, counters, best_score(run.logdir)))
             states += [found[0]] if found else []

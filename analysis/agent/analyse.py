@@ -19,13 +19,11 @@ from analysis.imagine import stack
 from analysis.pages import report
 from analysis.pages.plots import number
 from common import EnvironmentFailed, UserError, check_bounds, dump_json
-from configs.schema import TrainConfig
 from envs import EnvConfig, said_again
 from replay.atomic import write_text
 from training.build import EVAL_SEED, Built, load_run
 from training.commands import command
-from training.config_io import flat
-from training.config_json import encode
+from training.config_io import settings_of
 from worldmodel.learner import Params
 
 
@@ -44,7 +42,7 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
     for n, one in enumerate(looked):
         blocks += episode_section(f"Episode {n + 1}", one, built, config)
         blocks += what_if_section(one, built, config)
-    blocks.append(settings_of(built))
+    blocks.append(all_settings(built))
     write_text(output, report.document("What each clock stores", blocks))
     write_text(output.with_suffix(".json"), dump_json(numbers(looked, command), indent=1) + "\n")
     for n, one in enumerate(looked):
@@ -167,10 +165,9 @@ def what_if_section(one: EpisodeInspection, built: Built, config: AnalyseAgentCo
     ]
 
 
-def settings_of(built: Built) -> str:
+def all_settings(built: Built) -> str:
     """All settings of the run, to be opened."""
-    leaves = flat(encode(built.config, TrainConfig, ""))
-    rows = [[name, str(value)] for name, value in leaves.items()]
+    rows = [[name, str(value)] for name, value in settings_of(built.config).items()]
     return report.details("All settings of the run", report.table(["setting", "value"], rows))
 
 

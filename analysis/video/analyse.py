@@ -20,8 +20,7 @@ from analysis.video.table import shown
 from common import UserError, check_bounds, dump_json
 from recordings.data import has_option
 from replay.atomic import write_text
-from training.config_io import flat
-from training.config_json import encode
+from training.config_io import settings_of
 from training.versions import versions
 
 
@@ -168,7 +167,7 @@ def run_section(name: str, one: Found) -> list[str]:
     c, inspection = one.run.config, one.inspection
     horizon = len(inspection.entropy)
     text = f"{one.context} frames seen, {horizon} predicted; {len(inspection.kl)} held-out videos."
-    settings = flat(encode(c, type(c), ""))
+    settings = settings_of(c)
     rows = [[key, dump_json(value)] for key, value in settings.items()]
     blocks = [report.heading(name), report.paragraph(text)]
     blocks += [report.paragraph(f"{sentence(note)}.") for note in one.notes]

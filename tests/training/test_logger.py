@@ -3,16 +3,21 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from training.logger import RunLogger
 from training.metrics import DAMAGED, read_metrics
+from training.numbers import NUMBERS, number
 
 
 def tensorboard(logdir: Path) -> EventAccumulator:
@@ -147,3 +152,35 @@ def test_what_is_not_one_number_is_refused(
         with pytest.raises(ValueError, match=message):
             logger.scalars(1, {"b": 1.0} | values)
         assert read_metrics(tmp_path / "metrics.jsonl") == []
+
+
+def test_tensorboard_has_a_layout_with_returns_first_and_the_settings(tmp_path: Path) -> None:
+    settings = {"env.name": "gym:Pendulum-v1", "batch": 3, "agent.model.strides": [1, 4]}
+    with RunLogger(tmp_path, settings=settings) as logger:
+        logger.scalars(10, {"eval/return": 0.5, "kl/level1": 2.0})
+    board = tensorboard(tmp_path)
+    layout = Layout.FromString(
+        board.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    )
+    assert layout.category[0].title == "returns"
+    (tag,) = layout.category[0].chart[0].multiline.tag
+    assert re.match(tag, "eval/return") and not re.match(tag, "eval/return_95")
+    text = board.Tensors("settings/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "| env.name | gym:Pendulum-v1 |" in text and "| agent.model.strides | [1, 4] |" in text
+    content = board.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    told = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert told["batch"].number_value == 3 and told["env.name"].string_value == "gym:Pendulum-v1"
+    said = board.SummaryMetadata("eval/return").summary_description
+    assert said.startswith("Mean sum of rewards")
+
+
+def test_every_number_that_runs_log_is_known(agent_run: Any, video_run: Any) -> None:
+    for run in (agent_run, video_run):
+        names = set().union(*read_metrics(run.path / "metrics.jsonl")) - {"step", "time"}
+        assert [name for name in sorted(names) if number(name) is None] == []
+
+
+def test_no_number_is_in_two_charts(agent_run: Any, video_run: Any) -> None:
+    for run in (agent_run, video_run):
+        for name in set().union(*read_metrics(run.path / "metrics.jsonl")):
+            assert sum(bool(re.fullmatch(one.names, name)) for one in NUMBERS) <= 1, name

@@ -1,0 +1,5 @@
+"""Which experiment trackers a run may be sent to."""
+
+from typing import Literal
+
+Tracking = Literal["wandb", "trackio"]

@@ -1,0 +1,48 @@
+"""What TensorBoard shows of a run beside its curves: a layout (returns first, under *Custom
+Scalars*), the settings as text and as hyper-parameters, and what each number is.
+
+Read next: `numbers.py`, the layout.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboardX.summary import custom_scalars, hparams, text
+
+from training.numbers import NUMBERS, number
+
+COMPARED = ("eval/return", "eval/success", "eval/loss/model")
+"""Numbers beside the hyper-parameters."""
+
+
+def described(settings: Mapping[str, Any]) -> Iterator[Summary]:
+    """Everything that is written once, at the beginning.
+
+    Args:
+      settings: by dotted name, as JSON has them.
+    """
+    yield custom_scalars(layout())
+    rows = [f"| {name} | {value} |" for name, value in settings.items()]
+    yield text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
+    plain = {name: plain_value(value) for name, value in settings.items()}
+    yield from hparams(plain, dict.fromkeys(COMPARED, 0.0))
+
+
+def layout() -> dict[str, dict[str, list[Any]]]:
+    """Charts by category, as `custom_scalars` takes them."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for one in NUMBERS:
+        found.setdefault(one.category, {})[one.chart] = ["Multiline", [f"^({one.names})$"]]
+    return found
+
+
+def plain_value(value: Any) -> Any:
+    """A setting as a hyper-parameter can be: a number, a truth value or a string."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def meaning(name: str) -> SummaryMetadata | None:
+    """What TensorBoard says of a number where it is pointed at."""
+    known = number(name)
+    return None if known is None else SummaryMetadata(summary_description=known.text)
