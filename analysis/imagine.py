@@ -33,7 +33,7 @@ from training.picture import true_above_imagined
 from training.video import write_video
 from worldmodel.learner import join, split
 from worldmodel.level import State
-from worldmodel.openloop import OpenLoop, predict
+from worldmodel.openloop import OpenLoop, predict, predict_video
 from worldmodel.records import Records
 
 
@@ -150,7 +150,7 @@ def imagine_video(config: ImagineConfig) -> None:
 
     @jax.jit
     def predicted(p: Any, r: Records, k: jax.Array) -> OpenLoop:
-        return predict(join(graph, p), r, context, k)
+        return predict_video(join(graph, p), r, context, k)
 
     loop = predicted(run.params, records, jax.random.key(config.seed))
     true, drawn = jax.device_get((loop.true, loop.predicted))
@@ -165,35 +165,33 @@ def imagine_video(config: ImagineConfig) -> None:
 
 def held_out(run: VideoRun, config: ImagineConfig) -> tuple[Records, int]:
     """The beginnings of held-out videos, and the context: whole windows of them."""
-    model, stride = run.model, run.model.stride
+    stride = run.config.model.strides[-1]
     context = -(-config.context // stride) * stride
-    more = stride if model.lead else 0  # causal: frame 0 is seen as well
     with open_test(run.config.data) as store:
         lengths = sorted((s.steps for s in store.index.segments if s.whole), reverse=True)
         longest = lengths[min(config.worlds, len(lengths)) - 1]
-        ticks = min(config.ticks, (longest - context - more) // stride)
+        ticks = min(config.ticks, (longest - context) // stride)
         if ticks < 1:
             raise UserError(
-                f"imagine: expected held-out videos of {context + stride + more} frames or more, "
+                f"imagine: expected held-out videos of {context + stride} frames or more, "
                 f"received {config.worlds} of {longest}; lower --context or --worlds"
             )
-        length = context + ticks * stride + more
-        return beginnings(model, store, config.worlds, length, marks_plans(run.config)), context
+        length, marked = context + ticks * stride, marks_plans(run.config)
+        return beginnings(run.model, store, config.worlds, length, marked), context
 
 
 def of_own(run: VideoRun, config: ImagineConfig, video: Path) -> tuple[Records, int]:
     """The same of one's own video, of which as much is context as it has."""
-    stride, first = run.model.stride, int(run.model.lead > 0)  # causal: frame 0 is seen as well
+    stride = run.config.model.strides[-1]
     context = -(-config.context // stride) * stride
-    length = context + config.ticks * stride + first
-    own = read_own(run, video, config.start, length)
-    context = min(context, (len(own.frames) - first) // stride * stride)
+    own = read_own(run, video, config.start, context + config.ticks * stride)
+    context = min(context, len(own.frames) // stride * stride)
     if context < 1:
         raise UserError(
-            f"video: expected {stride + first} frames or more, one window of the top clock, "
+            f"video: expected {stride} frames or more, one window of the top clock, "
             f"received {len(own.frames)} of {video} from frame {config.start} on; lower --start"
         )
-    return own_records(run, own, context + config.ticks * stride + first, config.worlds), context
+    return own_records(run, own, context + config.ticks * stride, config.worlds), context
 
 
 def check(config: ImagineConfig) -> None:

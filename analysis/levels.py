@@ -1,20 +1,18 @@
 """What each level takes from what it sees: its KL, and its prior's entropy, tick by tick.
 
 KL is the nats that the level takes from the frames of a sequence, an upper bound on what it stores
-there: Σ over the level's active ticks of KL[q ‖ p]. CW-VAE §3.8, Table 1, and §3.9, Figure 8.
-Read next: `analysis/video/blindfold.py`, what predictions lose without a level;
+there; summed over a sequence: ``worldmodel.objective.sequence_kl``. Read next:
 `analysis/agent/trace.py`, levels along an agent's episode.
 """
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import Belief
-from worldmodel.objective import masked_sum, tick_masks
+from worldmodel.objective import tick_masks
 from worldmodel.records import Records
 
 
@@ -45,23 +43,3 @@ def level_ticks(
         time = model.alignment(index).every * jnp.arange(mask.shape[1])
         found.append(LevelTicks(time, kl, entropy))
     return tuple(found)
-
-
-def sequence_kl(
-    model: ClockworkVAE, records: Records, beliefs: tuple[Belief, ...]
-) -> Float[Array, "B L"]:
-    """KL of every level in nats per sequence, summed over its active ticks. CW-VAE Table 1.
-
-    KL_l = Σ_{real ticks j of level l} KL[q_j ‖ p_j]; of a level at all phases, the mean over its K
-    chains, each of which is a whole filter.
-
-    Args:
-      records: [B, lead+T, ...].
-      beliefs: of ``model.observe(records, …)``.
-    """
-    columns = []
-    for index, (belief, mask) in enumerate(zip(beliefs, tick_masks(model, records), strict=True)):
-        kl = model.latent.kl(belief.post, belief.prior)
-        chains = model.stride if model.phased(index) else 1
-        columns.append(jax.vmap(masked_sum)(kl, mask) / chains)
-    return jnp.stack(columns, axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 from common import UserError
 from recordings.data import read_as
 from recordings.importers.video_folder import VideoFolder
-from training.build_video import VideoRun, marks_plans, to_records, with_lead
+from training.build_video import VideoRun, marks_plans, to_records
 from worldmodel.records import Records
 
 
@@ -49,8 +49,8 @@ def read_own(run: VideoRun, video: Path, start: int, most: int) -> OwnVideo:
 
 
 def own_records(run: VideoRun, own: OwnVideo, length: int, count: int) -> Records:
-    """The same video in each of so many rows, of `length` frames after the model's lead-in; those
-    after its end are black, and no action is known."""
+    """The same video in each of so many rows, of `length` frames; those after its end are black,
+    and no action is known."""
     after = [(0, length - len(own.frames)), (0, 0), (0, 0), (0, 0)]
     batch = {
         "obs": {own.image: np.pad(own.frames, after)},
@@ -62,5 +62,4 @@ def own_records(run: VideoRun, own: OwnVideo, length: int, count: int) -> Record
         "mask": np.ones(length, np.float32),
     }
     rows = jax.tree.map(lambda x: np.repeat(x[None], count, axis=0), batch)
-    records = to_records(rows, run.model.action_width, marks_plans(run.config))
-    return with_lead(run.model, records)
+    return to_records(rows, run.model.action_width, marks_plans(run.config))

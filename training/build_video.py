@@ -22,14 +22,15 @@ from training.checkpoint import restore_newest
 from training.config_io import holds_run, load_config, read_config
 from training.overview import video_overview
 from training.spaces import Spaces, ask, read_spaces
-from worldmodel import ClockworkVAE
+from worldmodel.clockwork_video import ClockworkVideo
 from worldmodel.learner import Learner, Params, make_optimizer
-from worldmodel.pretraining import Clips, estimate, initial_aux, make_loss
+from worldmodel.pretraining import estimate, initial_aux, make_loss
 from worldmodel.records import Records
+from worldmodel.video_model import Clips, VideoModel
 
 
-class BuiltVideo(Learner[ClockworkVAE]):
-    """The world model of a config: module and update.
+class BuiltVideo(Learner[VideoModel]):
+    """The model of a config: module and update.
 
     Args:
       spaces: what it sees, and the actions that it reads (`video_spaces`).
@@ -39,23 +40,25 @@ class BuiltVideo(Learner[ClockworkVAE]):
         self.config, self.spaces, self.marked = config, spaces, marks_plans(config)
         super().__init__(
             self._model,
-            lambda graph: make_loss(graph, config.objective, config.streams),
+            make_loss,
             lambda _, model: initial_aux(model, config.batch, config.streams),
             make_optimizer(config.optimizer),
             estimate,
         )
         self.model = self.module
 
-    def _model(self) -> ClockworkVAE:
-        rngs = nnx.Rngs(self.config.seed)
-        return ClockworkVAE(self.config.model, self.spaces.shapes, self.spaces.width, rngs)
+    def _model(self) -> VideoModel:
+        c, spaces = self.config, self.spaces
+        rngs = nnx.Rngs(c.seed)
+        return ClockworkVideo(c.model, spaces.shapes, spaces.width, c.objective, rngs)
 
     def sampler(self, store: ReplayStore) -> SequenceSampler:
         """Clips, or for a causal model sequences with their lead-in."""
         c = self.config
         if c.model.window == "causal":
+            stride = c.model.strides[-1]
             return SequenceSampler(
-                store, batch=c.batch, length=c.length, stride=self.model.stride, seed=c.seed
+                store, batch=c.batch, length=c.length, stride=stride, seed=c.seed
             )
         return ClipSampler(store, batch=c.batch, length=c.length, streams=c.streams, seed=c.seed)
 
@@ -104,22 +107,19 @@ def to_records(batch: dict[str, Any], action_width: int, marked: bool) -> Record
 
 
 def beginnings(
-    model: ClockworkVAE, store: ReplayStore, count: int, length: int, marked: bool
+    model: VideoModel, store: ReplayStore, count: int, length: int, marked: bool
 ) -> Records:
     """The first ``length`` records of the first ``count`` episodes of a store that have as many,
-    after an empty lead-in where the model wants one: [count, lead+length, ...]; ``marked`` as in
-    ``to_records``.
+    [count, length, ...]; ``marked`` as in ``to_records``.
 
     Raises:
       UserError: if there are fewer such episodes.
     """
-    return with_lead(
-        model, to_records(first_steps(store, count, length), model.action_width, marked)
-    )
+    return to_records(first_steps(store, count, length), model.action_width, marked)
 
 
-def with_lead(model: ClockworkVAE, records: Records) -> Records:
-    """Records from an episode's first on after an empty lead-in where the model wants one."""
+def with_lead(model: VideoModel, records: Records) -> Records:
+    """Records from an episode's first on after an empty lead-in where the model's loss wants it."""
 
     def before(x: np.ndarray) -> np.ndarray:
         return np.pad(x, [(0, 0), (model.lead, 0), *[(0, 0)] * (x.ndim - 2)])
@@ -128,11 +128,11 @@ def with_lead(model: ClockworkVAE, records: Records) -> Records:
 
 
 class VideoRun(NamedTuple):
-    """A trained world model from its run."""
+    """A trained model from its run."""
 
     config: PretrainConfig
     spaces: Spaces
-    model: ClockworkVAE  # with its parameters
+    model: VideoModel  # with its parameters
     params: Params
     step: int  # updates trained
 

@@ -15,16 +15,15 @@ from agents.driver import Episode
 from configs.video import PretrainConfig
 from recordings.data import open_stores
 from replay import ReplayStore
-from training.build_video import BuiltVideo, beginnings, video_spaces
+from training.build_video import BuiltVideo, beginnings, video_spaces, with_lead
 from training.loop import FPS, Evaluation
 from training.overview import lines
 from training.picture import true_above_imagined
 from training.video import write_video
 from worldmodel.learner import Metrics, Params, TrainState
-from worldmodel.objective import model_loss
-from worldmodel.openloop import predict
-from worldmodel.pretraining import Clips
+from worldmodel.openloop import predict_video
 from worldmodel.records import Records
+from worldmodel.video_model import Clips
 
 HELD_OUT = 16  # videos on which the loss is evaluated
 SHOWN = 4  # videos side by side
@@ -94,7 +93,8 @@ class VideoSource:
 
     def evaluate(self, state: TrainState, key: Any) -> Evaluation:
         """The loss and what it is made of on held-out videos."""
-        found = jax.device_get(self._loss(state.params, self.held_out, key))
+        records = with_lead(self.learner.module, self.held_out)
+        found = jax.device_get(self._loss(state.params, records, key))
         values = {name: float(value) for name, value in found.items()}
         parts = [f"{name} {value:.2f}" for name, value in values.items() if name.startswith("kl/")]
         loss = f"held out: loss {values['loss/model']:.2f} nats per frame"
@@ -115,10 +115,7 @@ class VideoSource:
         """Jitted: the loss's metrics under (params, records, key)."""
 
         def loss(params: Params, records: Records, key: PRNGKeyArray) -> Metrics:
-            model = self.learner.join(params)
-            batch, length = records.mask.shape
-            beliefs = model.observe(records, model.draw_noise(key, batch, length - model.lead))
-            return model_loss(model, records, beliefs, self.config.objective)[1]
+            return self.learner.join(params).loss(records, key)[1]
 
         return jax.jit(loss)
 
@@ -126,7 +123,7 @@ class VideoSource:
     def _predict(self) -> Any:
         """Jitted: open-loop prediction under (params, records, key)."""
         context = self.config.context
-        return jax.jit(lambda p, r, k: predict(self.learner.join(p), r, context, k))
+        return jax.jit(lambda p, r, k: predict_video(self.learner.join(p), r, context, k))
 
 
 def held_out_records(built: BuiltVideo, store: ReplayStore) -> Records:
@@ -135,7 +132,7 @@ def held_out_records(built: BuiltVideo, store: ReplayStore) -> Records:
     Raises:
       UserError: if no held-out video is that long.
     """
-    config, stride = built.config, built.model.stride
-    length = max(config.length, -(-2 * config.context // stride) * stride)
+    config = built.config
+    length = max(config.length, 2 * config.context)
     long = sum(s.whole and s.steps >= length for s in store.index.segments)
     return beginnings(built.model, store, max(1, min(HELD_OUT, long)), length, built.marked)

@@ -126,3 +126,23 @@ def balanced_kl(model: ClockworkVAE, belief: Belief, config: ObjectiveConfig) ->
     rep = model.latent.kl(belief.post, stop(belief.prior))
     dyn, rep = (jnp.maximum(kl, config.free_nats) for kl in (dyn, rep))
     return DYN * dyn + REP * rep
+
+
+def sequence_kl(
+    model: ClockworkVAE, records: Records, beliefs: tuple[Belief, ...]
+) -> Float[Array, "B L"]:
+    """KL of every level in nats per sequence, summed over its active ticks. CW-VAE Table 1.
+
+    KL_l = Σ_{real ticks j of level l} KL[q_j ‖ p_j]; of a level at all phases, the mean over its K
+    chains, each of which is a whole filter.
+
+    Args:
+      records: [B, lead+T, ...].
+      beliefs: of ``model.observe(records, …)``.
+    """
+    columns = []
+    for index, (belief, mask) in enumerate(zip(beliefs, tick_masks(model, records), strict=True)):
+        kl = model.latent.kl(belief.post, belief.prior)
+        chains = model.stride if model.phased(index) else 1
+        columns.append(jax.vmap(masked_sum)(kl, mask) / chains)
+    return jnp.stack(columns, axis=1)

@@ -13,6 +13,7 @@ from common import UserError
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import State
 from worldmodel.records import Records
+from worldmodel.video_model import VideoModel, open_loop
 
 
 class OpenLoop(NamedTuple):
@@ -33,22 +34,17 @@ def predict(
     key: PRNGKeyArray,
     top: State | None = None,
 ) -> OpenLoop:
-    """Open-loop prediction of recorded sequences from their first frames, by the recorded actions.
+    """Open-loop prediction of an agent's sequences from their first steps, by the recorded actions.
 
     Args:
       records: [B, lead+T, ...].
-      context: a multiple of the top stride K: causal, the main time of the last frame that is seen;
-        looking ahead, the number of frames seen.
-      top: states of the top level at its imagined ticks, [B, H, ·], where they come from elsewhere;
-        causal only.
+      context: a multiple of the top stride K, the main time of the last frame that is seen.
+      top: states of the top level at its imagined ticks, [B, H, ·], where they come from elsewhere.
     Returns:
-      Causal: times 0 … context + H·K, as many whole windows as the records or ``top`` hold.
-      Looking ahead: all T times.
+      Times 0 … context + H·K, as many whole windows as the records or ``top`` hold.
     Raises:
-      UserError: where no whole window follows the context, or looking ahead no frame.
+      UserError: where no whole window follows the context.
     """
-    if model.config.window == "lookahead":
-        return _predict_blocks(model, records, context, key)
     length = records.mask.shape[1] - model.lead
     ticks = (length - 1 - context) // model.stride if top is None else top.h.shape[1]
     if ticks < 1:
@@ -72,29 +68,25 @@ def predict(
     return OpenLoop(true, model.to_observations(model.decode(features)), context + 1)
 
 
-def _predict_blocks(
-    model: ClockworkVAE, records: Records, context: int, key: PRNGKeyArray
-) -> OpenLoop:
-    """As ``predict``, looking ahead: whole blocks follow the context, the last one cut."""
-    batch, length = records.mask.shape
+def predict_video(model: VideoModel, records: Records, context: int, key: PRNGKeyArray) -> OpenLoop:
+    """Open-loop prediction of videos from their first frames, by the recorded actions.
+
+    Args:
+      records: [B, T, ...] from each video's first frame on, without lead-in.
+      context: frames seen, a multiple of ``model.block``.
+    Returns:
+      The times from the first that the model has features of to the end.
+    Raises:
+      UserError: where no frame follows the context.
+    """
+    length = records.mask.shape[1]
     if not 0 < context < length:
         raise UserError(
             f"predict: expected a context of 1 to {length - 1} frames in sequences of {length}, "
             f"received {context}; shorten the context"
         )
-    filter_key, imagine_key = jax.random.split(key)
-    seen = jax.tree.map(lambda x: x[:, :context], records)
-    beliefs = model.observe(seen, model.draw_noise(filter_key, batch, context))
-    states = model.states_at(beliefs, context)
-    steps = -(-(length - context) // model.stride) * model.stride
-    noise = model.imagination_noise(imagine_key, batch, steps)
-
-    def future(x: Array) -> Array:
-        after = [(0, 0), (0, context + steps - length), *[(0, 0)] * (x.ndim - 2)]
-        return jnp.pad(x[:, context:], after)
-
-    imagined = model.imagine(states, future(records.action), future(records.action_mask), noise)
-    parts = [beliefs[0].state.features, imagined[0].features[:, : length - context]]
-    features = jnp.concatenate(parts, axis=1)
-    true = {name: records.obs[name] for name in model.predicted}
-    return OpenLoop(true, model.to_observations(model.decode(features)), context)
+    filtered, rolled = open_loop(model, records, context, length - context, key)
+    means = model.decode(jnp.concatenate([filtered.features, rolled.features], axis=1))
+    shown = filtered.features.shape[1]
+    true = {name: records.obs[name][:, context - shown :] for name in means}
+    return OpenLoop(true, model.to_observations(means), shown)

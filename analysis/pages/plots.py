@@ -97,11 +97,12 @@ def draw_speed(speeds: np.ndarray, kl: np.ndarray) -> Figure:
     return figure
 
 
-def draw_entropy(entropy: np.ndarray, strides: Sequence[int]) -> Figure:
+def draw_entropy(entropy: np.ndarray, clocks: Sequence[str]) -> Figure:
     """Mean entropy of every level's prior over the prediction's distance. TALD Figure 10.
 
     Args:
       entropy: [H, L] nats, each level's held between its ticks.
+      clocks: when each level ticks, in words.
     """
     levels = entropy.shape[1]
     figure = Figure(figsize=(8.4, 1.5 * levels + 0.6), layout="constrained")
@@ -112,7 +113,7 @@ def draw_entropy(entropy: np.ndarray, strides: Sequence[int]) -> Figure:
         panel.step(np.arange(1, len(value) + 1), value, where="mid", color=COLOURS[level])
         middle, half = np.mean(value), max(1.0, 1.2 * np.abs(value - np.mean(value)).max())
         panel.set_ylim(middle - half, middle + half)  # never less than 2 nats: noise stays noise
-        panel.set_title(f"level {level + 1}, every {strides[level]} frames", fontsize=9, loc="left")
+        panel.set_title(f"level {level + 1}, {clocks[level]}", fontsize=9, loc="left")
         panel.set_ylabel("nats")
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)

@@ -1,7 +1,6 @@
 """The report of `analyse_video.py`, which says what stands in it.
 
-Read next: `blindfold.py`, what a blind level is; `inspection.py` beside it; `findings.py`, what is
-looked for in which data.
+Read next: `inspection.py`, what a blind level is; `findings.py`, what is looked for in which data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -84,8 +83,9 @@ def overview(found: Mapping[str, Found]) -> str:
         strides = " ".join(map(str, c.model.strides))
         size = sum(x.size for x in jax.tree.leaves(one.run.params))
         data = c.data.name + (f", speed {c.data.speed:g}" if speed(one) else "")
-        rows.append([name, data, strides, f"{size / 1e6:.2f} M", f"{one.run.step:,}"])
-    return report.table(["run", "data", "strides", "parameters", "updates"], rows)
+        about = [data, c.preset, strides, f"{size / 1e6:.2f} M", f"{one.run.step:,}"]
+        rows.append([name, *about])
+    return report.table(["run", "data", "model", "strides", "parameters", "updates"], rows)
 
 
 def speed(one: Found) -> float | None:
@@ -95,7 +95,10 @@ def speed(one: Found) -> float | None:
 
 
 def kl_section(found: Mapping[str, Found]) -> list[str]:
-    """KL per level of all runs. CW-VAE Table 1."""
+    """KL per level of all runs whose model has levels. CW-VAE Table 1."""
+    found = {name: one for name, one in found.items() if one.run.model.clocks}
+    if not found:
+        return []
     levels = max(one.inspection.kl.shape[1] for one in found.values())
     rows = []
     for name, one in found.items():
@@ -121,17 +124,19 @@ def kl_section(found: Mapping[str, Found]) -> list[str]:
 def speed_section(found: Mapping[str, Found]) -> list[str]:
     """KL per level over the data's speed, where at least two runs differ in nothing else that
     shapes it: data, number of levels, frames per sequence. CW-VAE Figure 8."""
-    groups: dict[tuple[str, tuple[int, ...], int], list[Found]] = {}
+    groups: dict[tuple[str, str, tuple[int, ...], int], list[Found]] = {}
     for one in found.values():
         c = one.run.config
-        if speed(one) is not None:
-            groups.setdefault((c.data.name, c.model.strides, c.length), []).append(one)
+        if one.run.model.clocks and speed(one) is not None:
+            key = (c.data.name, c.preset, c.model.strides, c.length)
+            groups.setdefault(key, []).append(one)
     blocks = []
-    for (data, strides, _), group in groups.items():
+    for (data, preset, strides, _), group in groups.items():
         speeds = np.array([one.run.config.data.speed for one in group])
         if len(np.unique(speeds)) > 1:
             kl = np.stack([one.inspection.kl.mean(0) for one in group])
-            caption = f"KL per level of runs on {data}, strides {' '.join(map(str, strides))}."
+            shown = f"{preset}, strides {' '.join(map(str, strides))}"
+            caption = f"KL per level of runs on {data}, {shown}."
             blocks.append(report.figure(plots.draw_speed(speeds, kl), caption))
     if not blocks:
         return []
@@ -165,21 +170,36 @@ def knowledge_section(found: Mapping[str, Found]) -> list[str]:
 def run_section(name: str, one: Found) -> list[str]:
     """One run: its settings, entropy, and what goes without each level."""
     c, inspection = one.run.config, one.inspection
-    horizon = len(inspection.entropy)
+    horizon = len(inspection.levels.entropy)
     text = f"{one.context} frames seen, {horizon} predicted; {len(inspection.kl)} held-out videos."
     settings = settings_of(c)
     rows = [[key, dump_json(value)] for key, value in settings.items()]
     blocks = [report.heading(name), report.paragraph(text)]
     blocks += [report.paragraph(f"{sentence(note)}.") for note in one.notes]
     blocks.append(report.details("Its settings", report.table(["setting", "value"], rows)))
+    return blocks + level_blocks(one) + reset_blocks(one)
+
+
+def level_blocks(one: Found) -> list[str]:
+    """How often the levels tick along the prediction, and how certain they are of what comes."""
+    clocks, levels = one.run.model.clocks, one.inspection.levels
+    if not clocks:
+        return []
     caption = (
         "Entropy of each level's prior over the prediction, mean over videos. A level that keeps "
         "what does not change stays as certain as it was. Differential entropy may be negative. "
         "TALD, Figure 10."
     )
-    drawn = plots.draw_entropy(inspection.entropy, c.model.strides)
-    blocks += [report.heading("Entropy of the priors", 3), report.figure(drawn, caption)]
-    return blocks + reset_blocks(one)
+    ticks = [
+        [f"level {n + 1}", clock, f"{share:.3f}"]
+        for n, (clock, share) in enumerate(zip(clocks, levels.ticks.mean(0), strict=True))
+    ]
+    drawn = plots.draw_entropy(levels.entropy, clocks)
+    return [
+        report.heading("Entropy of the priors", 3),
+        report.figure(drawn, caption),
+        report.table(["level", "ticks", "share of predicted frames at which it does"], ticks),
+    ]
 
 
 def reset_blocks(one: Found) -> list[str]:
@@ -261,7 +281,9 @@ def numbers(found: Mapping[str, Found], command: str) -> dict[str, object]:
             "frames_per_sequence": one.run.config.length,
             "context": one.context,
             "kl": plain(one.inspection.kl.mean(0)),
-            "prior_entropy": [plain(x) for x in one.inspection.entropy.T],
+            "clocks": list(one.run.model.clocks),
+            "ticks": [plain(x) for x in one.inspection.levels.ticks.T],
+            "prior_entropy": [plain(x) for x in one.inspection.levels.entropy.T],
             "measures": measures,
             "usable_horizon": {
                 measure: {who: usable._asdict() for who, usable in views.items()}

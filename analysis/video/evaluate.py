@@ -151,7 +151,7 @@ def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:
 
 def views(loaded: Loaded, levels: bool) -> dict[str, tuple[int, ...]]:
     """By the name of its line, which levels of a run (from 0) see nothing."""
-    blind = blindfolds(len(loaded.run.model.levels)) if levels else {SIGHTED: ()}
+    blind = blindfolds(len(loaded.run.model.clocks)) if levels else {SIGHTED: ()}
     return {
         loaded.name if name == SIGHTED else f"{loaded.name}, {name}": unseen
         for name, unseen in blind.items()

@@ -38,7 +38,7 @@ from recordings.data import open_test
 from recordings.generators.digits import digit_images
 from recordings.held_out import enough, only_image, sizes
 from replay import first_steps
-from training.build_video import VideoRun, load_video_run, marks_plans, to_records
+from training.build_video import VideoRun, load_video_run, marks_plans, to_records, with_lead
 from worldmodel.records import Records
 
 MOST_VIDEOS = 32  # looked at by default
@@ -148,12 +148,8 @@ def held_out(
         count = min(count, MOST_VIDEOS) if settings.videos is None else count
         steps = first_steps(store, count, context + horizon)
         sequences = first_steps(store, count, config.length)
-
-    def lead(x: Any) -> np.ndarray:
-        return np.pad(np.asarray(x), [(0, 0), (run.model.lead, 0), *[(0, 0)] * (x.ndim - 2)])
-
     records = to_records(sequences, run.model.action_width, marks_plans(config))
-    return steps, jax.tree.map(lead, records)
+    return steps, with_lead(run.model, records)
 
 
 def look_for(
@@ -276,7 +272,7 @@ def make_films(
     shown = min(settings.shown, BATCH, len(videos))
     rows = [{"true": videos[v, trial.context - 1 + times]} for v in range(shown)]
     first = trial._replace(records=jax.tree.map(lambda x: x[:BATCH], trial.records))
-    for name, blind in blindfolds(len(run.model.levels)).items():
+    for name, blind in blindfolds(len(run.model.clocks)).items():
         sighted = name == SIGHTED
         horizon = trial.horizon if sighted else trial.reset_horizon
         for sample in range(1 if sighted else settings.samples):

@@ -15,6 +15,7 @@ from jaxtyping import Array
 from analysis.metrics.lpips import LpipsWeights
 from analysis.metrics.protocols import Protocol, compare_frames
 from worldmodel.observations import pixels
+from worldmodel.video_model import to_bytes
 
 
 def score_frames(
@@ -59,11 +60,6 @@ def draw_frames(draw: Callable[[Any], Array], source: Any, chunk: int) -> Array:
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), source)
     frames = in_chunks(lambda part: to_bytes(draw(part)), rows, chunk)
     return frames.reshape(*shape, *frames.shape[1:])
-
-
-def to_bytes(frames: Array) -> Array:
-    """Pixel values as uint8, clipped to [0, 1]."""
-    return jnp.round(jnp.clip(frames, 0, 1) * 255).astype(jnp.uint8)
 
 
 def in_chunks(function: Callable[[Any], Any], rows: Any, chunk: int) -> Any:

@@ -17,9 +17,9 @@ from analysis.video import references
 from analysis.video.frames import draw_frames, score_frames
 from analysis.video.rollout import check_context, imagine_samples
 from analysis.video.scores import HIGHER_IS_BETTER
-from worldmodel.clockwork import ClockworkVAE
 from worldmodel.learner import Params, join, split
 from worldmodel.records import Records
+from worldmodel.video_model import VideoModel
 
 FLOATS = 50_000_000
 """Latent floats, and bytes of true video, of one batch: bounds its memory to some 200 MB."""
@@ -78,7 +78,7 @@ class Batch(NamedTuple):
 
 def score_model(
     trial: Trial,
-    model: ClockworkVAE,
+    model: VideoModel,
     records: Records,
     context: int,
     track: Track = iter,
@@ -89,7 +89,7 @@ def score_model(
     Args:
       records: [V, T, ...] from each video's first frame on, on the host; the model's actions.
       context: the last frames of the trial's context that the model sees.
-      blind: levels, from 0, that see none of them (``blindfold.py``).
+      blind: levels, from 0, that see none of them (``inspection.blindfolds``).
     Raises:
       UserError: where the model cannot start after ``context`` frames.
     """

@@ -10,11 +10,13 @@ from fixtures.models import drawn
 from flax import nnx
 
 from worldmodel import Belief, ClockworkVAE, ObjectiveConfig, model_loss
+from worldmodel.level import State
 from worldmodel.objective import (
     balanced_kl,
     log_likelihood,
     masked_mean,
     normal_log_prob,
+    sequence_kl,
     tick_masks,
 )
 
@@ -105,3 +107,39 @@ def test_tick_masks_are_arranged_as_beliefs(cases: Any) -> None:
     model = cases.model(strides=(1, 2, 4))
     records = cases.records(model, 2, 8, 0, firsts=(0,))
     assert [x.shape for x in tick_masks(model, records)] == [(2, 8), (2, 4), (2, 8)]
+
+
+def test_kl_per_sequence_sums_active_ticks_alone(cases: Any) -> None:
+    """Slow twin; the last two frames are padding, so 6, 3 and 2 ticks count."""
+    model = cases.model(actions=0, strides=(1, 2, 4), window="lookahead")
+    records = cases.records(model, 2, 8, seed=0, firsts=(0,))
+    records = records._replace(mask=records.mask.at[:, 6:].set(0))
+    noise = model.draw_noise(jax.random.key(0), 2, 8)
+    beliefs = jax.jit(model.observe)(records, noise)
+    totals = np.asarray(sequence_kl(model, records, beliefs))
+    assert totals.shape == (2, 3)
+    for row in range(2):
+        for level, ticks in enumerate((6, 3, 2)):
+            post, prior = (
+                {k: np.asarray(v[row], float) for k, v in stats.items()}
+                for stats in (beliefs[level].post, beliefs[level].prior)
+            )
+            total = 0.0
+            for tick in range(ticks):
+                q, p = post["std"][tick], prior["std"][tick]
+                gap = post["mean"][tick] - prior["mean"][tick]
+                total += (np.log(p / q) + (q**2 + gap**2) / (2 * p**2) - 0.5).sum()
+            np.testing.assert_allclose(totals[row, level], total, rtol=1e-4)
+
+
+def test_kl_of_known_gaussians(cases: Any) -> None:
+    """KL[N(1, 1) ‖ N(0, 1)] = 1/2 per dimension: 3 dimensions, 8 / K_l ticks."""
+    model = cases.model(actions=0, strides=(1, 2, 4), window="lookahead")
+    records = cases.records(model, 1, 8, seed=0, firsts=(0,))
+
+    def belief(ticks: int) -> Belief:
+        one = jnp.ones((1, ticks, 3))
+        return Belief(State(one, one), {"mean": 0 * one, "std": one}, {"mean": one, "std": one})
+
+    beliefs = (belief(8), belief(4), belief(2))
+    np.testing.assert_allclose(sequence_kl(model, records, beliefs), [[12, 6, 3]], rtol=1e-6)

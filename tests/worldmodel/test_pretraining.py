@@ -10,10 +10,12 @@ import pytest
 from fixtures.models import drawn
 from flax import nnx
 
-from worldmodel import ClockworkConfig, ClockworkVAE, ObjectiveConfig, OptimizerConfig
+from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
+from worldmodel.clockwork_video import ClockworkVideo, carried
 from worldmodel.learner import initial_state, make_optimizer, make_update, split
-from worldmodel.pretraining import Clips, carried, initial_aux, make_loss
+from worldmodel.pretraining import initial_aux, make_loss
 from worldmodel.records import Records, video
+from worldmodel.video_model import Clips
 
 STRIDES, B, T = (1, 2, 4), 2, 8
 
@@ -23,7 +25,8 @@ def built() -> Any:
     config = ClockworkConfig(
         strides=STRIDES, window="lookahead", deter=6, hidden=8, stoch=3, embed=5
     )
-    model = drawn(lambda: ClockworkVAE(config, {"x": (3,)}, 0, nnx.Rngs(0)), 0.0)
+    objective = ObjectiveConfig(kl="elbo")
+    model = drawn(lambda: ClockworkVideo(config, {"x": (3,)}, 0, objective, nnx.Rngs(0)), 0.0)
     obs = np.random.default_rng(0).normal(size=(B, 2 * T, 3)).astype(np.float32)
     return model, video({"x": jnp.asarray(obs)})
 
@@ -89,7 +92,7 @@ def test_updates_descend_and_streams_carry_the_last_states(
     model, records = built
     graph, params = split(model)
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=0))
-    update = make_update(make_loss(graph, ObjectiveConfig(kl="elbo"), streams), optimizer)
+    update = make_update(make_loss(graph), optimizer)
     clips = [cut(records, slice(0, T)), cut(records, slice(T, None))]
     shares = []
     for seed in seeds:

@@ -77,7 +77,7 @@ def drawn():
         "curves": plots.draw_curves([Curve("a", line), Curve("b", line, True)], "share"),
         "kl": plots.draw_kl({"three": kl[0], "one": kl[1, :1]}),
         "speed": plots.draw_speed(np.array([2.0, 0.5]), kl),
-        "entropy": plots.draw_entropy(np.zeros((10, 2)), (1, 6)),
+        "entropy": plots.draw_entropy(np.zeros((10, 2)), ("every frame", "every 6 frames")),
         "film": plots.draw_film({"true": frames, "all": frames + 255}, times, 2),
     }
 

@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from analysis.levels import sequence_kl
 from analysis.probes.measures import likeness
 from analysis.video import inspection
-from analysis.video.blindfold import open_loop, prior_entropy
 from analysis.video.inspection import SIGHTED, Trial
-from worldmodel import ClockworkVAE
+from worldmodel import ObjectiveConfig
+from worldmodel.clockwork_video import ClockworkVideo
+from worldmodel.objective import sequence_kl
 from worldmodel.records import video
+from worldmodel.video_model import open_loop
 
 
 @pytest.fixture(scope="module")
 def found(cases):
     """A model over images, a trial of three videos of 8 frames, what was found."""
     config = cases.config(strides=(1, 2), window="lookahead")
-    model = cases.lively(lambda: ClockworkVAE(config, {"image": (64, 64, 1)}, 0, nnx.Rngs(0)))
+    objective, shapes = ObjectiveConfig(kl="elbo"), {"image": (64, 64, 1)}
+    model = cases.lively(lambda: ClockworkVideo(config, shapes, 0, objective, nnx.Rngs(0)))
     frames = np.random.default_rng(0).integers(0, 255, (3, 8, 64, 64, 1), dtype=np.uint8)
     records = jax.device_get(video({"image": jnp.asarray(frames)}))
     trial = Trial(records, "image", 4, 4, 3, [likeness(frames[:, 4:])], 0, 8)
@@ -30,7 +32,7 @@ def found(cases):
 
 def test_all_videos_and_all_blindfolds(found):
     model, trial, inspected = found
-    assert inspected.kl.shape == (3, 2) and inspected.entropy.shape == (4, 2)
+    assert inspected.kl.shape == (3, 2) and inspected.levels.entropy.shape == (4, 2)
     (by_blind,) = inspected.measures.values()
     assert {name: len(x) for name, x in by_blind.items()} == {
         SIGHTED: 4,
@@ -47,8 +49,8 @@ def test_kl_and_entropy_are_those_of_levels(found):
     @jax.jit
     def run(part, key):
         beliefs = model.observe(part, model.draw_noise(key, 2, 8))
-        states = open_loop(model, part, 4, 4, jax.random.clone(key))
-        return sequence_kl(model, part, beliefs), prior_entropy(model, states, 4)
+        _, rolled = open_loop(model, part, 4, 4, jax.random.clone(key))
+        return sequence_kl(model, part, beliefs), rolled.entropy
 
     kl, entropy = [], []
     for rows, key in zip(([0, 1], [2, 2]), jax.random.split(jax.random.key(0), 2), strict=True):
@@ -58,7 +60,8 @@ def test_kl_and_entropy_are_those_of_levels(found):
         entropy.append(found_entropy)
     np.testing.assert_allclose(inspected.kl, np.concatenate(kl)[:3], rtol=1e-3)
     mean = np.concatenate(entropy)[:3].mean(0)
-    np.testing.assert_allclose(inspected.entropy, mean, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(inspected.levels.entropy, mean, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(inspected.levels.ticks, [[1, 1], [1, 0], [1, 1], [1, 0]])
 
 
 def test_the_last_batch_is_filled_and_cut():

@@ -12,7 +12,8 @@ from analysis.metrics.protocols import PROTOCOLS
 from analysis.video import predictions
 from analysis.video.predictions import Trial, score_model, score_references
 from analysis.video.rollout import imagine_samples
-from worldmodel import ClockworkConfig, ClockworkVAE
+from worldmodel import ClockworkConfig, ObjectiveConfig
+from worldmodel.clockwork_video import ClockworkVideo
 from worldmodel.records import video
 
 VIDEOS, CONTEXT, HORIZON, SAMPLES = 3, 4, 11, 2
@@ -29,7 +30,9 @@ CONFIG = ClockworkConfig(
 
 @pytest.fixture(scope="module")
 def model():
-    return drawn(lambda: ClockworkVAE(CONFIG, {"image": (64, 64, 1)}, 0, nnx.Rngs(0)), 0.0)
+    objective = ObjectiveConfig(kl="elbo")
+    shapes = {"image": (64, 64, 1)}
+    return drawn(lambda: ClockworkVideo(CONFIG, shapes, 0, objective, nnx.Rngs(0)), 0.0)
 
 
 def network(videos: np.ndarray) -> np.ndarray:

@@ -5,12 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analysis.video.rollout import (
-    check_context,
-    filter_context,
-    imagine_samples,
-    usable_context,
-)
+from analysis.video.rollout import check_context, imagine_samples, usable_context
 from worldmodel.records import Records
 
 
@@ -36,18 +31,20 @@ CASES = [
 
 @pytest.mark.parametrize("settings", CASES)
 def test_a_sample_is_the_plain_open_loop(cases, settings):
-    model = cases.model(**settings)
+    """Whole windows of the top are rolled, and cut; actions after the horizon are unknown."""
+    model = cases.video(**settings)
     records = bare(cases, model, 14)
     context, horizon, steps = 4, 7, 7 if model.stride == 1 else 8
 
     @jax.jit
     def plain(records, key):
         filter_key, imagine_key = jax.random.split(jax.random.split(key, 1)[0])
-        states = filter_context(model, records, context, filter_key)
+        seen = jax.tree.map(lambda x: x[:, :context], records)
+        states = model.filter(seen, filter_key).state
         noise = model.imagination_noise(imagine_key, 2, steps)
-        future = slice(context, context + steps)
-        action, known = records.action[:, future], records.action_mask[:, future]
-        return model.imagine(states, action, known, noise)[0].features
+        action, known = records.action[:, context:], records.action_mask[:, context:]
+        known = jnp.where(jnp.arange(10) < horizon, known, 0.0)[:, :steps]
+        return model.imagine(states, action[:, :steps], known, noise)[0].features
 
     want = plain(records, jax.random.key(0))
     got = roller(model, context, horizon)(records)
@@ -57,7 +54,7 @@ def test_a_sample_is_the_plain_open_loop(cases, settings):
 
 @pytest.mark.parametrize("settings", CASES)
 def test_nothing_after_the_context_is_seen_and_all_before_is(cases, settings):
-    model = cases.model(**settings)
+    model = cases.video(**settings)
     records = bare(cases, model, 14)
     roll = roller(model, 8, 6)
     before = roll(records)
@@ -71,7 +68,7 @@ def test_nothing_after_the_context_is_seen_and_all_before_is(cases, settings):
 
 
 def test_actions_of_the_future_are_followed(cases):
-    model = cases.model(strides=(1, 4))
+    model = cases.video(strides=(1, 4))
     records = bare(cases, model, 14)
     roll = roller(model, 8, 6)
     action = records.action.at[:, 12].add(1.0)  # in the second window imagined: times 12 … 15
@@ -79,31 +76,8 @@ def test_actions_of_the_future_are_followed(cases):
     assert differs.tolist() == [False] * 4 + [True] * 2
 
 
-@pytest.mark.parametrize("context", [1, 2, 5, 8])
-def test_a_causal_model_starts_after_any_context(cases, context):
-    """As with its clock laid by hand: the first frames are its lead-in."""
-    model = cases.model(strides=(1, 4))
-    records = bare(cases, model, 14)
-    early = (context - 1) % 4
-
-    @jax.jit
-    def plain(records, key):
-        length = context - early + 3
-        padded = jax.tree.map(
-            lambda x: jnp.pad(x[:, :context], [(0, 0), (3 - early, 3), *[(0, 0)] * (x.ndim - 2)]),
-            records,
-        )
-        assert padded.mask.shape[1] == 3 + length and length % 4 == 0
-        beliefs = model.observe(padded, model.draw_noise(key, 2, length))
-        return model.states_at(beliefs, context - 1 - early)
-
-    want = plain(records, jax.random.key(0))
-    got = jax.jit(lambda r, k: filter_context(model, r, context, k))(records, jax.random.key(0))
-    cases.close(got, want, 1e-6)
-
-
 def test_samples_differ_and_are_repeatable(cases):
-    model = cases.model(strides=(1, 2, 4), window="lookahead")
+    model = cases.video(strides=(1, 2, 4), window="lookahead")
     records = bare(cases, model, 14)
     roll = roller(model, 4, 5, samples=3)
     three = roll(records)
@@ -113,16 +87,16 @@ def test_samples_differ_and_are_repeatable(cases):
 
 
 def test_a_context_off_the_clock_is_refused_with_the_remedy(cases):
-    model = cases.model(strides=(1, 2, 4), window="lookahead")
+    model = cases.video(strides=(1, 2, 4), window="lookahead")
     with pytest.raises(ValueError, match=r"multiple of the top stride 4 .*--context 4 or 8$"):
         check_context(model, 6)
     for context in (3, 0, -1):
         with pytest.raises(ValueError, match=r"--context 4$"):
             check_context(model, context)
     check_context(model, 8)
-    causal = cases.model(strides=(1, 4))
+    causal = cases.video(strides=(1, 4))
     check_context(causal, 6)
-    with pytest.raises(ValueError, match=r"received 0; set --context 4$"):
+    with pytest.raises(ValueError, match=r"1 or more frames, received 0; set --context 1$"):
         check_context(causal, 0)
     assert [usable_context(model, n) for n in (3, 4, 7, 8)] == [0, 4, 4, 8]
     assert usable_context(causal, 6) == 6
