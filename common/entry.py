@@ -3,6 +3,7 @@
 Read next: `errors.py`, which errors are whose; `signals.py`, Ctrl-C.
 """
 
+import atexit
 import io
 import os
 import sys
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from common.errors import EnvironmentFailed, RaisedElsewhere, RunFailed, UserError, disk_error
-from common.signals import Stopped, end_at_second, listening
+from common.signals import Stopped, end_at_once, listening
 
 OURS = {
     "agents",
@@ -43,6 +44,7 @@ def enter(main: Callable[[], None]) -> None:
     for stream in (sys.stdout, sys.stderr):  # of a terminal or pipe that lacks a character
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    atexit.register(end_at_once)
     try:
         with listening():
             main()
@@ -60,8 +62,6 @@ def enter(main: Callable[[], None]) -> None:
         if told is None:
             raise
         fail(*told)
-    finally:
-        end_at_second()
 
 
 def leave(code: int) -> NoReturn:

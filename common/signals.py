@@ -89,12 +89,11 @@ def listening() -> Iterator[None]:
         os.close(read)
 
 
-def end_at_second() -> None:
-    """Where a signal came, lets the second end the process also while the interpreter ends, which
+def end_at_once() -> None:
+    """From here on a signal ends the process and says nothing. For the interpreter's own end, which
     with JAX takes its time: Python's own handler would print a traceback."""
-    if _plan.said.is_set():
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

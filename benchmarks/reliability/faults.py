@@ -4,6 +4,7 @@ What holds: the fault is told with environment, index and step, no record of it 
 and all records before it did.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -21,7 +22,7 @@ LAST = 30  # steps, by which every fault has come
 
 
 class Faulty(gymnasium.Env[Any, Any]):
-    """Right until step ``at``, then wrong in what ``fault`` names."""
+    """Wrong from step ``at`` on in what ``fault`` names."""
 
     observation_space = spaces.Dict(
         near=spaces.Box(-np.inf, np.inf, (3,), np.float32),
@@ -43,7 +44,7 @@ class Faulty(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> Any:
         self.steps, self.time = self.steps + 1, self.time + 1
         found = [self._seen(), 1.0, False, self.time >= self.length, {"ragged": [[1], [1, 2]]}]
-        return tuple(FAULTS[self.fault](found)) if self.steps == self.at else tuple(found)
+        return tuple(FAULTS[self.fault](found)) if self.steps >= self.at else tuple(found)
 
     def _seen(self) -> dict[str, Any]:
         return {
@@ -101,6 +102,10 @@ FAULTS: dict[str, Callable[[list[Any]], list[Any]]] = {
 }
 
 
+OBSERVED = list(FAULTS)[: list(FAULTS).index("nan reward")]
+"""Those of an observation."""
+
+
 def fault(rng: Random, place: Path, checks: Checks) -> None:
     """One environment of several goes wrong."""
     which, at = rng.choice(list(FAULTS)), rng.randrange(1, LAST)
@@ -126,7 +131,11 @@ def fault(rng: Random, place: Path, checks: Checks) -> None:
         envs.close()
     checks("records", _right(obs), obs)
     line = str(told)
-    checks("told", f"environment {name}, index 0, step {at}" in line and "\n" not in line, line)
+    found = re.match(rf"environment {re.escape(name)}, index 0, step (\d+)[:,]", line)
+    at_once = which not in OBSERVED  # of the frames of a step the last observation is seen
+    late = 0 if found is None else int(found[1]) - at
+    checks("told", found is not None and 0 <= late < (1 if at_once else repeat), line)
+    checks("told", "\n" not in line, line)
     cause = told.__cause__ if isinstance(told, EnvironmentFailed) else None
     raised = which.endswith("error")
     checks("cause", (cause is not None) == raised, repr(told))

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -105,13 +105,18 @@ class Process:
 
 
 def hit(
-    process: Process, rng: Random, checks: Checks, moments: dict[str, Callable[[], bool]]
+    process: Process,
+    rng: Random,
+    checks: Checks,
+    moments: dict[str, Callable[[], bool]],
+    done: Callable[[], bool],
 ) -> None:
     """Ends a command by a random signal at a random moment, if it has not ended before, and looks
     at how it ended.
 
     Args:
       moments: by name, whether it is at what shall be interrupted.
+      done: whether it did all that it shall do; what is left is the interpreter's own end.
     """
     moment = rng.choice(["import", *moments, *moments])
     reached, latest = moments.get(moment, process.imports), time.monotonic() + LATEST
@@ -128,7 +133,8 @@ def hit(
         process.process.send_signal(number)
     code = process.end(SOON)
     signalled = -number if number == signal.SIGKILL else 128 + number
-    accepted = {0, signalled} | ({-number} if twice else set())  # while the interpreter ends
+    ending = twice or done()
+    accepted = {0, signalled} | ({-number} if ending else set())  # while the interpreter ends
     checks("exit", code in accepted, f"code {code}: {process.said()}")
     err = process.err.read_text()
     checks("words", "Traceback" not in err and "error:" not in err, process.said())
@@ -163,7 +169,7 @@ class Run:
             "save": lambda: bool(set(_saving(saves)) - left),
         }
         process = Process(place, *command)
-        hit(process, rng, checks, moments)
+        hit(process, rng, checks, moments, (folder / "run" / EVALUATION).exists)
         out = process.out.read_text()
         begun = re.search(r"(resuming|writing) .* at (?:step|update) ([\d,]+)", out)
         if begun is not None:
@@ -255,12 +261,18 @@ def import_killed(rng: Random, place: Path, checks: Checks) -> None:
     whole, store = imported(), place / "store"
     for _ in range(rng.randrange(1, 4)):
         grows = _growth(store / "ledger.jsonl")
-        hit(import_into(store, place), rng, checks, {"work": grows})
+        process = import_into(store, place)
+        hit(process, rng, checks, {"work": grows}, partial(_imported_all, process))
     last = import_into(store, place)
     checks("ends", last.end(PATIENCE) == 0, last.said())
     checks("same", contents(store) == whole, "other chunks than those of an import in one go")
     left = [path.name for path in store.rglob(f"{TEMPORARY}*")]
     checks("same", not left, f"left behind: {left}")
+
+
+def _imported_all(process: Process) -> bool:
+    """Whether an import has told its counts, which is the last that it does."""
+    return " skipped" in process.out.read_text()
 
 
 def _growth(path: Path) -> Callable[[], bool]:

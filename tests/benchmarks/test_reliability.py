@@ -99,9 +99,9 @@ def test_how_a_command_ends_is_looked_at(ends, lost, tmp_path):
 
     checks.tell = lambda what: None
     if lost is None:
-        kills.hit(process, First(), checks, {})
+        kills.hit(process, First(), checks, {}, lambda: False)
         assert seen == {"exit", "words"} and process.process.returncode == -9
     else:
         with pytest.raises(Lost, match=lost):
-            kills.hit(process, First(), checks, {})
+            kills.hit(process, First(), checks, {}, lambda: False)
     assert sys.executable and kills.ROOT == ROOT

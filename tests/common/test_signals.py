@@ -144,3 +144,20 @@ def test_a_second_signal_while_the_interpreter_ends_prints_nothing(number):
             process.send_signal(number)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == -number and err == "saving; a second signal ends at once\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_all_is_done_prints_nothing(number):
+    slow = "import atexit, time\n"
+    slow += "atexit.register(lambda: (print('ending', flush=True), time.sleep(60)))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{slow}\nfrom common.entry import enter\nenter(lambda: None)"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ending\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -number and err == ""
