@@ -58,11 +58,8 @@ class Cell(NamedTuple):
     def command(self) -> list[str]:
         """Arguments of `train_agent.py`, but for the directory."""
         held = self.arm.steps if self.arm.letter == "C" else 1
-        task, seeds = self.task, map(str, self.seeds)
-        own = flags(
-            self.arm, self.setting, memory=task.memory, steps=task.frames, updates=task.updates
-        )
-        return [*task.command(held), *own, "--seeds", *seeds]
+        own = flags(self.arm, self.setting, self.task)
+        return [*self.task.command(held), *own, "--seeds", *map(str, self.seeds)]
 
 
 def tune_cells() -> Iterator[Cell]:

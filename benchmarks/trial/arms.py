@@ -3,6 +3,8 @@
 from itertools import product
 from typing import NamedTuple
 
+from benchmarks.trial.tasks import Task
+
 DISCOUNT, LAM, NOISE = 0.99, 0.95, 0.75  # per environment step, as the preset of control has them
 
 
@@ -10,16 +12,15 @@ class Setting(NamedTuple):
     """One point of the grid that is tried for every arm alike; environment steps."""
 
     horizon: int
-    half_life: float
     entropy: float
 
     @property
     def name(self) -> str:
         """In file names."""
-        return f"h{self.horizon}-g{self.half_life:g}-e{self.entropy:g}"
+        return f"h{self.horizon}-e{self.entropy:g}"
 
 
-GRID = tuple(Setting(*x) for x in product((16, 32), (4.0, 32.0), (0.3, 0.6)))
+GRID = tuple(Setting(*x) for x in product((16, 32), (0.3, 0.6)))
 
 
 class Arm(NamedTuple):
@@ -43,30 +44,24 @@ def tuned_as(arm: Arm) -> Arm:
     return next(other for other in TUNED if other.letter == arm.letter)
 
 
-def flags(arm: Arm, setting: Setting, *, memory: bool, steps: int, updates: int) -> list[str]:
-    """What makes an agent of this arm, beside the task's own flags.
-
-    Args:
-      memory: whether the task asks for the recent observations to be decoded (not of F).
-      steps: environment frames of the run.
-      updates: of the run.
-    """
+def flags(arm: Arm, setting: Setting, task: Task) -> list[str]:
+    """What makes an agent of this arm on a task, beside the task's own flags."""
     held = arm.steps if arm.letter == "C" else 1  # frames per step of the agent
     strides = {"E": ("1", str(arm.steps)), "F": ("1", str(arm.steps)), "B": ("1", "1")}
     numbers = {
         "--horizon": max(1, setting.horizon // held),
-        "--agent.model.half-life": setting.half_life / held,
+        "--agent.model.half-life": task.half_life / held,
         "--agent.behaviour.entropy-target": setting.entropy,
         "--agent.behaviour.discount": DISCOUNT**held,
         "--agent.behaviour.lam": LAM**held,
         "--agent.noise-correlation": NOISE**held,
         "--env.action-repeat": held,
-        "--steps": steps // held,
-        "--updates-per-step": updates * held / steps,
+        "--steps": task.frames // held,
+        "--updates-per-step": task.updates * held / task.frames,
     }
     if arm.letter == "D":
         numbers["--agent.plan"] = arm.steps
-    if memory and arm.letter != "F":
+    if task.memory and arm.letter != "F":
         numbers["--agent.recent-decoder"] = 1.0
     extra = ["--agent.newest", "False"] if arm.letter == "F" else []
     given = [text for flag, value in numbers.items() for text in (flag, f"{value:.8g}")]

@@ -1,11 +1,12 @@
 """The tasks of the trial, and the returns by which they are put on one scale. docs/protocol.md."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 EVALUATIONS = 12  # of a run, evenly spaced
-SIZE = ("--preset", "pure", "--size", "xs", "--batch", "8", "--env.num-envs", "5")
+SIZE = ("--preset", "pure", "--size", "xs")
 EPISODES = ("--eval-episodes", "16")
 
 
@@ -18,10 +19,12 @@ class Task:
     updates: int
     random: float  # return of random actions: mean of 64 episodes
     good: float  # of a good agent, fixed before the first test run
-    length: int = 64  # environment steps per sequence
+    length: int = 32  # environment steps per sequence
+    batch: int = 8  # sequences per update
+    envs: int = 5
     prefill: int = 1_000  # frames
+    half_life: float = 4.0  # of the gates, frames
     memory: bool = False
-    flags: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -33,6 +36,8 @@ class Task:
         every = self.frames // held // EVALUATIONS
         numbers = {
             "--length": max(8, self.length // held),
+            "--batch": self.batch,
+            "--env.num-envs": self.envs,
             "--prefill": self.prefill // held,
             "--eval-every": every,
             "--log-every": every,
@@ -40,7 +45,7 @@ class Task:
             "--video-every": 0,
         }
         given = [text for flag, value in numbers.items() for text in (flag, str(value))]
-        shared = [*SIZE, *EPISODES, "--keep", "1", "--report", "False", *self.flags]
+        shared = [*SIZE, *EPISODES, "--keep", "1", "--report", "False"]
         return ["--env", self.env, *shared, *given]
 
     def normalised(self, score: np.ndarray) -> np.ndarray:
@@ -49,25 +54,26 @@ class Task:
 
 
 TUNING = (
-    Task("pure:pendulum", 8_160, 1_400, random=-1245.0, good=-150.0),
-    Task("pure:cartpole_swingup", 8_160, 1_400, random=37.0, good=850.0),
+    Task("pure:pendulum", 12_000, 2_000, random=-1245.0, good=-150.0),
+    Task("pure:cartpole_swingup", 12_000, 2_000, random=37.0, good=850.0),
 )
-DOOR = ("--env.num-envs", "20")
+MEMORY: dict[str, Any] = {"memory": True, "half_life": 32.0}
 TEST = (
     Task("pure:cartpole_swingup_sparse", 20_160, 2_000, random=0.0, good=800.0),
     Task("pure:reacher", 12_000, 1_200, random=54.0, good=950.0),
     Task("gymnax:Acrobot-v1", 20_160, 2_000, random=-492.0, good=-80.0),
     Task("gymnax:CartPole-v1", 12_000, 1_200, random=24.0, good=500.0),
-    Task("navix:Navix-MemoryS7-v0", 20_160, 2_000, random=0.16, good=0.95, memory=True),
-    Task("navix:Navix-MemoryS11-v0", 20_160, 2_000, random=0.27, good=0.95, memory=True),
+    Task("navix:Navix-MemoryS7-v0", 20_160, 1_500, random=0.16, good=0.95, length=64, **MEMORY),
+    Task("navix:Navix-MemoryS11-v0", 20_160, 1_500, random=0.27, good=0.95, length=64, **MEMORY),
     Task(
         "pure:two_rooms_door",
         *(48_000, 2_400),
         random=0.0,
         good=95.0,
         length=192,
+        batch=4,
+        envs=20,
         prefill=3_840,
-        memory=True,
-        flags=DOOR,
+        **MEMORY,
     ),
 )
