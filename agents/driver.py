@@ -305,10 +305,12 @@ class Collector:
 
 
 class Played(NamedTuple):
-    """Episodes that ``play`` finished, and what the first environment's agent saw."""
+    """Episodes that ``play`` finished, and what the first environment's agent saw, did and got."""
 
     episodes: list[Episode]
     seen: Obs | None  # [T, ...]
+    action: np.ndarray | None = None  # [T, A] flat, that led there
+    reward: np.ndarray | None = None  # [T] received on arrival
 
 
 def play(
@@ -322,17 +324,19 @@ def play(
 
     Args:
       act: of (observations, is_first, step) to flat actions [N, A].
-      watch: keep the observations of environment 0.
+      watch: keep what environment 0's agent saw, did and got, but for the last step's.
       discount: as ``Tally``.
       most: environment steps after which what has not ended is cut; None: never.
     """
     arrival, tally = stepper.reset(), Tally(stepper.size, discount)
     done: dict[int, Episode] = {}
     seen: list[Obs] = []
+    acted: list[tuple[np.ndarray, float]] = []
     step = 0
     while len(done) < stepper.size and step != most:
         if watch and 0 not in done:
             seen.append({name: np.array(value[0]) for name, value in arrival.obs.items()})
+            acted.append((np.array(arrival.action[0]), float(arrival.reward[0])))
         arrival = stepper.step(arrival, act(arrival.obs, arrival.is_first, step))
         for index, episode in tally.add(arrival).items():
             done.setdefault(index, episode)
@@ -340,8 +344,11 @@ def play(
     for index in set(range(stepper.size)) - set(done):
         done[index] = tally.episode(index, arrival.success[index])._replace(cut=True)
     episodes = [done[index] for index in range(stepper.size)]
-    stacked = {name: np.stack([obs[name] for obs in seen]) for name in seen[0]} if seen else None
-    return Played(episodes, stacked)
+    if not seen:
+        return Played(episodes, None)
+    stacked = {name: np.stack([obs[name] for obs in seen]) for name in seen[0]}
+    action, reward = map(np.array, zip(*acted, strict=True))
+    return Played(episodes, stacked, action, reward)
 
 
 class AgentAct:

@@ -29,8 +29,9 @@ from training.build_video import (
     load_video_run,
     marks_plans,
 )
+from training.labels import imagined_texts
 from training.picture import true_above_imagined
-from training.video import write_video
+from training.video import Film, labelled, write_video
 from worldmodel.learner import join, split
 from worldmodel.level import State
 from worldmodel.openloop import OpenLoop, predict, predict_video
@@ -110,7 +111,7 @@ def imagine(config: ImagineConfig) -> None:
     frames = true_above_imagined(
         jax.device_get(loop.true), jax.device_get(loop.predicted), int(loop.context)
     )
-    write_video(config.output, frames, fps=10)
+    write_labelled(config.output, frames, int(loop.context))
     numbers = predictions(built, records, imagined, context)
     write_arrays(config.output.with_suffix(".npz"), numbers)
     print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
@@ -119,6 +120,12 @@ def imagine(config: ImagineConfig) -> None:
         f"imagined with {config.actions} actions; true above imagined"
     )
     print(f"{config.output.with_suffix('.npz')}: " + ", ".join(sorted(numbers)))
+
+
+def write_labelled(path: Path, frames: np.ndarray, context: int) -> None:
+    """The video, with time, and what is imagined, above its frames."""
+    film = Film(frames, imagined_texts(len(frames), context))
+    write_video(path, labelled(film), fps=10)
 
 
 def write_imagined(run: Path, env: str) -> None:
@@ -156,7 +163,7 @@ def imagine_video(config: ImagineConfig) -> None:
     true, drawn = jax.device_get((loop.true, loop.predicted))
     seen = int(loop.context)
     frames = true_above_imagined(true, drawn, seen)
-    write_video(config.output, frames, fps=10)
+    write_labelled(config.output, frames, seen)
     print(
         f"{config.output}: {what}, {seen} frames seen, then {len(frames) - seen} imagined; true "
         "above imagined"

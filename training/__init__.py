@@ -18,7 +18,7 @@ from training.device import (
 from training.logger import RunLogger
 from training.metrics import read_metrics
 from training.progress import Progress
-from training.video import caption, encode_gif, stack_rows, upscale, write_video
+from training.video import encode_gif, labelled, stack_rows, upscale, write_video
 
 __all__ = [
     "Accelerator",
@@ -26,7 +26,6 @@ __all__ = [
     "Progress",
     "Restored",
     "RunLogger",
-    "caption",
     "check_same_config",
     "choose_device",
     "cpu_cores",
@@ -34,6 +33,7 @@ __all__ = [
     "encode_gif",
     "holds_run",
     "keep_freed_memory",
+    "labelled",
     "load_config",
     "memory_use",
     "read_metrics",

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from agents.actions import ActionCodec
 from agents.agent import plans_marked
 from agents.driver import Collector, Episode, Played
 from agents.policy import initial_policy
@@ -26,12 +27,13 @@ from replay.recorded import check_alike
 from training.build import Built
 from training.checkpoint import fill, inner
 from training.config_io import holds_run
+from training.labels import episode_texts
 from training.loop import FPS, Evaluation, thinned
 from training.overview import lines
 from training.picture import bar_limits, pictures, true_above_imagined
 from training.spaces import ask
 from training.start import Donor, open_donor, recordings_of, start_from
-from training.video import upscale, write_video
+from training.video import Film, labelled, upscale, write_video
 from worldmodel.learner import Params, TrainState
 from worldmodel.openloop import predict
 from worldmodel.records import Records
@@ -163,10 +165,10 @@ class AgentSource:
         values = summary(played.episodes)
         newest = self.learner.evaluate(state.params, episodes, greedy=True)
         values["newest_return"] = summary(newest.episodes)["return"]
-        film, line = episode_film(played), f"greedy   {shown(values)}"
+        film, line = episode_film(played, self.learner.codec), f"greedy   {shown(values)}"
         return Evaluation(values, line, film, values["return"])
 
-    def write_film(self, state: TrainState, film: np.ndarray | None, key: Any) -> None:
+    def write_film(self, state: TrainState, film: Film | None, key: Any) -> None:
         """The episode."""
         if film is not None:
             write_episode(film, self.config.logdir / "episode.mp4")
@@ -217,15 +219,17 @@ def open_sampler(
     return MixedSampler(own, recorded, marked=plans_marked(config.agent))
 
 
-def episode_film(played: Played) -> np.ndarray:
-    """What the first agent saw; vectors drawn as bars."""
-    assert played.seen is not None
-    return thinned(pictures(played.seen, bar_limits(played.seen)), LONGEST)
+def episode_film(played: Played, codec: ActionCodec) -> Film:
+    """What the first agent saw, vectors drawn as bars; step, reward and action above it."""
+    assert played.seen is not None and played.action is not None and played.reward is not None
+    frames = pictures(played.seen, bar_limits(played.seen))
+    texts = episode_texts(played.action, played.reward, codec)
+    return thinned(Film(frames, texts), LONGEST)
 
 
-def write_episode(film: np.ndarray, path: Path) -> None:
+def write_episode(film: Film, path: Path) -> None:
     """An episode as a video."""
-    write_video(path, upscale(film, 4), 2 * FPS)
+    write_video(path, labelled(film._replace(frames=upscale(film.frames, 4))), 2 * FPS)
     print(f"an episode: {path}")
 
 

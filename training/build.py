@@ -156,7 +156,8 @@ class Built(Learner[Agent]):
                 found.append(wave(stepper, number == 0))
             finally:
                 stepper.envs.close()
-        return Played([e for part in found for e in part.episodes][:episodes], found[0].seen)
+        every = [episode for part in found for episode in part.episodes]
+        return found[0]._replace(episodes=every[:episodes])
 
 
 class AgentRun(NamedTuple):

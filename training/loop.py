@@ -37,6 +37,7 @@ from training.logger import RunLogger
 from training.progress import Progress
 from training.spaces import Spaces, keep_spaces
 from training.trackers import open_trackers
+from training.video import Film
 from worldmodel.learner import SKIPPED, Learner, Params, TrainState
 
 LEARN, EVALUATE, SHOW, ACT = range(4)  # purposes of keys
@@ -72,7 +73,7 @@ class Evaluation(NamedTuple):
 
     values: dict[str, float]
     line: str  # the values that matter most, to be printed
-    film: np.ndarray | None  # uint8 [T, H, W, 3], what was seen in it
+    film: Film | None  # what was seen in it
     score: float | None = None  # by which states are compared, the higher the better
 
 
@@ -127,7 +128,7 @@ class Source(Protocol):
     def evaluate(self, state: TrainState, key: Any) -> Evaluation:
         """How good a state is, on what it was not trained on."""
 
-    def write_film(self, state: TrainState, film: np.ndarray | None, key: Any) -> None:
+    def write_film(self, state: TrainState, film: Film | None, key: Any) -> None:
         """A video of what the run has come to, in its directory, and a line that says where."""
 
     def close(self) -> None:
@@ -464,7 +465,7 @@ def evaluate(run: Run) -> Evaluation:
     if found.values:
         run.logger.scalars(steps, {f"eval/{name}": value for name, value in found.values.items()})
     if found.film is not None:
-        run.logger.video(steps, "episode", thinned(found.film, LOGGED), FPS)
+        run.logger.video(steps, "episode", thinned(found.film, LOGGED).frames, FPS)
     if found.score is not None and (run.best is None or found.score > run.best):
         keep_best(run.config.logdir, run.state, run.counters, found.score)
         run.best = found.score
@@ -491,9 +492,10 @@ def best_score(logdir: Path) -> float | None:
         saves.close()
 
 
-def thinned(frames: np.ndarray, most: int) -> np.ndarray:
+def thinned(film: Film, most: int) -> Film:
     """At most so many frames, evenly spaced."""
-    return frames[:: -(-len(frames) // most)]
+    every = -(-len(film.frames) // most)
+    return Film(film.frames[::every], film.texts[::every])
 
 
 def save(run: Run) -> None:

@@ -436,7 +436,8 @@ class Together:
                 if values:
                     print(f"seed {seed.config.seed}: greedy   {shown(values)}")
                     params = one(jax.device_get(self.state.train.average), i)
-                    film = episode_film(self.built.evaluate(params, 1, greedy=True, watch=True))
+                    played = self.built.evaluate(params, 1, greedy=True, watch=True)
+                    film = episode_film(played, self.built.codec)
                     write_episode(film, logdir / "episode.mp4")
                 write_text(logdir / EVALUATION, dump_json(values, indent=1) + "\n")
 

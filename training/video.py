@@ -1,4 +1,4 @@
-"""Videos as a user opens them: .mp4 or .gif, rows of frames above each other, captions.
+"""Videos as a user opens them: .mp4 or .gif, rows of frames above each other, labels.
 
 Frames are `uint8[T, H, W, 3]`, RGB. Read next: `logger.py`, which shows the same GIFs in
 TensorBoard.
@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -28,8 +28,15 @@ GIF_SHORTEST = 20
 MP4_QUALITY = 18
 """x264's constant rate factor; 18 looks lossless, 51 is the worst."""
 
-BAR = 14
-"""Height of a caption in pixels."""
+LINE = 14
+"""Height of a line of labels in pixels."""
+
+
+class Film(NamedTuple):
+    """Frames, and what is to be read above each when it is written as a video."""
+
+    frames: np.ndarray  # uint8 [T, H, W, 3]
+    texts: Sequence[Sequence[str]]  # [T] lines, as many of each frame
 
 
 def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
@@ -52,10 +59,8 @@ def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
             "rename the output"
         )
     with replacing(path) as temporary:
-        if path.suffix == ".gif":
-            temporary.write_bytes(encode_gif(frames, fps))
-        else:
-            _write_mp4(temporary, frames, fps)
+        encode = encode_gif if path.suffix == ".gif" else encode_mp4
+        temporary.write_bytes(encode(frames, fps))
 
 
 def encode_gif(frames: np.ndarray, fps: float) -> bytes:
@@ -72,6 +77,23 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
     images[0].save(
         buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0
     )
+    return buffer.getvalue()
+
+
+def encode_mp4(frames: np.ndarray, fps: float) -> bytes:
+    """The bytes of an H.264 video of `frames`, uint8 [T, H, W, 3], as `write_video` says."""
+    height, width = frames.shape[1:3]
+    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": str(MP4_QUALITY)}
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
     return buffer.getvalue()
 
 
@@ -102,17 +124,24 @@ def upscale(frames: np.ndarray, factor: int) -> np.ndarray:
     return frames.repeat(int(factor), axis=1).repeat(int(factor), axis=2)
 
 
-def caption(frames: np.ndarray, text: str) -> np.ndarray:
-    """Adds a black bar with white `text` on top: [T, H, W, 3] to [T, H + BAR, W, 3].
+def labelled(film: Film) -> np.ndarray:
+    """Each frame below its lines, white on black: [T, H, W, 3] to [T, n·LINE + H, W, 3].
 
     Text wider than the frame is cut off at the right.
     """
-    check_frames(frames)
-    bar = Image.new("RGB", (frames.shape[2], BAR))
-    font = ImageFont.load_default(size=BAR - 4)
-    ImageDraw.Draw(bar).text((2, BAR // 2), text, fill=(255, 255, 255), font=font, anchor="lm")
-    bars = np.broadcast_to(np.asarray(bar), (len(frames), BAR, frames.shape[2], 3))
-    return np.concatenate([bars, frames], axis=1)
+    check_frames(film.frames)
+    font, width = ImageFont.load_default(size=LINE - 3), film.frames.shape[2]
+
+    def above(lines: Sequence[str]) -> np.ndarray:
+        bar = Image.new("RGB", (width, LINE * len(lines)))
+        draw = ImageDraw.Draw(bar)
+        for n, line in enumerate(lines):
+            place = (3, n * LINE + LINE // 2)
+            draw.text(place, line, fill=(255, 255, 255), font=font, anchor="lm")
+        return np.asarray(bar)
+
+    bars = np.stack([above(lines) for lines in film.texts])
+    return np.concatenate([bars, film.frames], axis=1)
 
 
 def check_frames(frames: np.ndarray) -> None:
@@ -128,17 +157,3 @@ def check_frames(frames: np.ndarray) -> None:
 def _check_fps(fps: float) -> None:
     if not fps > 0:
         raise UserError(f"expected frames per second above 0, received {fps}; pass e.g. fps=10")
-
-
-def _write_mp4(path: Path, frames: np.ndarray, fps: float) -> None:
-    height, width = frames.shape[1:3]
-    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    with av.open(str(path), "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(MP4_QUALITY)}
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())

@@ -19,7 +19,7 @@ from training.build_video import BuiltVideo, beginnings, video_spaces, with_lead
 from training.loop import FPS, Evaluation
 from training.overview import lines
 from training.picture import true_above_imagined
-from training.video import write_video
+from training.video import Film, write_video
 from worldmodel.learner import Metrics, Params, TrainState
 from worldmodel.openloop import predict_video
 from worldmodel.records import Records
@@ -101,7 +101,7 @@ class VideoSource:
         score = -values["loss/model"]
         return Evaluation(values, "; ".join([loss, ", ".join(parts)]), None, score)
 
-    def write_film(self, state: TrainState, film: np.ndarray | None, key: Any) -> None:
+    def write_film(self, state: TrainState, film: Film | None, key: Any) -> None:
         """Open-loop prediction of held-out videos."""
         path = self.config.logdir / "predicted.mp4"
         write_video(path, self.show(state, key), FPS)

@@ -14,7 +14,9 @@ from agents.driver import AgentAct, Arrival
 from agents.policy import initial_policy
 from analysis.agent.episode import AnalyseAgentConfig, EpisodeInspection, inspect_episode, padded
 from analysis.agent.figures import draw_episode, draw_promises, draw_what_if
-from analysis.agent.overview import overview, training_section
+from analysis.agent.film import film_figure
+from analysis.agent.overview import metrics, overview, training_section
+from analysis.agent.verdict import verdict_section
 from analysis.imagine import stack
 from analysis.pages import report
 from analysis.pages.plots import number
@@ -37,14 +39,18 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
         inspect_episode(built, params, stack(arrivals, built.agent.model.lead, length), config)
         for arrivals in played
     ]
-    header = [report.command(command), overview(config.run, built, step)]
-    blocks = header + training_section(config.run)
-    for n, one in enumerate(looked):
-        blocks += episode_section(f"Episode {n + 1}", one, built, config)
+    chance = random_returns(built, config.random)
+    blocks = verdict_section(metrics(config.run), chance)
+    blocks += training_section(config.run, chance)
+    for n, (arrivals, one) in enumerate(zip(played, looked, strict=True)):
+        film = film_figure(arrivals, one, built)
+        blocks += episode_section(f"Episode {n + 1}", one, film, built, config)
         blocks += what_if_section(one, built, config)
-    blocks.append(all_settings(built))
-    write_text(output, report.document("What each clock stores", blocks))
-    write_text(output.with_suffix(".json"), dump_json(numbers(looked, command), indent=1) + "\n")
+    blocks += [overview(config.run, built, step), all_settings(built), report.command(command)]
+    title = f"{config.run.resolve().name}: {built.config.env.name}"
+    write_text(output, report.document(title, blocks))
+    found = numbers(looked, command) | {"random_returns": chance.tolist()}
+    write_text(output.with_suffix(".json"), dump_json(found, indent=1) + "\n")
     for n, one in enumerate(looked):
         shown = ", ".join(number(np.nanmean(level.kl)) for level in one.trace.levels)
         print(f"episode {n + 1}: KL per level {shown} nats per tick")
@@ -88,10 +94,17 @@ def play_episode(
         stepper.envs.close()
 
 
+def random_returns(built: Built, episodes: int) -> np.ndarray:
+    """[episodes] under random actions, in the worlds of evaluation."""
+    if not episodes:
+        return np.zeros(0)
+    return np.array([episode.score for episode in built.evaluate_random(episodes).episodes])
+
+
 def episode_section(
-    name: str, one: EpisodeInspection, built: Built, config: AnalyseAgentConfig
+    name: str, one: EpisodeInspection, film: str, built: Built, config: AnalyseAgentConfig
 ) -> list[str]:
-    """One episode drawn along its time."""
+    """One episode, as a video and drawn along its time."""
     strides, steps = built.agent.model.strides, len(one.reward) - 1
     ends = "ended by a terminal" if one.terminal else "ended by a limit of time"
     ends = ends if steps < config.steps else f"looked at up to there (--steps {config.steps})"
@@ -120,6 +133,7 @@ def episode_section(
         caption += " The dotted line is where the futures below start."
     return [
         report.heading(name),
+        film,
         report.paragraph(text),
         report.table(header, rows),
         *(

@@ -60,6 +60,8 @@ class AnalyseAgentConfig:
     """Noises under which each future is imagined, the same for all of them."""
     columns: Count = 12
     """Frames in a row."""
+    random: CountOrZero = 8
+    """Episodes under random actions that the agent's return stands beside; 0: none."""
     seed: CountOrZero = 0
     """Of worlds and noise."""
     env: SaidAgain = None

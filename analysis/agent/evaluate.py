@@ -42,4 +42,5 @@ def evaluate(config: EvalConfig) -> None:
     for greedy in (False, True):
         played = built.evaluate(params, config.episodes, greedy, watch=greedy)
         print(f"{'greedy' if greedy else 'sampled':8} {shown(summary(played.episodes))}")
-    write_episode(episode_film(played), config.output or config.run / "episode.mp4")
+    film = episode_film(played, built.codec)
+    write_episode(film, config.output or config.run / "episode.mp4")

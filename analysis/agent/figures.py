@@ -19,11 +19,12 @@ MOST_VECTOR = 6  # dimensions of vector observations that are drawn as curves
 HAPPENED = "what happened"
 
 
-def draw_training(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
+def draw_training(rows: Sequence[Mapping[str, Any]], chance: np.ndarray) -> Figure | None:
     """Returns and KL per level over environment steps; None where nothing was logged.
 
     Args:
       rows: of metrics.jsonl.
+      chance: [n] returns of episodes under random actions.
     """
 
     def line(key: str, name: str, colour: str, **more: Any) -> Line:
@@ -50,6 +51,10 @@ def draw_training(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     if not panels:
         return None
     last = max(float(x.time.max()) for panel in panels for x in panel.lines)
+    if len(chance) and panels[0].title == "return":
+        level = np.full(2, chance.mean())
+        random = Line("random actions", np.array([0.0, last]), level, BLACK, style="--")
+        panels[0] = panels[0]._replace(lines=[*panels[0].lines, random])
     return draw_along(panels, (0.0, last), "environment steps")
 
 

@@ -1,4 +1,4 @@
-"""The head of an agent's report: what ran, how good it is, how it learned.
+"""What ran, and how it learned.
 
 Read next: `episode.py`, one of its episodes.
 """
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
-from agents.statistics import plus_minus
 from analysis.agent.figures import draw_training
 from analysis.pages import report
 from common import read_json
@@ -19,14 +19,13 @@ from training.metrics import read_metrics
 
 
 def overview(run: Path, built: Built, step: int) -> str:
-    """What ran, and how good it is."""
+    """What ran."""
     c, model = built.config, built.agent.model
     size = sum(x.size for x in jax.tree.leaves(built.shapes))
     made = run / VERSIONS
     versions = read_json(made) if made.is_file() else {}
     rows = [
         ("environment", describe_backend(c.env).removeprefix("environment: ")),
-        ("return of the greedy agent", last_evaluation(run)),
         *built.spaces.overview,
         ("trained for", f"{step:,} environment steps, seed {c.seed}"),
         ("strides", f"{' '.join(map(str, model.strides))} environment steps per tick"),
@@ -37,7 +36,7 @@ def overview(run: Path, built: Built, step: int) -> str:
         ("commit", str(versions.get("git") or "not known")),
         ("device", str(versions.get("device") or "not known")),
     ]
-    return report.table(["run", run.resolve().name], rows)
+    return report.heading("What ran") + report.table(["run", run.resolve().name], rows)
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -46,24 +45,14 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     return read_metrics(path) if path.is_file() else []
 
 
-def last_evaluation(run: Path) -> str:
-    """In words: return with its 95% interval, success, when."""
-    found = [row for row in metrics(run) if "eval/return" in row]
-    if not found:
-        return "not evaluated"
-    last = found[-1]
-    text = plus_minus(last["eval/return"], last.get("eval/return_95"), 2, " (95%)")
-    success = f", success {last['eval/success']:.0%}" if "eval/success" in last else ""
-    return f"{text}{success}, at step {last['step']:,}"
-
-
-def training_section(run: Path) -> list[str]:
-    """How it learned."""
-    drawn = draw_training(metrics(run))
+def training_section(run: Path, chance: np.ndarray) -> list[str]:
+    """How it learned, beside what random actions reach."""
+    drawn = draw_training(metrics(run), chance)
     if drawn is None:
         return []
     caption = (
         "Return of episodes and KL of posterior from prior per level while it trained, over "
-        "environment steps. The band is the 95% interval over an evaluation's episodes."
+        "environment steps. The band is the 95% interval over an evaluation's episodes; the dashed "
+        "line, random actions in the same worlds."
     )
     return [report.heading("How it learned"), report.figure(drawn, caption)]

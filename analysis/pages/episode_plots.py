@@ -20,6 +20,7 @@ SIDE = 2.6  # inches for the returns of futures, with their margin
 GAP, LEGEND, FOOT = 0.06, 0.34, 0.55  # inches between rows of frames, for a legend, below all
 BLACK = "#1d2129"
 CROWDED = 250  # points above which a curve is drawn thin
+LONE = 3  # points up to which they are drawn large
 
 
 class Line(NamedTuple):
@@ -150,7 +151,8 @@ def draw_panel(axis: Axes, panel: Panel, legend: bool) -> None:
 
 def draw_line(axis: Axes, line: Line) -> None:
     """One curve, thin where it is crowded, dots on it where it is not."""
-    few = np.isfinite(line.value).sum() <= CROWDED
+    count = np.isfinite(line.value).sum()
+    few, lone = count <= CROWDED, count <= LONE
     dots = line.style == "." or (few and (line.steps or line.error is not None))
     thick = 3.5 if line.wide else 1.3 if few else 0.7
     if line.steps:
@@ -164,7 +166,7 @@ def draw_line(axis: Axes, line: Line) -> None:
         lw=thick,
         alpha=0.35 if line.wide else 1.0,
         marker="." if dots else None,
-        ms=4 if line.style == "." else 3,
+        ms=8 if lone else 4 if line.style == "." else 3,
         label=None if line.steps else line.name,
     )
     if line.error is not None:

@@ -25,6 +25,10 @@ table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular
 td, th { padding: .25rem .9rem .25rem 0; text-align: right; border-bottom: 1px solid #e6e9ee; }
 td:first-child, th:first-child { text-align: left; } th { font-weight: 600; }
 figure { margin: 1.4rem 0; } figure img { max-width: 100%; height: auto; }
+.lead { font-size: 1.15rem; } table, pre { display: block; max-width: 100%; overflow-x: auto; }
+video { max-width: 100%; height: auto; } @media (max-width: 40rem) { body { margin: 1rem auto; }
+h1 { font-size: 1.4rem; } figure { overflow-x: auto; } figure img { max-width: none; width: 46rem; }
+figcaption { position: sticky; left: 0; } }
 summary { cursor: pointer; color: #2f6fde; }
 figcaption { color: #4c5564; font-size: .9rem; max-width: 46rem; }
 """
@@ -48,6 +52,11 @@ def heading(text: str, level: int = 2) -> str:
 def paragraph(text: str) -> str:
     """Plain text."""
     return f"<p>{escape(text)}</p>"
+
+
+def lead(text: str) -> str:
+    """What is to be read first."""
+    return f'<p class="lead">{escape(text)}</p>'
 
 
 def command(text: str) -> str:
@@ -87,6 +96,15 @@ def figure(drawn: Figure, caption: str) -> str:
     return (
         f'<figure>\n<img alt="{text}" src="data:image/png;base64,{data}">\n'
         f"<figcaption>{text}</figcaption>\n</figure>"
+    )
+
+
+def video(mp4: bytes, caption: str) -> str:
+    """A looping video, inlined."""
+    data, text = base64.b64encode(mp4).decode("ascii"), escape(caption, quote=True)
+    return (
+        '<figure>\n<video controls autoplay loop muted playsinline aria-label="' + text + '" '
+        f'src="data:video/mp4;base64,{data}"></video>\n<figcaption>{text}</figcaption>\n</figure>'
     )
 
 

@@ -107,6 +107,9 @@ def test_play_takes_the_first_episode_of_every_environment(stepper):
     assert played.episodes == [Episode(36.0, 3, False), Episode(23.0, 2, False)]
     assert played.seen is not None
     assert played.seen["x"].tolist() == [[1, 0], [1, 1], [1, 2]]
+    assert played.action is not None and played.reward is not None
+    assert played.action.tolist() == [[0], [0], [0]] and played.reward[0] == 0
+    assert 0 < played.reward[1:].sum() < 36  # the last record is not among what is watched
 
 
 def test_tally_starts_anew_at_every_first_record(stepper):

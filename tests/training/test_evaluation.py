@@ -82,7 +82,9 @@ def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
     def evaluate(average: Any, episodes: int, **_: Any) -> Played:
         played = source.learner.evaluate_random(episodes)
         scored = [e._replace(discounted=0.0, foreseen=0.0) for e in played.episodes]
-        return Played(scored, {"observation": np.zeros((1, 3))})
+        width = source.learner.agent.model.action_width
+        seen = {"observation": np.zeros((1, 3))}
+        return Played(scored, seen, np.zeros((1, width)), np.zeros(1))
 
     monkeypatch.setattr(source.learner, "evaluate", evaluate)
     values = source.evaluate(SimpleNamespace(params=None, average=None), None).values

@@ -15,6 +15,7 @@ from analysis.imagine import ImagineConfig, imagine
 from training import read_metrics
 from training.build import load_run
 from training.spaces import read_spaces
+from training.video import LINE
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,9 @@ def test_only_what_is_predicted_is_learned_and_drawn(walked):
     assert set(params["model"]["decoder"]["parts"]) == {"camera"}
     assert set(params["model"]["encoder"]["parts"]) == {"camera", "speed"}
     assert built.agent.newest.mlp.output.kernel.shape[-1] == 16 * 16 * 3
+    labels = {"episode.mp4": 2 * LINE, "imagined.mp4": LINE}
     for name, height in (("episode.mp4", 4 * 32), ("imagined.mp4", 2 * 2 * 32)):
+        height += labels[name]
         with av.open(str(run / name)) as video:
             assert next(video.decode(video=0)).height == height
 

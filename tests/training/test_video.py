@@ -130,10 +130,12 @@ def test_upscale_repeats_pixels() -> None:
         video.upscale(frames, 0)
 
 
-def test_caption_adds_a_bar_with_text() -> None:
+def test_each_frame_stands_below_its_own_lines() -> None:
     frames = moving_square()
-    labelled = video.caption(frames, "true")
-    assert labelled.shape == (6, 32 + video.BAR, 48, 3)
-    assert np.array_equal(labelled[:, video.BAR :], frames)
-    assert labelled[:, : video.BAR].max() > 128
-    assert video.caption(frames, "")[:, : video.BAR].max() == 0
+    texts = [["step", "x" * bool(t == 2)] for t in range(6)]
+    found = video.labelled(video.Film(frames, texts))
+    assert found.shape == (6, 32 + 2 * video.LINE, 48, 3)
+    assert np.array_equal(found[:, 2 * video.LINE :], frames)
+    assert (found[:, : video.LINE].max((1, 2, 3)) > 128).all()
+    second = found[:, video.LINE : 2 * video.LINE].max((1, 2, 3))
+    assert (second > 128).tolist() == [t == 2 for t in range(6)]

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis.agent.analyse import settings_of
+from analysis.agent.analyse import all_settings
 from analysis.agent.overview import overview, training_section
 from analysis.pages import plots, report
 from analysis.pages.plots import Curve
@@ -42,7 +42,8 @@ def test_names_options_and_keys_of_a_run_are_escaped(tmp_path):
     built.config = replace(
         config, env=replace(config.env, name=MARKUP, options={MARKUP: MARKUP, "a": MARKUP})
     )
-    blocks = [settings_of(built), overview(run, built, 3), *training_section(run)]
+    blocks = [all_settings(built), overview(run, built, 3)]
+    blocks += training_section(run, np.zeros(2))
     blocks += [report.command(MARKUP), report.figure(Figure(), MARKUP)]
     page = report.document(MARKUP, blocks)
     assert "<img src=x" not in page and "run<b>" not in page

@@ -1,0 +1,83 @@
+"""What a run has come to, in a sentence or two: its return beside that of random actions and of its
+first evaluation, and what its critic foresaw beside what came.
+
+Read next: `overview.py`, what ran.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from agents.statistics import half_width, plus_minus
+from analysis.pages import report
+
+
+def evaluations(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Lines of metrics that hold an evaluation."""
+    return [row for row in rows if "eval/return" in row]
+
+
+def verdict_section(rows: Sequence[Mapping[str, Any]], chance: np.ndarray) -> list[str]:
+    """Sentences, and the numbers in a table.
+
+    Args:
+      rows: of metrics.jsonl.
+      chance: [n] returns of episodes under random actions in the worlds of evaluation.
+    """
+    found = evaluations(rows)
+    numbers = [("random actions, the same worlds", sampled(chance))] if len(chance) else []
+    if not found:
+        table = [report.table(["", "return"], numbers)] if numbers else []
+        return [report.lead("The agent has not been evaluated."), *table]
+    last, first, best = found[-1], found[0], max(found, key=lambda row: row["eval/return"])
+    said = [compared(last, chance)]
+    numbers = [(f"greedy agent, step {last['step']:,}", told(last)), *numbers]
+    if len(found) > 1:
+        change = last["eval/return"] - first["eval/return"]
+        said.append(f"Its first evaluation was at {first['eval/return']:.4g}: {change:+.4g} since.")
+        numbers.append((f"first evaluation, step {first['step']:,}", told(first)))
+        numbers.append((f"best evaluation, step {best['step']:,}", told(best)))
+    if "eval/foreseen" in last:
+        said.append(promised(last["eval/foreseen"], last["eval/discounted"]))
+    return [report.lead(" ".join(said)), report.table(["", "return"], numbers)]
+
+
+def compared(last: Mapping[str, Any], chance: np.ndarray) -> str:
+    """The last evaluation beside random actions."""
+    text = f"The greedy agent's return is {told(last)}"
+    if "eval/success" in last:
+        text += f", with {last['eval/success']:.0%} of episodes a success"
+    if not len(chance):
+        return f"{text}."
+    middle, half = float(chance.mean()), interval(chance)
+    gap, room = last["eval/return"] - middle, last.get("eval/return_95", 0.0) + half
+    if not abs(gap) > room:
+        return f"{text}, not told apart from random actions, {middle:.4g}."
+    return f"{text}, {'above' if gap > 0 else 'below'} random actions, {middle:.4g}."
+
+
+def promised(foreseen: float, came: float) -> str:
+    """What the critic foresaw at first observations, beside the discounted return that came."""
+    gap = foreseen - came
+    much = "too much" if gap > 0 else "too little"
+    return (
+        f"At the first observations its critic foresaw {foreseen:.4g} of discounted return, and "
+        f"{came:.4g} came: {abs(gap):.3g} {much}."
+    )
+
+
+def told(row: Mapping[str, Any]) -> str:
+    """An evaluation's return with its 95% interval over episodes."""
+    return plus_minus(row["eval/return"], row.get("eval/return_95"), 2, " (95%)")
+
+
+def sampled(scores: np.ndarray) -> str:
+    """The same of episodes' returns."""
+    half = interval(scores) if len(scores) > 1 else None
+    return plus_minus(float(scores.mean()), half, 2, " (95%)")
+
+
+def interval(scores: np.ndarray) -> float:
+    """Half-width of the 95% interval of the mean; 0 where it is not known."""
+    return float(half_width(scores)) if len(scores) > 1 else 0.0
