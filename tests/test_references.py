@@ -25,6 +25,8 @@ DOCUMENTS = (
     "docs/design.md",
     "docs/results.md",
     "docs/protocol.md",
+    "docs/index.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/guide").glob("*.md")),
 )
 PATHS = {path.relative_to(ROOT).as_posix() for path in FILES}
 FOLDERS = {parent.as_posix() for path in PATHS for parent in Path(path).parents}
@@ -89,7 +91,8 @@ def test_folders_exist() -> None:
 
 def test_what_documents_link_to_exists() -> None:
     for name in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8")):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", text):
             assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
 
 

@@ -1,0 +1,59 @@
+"""Every example of `examples/` runs as a user starts it, but for fewer updates."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from processes import ROOT, run_here
+
+EXAMPLES = ROOT / "examples"
+pytestmark = pytest.mark.usefixtures("unchecked")  # as users have them
+
+
+def main(name):
+    """Its function, for other numbers than it is run with."""
+    return runpy.run_path(str(EXAMPLES / name))["main"]
+
+
+def test_an_environment_of_one_s_own(capsys):
+    run_here("examples/own_environment.py")
+    assert re.fullmatch(
+        r"random actions: \d+ steps, reward 0.99, .*True.*\n", capsys.readouterr().out
+    )
+
+
+def test_videos_of_one_s_own(tmp_path, capsys):
+    run_here("examples/own_videos.py", tmp_path)
+    out = capsys.readouterr().out
+    assert "held out ['" in out and "frames to train on, (32, 32, 3) each" in out
+
+
+def test_an_agent_in_a_loop(agent_run, capsys):
+    main("agent_in_a_loop.py")(str(agent_run.path), 12)
+    out = capsys.readouterr().out
+    for words in ("12 steps", "rewards of windows (16, 5)", "3 actions of three", "return over 2"):
+        assert words in out
+
+
+def losses(out):
+    return [float(x) for x in re.findall(r"(-?\d+\.\d+)(?= nats|, after)", out)]
+
+
+def test_the_world_model_alone(capsys):
+    main("world_model_alone.py")(20)
+    out = capsys.readouterr().out
+    first, last = losses(out)
+    assert last < first / 2 and "imagined from step 8 on, (8, 12, 3)" in out
+
+
+def test_a_cell_of_one_s_own(capsys):
+    main("custom_cell.py")(20)
+    first, last = losses(capsys.readouterr().out)
+    assert last < first
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_is_short_and_says_how_it_is_run(path: Path):
+    text = path.read_text()
+    assert len(text.splitlines()) < 90 and f"python examples/{path.name}" in text
