@@ -12,8 +12,10 @@ from configs.data import DataConfig, Like
 from configs.sizes import Size
 from configs.tracking import Tracking
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
+from worldmodel.baselines.segments import VTAConfig, check_settings
 
-Preset = Literal["cwvae", "notmpabs", "rssm", "agent"]
+Preset = Literal["cwvae", "notmpabs", "rssm", "vta", "agent"]
+BASELINES = ("vta",)  # which have clocks of their own
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class PretrainConfig:
     """Train a clockwork world model on video, without an environment."""
 
     preset: Preset = "cwvae"
-    """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), or `agent`: that of the agent of
-    `data.env`, to start it from (train_agent.py --init-from)."""
+    """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), vta (segments, inferred), or
+    `agent`: that of the agent of `data.env`, to start it from (train_agent.py --init-from)."""
     size: Size | Literal["auto"] = "auto"
     """Model size: debug, xs, s, m, l, and but for the agent's model paper. `auto` is s on a CPU;
     paper, or m of the agent's, on an accelerator."""
@@ -62,6 +64,8 @@ class PretrainConfig:
     """The videos."""
     model: ClockworkConfig = field(default_factory=ClockworkConfig)
     """World model."""
+    vta: Annotated[VTAConfig, Before(VTAConfig())] = field(default_factory=VTAConfig)
+    """What only VTA has."""
     objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(kl="elbo"))
     """Its loss."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -71,6 +75,8 @@ class PretrainConfig:
 def check(config: PretrainConfig) -> None:
     """Raises UserError, one line with the remedy, on settings that cannot run together."""
     check_bounds(config)
+    if config.preset in BASELINES:
+        _check_baseline(config)
     stride = config.model.strides[-1]
     if config.context % stride:
         raise UserError(
@@ -84,3 +90,22 @@ def check(config: PretrainConfig) -> None:
         )
     if config.streams and config.model.window == "causal":
         raise UserError("streams: expected window 'lookahead', received 'causal'; drop --streams")
+
+
+def _check_baseline(config: PretrainConfig) -> None:
+    """What only a clockwork model does is not asked of another."""
+    check_settings(config.vta)
+    alone = {
+        "model.strides": (config.model.strides, (1,)),
+        "model.window": (config.model.window, "lookahead"),
+        "model.latent": (config.model.latent, "gaussian"),
+        "model.half-life": (config.model.half_life, 0.0),
+        "objective.kl": (config.objective.kl, "elbo"),
+        "streams": (config.streams, False),
+    }
+    for name, (received, needed) in alone.items():
+        if received != needed:
+            raise UserError(
+                f"{name}: expected {needed} of {config.preset}, received {received}: only "
+                f"clockwork models have others; leave --{name} out"
+            )

@@ -31,7 +31,7 @@ from configs.sizes import AGENT_SIZES, SIZES, resize_model
 from configs.video import PretrainConfig, check
 from worldmodel import ClockworkConfig, OptimizerConfig
 
-STRIDES = {"cwvae": (1, 6, 36), "notmpabs": (1, 1, 1), "rssm": (1,)}
+STRIDES = {"cwvae": (1, 6, 36), "notmpabs": (1, 1, 1), "rssm": (1,), "vta": (1,)}
 
 EXAMPLES = """Examples:
   {program} --data moving_digits
@@ -50,12 +50,26 @@ class Paper(NamedTuple):
     larger: bool = False  # |z| 100 in place of 20, |h| and hidden units 800 in place of 200
 
 
+class Own(NamedTuple):
+    """Hyperparameters of a system of another paper."""
+
+    stoch: int  # |z| at every size
+    deter: int  # |h| at the paper's
+    hidden: int  # units there
+    optimizer: OptimizerConfig
+
+
 PAPER: dict[Like, Paper] = {
     "moving_mnist": Paper(image_std=1.0),
     "kth": Paper(image_std=0.4),
     "mazes": Paper(image_std=0.1),
     "minerl": Paper(image_std=0.4, larger=True),
 }
+
+OWN: dict[str, Own] = {
+    "vta": Own(8, 128, 128, OptimizerConfig(lr=5e-4, clip=10.0, warmup=0)),
+}
+"""By preset, what another system has of its own (docs/models.md)."""
 
 OPTIMIZER = OptimizerConfig(lr=3e-4, eps=1e-4, eps_hat=True, clip=10_000.0, warmup=0)
 
@@ -97,11 +111,17 @@ def resolve_video(
         return _agent(base, picked, accelerator, dtype)
     strides = STRIDES[preset]
     model = replace(ORIGINAL, strides=strides, dtype=dtype)
-    base = replace(base, model=_sized(model, PAPER[chosen], picked), size=picked)  # type: ignore[arg-type]
+    model, optimizer = _sized(model, PAPER[chosen], picked), OPTIMIZER
+    if preset in OWN:
+        system = OWN[preset]
+        model, optimizer = replace(model, stoch=system.stoch), system.optimizer
+        if picked == "paper":
+            model = replace(model, deter=system.deter, hidden=system.hidden)
+    base = replace(base, model=model, size=picked)  # type: ignore[arg-type]
     if picked == "paper":
         return replace(
             base,
-            optimizer=OPTIMIZER,
+            optimizer=optimizer,
             batch=100,
             length=100,
             steps=30_000,
@@ -110,7 +130,7 @@ def resolve_video(
             data=replace(base.data, episodes=10_000, length=100, test_length=1_036),
         )
     # a larger step for the few updates of a small model on a CPU
-    return replace(base, optimizer=replace(OPTIMIZER, lr=1e-3))
+    return replace(base, optimizer=replace(optimizer, lr=1e-3))
 
 
 def _sized(model: ClockworkConfig, paper: Paper, size: str) -> ClockworkConfig:

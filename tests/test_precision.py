@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,12 +16,13 @@ from agents.actions import ActionCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, AgentConfig
 from configs.video_presets import ORIGINAL
-from worldmodel import pretraining
-from worldmodel.clockwork import ClockworkConfig, ClockworkVAE
+from worldmodel import ClockworkConfig, pretraining
+from worldmodel.clockwork_video import ClockworkVideo
 from worldmodel.learner import Params, split
 from worldmodel.objective import ObjectiveConfig
 from worldmodel.precision import Linear
 from worldmodel.records import video
+from worldmodel.video_model import Clips
 
 SHAPES = {"image": (64, 64, 3)}
 SMALL = {"strides": (1, 2), "deter": 16, "hidden": 16, "stoch": 4, "conv_depth": 2}
@@ -44,9 +44,9 @@ def make_case(name: str, dtype: str) -> Case:
     """The loss of video pretraining or of an agent, on random records."""
     model = replace(MODELS[name], dtype=dtype)
     if name == "video":
-        made: Any = ClockworkVAE(model, SHAPES, 0, nnx.Rngs(0))
-        world, width, make_loss = made, 0, partial(pretraining.make_loss, streams=False)
-        make_loss = partial(make_loss, config=ObjectiveConfig(kl="elbo"))
+        objective = ObjectiveConfig(kl="elbo")
+        made: Any = ClockworkVideo(model, SHAPES, 0, objective, nnx.Rngs(0))
+        world, width, make_loss = made, 0, pretraining.make_loss
     else:
         config = AgentConfig(model=model, behaviour=ActorCriticConfig(horizon=2, hidden=16))
         codec = ActionCodec(spaces.Box(-1, 1, (2,)))
@@ -59,7 +59,7 @@ def make_case(name: str, dtype: str) -> Case:
     records = video({"image": image}, width, world.lead)
     if name == "video":
         aux: Any = pretraining.initial_aux(world, 4, streams=False)
-        batch: Any = pretraining.Clips(records, jnp.zeros(4, bool))
+        batch: Any = Clips(records, jnp.zeros(4, bool))
     else:
         aux, batch = dreamer.initial_aux(params, made), acted(records, *keys[1:])
     return Case(make_loss(graph), (params, aux, batch, jax.random.key(3)))

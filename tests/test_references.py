@@ -23,6 +23,7 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/design.md",
+    "docs/models.md",
     "docs/results.md",
     "docs/protocol.md",
     "docs/index.md",

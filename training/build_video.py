@@ -1,6 +1,6 @@
 """From the settings of video pretraining to its objects, and a trained model back from its run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +22,24 @@ from training.checkpoint import restore_newest
 from training.config_io import holds_run, load_config, read_config
 from training.overview import video_overview
 from training.spaces import Spaces, ask, read_spaces
+from worldmodel.baselines.vta import VTA
 from worldmodel.clockwork_video import ClockworkVideo
 from worldmodel.learner import Learner, Params, make_optimizer
 from worldmodel.pretraining import estimate, initial_aux, make_loss
 from worldmodel.records import Records
 from worldmodel.video_model import Clips, VideoModel
+
+
+def clockwork(config: PretrainConfig, spaces: Spaces, rngs: nnx.Rngs) -> VideoModel:
+    """CW-VAE, NoTmpAbs, RSSM, or an agent's own model."""
+    return ClockworkVideo(config.model, spaces.shapes, spaces.width, config.objective, rngs)
+
+
+MODELS: dict[str, Callable[[PretrainConfig, Spaces, nnx.Rngs], VideoModel]] = {
+    "vta": lambda config, spaces, rngs: VTA(config.model, config.vta, spaces.shapes, rngs),
+}
+"""By preset; the others are clockwork models. A new one is a row here and a name in
+`configs/video.py`."""
 
 
 class BuiltVideo(Learner[VideoModel]):
@@ -48,9 +61,8 @@ class BuiltVideo(Learner[VideoModel]):
         self.model = self.module
 
     def _model(self) -> VideoModel:
-        c, spaces = self.config, self.spaces
-        rngs = nnx.Rngs(c.seed)
-        return ClockworkVideo(c.model, spaces.shapes, spaces.width, c.objective, rngs)
+        make = MODELS.get(self.config.preset, clockwork)
+        return make(self.config, self.spaces, nnx.Rngs(self.config.seed))
 
     def sampler(self, store: ReplayStore) -> SequenceSampler:
         """Clips, or for a causal model sequences with their lead-in."""

@@ -9,7 +9,7 @@ One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings diff
 
 ``observe`` filters recorded sequences, ``imagine`` rolls the priors of all levels, ``imagine_top``
 the top level alone by one tick (what an actor needs), ``decode`` draws what level 1 believes and
-``to_observations`` gives it in the units of observations.
+``to_observations`` gives it in the units of observations (``observations.py: Observing``).
 Nothing here knows of rewards or policies. Read next: ``objective.py`` (the loss), ``filter.py``
 (the same model one observation at a time).
 """
@@ -26,14 +26,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from common import UserError
 from worldmodel import clock
 from worldmodel.codes import ActionCode
-from worldmodel.config import ClockworkConfig, ObsShapes, check_config, make_latent
+from worldmodel.config import ClockworkConfig, ObsShapes, make_latent
 from worldmodel.level import Belief, Inputs, Level, State
-from worldmodel.networks import symexp, symlog
-from worldmodel.observations import Decoder, Encoder, Scale, make_mlp
+from worldmodel.observations import Decoder, Encoder, Observing, make_mlp
 from worldmodel.records import Records
 
 
-class ClockworkVAE(nnx.Module):
+class ClockworkVAE(Observing):
     """World model over ``obs_shapes`` and flat actions of ``action_width`` floats (0: action-free).
 
     Of the observations those ``predicted`` are decoded (None: all); the others are only read.
@@ -54,16 +53,14 @@ class ClockworkVAE(nnx.Module):
         code: ActionCode | None = None,
         predicted: Sequence[str] | None = None,
     ):
-        self.predicted = tuple(obs_shapes if predicted is None else predicted)
-        check_config(config, obs_shapes, action_width, self.predicted)
-        self.config, self.action_width, self.code = config, action_width, code
+        self.observes(config, obs_shapes, action_width, predicted)
+        self.action_width, self.code = action_width, code
         self.strides = clock.check_strides(config.strides)
         if code is not None and code.chunk != self.stride * action_width:
             raise UserError(
                 f"code: expected one of chunks of {self.stride} actions of {action_width} floats, "
                 f"received one of chunks of {code.chunk} floats; make it of their product"
             )
-        self.vectors = tuple(name for name, shape in obs_shapes.items() if len(shape) == 1)
         self.lead = clock.lead_in(self.strides, config.window)
         self.latent = make_latent(config)
         self.encoder = Encoder(config, obs_shapes, rngs)
@@ -89,8 +86,7 @@ class ClockworkVAE(nnx.Module):
                 for index, (embed, stride) in enumerate(zip(embeds, self.strides, strict=True))
             ]
         )
-        self.decoder = Decoder(config, {n: obs_shapes[n] for n in self.predicted}, rngs)
-        self.scale = Scale(obs_shapes) if config.scale_vectors and self.vectors else None
+        self.decoder = Decoder(config, self.shown(obs_shapes), self.features, rngs)
 
     def _inputs(self, index: int, embed: int) -> Inputs:
         """What reaches level ``index`` (from 0), whose frames have ``embed`` floats."""
@@ -138,23 +134,6 @@ class ClockworkVAE(nnx.Module):
         keys = jax.random.split(key, len(self.strides))
         counts = [-(-length // self.alignment(n).every) for n in range(len(self.strides))]
         return tuple(self.latent.noise(k, (batch, n)) for k, n in zip(keys, counts, strict=True))
-
-    def units(self, obs: dict[str, Array]) -> dict[str, Array]:
-        """Observations as the model reads and predicts them: images as they are, vectors x [..., n]
-        by symlog, and with ``scale_vectors`` as (symlog x - μ) / σ of every dimension."""
-        result = dict(obs)
-        for name in set(self.vectors) & obs.keys():
-            result[name] = symlog(obs[name])
-            if self.scale is not None:
-                mean, std = self.scale.moments(name, result[name].ndim)
-                result[name] = (result[name] - mean) / std
-        return result
-
-    def vector_std(self, name: str, ndim: int) -> float | Array:
-        """Deviation of a vector's likelihood in symlog units: `vector_std`, or that many σ of every
-        dimension, with ``ndim`` axes."""
-        base = self.config.vector_std
-        return base if self.scale is None else base * self.scale.moments(name, ndim)[1]
 
     def frame_embeddings(self, obs: dict[str, Array]) -> tuple[Array, ...]:
         """Embedding of single frames for every level, [..., E_l]; no windows yet."""
@@ -373,31 +352,3 @@ class ClockworkVAE(nnx.Module):
             self.latent.noise(k, (batch, length // s))
             for k, s in zip(keys, self.strides, strict=True)
         )
-
-    def decode(self, features: Float[Array, "*N F"]) -> dict[str, Array]:
-        """Means of what is ``predicted`` from level 1's [h, z]: images in [0, 1], vectors in symlog
-        units, with ``scale_vectors`` too. ``to_observations`` leads on to what was observed.
-
-        Raises:
-          UserError: when ``features`` are not D+S wide.
-        """
-        if features.shape[-1] != self.features:
-            raise UserError(
-                f"decode: expected [h, z] of {self.features} floats, received "
-                f"{features.shape[-1]}; give the features of level 1"
-            )
-        means = self.decoder(features)
-        if self.scale is None:
-            return means
-        vectors = [name for name in self.vectors if name in means]
-        scaled = {name: self.scale.moments(name, features.ndim) for name in vectors}
-        return means | {name: mean + std * means[name] for name, (mean, std) in scaled.items()}
-
-    def to_observations(self, means: dict[str, Array]) -> dict[str, Array]:
-        """What ``decode`` gives as observations: images uint8, vectors in their own units."""
-        return {
-            name: symexp(x)
-            if name in self.vectors
-            else jnp.round(jnp.clip(x, 0, 1) * 255).astype(jnp.uint8)
-            for name, x in means.items()
-        }

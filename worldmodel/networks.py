@@ -177,7 +177,7 @@ class ConvKernel(nnx.Module):
 
 
 def activation(name: str) -> Callable[[Array], Array]:
-    """Activation by name: relu, silu, tanh, sigmoid, linear.
+    """Activation by name: relu, silu, elu, tanh, sigmoid, linear.
 
     Raises:
       UserError: on any other name.
@@ -185,6 +185,7 @@ def activation(name: str) -> Callable[[Array], Array]:
     table = {
         "relu": jax.nn.relu,
         "silu": jax.nn.silu,
+        "elu": jax.nn.elu,
         "tanh": jnp.tanh,
         "sigmoid": jax.nn.sigmoid,
         "linear": identity,

@@ -21,7 +21,7 @@ from worldmodel import clock
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.level import Belief
 from worldmodel.networks import symlog
-from worldmodel.observations import pixels
+from worldmodel.observations import Observing, pixels
 from worldmodel.records import Records
 
 Metrics = dict[str, Array]
@@ -46,7 +46,7 @@ def normal_log_prob(x: Array, mean: Array, std: float | Array) -> Array:
 
 
 def log_likelihood(
-    model: ClockworkVAE, obs: dict[str, Array], means: dict[str, Array]
+    model: Observing, obs: dict[str, Array], means: dict[str, Array]
 ) -> dict[str, Array]:
     """log p(x_t | s¹_t) per observation, summed over its own dimensions: [B, T] nats."""
     result = {}

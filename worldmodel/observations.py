@@ -3,6 +3,8 @@
 Any dict of images [S, S, C] and vectors [n]; there are no skip connections round the latents.
 """
 
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,8 +13,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from common import UserError
-from worldmodel.config import ClockworkConfig, ObsShapes, make_latent
-from worldmodel.networks import MLP, ConvDecoder, ConvEncoder, symlog
+from worldmodel.config import ClockworkConfig, ObsShapes, check_config
+from worldmodel.networks import MLP, ConvDecoder, ConvEncoder, symexp, symlog
 
 SMALLEST_SCALE = 0.1  # symlog units: what has hardly moved yet is not blown up when it does
 SCALE_MEMORY = 1000  # batches over which the scale is estimated
@@ -49,7 +51,7 @@ def estimate_scale(model: Any, obs: dict[str, Array], mask: Float[Array, "B T"])
     m' = m + max(1/(n+1), 1/1000) (m_batch - m),   n batches before: at first their plain mean.
 
     Args:
-      model: parameters of a ``ClockworkVAE``, a nested dict.
+      model: parameters of a ``Observing`` model, a nested dict.
       obs: [B, T, ...].
       mask: 1 real, 0 padding, which does not count.
     """
@@ -73,16 +75,27 @@ def estimate_scale(model: Any, obs: dict[str, Array], mask: Float[Array, "B T"])
 class Encoder(nnx.Module):
     """Frame embedding: every observation's features side by side, in the order of their names.
 
-    Images are uint8, or floats in [0, 1]; vectors as ``ClockworkVAE.units`` gives them.
+    Images are uint8, or floats in [0, 1]; vectors as ``Observing.units`` gives them. ``image``
+    makes the network of an image of (pixels along an edge, channels), which says its ``width``.
     """
 
-    def __init__(self, config: ClockworkConfig, obs_shapes: ObsShapes, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        config: ClockworkConfig,
+        obs_shapes: ObsShapes,
+        rngs: nnx.Rngs,
+        image: Callable[[int, int], Any] | None = None,
+    ):
         dtype, width = jnp.dtype(config.dtype), 0
-        parts: dict[str, ConvEncoder | MLP] = {}
+
+        def convolutions(size: int, channels: int) -> ConvEncoder:
+            return ConvEncoder(size, channels, config.conv_depth, dtype, rngs)
+
+        parts: dict[str, Any] = {}
         for name, shape in sorted(obs_shapes.items()):
             if len(shape) == 3:
-                image = ConvEncoder(*shape[1:], config.conv_depth, dtype, rngs)
-                parts[name], width = image, width + image.width
+                parts[name] = (image or convolutions)(*shape[1:])
+                width += parts[name].width
             else:
                 parts[name] = make_mlp(config, shape[0], config.hidden, layers=1, rngs=rngs)
                 width += config.hidden
@@ -103,37 +116,132 @@ class Encoder(nnx.Module):
 
     def _part(self, name: str, x: Array) -> Array:
         part = self.parts[name]
-        if isinstance(part, ConvEncoder):
+        if not isinstance(part, MLP):
             return part(pixels(x).reshape(-1, *x.shape[-3:])).reshape(*x.shape[:-3], -1)
         return part(x)
 
 
 class Decoder(nnx.Module):
-    """Means of every observation from [h, z] of level 1."""
+    """Means of observations from a frame's ``features`` (so many floats); ``image`` as of
+    ``Encoder``."""
 
-    def __init__(self, config: ClockworkConfig, obs_shapes: ObsShapes, rngs: nnx.Rngs):
-        dtype = jnp.dtype(config.dtype)
-        inputs = config.deter + make_latent(config).width
-        parts: dict[str, ConvDecoder | MLP] = {}
+    def __init__(
+        self,
+        config: ClockworkConfig,
+        obs_shapes: ObsShapes,
+        features: int,
+        rngs: nnx.Rngs,
+        image: Callable[[int, int], Any] | None = None,
+    ):
+        dtype, final = jnp.dtype(config.dtype), config.networks.image_final
+
+        def convolutions(size: int, channels: int) -> ConvDecoder:
+            return ConvDecoder(features, size, channels, config.conv_depth, final, dtype, rngs)
+
+        parts: dict[str, Any] = {}
         for name, shape in sorted(obs_shapes.items()):
             if len(shape) == 3:
-                final = config.networks.image_final
-                image = ConvDecoder(inputs, *shape[1:], config.conv_depth, final, dtype, rngs)
-                parts[name] = image
+                parts[name] = (image or convolutions)(*shape[1:])
             else:
-                parts[name] = make_mlp(config, inputs, shape[0], layers=2, rngs=rngs)
+                parts[name] = make_mlp(config, features, shape[0], layers=2, rngs=rngs)
         self.parts = nnx.Dict(parts)
 
     def __call__(self, features: Array) -> dict[str, Array]:
-        """[..., D+S] to images [..., S, S, C] and vectors [..., n], in ``ClockworkVAE.units``."""
+        """[..., F] to images [..., S, S, C] and vectors [..., n], in ``Observing.units``."""
         return {name: self._part(name, features) for name in sorted(self.parts)}
 
     def _part(self, name: str, features: Array) -> Array:
         part = self.parts[name]
-        if isinstance(part, ConvDecoder):
+        if not isinstance(part, MLP):
             images = part(features.reshape(-1, features.shape[-1]))
             return images.reshape(*features.shape[:-1], *images.shape[1:])
         return part(features)
+
+
+class Observing(nnx.Module):
+    """What models of the world share: how they read observations and predict them.
+
+    One that is of this class calls ``observes`` first, and makes its encoder and its decoder.
+    """
+
+    config: ClockworkConfig
+    predicted: tuple[str, ...]  # of the observations, what is decoded; the others are only read
+    vectors: tuple[str, ...]
+    scale: Scale | None
+    encoder: Encoder
+    decoder: Decoder
+
+    def observes(
+        self,
+        config: ClockworkConfig,
+        obs_shapes: ObsShapes,
+        action_width: int = 0,
+        predicted: Sequence[str] | None = None,
+    ) -> None:
+        """Checks and keeps what is observed, and as what; ``predicted`` None: all of it.
+
+        Raises:
+          UserError: on settings that cannot be built.
+        """
+        self.predicted = tuple(obs_shapes if predicted is None else predicted)
+        check_config(config, obs_shapes, action_width, self.predicted)
+        self.config = config
+        self.vectors = tuple(name for name, shape in obs_shapes.items() if len(shape) == 1)
+        self.scale = Scale(obs_shapes) if config.scale_vectors and self.vectors else None
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """Floats that ``decode`` reads."""
+
+    def shown(self, obs_shapes: ObsShapes) -> ObsShapes:
+        """Those that are ``predicted``."""
+        return {name: obs_shapes[name] for name in self.predicted}
+
+    def units(self, obs: dict[str, Array]) -> dict[str, Array]:
+        """Observations as the model reads and predicts them: images as they are, vectors x [..., n]
+        by symlog, and with ``scale_vectors`` as (symlog x - μ) / σ of every dimension."""
+        result = dict(obs)
+        for name in set(self.vectors) & obs.keys():
+            result[name] = symlog(obs[name])
+            if self.scale is not None:
+                mean, std = self.scale.moments(name, result[name].ndim)
+                result[name] = (result[name] - mean) / std
+        return result
+
+    def vector_std(self, name: str, ndim: int) -> float | Array:
+        """Deviation of a vector's likelihood in symlog units: `vector_std`, or that many σ of every
+        dimension, with ``ndim`` axes."""
+        base = self.config.vector_std
+        return base if self.scale is None else base * self.scale.moments(name, ndim)[1]
+
+    def decode(self, features: Float[Array, "*N F"]) -> dict[str, Array]:
+        """Means of what is ``predicted``: images in [0, 1], vectors in symlog units, with
+        ``scale_vectors`` too. ``to_observations`` leads on to what was observed.
+
+        Raises:
+          UserError: when ``features`` are of another width.
+        """
+        if features.shape[-1] != self.features:
+            raise UserError(
+                f"decode: expected features of {self.features} floats, received "
+                f"{features.shape[-1]}; give those of level 1"
+            )
+        means = self.decoder(features)
+        if self.scale is None:
+            return means
+        vectors = [name for name in self.vectors if name in means]
+        scaled = {name: self.scale.moments(name, features.ndim) for name in vectors}
+        return means | {name: mean + std * means[name] for name, (mean, std) in scaled.items()}
+
+    def to_observations(self, means: dict[str, Array]) -> dict[str, Array]:
+        """What ``decode`` gives as observations: images uint8, vectors in their own units."""
+        return {
+            name: symexp(x)
+            if name in self.vectors
+            else jnp.round(jnp.clip(x, 0, 1) * 255).astype(jnp.uint8)
+            for name, x in means.items()
+        }
 
 
 def pixels(x: Array) -> Array:

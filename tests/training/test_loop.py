@@ -25,8 +25,8 @@ from training.checkpoint import CheckpointStore, restore_newest
 from training.config_io import CONFIG, load_config, write_run_files
 from training.spaces import SPACES, keep_spaces
 from worldmodel.learner import Learner
-from worldmodel.pretraining import Clips
 from worldmodel.records import Records
+from worldmodel.video_model import Clips
 
 AGENT = ["--env", "gym:Pendulum-v1", "--size", "debug", "--batch", "2", "--length", "8"]
 VIDEO = ["--size", "debug", "--strides", "1", "2", "--context", "4", "--length", "8"]

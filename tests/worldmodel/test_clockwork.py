@@ -234,7 +234,7 @@ def test_bad_calls_say_what_was_expected(cases: Any) -> None:
         "action: expected 2 floats": lambda: model.imagine(
             start, jnp.zeros((1, 4, 3)), jnp.zeros((1, 4)), noise
         ),
-        r"decode: expected \[h, z\] of 9 floats, received 7": lambda: model.decode(
+        r"decode: expected features of 9 floats, received 7": lambda: model.decode(
             jnp.zeros((1, 7))
         ),
     }

@@ -10,13 +10,15 @@ from fixtures.models import drawn
 from flax import nnx
 
 from worldmodel import ClockworkVAE, ObjectiveConfig, OptimizerConfig
+from worldmodel.clockwork_video import ClockworkVideo
 from worldmodel.learner import initial_state, join, make_optimizer, make_update, split
 from worldmodel.networks import symexp, symlog
 from worldmodel.objective import log_likelihood
 from worldmodel.observations import SCALE_MEMORY, SMALLEST_SCALE, estimate_scale
 from worldmodel.openloop import predict
-from worldmodel.pretraining import Clips, estimate, initial_aux, make_loss
+from worldmodel.pretraining import estimate, initial_aux, make_loss
 from worldmodel.records import video
+from worldmodel.video_model import Clips
 
 X = np.array([[[1.0, 5.0], [3.0, 5.0], [99.0, 99.0]]])  # [B, T, n] in symlog units
 MASK = jnp.array([[1.0, 1.0, 0.0]])
@@ -141,15 +143,15 @@ def test_a_small_dimension_is_read_like_a_large_one(cases: Any) -> None:
 
 def test_updates_leave_the_scale_to_the_estimate(cases: Any) -> None:
     """Neither Adam nor the average moves it elsewhere; all else is descended."""
-    changes = {"window": "lookahead"}
-    graph, params = built(cases, {"x": (2,)}, **changes)
-    model = join(graph, params)
+    config, shapes = cases.config(scale_vectors=True, window="lookahead"), {"x": (2,)}
+    objective = ObjectiveConfig()
+    model = drawn(lambda: ClockworkVideo(config, shapes, 0, objective, nnx.Rngs(0)), 0.0)
+    graph, params = split(model)
     records = cases.records(model, 2, 8, 0)._replace(obs=obs_of(np.tile(X[:, :2], (2, 4, 1))))
     clips = Clips(records, jnp.zeros(2, bool))
     expected = estimate(params, clips)["scale"]
     optimizer = make_optimizer(OptimizerConfig(warmup=0))
-    loss = make_loss(graph, ObjectiveConfig(), False)
-    update = make_update(loss, optimizer, estimate)
+    update = make_update(make_loss(graph), optimizer, estimate)
     state = initial_state(params, initial_aux(model, 2, False), optimizer, keep_average=True)
     before = jax.tree.map(np.asarray, params["decoder"])
     state, _ = update(state, clips, jax.random.key(0))
