@@ -23,7 +23,8 @@ def described(settings: Mapping[str, Any]) -> Iterator[Summary]:
       settings: by dotted name, as JSON has them.
     """
     yield custom_scalars(layout())
-    rows = [f"| {name} | {value} |" for name, value in settings.items()]
+    cells = {name: written(value).replace("|", "\\|") for name, value in settings.items()}
+    rows = [f"| {name} | {value} |" for name, value in cells.items()]
     yield text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
     plain = {name: plain_value(value) for name, value in settings.items()}
     yield from hparams(plain, dict.fromkeys(COMPARED, 0.0))
@@ -39,7 +40,12 @@ def layout() -> dict[str, dict[str, list[Any]]]:
 
 def plain_value(value: Any) -> Any:
     """A setting as a hyper-parameter can be: a number, a truth value or a string."""
-    return value if isinstance(value, bool | int | float | str) else str(value)
+    return value if isinstance(value, bool | int | float) else written(value)
+
+
+def written(value: Any) -> str:
+    """As text that a file can hold: a path may have bytes that are no characters."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def meaning(name: str) -> SummaryMetadata | None:

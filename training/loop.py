@@ -7,9 +7,9 @@ key). Read next: `logger.py` and `checkpoint.py`, what a run leaves on disk.
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -34,7 +34,7 @@ from training.config_io import (
 from training.device import memory_use
 from training.devices import Devices, of_one
 from training.logger import RunLogger
-from training.progress import Progress
+from training.progress import Progress, Sample
 from training.spaces import Spaces, keep_spaces
 from training.trackers import open_trackers
 from training.video import Film
@@ -194,9 +194,11 @@ class Run:
     counters: Counters
     saves: CheckpointStore
     logger: RunLogger
-    measured: tuple[float, int, int]  # time, steps and updates from which on speeds are measured
+    measured: Sample  # from which on speeds are measured
     means: Means  # of updates not yet logged; checkpointed
     recent: deque[Episode]  # checkpointed
+    progress: Progress
+    compiled: set[str] = field(default_factory=set)  # of this process
     unseen: Any = None  # the newest update's batch and metrics, until its flag is looked at
     saved: Any = None  # the counters of the newest checkpoint
     best: float | None = None  # score of the state in `BEST`
@@ -259,12 +261,9 @@ def go_on(run: Run) -> bool:
     """The loop, as `train` says."""
     config = run.config
     try:
-        with (
-            Progress(config.steps, run.source.acts) as progress,
-            first_signal("stopping after this step, to save", run.stop),
-        ):
+        with run.progress, first_signal("stopping after this step, to save", run.stop):
             while unfinished(run) and not run.stopped:
-                go_round(run, progress)
+                go_round(run)
                 if run.due(config.save_every):
                     save(run)
             save(run)
@@ -306,13 +305,15 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
     shown = settings_of(config)
     trackers = open_trackers(config.track, config.logdir, shown)
     logger = RunLogger(config.logdir, resume_step, meta.get("rows"), shown, trackers)
-    measured = (started, counters.steps, counters.updates)
+    measured = Sample(started, counters.steps, counters.updates)
     means = Means(**meta.get("means", {"sums": {}, "count": 0}))
     recent = deque((Episode(*values) for values in meta.get("recent", [])), RECENT)
     if devices.count > 1:
         source.learner.sharding = devices.every
     state = devices.copy(state)
-    run = Run(config, source, state, devices, counters, saves, logger, measured, means, recent)
+    progress = Progress(config.steps, source.acts)
+    own = counters, saves, logger, measured, means, recent, progress
+    run = Run(config, source, state, devices, *own)
     run.saved, run.best = saved, best_score(config.logdir)
     print(f"{'resuming' if resumed else 'writing'} {config.logdir} at {run.place}")
     return run
@@ -328,7 +329,7 @@ def unfinished(run: Run) -> bool:
     return run.counters.steps < run.config.steps or run.counters.phase != ACTING
 
 
-def go_round(run: Run, progress: Progress) -> None:
+def go_round(run: Run) -> None:
     """One step of every environment and what it calls for. What a signal leaves undone of it is
     done first when the run goes on, so that it comes to the same."""
     counters = run.counters
@@ -339,7 +340,7 @@ def go_round(run: Run, progress: Progress) -> None:
         learn(run)
         if run.stopped:
             return
-        report(run, progress)
+        report(run)
         counters.phase = ASSESSING
     assess(run)
 
@@ -347,7 +348,10 @@ def go_round(run: Run, progress: Progress) -> None:
 def act(run: Run) -> None:
     """One step of every environment, into replay; without any, a step is the update to come."""
     counters = run.counters
-    episodes = run.source.act(of_one(run.state.params), run.key(ACT, counters.steps))
+    with run.progress.part("updates"):  # which the policy waits for
+        jax.block_until_ready(run.unseen)
+    with first(run, "the policy" if run.source.acts else None), run.progress.part("environments"):
+        episodes = run.source.act(of_one(run.state.params), run.key(ACT, counters.steps))
     counters.steps += run.source.stride
     note(run, episodes)
 
@@ -369,15 +373,28 @@ def learn(run: Run) -> None:
     counters, update = run.counters, run.source.learner.update
     owed = run.source.owed(counters.steps) + counters.ahead
     while counters.updates < owed and not run.stopped:
-        key, batch = run.key(LEARN, counters.updates), run.source.sample()
-        watch(run)
-        run.state, metrics = update(run.state, run.devices.share(batch), key)
-        counters.updates += 1
-        run.means.add(metrics)
-        run.unseen = batch, metrics
-        if counters.updates == 1:
-            jax.block_until_ready(metrics)
-            print(f"first update done {time.monotonic() - run.measured[0]:.0f} s after the start")
+        with run.progress.part("data"):
+            key, batch = run.key(LEARN, counters.updates), run.source.sample()
+        with run.progress.part("updates"):
+            watch(run)
+        with first(run, "the update"):
+            run.state, metrics = update(run.state, run.devices.share(batch), key)
+            counters.updates += 1
+            run.means.add(metrics)
+            run.unseen = batch, metrics
+
+
+@contextmanager
+def first(run: Run, what: str | None) -> Iterator[None]:
+    """Tells that a program is compiled where it is called for the first time in this process; one
+    that another process has compiled is found again, in some seconds. None: there is none."""
+    if what is None or what in run.compiled:
+        yield
+        return
+    run.compiled.add(what)
+    with run.progress.doing(f"compiling {what}"):
+        yield
+        jax.block_until_ready(run.unseen)
 
 
 def watch(run: Run) -> None:
@@ -411,13 +428,13 @@ def write_batch(path: Path, batch: Any) -> None:
     write_arrays(path, {name: np.asarray(x) for name, x in named.items()})
 
 
-def report(run: Run, progress: Progress) -> None:
+def report(run: Run) -> None:
     """The live line always; metrics and videos when due."""
     counters, config = run.counters, run.config
     successes = [e.success for e in run.recent if e.success is not None]
     rate = float(np.mean(successes)) if successes else None
     score = run.recent[-1].score if run.recent else None
-    progress.update(counters.steps, counters.updates, score, rate)
+    run.progress.update(counters.steps, counters.updates, score, rate)
     if run.due(config.log_every):
         log(run)
     if run.due(config.video_every) and counters.updates:
@@ -444,23 +461,26 @@ def log(run: Run) -> None:
     """Means of the updates since the last line that were not skipped, updates skipped since the
     start, speeds, data and memory."""
     watch(run)
-    now, counters = time.monotonic(), run.counters
-    before, steps, updates = run.measured
+    counters, before = run.counters, run.measured
+    now = run.progress.sample(counters.steps, counters.updates)
+    seconds = now.time - before.time
     unit = "env_steps" if run.source.acts else "steps"
     values: dict[str, float] = {
-        f"speed/{unit}_per_s": (counters.steps - steps) / (now - before),
-        "speed/updates_per_s": (counters.updates - updates) / (now - before),
+        f"speed/{unit}_per_s": (now.steps - before.steps) / seconds,
+        "speed/updates_per_s": (now.updates - before.updates) / seconds,
     }
+    values |= {f"speed/share_{name}": share for name, share in now.shares(before).items()}
     values |= run.source.stored(counters.updates) | memory_use()
     if counters.updates:
         values |= run.means.take() | {SKIPPED: counters.skipped}
     run.logger.scalars(counters.steps, values)
-    counters.logged, run.measured = counters.steps, (now, counters.steps, counters.updates)
+    counters.logged, run.measured = counters.steps, now
 
 
 def evaluate(run: Run) -> Evaluation:
     """The source's verdict on the state, logged."""
-    found = run.source.evaluate(of_one(run.state), run.key(EVALUATE, 0))
+    with run.progress.part("evaluations"):
+        found = run.source.evaluate(of_one(run.state), run.key(EVALUATE, 0))
     steps = run.counters.steps
     if found.values:
         run.logger.scalars(steps, {f"eval/{name}": value for name, value in found.values.items()})

@@ -117,7 +117,19 @@ NUMBERS = (
         "gradient",
         "Norm before clipping; updates so far that were not finite and changed nothing.",
     ),
-    Number("speed/.*", "updates", "speed", "Per second of wall time since the last line."),
+    Number(
+        "speed/share_.*",
+        "updates",
+        "where time goes",
+        "Share of wall time since the last line: acting in environments, sampling, waiting for "
+        "updates, evaluating.",
+    ),
+    Number(
+        "speed/((env_)?steps_per_s|updates_per_s|seeds)",
+        "updates",
+        "speed",
+        "Per second of wall time since the last line.",
+    ),
     Number("memory/.*", "updates", "memory", "Peak, GiB."),
     Number(
         "replay/.*|data/.*|env/.*",

@@ -1,4 +1,4 @@
-"""The live line of a run: steps, speeds, the last return, the success rate, the time left.
+"""The live line of a run: steps, speeds, the last return, what takes the time, the time left.
 
 On a terminal it is redrawn in place; elsewhere (a file, a pipe, CI) a plain line appears every few
 seconds. Read next: `logger.py`, which keeps the numbers.
@@ -7,7 +7,8 @@ seconds. Read next: `logger.py`, which keeps the numbers.
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from rich.console import Console
@@ -24,12 +25,23 @@ BAR = 16
 """Characters of the bar."""
 
 
-class Sample(NamedTuple):
-    """The counters at one moment, in seconds."""
+PARTS = ("environments", "data", "updates", "evaluations")
+"""What the time of a run is told by: acting, sampling, waiting for updates, evaluating."""
 
-    time: float
+
+class Sample(NamedTuple):
+    """The counters at one moment."""
+
+    time: float  # seconds
     steps: int
     updates: int
+    spent: tuple[float, ...] = (0.0,) * len(PARTS)  # seconds
+
+    def shares(self, before: "Sample") -> dict[str, float]:
+        """Of the time since an earlier moment, by part."""
+        total = self.time - before.time
+        took = zip(PARTS, self.spent, before.spent, strict=True)
+        return {name: (now - then) / total for name, now, then in took}
 
 
 class Progress:
@@ -62,6 +74,8 @@ class Progress:
         self._printed = ""
         self._next_print = clock()
         self._live: Live | None = None
+        self._doing: tuple[str, float] | None = None
+        self._spent = dict.fromkeys(PARTS, 0.0)
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
@@ -80,6 +94,34 @@ class Progress:
         elif self._samples:
             self._print()
 
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Tells of one thing that holds the run up, such as compiling; how long it took does not
+        count for speeds and the time left."""
+        began = self._clock()
+        self._doing = what, began
+        if self._live is None:
+            self._console.print(Text(f"{what} …"), soft_wrap=True)
+        try:
+            yield
+        finally:
+            self._doing, took = None, self._clock() - began
+            self._samples.clear()
+        self._console.print(Text(f"{what}: {_duration(took)}"), soft_wrap=True)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Counts the time within for one of `PARTS`."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._spent[name] += self._clock() - began
+
+    def sample(self, steps: int, updates: int) -> Sample:
+        """The counters now."""
+        return Sample(self._clock(), steps, updates, tuple(self._spent.values()))
+
     def update(
         self,
         steps: int,
@@ -95,11 +137,11 @@ class Progress:
           last_return: of the last finished episode; None until there is one.
           success_rate: in [0, 1], over the recent episodes; None where undefined.
         """
-        self._now = Sample(self._clock(), steps, updates)
+        self._now = self.sample(steps, updates)
         self._return, self._success = last_return, success_rate
         if not self._samples or self._now.time - self._samples[-1].time >= SAMPLE_SECONDS:
             self._samples.append(self._now)
-        while self._samples[0].time < self._now.time - WINDOW_SECONDS and len(self._samples) > 1:
+        while len(self._samples) > 2 and self._samples[1].time <= self._now.time - WINDOW_SECONDS:
             self._samples.popleft()
         if self._live is None and self._now.time >= self._next_print:
             self._next_print = self._now.time + self._every
@@ -120,9 +162,22 @@ class Progress:
             parts.append("return –" if self._return is None else f"return {self._return:.1f}")
         if self._success is not None:
             parts.append(f"success {self._success:.0%}")
-        left = self._total - self._now.steps
-        parts.append(f"ETA {_duration(left / steps_rate)}" if steps_rate else "ETA –")
+        parts += self._slowest()
+        if self._doing is not None:
+            what, began = self._doing
+            parts.append(f"{what} {_duration(self._clock() - began)}")
+        else:
+            left = self._total - self._now.steps
+            parts.append(f"ETA {_duration(left / steps_rate)}" if steps_rate else "ETA –")
         return " · ".join(parts)
+
+    def _slowest(self) -> list[str]:
+        """The part that took most of the window, and its share."""
+        if not self._samples or self._now.time <= self._samples[0].time:
+            return []
+        shares = self._now.shares(self._samples[0])
+        name = max(shares, key=shares.__getitem__)
+        return [f"{shares[name]:.0%} {name}"] if shares[name] > 0 else []
 
     def _rates(self) -> tuple[float, float]:
         """Environment steps and updates per second; 0 until known."""

@@ -73,7 +73,6 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
         take, or a directory of other settings.
       RunFailed: after the others have come to their end, where a seed did not.
     """
-    started = time.monotonic()
     check_seeds(config, seeds)
     runs = [replace(config, seed=s, logdir=run_of(config.logdir, s)) for s in seeds]
     for run in runs:
@@ -91,7 +90,7 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
         assert built is not None
         together = groups.pop(0)
         try:
-            if not Together(config, together, built, started).go_on():
+            if not Together(config, together, built).go_on():
                 return ended
         except Stuck as stuck:
             print(stuck)
@@ -222,18 +221,16 @@ class Together:
 
     Args:
       config: what they share.
-      started: when the command did, by the monotonic clock.
     """
 
-    def __init__(
-        self, config: TrainConfig, runs: Sequence[TrainConfig], built: Built, started: float
-    ) -> None:
-        self.config, self.runs, self.built, self.started = config, runs, built, started
+    def __init__(self, config: TrainConfig, runs: Sequence[TrainConfig], built: Built) -> None:
+        self.config, self.runs, self.built = config, runs, built
         self.program = make_program(config, built)
         self.devices = Devices(math.gcd(config.devices, len(runs)), len(runs), "seeds")
         self.keys = self.devices.share(jnp.stack([jax.random.key(run.seed) for run in runs]))
         self.portion = max(1, config.log_every // config.env.num_envs)  # rounds, at the most
         self.stopped = False
+        self.compiled: Any = None
 
     @property
     def steps(self) -> int:
@@ -319,21 +316,21 @@ class Together:
         begun = counters.steps // n, counters.updates
         return Orders(np.int32(rounds), updates, *map(np.int32, begun))
 
-    @cached_property
-    def _advance(self) -> Any:
-        """The program of all, compiled once, outside what is timed."""
+    def _compile(self) -> Any:
+        """The program of all."""
         together = jax.vmap(self.program.advance, in_axes=(0, 0, None))
         where = self.devices.split if self.devices.count > 1 else None
         program = jax.jit(together, donate_argnums=0, out_shardings=where)
-        compiled = program.lower(self.state, self.keys, self.orders()).compile()
-        print(f"compiled {time.monotonic() - self.started:.0f} s after the start")
-        return compiled
+        return program.lower(self.state, self.keys, self.orders()).compile()
 
     def advance(self, progress: Progress) -> None:
         """Rounds up to the next that something is due after, and what is due."""
-        orders, before, program = self.orders(), self.steps, self._advance
+        orders, before = self.orders(), self.steps
+        if self.compiled is None:
+            with progress.doing("compiling the program of all seeds"):
+                self.compiled = self._compile()
         began = time.monotonic()
-        self.state, found = program(self.state, self.keys, orders)
+        self.state, found = self.compiled(self.state, self.keys, orders)
         report: Report = jax.device_get(found)
         seconds = time.monotonic() - began
         for i, seed in enumerate(self.seeds):

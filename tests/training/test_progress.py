@@ -101,3 +101,44 @@ def test_updates_are_cheap() -> None:
         for step in range(10_000):
             progress.update(step, step)
         assert progress.line().startswith("███")
+
+
+def test_what_is_compiled_is_told_and_does_not_count_for_the_speed() -> None:
+    clock, (console, out) = Clock(), plain()
+    with Progress(1_000, console=console, clock=clock) as progress:
+        progress.update(100, 0)
+        with progress.doing("compiling the update"):
+            clock.seconds += 102
+            assert progress.line().endswith(" · compiling the update 1:42")
+        progress.update(100, 1)
+        clock.seconds += 10
+        progress.update(200, 51)
+        assert "200/1,000 steps, 10/s · 51 updates, 5.0/s" in progress.line()
+        assert progress.line().endswith(" · ETA 1:20")
+    lines = out.getvalue().splitlines()
+    assert lines[1:3] == ["compiling the update …", "compiling the update: 1:42"]
+
+
+def test_speeds_are_known_where_updates_are_rare() -> None:
+    """Also where none came within the window."""
+    clock, (console, _) = Clock(), plain()
+    with Progress(10_000, console=console, clock=clock) as progress:
+        for step in range(0, 5_000, 1_000):
+            progress.update(step, step // 10)
+            clock.seconds += 100
+        assert "10/s · 400 updates, 1.0/s" in progress.line()
+
+
+def test_the_part_that_takes_most_is_told() -> None:
+    clock, (console, _) = Clock(), plain()
+    with Progress(1_000, console=console, clock=clock) as progress:
+        progress.update(0, 0)
+        for name, seconds in (("environments", 2), ("updates", 7), ("data", 1)):
+            with progress.part(name):
+                clock.seconds += seconds
+        before = progress.sample(0, 0)
+        progress.update(100, 10)
+        assert " · 70% updates · ETA" in progress.line()
+        with progress.part("data"):
+            clock.seconds += 4
+        assert progress.sample(100, 10).shares(before)["data"] == 1.0
