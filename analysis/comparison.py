@@ -73,7 +73,7 @@ def compare(config: CompareConfig, command: str) -> Path:
         )
     arms = gather(config.runs)
     names = [arm.name for arm in arms]
-    blocks = [report.paragraph(verdict(arms)), results(arms), report.heading("Curves")]
+    blocks = [report.lead(verdict(arms)), results(arms), report.heading("Curves")]
     caption = (
         "Over steps (updates, where there is no environment), up to those that all seeds of an arm "
         "have made. Lines are means over seeds, bands their 95% intervals (Student's); an arm of "
@@ -95,8 +95,8 @@ def verdict(arms: Sequence[Arm]) -> str:
     sign, what = SCORES[key]
     ends = {arm.name: found for arm in arms if len(found := at_end(arm, key))}
     ranked = sorted(ends, key=lambda name: -sign * ends[name].mean())
-    said = ", ".join(f"{name} {interval(ends[name])}" for name in ranked)
-    text = f"At its last evaluation, {what}: {said}."
+    said = "; ".join(f"{name}: {interval(ends[name])}" for name in ranked)
+    text = f"{what[0].upper()}{what[1:]} at the last evaluation, best first: {said}."
     if len(ranked) < 2:
         return text
     gap, half = difference(ends[ranked[0]], ends[ranked[1]])

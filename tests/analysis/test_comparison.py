@@ -75,7 +75,7 @@ def test_a_difference_is_welchs():
 
 def test_the_verdict_says_whether_seeds_explain_it(folder):
     arms = gather([folder / "flat", folder / "clock"])
-    assert "strides 1 4 -2.000 (1 seed), strides 1 -4.000 ± 2.484" in verdict(arms)
+    assert "strides 1 4: -2.000 (1 seed); strides 1: -4.000 ± 2.484" in verdict(arms)
     assert verdict(arms).endswith("cannot be told what seeds explain.")
     for seed, returns in ((1, (-5, -2.1)), (2, (-5, -1.9))):
         make_run(folder / "clock", seed, returns, "--strides", "1", "4")
