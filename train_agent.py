@@ -50,6 +50,8 @@ def main() -> None:
             write_report(run, config.env)
         again = ("--eval", run, *said_again(config.env), "--episodes", 20)
         print(f"evaluate: {command('train_agent.py', *again)}")
+    if len(ended) > 1:
+        print(f"compare:  {command('compare_runs.py', config.logdir)}")
     if ended:
         print(f"look:     {tensorboard(config.logdir)}")
 

@@ -50,7 +50,7 @@ def main() -> None:
         print(f"{COMMAND} {version('clockwork-world-model')}")
         return
     if name == "import":
-        sys.exit(import_module("recordings.__main__").main(args))
+        sys.exit(import_module("recordings.__main__").main(args, f"{COMMAND} import"))
     if name == "completion":
         print(import_module("clockwork.completion").script(" ".join(args)))
         return

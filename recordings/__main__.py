@@ -43,17 +43,21 @@ class Command(Generic[T]):
     config: ImportConfig = ImportConfig()
 
 
-def main(args: Sequence[str]) -> int:
-    """Runs the command: 0 if the store has episodes, 1 if none, 2 for a mistake."""
+def main(args: Sequence[str], program: str = PROGRAM) -> int:
+    """Runs the command: 0 if the store has episodes, 1 if none, 2 for a mistake.
+
+    Args:
+      program: how it was called, for its help.
+    """
     if not args or args[0] in ("-h", "--help"):
-        print(_usage())
+        print(_usage(program))
         return 0 if args else 2
     if args[0] not in FORMATS:
         close = get_close_matches(args[0], FORMATS, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         return _fail(f"expected a format ({', '.join(FORMATS)}), received {args[0]!r}{hint}")
     try:
-        command = _parse(args[0], args[1:])
+        command = parse_format(args[0], args[1:], program)
         imported = run_import(args[0], command.data, command.target.store, command.config)
     except UserError as error:
         return _fail(str(error))
@@ -69,23 +73,23 @@ def main(args: Sequence[str]) -> int:
     return 0 if imported.episodes else 1
 
 
-def _parse(name: str, args: Sequence[str]) -> Command[Any]:
+def parse_format(name: str, args: Sequence[str], program: str = PROGRAM) -> Command[Any]:
     """The options of one format; leaves the program after --help or a wrong flag."""
     generic: Any = Command
     return parse(
         generic[FORMATS[name]],
         args,
         markers=(tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs),
-        prog=f"{PROGRAM} {name}",
+        prog=f"{program} {name}",
         description=FORMATS[name].__doc__,
     )
 
 
-def _usage() -> str:
-    lines = [f"usage: {PROGRAM} FORMAT SOURCE STORE [options]", "", "FORMAT is one of:"]
+def _usage(program: str) -> str:
+    lines = [f"usage: {program} FORMAT SOURCE STORE [options]", "", "FORMAT is one of:"]
     width = max(map(len, FORMATS))
     lines += [f"  {name:<{width}}  {kind.__doc__}" for name, kind in FORMATS.items()]
-    return "\n".join([*lines, "", f"Options of each: {PROGRAM} FORMAT --help"])
+    return "\n".join([*lines, "", f"Options of each: {program} FORMAT --help"])
 
 
 def _fail(line: str) -> int:

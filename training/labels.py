@@ -28,12 +28,10 @@ def episode_texts(action: np.ndarray, reward: np.ndarray, codec: ActionCodec) ->
 
 
 def imagined_texts(length: int, context: int) -> list[list[str]]:
-    """One line per frame of a prediction of which the first frames were seen."""
-    seen = [[f"t = {t}: seen"] for t in range(min(context, length))]
-    return seen + [
-        [f"t = {t}: true above, imagined below, {t - context + 1} ahead"]
-        for t in range(context, length)
-    ]
+    """One line per frame of a prediction of which the first frames were seen; short, as a video may
+    be narrow."""
+    seen = [[f"t = {t}, seen"] for t in range(min(context, length))]
+    return seen + [[f"t = {t}, imagined +{t - context + 1}"] for t in range(context, length)]
 
 
 def in_words(action: Any) -> str:

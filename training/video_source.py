@@ -16,10 +16,11 @@ from configs.video import PretrainConfig
 from recordings.data import open_stores
 from replay import ReplayStore
 from training.build_video import BuiltVideo, beginnings, video_spaces, with_lead
+from training.labels import imagined_texts
 from training.loop import FPS, Evaluation
 from training.overview import lines
 from training.picture import true_above_imagined
-from training.video import Film, write_video
+from training.video import Film, labelled, write_video
 from worldmodel.learner import Metrics, Params, TrainState
 from worldmodel.openloop import predict_video
 from worldmodel.records import Records
@@ -86,10 +87,16 @@ class VideoSource:
 
     def show(self, state: TrainState, key: Any) -> np.ndarray:
         """Open-loop prediction of held-out videos."""
+        return self._film(state, key).frames
+
+    def _film(self, state: TrainState, key: Any) -> Film:
+        """The same, with what is imagined told above each frame."""
         records = jax.tree.map(lambda x: x[:SHOWN], self.held_out)
         loop = self._predict(state.params, records, key)
         true, drawn = jax.device_get((loop.true, loop.predicted))
-        return true_above_imagined(true, drawn, int(loop.context))
+        context = int(loop.context)
+        frames = true_above_imagined(true, drawn, context)
+        return Film(frames, imagined_texts(len(frames), context))
 
     def evaluate(self, state: TrainState, key: Any) -> Evaluation:
         """The loss and what it is made of on held-out videos."""
@@ -104,7 +111,7 @@ class VideoSource:
     def write_film(self, state: TrainState, film: Film | None, key: Any) -> None:
         """Open-loop prediction of held-out videos."""
         path = self.config.logdir / "predicted.mp4"
-        write_video(path, self.show(state, key), FPS)
+        write_video(path, labelled(self._film(state, key)), FPS)
         print(f"open-loop prediction, true above predicted: {path}")
 
     def close(self) -> None:

@@ -57,6 +57,13 @@ def test_help_of_both_kinds_of_runs_begins_with_examples(monkeypatch, capsys):
     assert "clockwork evaluate --run RUN --run RUN2" in video and "--protocol" in video
 
 
+def test_import_names_itself_as_it_was_called(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["clockwork", "import", "--help"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert capsys.readouterr().out.startswith("usage: clockwork import FORMAT SOURCE STORE")
+
+
 def test_its_version(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["clockwork", "--version"])
     command.main()

@@ -22,7 +22,7 @@ from configs.schema import TrainConfig
 from configs.settings import AGENT_FIRST, VIDEO_FIRST, settings
 from configs.video import PretrainConfig
 from configs.video_presets import parse_pretrain
-from recordings.__main__ import _parse as parse_import
+from recordings.__main__ import parse_format
 from training.numbers import NUMBERS
 
 PAGES = sorted([ROOT / "docs" / "index.md", *(ROOT / "docs" / "guide").glob("*.md")])
@@ -47,7 +47,7 @@ def check_ours(name: str, args: list[str]) -> None:
     elif name == "pretrain":
         parse_pretrain(args, False, "float32")
     elif name == "import":
-        parse_import(args[0], args[1:])
+        parse_format(args[0], args[1:])
     elif name == "completion":
         assert args[0] in SHELLS
     elif name in BY_KIND:

@@ -43,8 +43,8 @@ def test_an_episode_s_lines_are_of_the_action_that_led_there():
 def test_what_is_imagined_says_how_far_ahead_it_is():
     texts = imagined_texts(4, 2)
     assert [text for (text,) in texts] == [
-        "t = 0: seen",
-        "t = 1: seen",
-        "t = 2: true above, imagined below, 1 ahead",
-        "t = 3: true above, imagined below, 2 ahead",
+        "t = 0, seen",
+        "t = 1, seen",
+        "t = 2, imagined +1",
+        "t = 3, imagined +2",
     ]
