@@ -12,10 +12,11 @@ from configs.data import DataConfig, Like
 from configs.sizes import Size
 from configs.tracking import Tracking
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
+from worldmodel.baselines.dlh import DLHConfig
 from worldmodel.baselines.segments import VTAConfig, check_settings
 
-Preset = Literal["cwvae", "notmpabs", "rssm", "vta", "agent"]
-BASELINES = ("vta",)  # which have clocks of their own
+Preset = Literal["cwvae", "notmpabs", "rssm", "vta", "dlh", "agent"]
+BASELINES = ("vta", "dlh")  # which have clocks of their own
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class PretrainConfig:
     """Train a clockwork world model on video, without an environment."""
 
     preset: Preset = "cwvae"
-    """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), vta (segments, inferred), or
-    `agent`: that of the agent of `data.env`, to start it from (train_agent.py --init-from)."""
+    """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), vta (segments, as inferred), dlh
+    (levels that stay or change, as inferred), or `agent`: that of the agent of `data.env`, to start
+    it from (train_agent.py --init-from)."""
     size: Size | Literal["auto"] = "auto"
     """Model size: debug, xs, s, m, l, and but for the agent's model paper. `auto` is s on a CPU;
     paper, or m of the agent's, on an accelerator."""
@@ -66,6 +68,8 @@ class PretrainConfig:
     """World model."""
     vta: Annotated[VTAConfig, Before(VTAConfig())] = field(default_factory=VTAConfig)
     """What only VTA has."""
+    dlh: Annotated[DLHConfig, Before(DLHConfig())] = field(default_factory=DLHConfig)
+    """What only DLH has."""
     objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(kl="elbo"))
     """Its loss."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
