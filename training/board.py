@@ -14,6 +14,8 @@ from training.numbers import NUMBERS, number
 
 COMPARED = ("eval/return", "eval/success", "eval/loss/model")
 """Numbers beside the hyper-parameters."""
+OF_AGENTS = ("returns", "imagination", "behaviour")
+"""Categories that a model of video has no numbers of."""
 
 
 def described(settings: Mapping[str, Any]) -> Iterator[Summary]:
@@ -22,7 +24,7 @@ def described(settings: Mapping[str, Any]) -> Iterator[Summary]:
     Args:
       settings: by dotted name, as JSON has them.
     """
-    yield custom_scalars(layout())
+    yield custom_scalars(layout(acts="env.name" in settings))
     cells = {name: written(value).replace("|", "\\|") for name, value in settings.items()}
     rows = [f"| {name} | {value} |" for name, value in cells.items()]
     yield text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
@@ -30,11 +32,12 @@ def described(settings: Mapping[str, Any]) -> Iterator[Summary]:
     yield from hparams(plain, dict.fromkeys(COMPARED, 0.0))
 
 
-def layout() -> dict[str, dict[str, list[Any]]]:
-    """Charts by category, as `custom_scalars` takes them."""
+def layout(acts: bool) -> dict[str, dict[str, list[Any]]]:
+    """Charts by category, as `custom_scalars` takes them, of an agent or of a model of video."""
     found: dict[str, dict[str, list[Any]]] = {}
     for one in NUMBERS:
-        found.setdefault(one.category, {})[one.chart] = ["Multiline", [f"^({one.names})$"]]
+        if acts or one.category not in OF_AGENTS:
+            found.setdefault(one.category, {})[one.chart] = ["Multiline", [f"^({one.names})$"]]
     return found
 
 

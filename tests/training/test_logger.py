@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from training.board import layout as layout_of
 from training.logger import RunLogger
 from training.metrics import DAMAGED, read_metrics
 from training.numbers import NUMBERS, number
@@ -165,6 +166,7 @@ def test_tensorboard_has_a_layout_with_returns_first_and_the_settings(tmp_path: 
     assert layout.category[0].title == "returns"
     (tag,) = layout.category[0].chart[0].multiline.tag
     assert re.match(tag, "eval/return") and not re.match(tag, "eval/return_95")
+    assert [*layout_of(acts=False)] == ["world model", "updates"]
     text = board.Tensors("settings/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "| env.name | gym:Pendulum-v1 |" in text and "| agent.model.strides | [1, 4] |" in text
     content = board.PluginTagToContent("hparams")["_hparams_/session_start_info"]
