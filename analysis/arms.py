@@ -47,8 +47,10 @@ def gather(given: Sequence[Path]) -> list[Arm]:
     """The arms of runs, in the order in which they were given.
 
     Raises:
-      UserError: where one is no run, or agents and video models are among them.
+      UserError: without any, where one is no run, or where agents and video models are among them.
     """
+    if not given:
+        raise UserError("runs: expected directories of runs, received none; name one or more")
     runs = [run for path in given for run in runs_in(path)]
     kinds = {is_video_run(run) for run in runs}
     if len(kinds) > 1:

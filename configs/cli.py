@@ -8,6 +8,7 @@ import contextlib
 import io
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +21,14 @@ from common import UserError, check_bounds
 from common.entry import fail
 from configs.presets import resolve
 from configs.schema import TrainConfig, check
-from configs.settings import AGENT_FIRST, Setting, check_flags, first_lines, settings
+from configs.settings import (
+    AGENT_FIRST,
+    WIDTH,
+    Setting,
+    check_flags,
+    first_lines,
+    settings,
+)
 from configs.spelling import RULES, switched, wholes
 
 EXAMPLES = """Examples:
@@ -28,6 +36,7 @@ EXAMPLES = """Examples:
   {program} --env gym:CartPole-v1 --strides 1 2 --logdir runs/cartpole
   {program} --env pure:pendulum --seeds 0 1 2     several seeds as one compiled program
   {program} --eval RUN --episodes 20              evaluates a run
+
 A run that stopped goes on by the same command with the same --logdir."""
 """Of `parse_train`."""
 
@@ -45,7 +54,7 @@ class Help(NamedTuple):
     def text(self, cls: Any, known: Sequence[Setting]) -> str:
         """The docstring, the settings that matter most, the examples."""
         most = "What matters most (and its default):\n" + first_lines(known, self.first)
-        doc = " ".join((cls.__doc__ or "").split())
+        doc = textwrap.fill(" ".join((cls.__doc__ or "").split()), WIDTH)
         parts = [doc, most * bool(self.first), self.examples.format(program=program())]
         return "\n\n".join(filter(None, parts))
 

@@ -105,6 +105,8 @@ def test_what_cannot_be_compared_is_told(agent_run, video_run, tmp_path):
         gather([agent_run.path, video_run.path])
     with pytest.raises(UserError, match="expected the directory of a run, received"):
         gather([tmp_path])
+    with pytest.raises(UserError, match="received none; name one or more"):
+        gather([])
     with pytest.raises(UserError, match="ending in .html"):
         compare(CompareConfig((tmp_path,), tmp_path / "x.png"), "")
 

@@ -129,6 +129,7 @@ def test_help_begins_with_the_ten_settings_that_matter(run, first, capsys):
         .removeprefix("model.").removesuffix(".name") for name in first
     ]  # fmt: skip
     assert max(map(len, most)) < 100
+    assert "\n\nA run that stopped goes on" in out or run is pretrain
 
 
 @pytest.mark.parametrize(("run", "text"), [(train, EXAMPLES), (pretrain, VIDEO_EXAMPLES)])

@@ -35,7 +35,8 @@ def commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         text = page.read_text()
         for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
-            yield from ((page.name, line) for line in block.splitlines() if line)
+            lines = block.replace("\\\n", "").splitlines()
+            yield from ((page.name, line) for line in lines if line)
         yield from ((page.name, line) for line in re.findall(r"`(clockwork [^`]+)`", text))
 
 
