@@ -1,0 +1,275 @@
+r"""What a run does, in one table of speeds that compares machines and commits.
+
+  python -m benchmarks.run
+  python -m benchmarks.run --only update/state imagine --json speeds.json
+  python -m benchmarks.run --against speeds.json
+
+Every row is measured in a process of its own on one core, in turn with a product of two float32
+matrices of 1024 by 1024: processor time, medians over turns, the middle half of the ratio behind.
+The ratio to the product compares machines; the operations' share is what the products and
+convolutions of the program (`operations.py`) would take at the product's rate. `--against` prints
+ratios to an earlier file and ends with code 1 where one is more than 10% above it.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents.imagination import imagine_path
+from agents.policy import initial_policy
+from benchmarks.operations import operations
+from benchmarks.page_faults import random_records
+from common import UserError, dump_json, read_json
+from common.entry import enter
+from configs import parse_train
+from configs.video_presets import parse_pretrain
+from envs.vector import make_agent_env
+from replay import Field, ReplayConfig, ReplayStore
+from replay.atomic import write_text
+from training.agent_source import open_sampler
+from training.build import Built
+from training.build_video import BuiltVideo, video_spaces
+from training.device import choose_device, enable_compilation_cache, keep_freed_memory
+from worldmodel import records
+from worldmodel.video_model import Clips
+
+SIDE = 1024
+PRODUCT = 2 * SIDE**3  # floating-point operations of the product
+SECONDS, LEAST = 8.0, 5  # of measuring a row, and turns at the least
+SLOWER = 1.1  # ratio to the reference above which a row fails
+STATE = "--env pure:pendulum --size xs --batch 8 --length 32"
+IMAGE = "--env minerl_navigate --env.backend builtin --size xs --batch 4 --length 32"
+
+
+class Work(NamedTuple):
+    """What a row does once."""
+
+    call: Callable[[], Any]  # returns when it is done, or arrays that are waited for
+    operations: float = 0.0  # floating-point operations of it; 0: not counted
+
+
+def update(flags: str) -> Work:
+    """An agent's update on random records."""
+    built = Built(parse_train(flags.split(), False, "float32"))
+    return _updates(built, random_records(built))
+
+
+def video(flags: str) -> Work:
+    """A video model's update on noise."""
+    config = parse_pretrain(flags.split(), False, "float32")
+    shape, rng = (config.batch, config.length), np.random.default_rng(0)
+    spaces = video_spaces(config, {"obs/image": Field((64, 64, 3), "uint8")})
+    images = jnp.asarray(rng.integers(0, 256, (*shape, 64, 64, 3), np.uint8))
+    clips = Clips(records.video({"image": images}), jnp.zeros(config.batch, bool))
+    return _updates(BuiltVideo(config, spaces), clips)
+
+
+def _updates(built: Any, batch: Any) -> Work:
+    key, states = jax.random.key(0), [built.initial()]
+    counted = operations(built.update, states[0], batch, key)
+
+    def call() -> Any:
+        states[0], metrics = built.update(states[0], batch, key)
+        return metrics
+
+    return Work(call, counted)
+
+
+def imagine(stride: int, steps: int = 64, count: int = 256) -> Work:
+    """Paths of so many environment steps from so many states, by the actor, at the top's clock."""
+    strides = "1" if stride == 1 else f"1 {stride}"
+    built = Built(parse_train(f"{STATE} --strides {strides}".split(), False, "float32"))
+    agent = built.agent
+    start = agent.model.levels[-1].initial((count,))
+
+    def path(params: Any, key: Any) -> Any:
+        own, alive = built.join(params), jnp.ones(count)
+        return imagine_path(
+            own.model, own.act, own.predict_reward, own.predict_cont, start, alive,
+            steps // stride, 1, 0.99, key,
+        )  # fmt: skip
+
+    program, params, key = jax.jit(path), built.initial().params, jax.random.key(0)
+    return Work(partial(program, params, key), operations(program, params, key))
+
+
+def act(envs: int) -> Work:
+    """The policy for so many environments, with the observations at hand."""
+    built = Built(parse_train(STATE.split(), False, "float32"))
+    policy, params, key = built.policy(greedy=False), built.initial().params, jax.random.key(0)
+    shapes = built.spaces.obs.spaces.items()
+    obs = {name: np.zeros((envs, *(s.shape or ())), s.dtype) for name, s in shapes}
+    carries = [initial_policy(built.agent, envs, built.config.agent.replan)]
+    first = np.zeros(envs, bool)
+
+    def call() -> Any:
+        carries[0], action = policy(params, carries[0], obs, first, key)
+        return action
+
+    return Work(call)
+
+
+def sample() -> Work:
+    """A batch of sequences from a replay of 20 episodes of Navigate's records, in memory."""
+    built = Built(parse_train(IMAGE.split(), False, "float32"))
+    fields, folder = built.fields(), Path(tempfile.mkdtemp())
+    store, rng = ReplayStore(folder / "replay", fields, ReplayConfig()), np.random.default_rng(0)
+    for step in range(20 * 250):
+        record = {name: rng.integers(0, 2, f.shape).astype(f.dtype) for name, f in fields.items()}
+        record |= {"is_first": np.array(step % 250 == 0), "terminal": np.array(False)}
+        store.append(0, record, last=step % 250 == 249)
+    return Work(open_sampler(built, store, None).sample)
+
+
+def step(name: str) -> Work:
+    """A step of an environment as the agent sees it, by random actions."""
+    env = make_agent_env(parse_train(["--env", *name.split()], False, "float32").env)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+
+    def call() -> None:
+        ended = env.step(env.action_space.sample())[2:4]
+        if any(ended):
+            env.reset()
+
+    return Work(call)
+
+
+VIDEO = "--preset cwvae --data moving_digits --size debug --batch 4 --length 30"
+ROWS: dict[str, Callable[[], Work]] = {
+    "update/video": partial(video, VIDEO),
+    "update/state flat": partial(update, f"{STATE} --strides 1"),
+    "update/state (1, 4)": partial(update, f"{STATE} --strides 1 4"),
+    "update/image flat": partial(update, f"{IMAGE} --strides 1"),
+    "update/image (1, 4)": partial(update, f"{IMAGE} --strides 1 4"),
+    "imagine/K 1": partial(imagine, 1),
+    "imagine/K 4": partial(imagine, 4),
+    "imagine/K 16": partial(imagine, 16),
+    "act/1 environment": partial(act, 1),
+    "act/16 environments": partial(act, 16),
+    "sample/images": sample,
+    "step/navigate": partial(step, "minerl_navigate --env.backend builtin"),
+    "step/cartpole": partial(step, "gym:CartPole-v1"),
+}
+
+
+def measure(work: Work, seconds: float) -> dict[str, float]:
+    """Of one row, in turn with the product."""
+    a = jax.random.normal(jax.random.key(1), (SIDE, SIDE), jnp.float32)
+    product = jax.jit(lambda x: x @ x)
+    for call in (work.call, partial(product, a)) * 2:
+        jax.block_until_ready(call())
+    often = max(1, int(0.02 / max(1e-6, _seconds(work.call, 1))))  # calls of a turn
+    took: list[tuple[float, float]] = []
+    until = time.monotonic() + seconds
+    while len(took) < LEAST or time.monotonic() < until:
+        before = _seconds(partial(product, a), 1)
+        own = _seconds(work.call, often)
+        took.append((own, (before + _seconds(partial(product, a), 1)) / 2))
+    low, ratio, high = statistics.quantiles([own / unit for own, unit in took], n=4)
+    unit = statistics.median(unit for _, unit in took)
+    own = statistics.median(own for own, _ in took)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    share = work.operations / PRODUCT / ratio
+    found = {"ms": 1e3 * own, "products": ratio, "low": low, "high": high, "turns": len(took)}
+    return found | {"floor": share, "product_ms": 1e3 * unit, "peak_gib": peak}
+
+
+def _seconds(call: Callable[[], Any], often: int) -> float:
+    """Of processor time, per call."""
+    start = time.process_time()
+    for _ in range(often):
+        jax.block_until_ready(call())
+    return (time.process_time() - start) / often
+
+
+def table(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> str:
+    """Markdown; a column more where there is an earlier file."""
+    head = "| | CPU ms | in products (middle half) | operations' share | peak GiB |"
+    lines = [head + " to before |" * bool(before), "|---" * (5 + bool(before)) + "|"]
+    for name, row in found.items():
+        spread = f"{row['products']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
+        floor = f"{row['floor']:.0%}" if row["floor"] else "–"
+        line = f"| {name} | {row['ms']:.3g} | {spread} | {floor} | {row['peak_gib']:.2f} |"
+        lines.append(line + (f" {_ratio(name, row, before)} |" if before else ""))
+    return "\n".join(lines)
+
+
+def slower(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> list[str]:
+    """Rows that take more than they did, by `SLOWER`."""
+    both = [name for name in found if name in before]
+    return [n for n in both if found[n]["products"] > SLOWER * before[n]["products"]]
+
+
+def _ratio(name: str, row: dict[str, float], before: dict[str, dict[str, float]]) -> str:
+    return f"{row['products'] / before[name]['products']:.2f}" if name in before else "–"
+
+
+def chosen(only: list[str] | None) -> list[str]:
+    """Names of rows that begin with one of those given.
+
+    Raises:
+      UserError: where nothing does.
+    """
+    names = [name for name in ROWS if not only or name.startswith(tuple(only))]
+    if not names:
+        raise UserError(f"only: expected the beginning of {', '.join(ROWS)}, received {only}")
+    return names
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", help="beginnings of rows' names")
+    parser.add_argument("--json", type=Path, help="write what was found there too")
+    parser.add_argument("--against", type=Path, help="a file of an earlier --json")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of measuring a row")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.row:
+        choose_device(), enable_compilation_cache(None), keep_freed_memory()
+        print(dump_json(measure(ROWS[args.row](), args.seconds)))
+        return
+    before = read_json(args.against) if args.against else {}
+    found: dict[str, dict[str, float]] = {}
+    for name in chosen(args.only):
+        print(f"{name} …", file=sys.stderr, flush=True)
+        command = [sys.executable, "-m", "benchmarks.run", "--row", name]
+        command += ["--seconds", str(args.seconds)]
+        found[name] = json.loads(
+            subprocess.check_output(_pinned(command), text=True).splitlines()[-1]
+        )
+    unit = statistics.median(row["product_ms"] for row in found.values())
+    print(f"One core; a product takes {unit:.1f} ms ({PRODUCT / unit / 1e6:.0f} GFLOP/s); ", end="")
+    print(f"load {os.getloadavg()[0]:.1f}.\n\n{table(found, before)}")
+    if args.json:
+        write_text(args.json, dump_json(found, indent=1) + "\n")
+    if late := slower(found, before):
+        raise SystemExit(f"error: more than 10% slower than {args.against}: {', '.join(late)}")
+
+
+def _pinned(command: list[str]) -> list[str]:
+    """On one core, where that can be had."""
+    if not hasattr(os, "sched_getaffinity"):
+        return command
+    return ["taskset", "-c", str(max(os.sched_getaffinity(0))), *command]
+
+
+if __name__ == "__main__":
+    enter(main)

@@ -1,0 +1,70 @@
+"""The table of speeds: operations counted by hand, ratios, and one row measured."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks.operations import operations
+from benchmarks.run import chosen, main, slower, table
+from common import UserError, read_json
+
+
+def test_operations_by_hand():
+    """A product of [3, 4] and [4, 5] is 3·5·4 multiplications; in a scan of 7, and with its
+    gradients, which are two products more; a convolution has its kernel's inputs for each output.
+    """
+    a, b = jnp.ones((3, 4)), jnp.ones((4, 5))
+    assert operations(jnp.matmul, a, b) == 2 * 60
+    turned = lambda a, b: jax.lax.scan(lambda c, _: (c, a @ b), 0.0, length=7)  # noqa: E731
+    assert operations(jax.jit(turned), a, b) == 7 * 2 * 60
+    grads = jax.grad(lambda a, b: jnp.sum((a @ b) ** 2), (0, 1))
+    assert operations(grads, a, b) == 3 * 2 * 60
+    image, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 6))
+    conv = lambda x, k: jax.lax.conv_general_dilated(  # noqa: E731
+        x, k, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    assert operations(conv, image, kernel) == 2 * (2 * 6 * 6 * 6) * (3 * 3 * 3)
+    branch = lambda a, b: jax.lax.cond(a[0, 0] > 0, lambda: a @ b, lambda: a @ b + a @ b)  # noqa: E731
+    assert operations(branch, a, b) == 2 * 2 * 60
+
+
+def row(products):
+    return {"ms": 1.0, "low": 0.9, "high": 1.1, "floor": 0.5, "peak_gib": 1.0} | {
+        "products": products,
+        "product_ms": 1.0,
+    }
+
+
+def test_what_is_slower_is_named():
+    found, before = {"a": row(1.2), "b": row(1.05), "c": row(9.0)}, {"a": row(1.0), "b": row(1.0)}
+    assert slower(found, before) == ["a"]
+    lines = table(found, before).splitlines()
+    assert lines[2].endswith("| 1.20 |") and lines[4].endswith("| – |")
+
+
+def test_rows_are_chosen_by_their_beginning():
+    assert chosen(["update/state", "act"]) == [
+        "update/state flat",
+        "update/state (1, 4)",
+        "act/1 environment",
+        "act/16 environments",
+    ]
+    with pytest.raises(UserError, match="beginning of update/video, .* received \\['fly'\\]"):
+        chosen(["fly"])
+
+
+def test_a_row_is_measured_and_compared(tmp_path, monkeypatch, capsys):
+    """In a process of its own; a file that says it took a tenth makes it fail."""
+    file = tmp_path / "speeds.json"
+    command = ["run", "--only", "step/cartpole", "--seconds", "0", "--json", str(file)]
+    monkeypatch.setattr("sys.argv", command)
+    main()
+    found = read_json(file)
+    assert found["step/cartpole"]["turns"] >= 5
+    assert 0 < found["step/cartpole"]["low"] <= found["step/cartpole"]["high"]
+    assert "| step/cartpole |" in capsys.readouterr().out
+    found["step/cartpole"]["products"] /= 10
+    file.write_text(str(found).replace("'", '"'))
+    monkeypatch.setattr("sys.argv", [*command[:5], "--against", str(file)])
+    with pytest.raises(SystemExit, match="more than 10% slower than .*: step/cartpole"):
+        main()
