@@ -39,7 +39,8 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
         inspect_episode(built, params, stack(arrivals, built.agent.model.lead, length), config)
         for arrivals in played
     ]
-    chance = random_returns(built, config.random)
+    several = built.config.eval_episodes if config.random is None else config.random
+    chance = random_returns(built, several)
     blocks = verdict_section(metrics(config.run), chance)
     blocks += training_section(config.run, chance)
     for n, (arrivals, one) in enumerate(zip(played, looked, strict=True)):

@@ -60,8 +60,9 @@ class AnalyseAgentConfig:
     """Noises under which each future is imagined, the same for all of them."""
     columns: Count = 12
     """Frames in a row."""
-    random: CountOrZero = 8
-    """Episodes under random actions that the agent's return stands beside; 0: none."""
+    random: CountOrZero | None = None
+    """Episodes under random actions that the agent's return stands beside; default: as many as the
+    run's evaluations have."""
     seed: CountOrZero = 0
     """Of worlds and noise."""
     env: SaidAgain = None

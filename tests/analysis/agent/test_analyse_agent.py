@@ -105,6 +105,7 @@ def test_it_says_what_it_ran_with(tmp_path):
 def test_its_numbers_are_beside_it(pendulum):
     _, _, numbers = pendulum
     assert "analyse_agent.py --run" in numbers["command"]
+    assert len(numbers["random_returns"]) == 2  # as many as its evaluations have
     (one,) = numbers["episodes"]
     assert one["steps"] == 200 and one["terminal"] is False and one["return"] < 0
     assert len(one["kl"]) == 2 and all(x > 0 for x in one["kl"])
@@ -155,6 +156,7 @@ def test_a_failed_report_is_one_line_and_no_more(tmp_path, capsys):
         (("--run", "nowhere", "--episodes", 0), "episodes: expected 1 or more"),
         (("--run", "nowhere", "--ticks", 0), "ticks: expected 1 or more"),
         (("--run", "nowhere", "--start", -1), "start: expected 0 or more"),
+        (("--run", "nowhere", "--random", -1), "random: expected 0 or more"),
         (("--run", "nowhere", "--output", "x.png"), "ending in .html"),
     ],
 )
