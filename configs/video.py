@@ -14,9 +14,10 @@ from configs.tracking import Tracking
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
 from worldmodel.baselines.dlh import DLHConfig
 from worldmodel.baselines.segments import VTAConfig, check_settings
+from worldmodel.baselines.svg import SVGConfig
 
-Preset = Literal["cwvae", "notmpabs", "rssm", "vta", "dlh", "agent"]
-BASELINES = ("vta", "dlh")  # which have clocks of their own
+Preset = Literal["cwvae", "notmpabs", "rssm", "vta", "dlh", "svg", "agent"]
+BASELINES = ("vta", "dlh", "svg")  # which have clocks of their own
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class PretrainConfig:
 
     preset: Preset = "cwvae"
     """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), vta (segments, as inferred), dlh
-    (levels that stay or change, as inferred), or `agent`: that of the agent of `data.env`, to start
-    it from (train_agent.py --init-from)."""
+    (levels that stay or change, as inferred), svg (frames fed back), or `agent`: that of the agent
+    of `data.env`, to start it from (train_agent.py --init-from)."""
     size: Size | Literal["auto"] = "auto"
     """Model size: debug, xs, s, m, l, and but for the agent's model paper. `auto` is s on a CPU;
     paper, or m of the agent's, on an accelerator."""
@@ -70,6 +71,8 @@ class PretrainConfig:
     """What only VTA has."""
     dlh: Annotated[DLHConfig, Before(DLHConfig())] = field(default_factory=DLHConfig)
     """What only DLH has."""
+    svg: Annotated[SVGConfig, Before(SVGConfig())] = field(default_factory=SVGConfig)
+    """What only SVG-LP has."""
     objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(kl="elbo"))
     """Its loss."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -31,7 +31,14 @@ from configs.sizes import AGENT_SIZES, SIZES, resize_model
 from configs.video import PretrainConfig, check
 from worldmodel import ClockworkConfig, OptimizerConfig
 
-STRIDES = {"cwvae": (1, 6, 36), "notmpabs": (1, 1, 1), "rssm": (1,), "vta": (1,), "dlh": (1,)}
+STRIDES = {
+    "cwvae": (1, 6, 36),
+    "notmpabs": (1, 1, 1),
+    "rssm": (1,),
+    "vta": (1,),
+    "dlh": (1,),
+    "svg": (1,),
+}
 
 EXAMPLES = """Examples:
   {program} --data moving_digits
@@ -69,6 +76,7 @@ PAPER: dict[Like, Paper] = {
 OWN: dict[str, Own] = {
     "vta": Own(8, 128, 128, OptimizerConfig(lr=5e-4, clip=10.0, warmup=0)),
     "dlh": Own(20, 200, 200, OptimizerConfig(lr=5e-4, eps=1e-4, clip=10_000.0, warmup=0)),
+    "svg": Own(10, 256, 256, OptimizerConfig(lr=2e-3, clip=10_000.0, warmup=0)),
 }
 """By preset, what another system has of its own (docs/models.md)."""
 
