@@ -26,7 +26,9 @@ def command(script: str, *args: object) -> str:
       args: quoted where a shell asks for it.
     """
     if by_command():
-        return shlex.join([COMMAND, NAMES[script], *map(str, args)])
+        evaluates = args[:1] == ("--eval",)  # the flag of train_agent.py
+        name, given = ("evaluate", ("--run", *args[1:])) if evaluates else (NAMES[script], args)
+        return shlex.join([COMMAND, name, *map(str, given)])
     path = Path(sys.argv[0]).with_name(script)
     return shlex.join([python(), *map(str, (path, *args))])
 

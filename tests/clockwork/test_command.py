@@ -97,6 +97,9 @@ def test_completion_of_commands_flags_and_choices():
 def test_its_closing_lines_name_itself(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["clockwork train", "--env", "a b"])
     assert shown("imagine.py", "--run", "a b") == "clockwork imagine --run 'a b'"
+    assert shown("train_agent.py", "--eval", "r", "--episodes", 2) == (
+        "clockwork evaluate --run r --episodes 2"
+    )
     assert this_command() == "clockwork train --env 'a b'"
     assert resume_command("runs/x") == "clockwork train --env 'a b' --logdir runs/x"
 
