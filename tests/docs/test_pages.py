@@ -119,5 +119,8 @@ def test_every_page_is_in_the_site():
     site = (ROOT / "mkdocs.yml").read_text()
     for page in PAGES:
         assert f": {page.relative_to(ROOT / 'docs').as_posix()}" in site
+    left_out = site[site.index("exclude_docs:") : site.index("not_in_nav:")]
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f": {page.name}" in site or page.name in left_out, page.name
     for name in re.findall(r": (\S+\.md)$", site, re.M):
         assert Path(ROOT / "docs" / name).is_file()
