@@ -80,6 +80,13 @@ NUMBERS = (
         "Nats per tick; of Gaussians differential, so it may be negative.",
     ),
     Number(
+        r"(eval/)?(kl/(begins|changes|weight)|ticks/level\d+)",
+        "world model",
+        "clocks that are learned",
+        "Of VTA and DLH: KL of when a level ticks, nats per frame; the weight of all KL while it "
+        "is raised; share of frames at which a level ticks.",
+    ),
+    Number(
         "(eval/)?nll/.*",
         "world model",
         "reconstruction",

@@ -182,6 +182,12 @@ def test_every_number_that_runs_log_is_known(agent_run: Any, video_run: Any) -> 
         assert [name for name in sorted(names) if number(name) is None] == []
 
 
+@pytest.mark.parametrize("name", ["kl/begins", "eval/kl/changes", "kl/weight", "ticks/level2"])
+def test_numbers_of_models_whose_clocks_are_learned_are_known(name: str) -> None:
+    known = number(name)
+    assert known is not None and known.chart == "clocks that are learned"
+
+
 def test_no_number_is_in_two_charts(agent_run: Any, video_run: Any) -> None:
     for run in (agent_run, video_run):
         for name in set().union(*read_metrics(run.path / "metrics.jsonl")):
