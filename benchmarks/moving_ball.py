@@ -135,8 +135,10 @@ def mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def page(updates: int, seed: int, more: Sequence[int], command: str) -> str:
-    """Both tables, as Markdown; ``more`` than 2 levels at λ = 0.1."""
+def page(
+    updates: int, seed: int, changes: Sequence[float], more: Sequence[int], command: str
+) -> str:
+    """Both tables, as Markdown: two levels at every λ of ``changes``, ``more`` of them at 0.1."""
     lines = [
         "# Levels that change with the ball's colour: DLH on vector frames",
         "",
@@ -150,7 +152,7 @@ def page(updates: int, seed: int, more: Sequence[int], command: str) -> str:
         "colour | at other frames | levels that change per frame | KL, nats per frame | seconds |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for change, levels in [(0.0, 2), (0.1, 2), (0.3, 2), *[(0.1, n) for n in more]]:
+    for change, levels in [*[(x, 2) for x in changes], *[(0.1, n) for n in more]]:
         found = learn(change, levels, updates, seed)
         figures = [f"{x:.3f}" for x in found[:5]] + [f"{found.kl:.2f}", f"{found.seconds:.0f}"]
         lines.append(" | ".join([f"| {change}", str(levels), *figures]) + " |")
@@ -164,13 +166,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--updates", type=whole, default=1_000)
+    parser.add_argument("--changes", type=float, nargs="*", default=[0.0, 0.1, 0.3], help="λ")
     parser.add_argument("--levels", type=int, nargs="*", default=[3, 4, 5], help="of Table 2")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS / "moving_ball.md")
     args = parser.parse_args()
     enable_compilation_cache(None)
     command = shlex.join(["python", "-m", "benchmarks.moving_ball", *sys.argv[1:]])
-    args.output.write_text(page(args.updates, args.seed, args.levels, command))
+    args.output.write_text(page(args.updates, args.seed, args.changes, args.levels, command))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     64 → 32 → 16 → 8 → 4 → a vector, and the same the other way; d, 2d, 4d, 8d channels
 
 Denton and Fergus 2018, their code (github.com/edenton/svg). Edges follow ``halving.edges``, so that
-other sizes have more or fewer maps. DEVIATION: RMS norm where theirs is a batch norm.
+other sizes have more or fewer maps. DEVIATION(adr-28): RMS norm where theirs is a batch norm.
 """
 
 from itertools import pairwise

@@ -3,8 +3,8 @@
     64 → 32 → 16 → 8 → 4 → 1;   48 → 24 → 12 → 6 → 1
 
 The last kernel is as large as what is left, 7 pixels at most. Kim et al. 2019, their code at 32
-pixels. DEVIATION: RMS norm over channels where theirs is a batch norm, so that a frame's features
-depend on no other frame and evaluation needs no running means.
+pixels. DEVIATION(adr-28): RMS norm over channels where theirs is a batch norm, so that a frame's
+features depend on no other frame and evaluation needs no running means.
 """
 
 import jax
