@@ -12,9 +12,11 @@ ratios to an earlier file and ends with code 1 where one is more than 10% above 
 """
 
 import argparse
+import atexit
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -127,6 +129,7 @@ def sample() -> Work:
     """A batch of sequences from a replay of 20 episodes of Navigate's records, in memory."""
     built = Built(parse_train(IMAGE.split(), False, "float32"))
     fields, folder = built.fields(), Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     store, rng = ReplayStore(folder / "replay", fields, ReplayConfig()), np.random.default_rng(0)
     for step in range(20 * 250):
         record = {name: rng.integers(0, 2, f.shape).astype(f.dtype) for name, f in fields.items()}

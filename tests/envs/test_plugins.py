@@ -12,30 +12,31 @@ from envs.plugins import PLUGINS, Plugin, plugin_of
 
 
 @pytest.mark.parametrize(
-    ("env_id", "package", "observed"),
+    ("name", "package", "observed"),
     [
-        ("ALE/Pong-v5", "ale_py", {"image": (64, 64, 3)}),
-        ("MiniGrid-MemoryS7-v0", "minigrid", {"direction": (4,), "image": (7 * 7 * 21,)}),
-        ("BabyAI-GoToObj-v0", "minigrid", {"direction": (4,), "image": (7 * 7 * 21,)}),
+        ("gym:ALE/Pong-v5", "ale_py", {"image": (64, 64, 3)}),
+        ("gym:MiniGrid-MemoryS7-v0", "minigrid", {"direction": (4,), "image": (7 * 7 * 21,)}),
+        ("gym:BabyAI-GoToObj-v0", "minigrid", {"direction": (4,), "image": (7 * 7 * 21,)}),
         pytest.param(
-            *("VizdoomMyWayHome-v1", "vizdoom", {"screen": (64, 64, 3)}), marks=pytest.mark.slow
+            *("gym:VizdoomMyWayHome-v1", "vizdoom", {"screen": (64, 64, 3)}), marks=pytest.mark.slow
         ),
-        ("Crafter-v1", "crafter", {"image": (64, 64, 3)}),
-        ("CarRacing-v3", "Box2D", {"image": (64, 64, 3)}),
+        ("gym:Crafter-v1", "crafter", {"image": (64, 64, 3)}),
+        ("gym:CarRacing-v3", "Box2D", {"image": (64, 64, 3)}),
         (
-            *("PointMaze_UMaze-v3", "gymnasium_robotics"),
+            *("gym:PointMaze_UMaze-v3", "gymnasium_robotics"),
             {"achieved_goal": (2,), "desired_goal": (2,), "observation": (4,)},
         ),
-        ("MiniWorld-Hallway-v0", "miniworld", {"image": (64, 64, 3)}),
+        ("gym:MiniWorld-Hallway-v0", "miniworld", {"image": (64, 64, 3)}),
+        ("envpool:Pong-v5", "envpool", {"image": (64, 64, 4)}),
+        ("envpool:CheetahRun-v1", "envpool", {"position": (8,), "velocity": (9,)}),
+        ("envpool:FrozenLake-v1", "envpool", {"observation": (16,)}),
     ],
 )
-def test_a_packages_environments_run_for_200_steps(
-    env_id, package, observed, tmp_path, monkeypatch
-):
+def test_a_packages_environments_run_for_200_steps(name, package, observed, tmp_path, monkeypatch):
     pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)  # ViZDoom writes its settings to where it runs
-    env = make_agent_env(EnvConfig(f"gym:{env_id}"))
-    assert {name: part.shape for name, part in env.observation_space.spaces.items()} == observed
+    env = make_agent_env(EnvConfig(name))
+    assert {key: part.shape for key, part in env.observation_space.spaces.items()} == observed
     obs, _ = env.reset(seed=0)
     env.action_space.seed(0)
     for _ in range(200):

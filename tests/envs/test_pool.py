@@ -50,28 +50,6 @@ def _first(count):
     )
 
 
-@pytest.mark.parametrize(
-    ("env_id", "seen"),
-    [
-        ("Pong-v5", {"image": (64, 64, 4)}),
-        ("CheetahRun-v1", {"position": (8,), "velocity": (9,)}),
-        ("FrozenLake-v1", {"observation": (16,)}),
-    ],
-)
-def test_one_of_each_kind_runs_for_200_steps(env_id, seen):
-    pytest.importorskip("envpool")
-    env = make_agent_env(EnvConfig(f"envpool:{env_id}"))
-    assert {name: part.shape for name, part in env.observation_space.spaces.items()} == seen
-    obs, _ = env.reset(seed=0)
-    env.action_space.seed(0)
-    for _ in range(200):
-        assert env.observation_space.contains(obs)
-        obs, _, terminated, truncated, _ = env.step(env.action_space.sample())
-        if terminated or truncated:
-            obs, _ = env.reset()
-    env.close()
-
-
 def test_what_a_pool_does_not_take_is_refused():
     pytest.importorskip("envpool")
     with pytest.raises(UserError, match="received 'CartPole-v9'; did you mean 'envpool:CartPole"):
