@@ -117,6 +117,7 @@ class CompiledRun:
       make: of a key to a new agent like it.
       env: the environment.
       optimizer: as for ``learner.make_update``.
+      by_row: how a batch's rows are divided among devices; None: they are not.
     """
 
     def __init__(
@@ -126,9 +127,10 @@ class CompiledRun:
         env: PureEnv,
         optimizer: optax.GradientTransformation,
         schedule: Schedule,
+        by_row: jax.sharding.Sharding | None = None,
     ) -> None:
         self.agent, self.make, self.env = template, make, env
-        self.optimizer, self.schedule = optimizer, schedule
+        self.optimizer, self.schedule, self.by_row = optimizer, schedule, by_row
         self.graph, _ = split(template)
         replan = template.config.replan
         self.sampled = make_policy(self.graph, replan, greedy=False)
@@ -180,6 +182,8 @@ class CompiledRun:
             run, sums = now
             sample_key, noise_key = jax.random.split(jax.random.fold_in(learn_key, number))
             batch = memories.sample(run.memory, sample_key, s.batch, length, stride)
+            if self.by_row is not None:
+                batch = jax.lax.with_sharding_constraint(batch, self.by_row)
             train, found = update(run.train, batch, noise_key)
             in_row = jnp.where(found[SKIPPED] > 0, run.in_row + 1, 0)
             return run._replace(train=train, in_row=in_row), sums.add(found, in_row)

@@ -4,52 +4,75 @@ XLA divides the jitted update by where its arguments lie, and adds gradients up 
 line of the model knows. Read next: `loop.py`, which places them; docs/scaling.md.
 """
 
+import math
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from common import UserError
 
-AXIS = "batch"
+SEEDS, BATCH = "seeds", "batch"
+"""Axes of the mesh."""
 
 
 class Devices:
-    """The first so many devices that JAX offers.
+    """The first so many devices that JAX offers, as a mesh: seeds by a batch's rows.
+
+    As many as divide the seeds share them; the others of each share divide its batches.
 
     Args:
-      rows: length of the axis that is divided among them, and ``axis`` its name.
+      batch: rows of each batch.
+      seeds: runs that are trained together.
     Raises:
-      UserError: if it offers fewer, or they cannot share the axis evenly.
+      UserError: if JAX offers fewer, or they cannot share the work evenly.
     """
 
-    def __init__(self, count: int, rows: int, axis: str = "batch") -> None:
+    def __init__(self, count: int, batch: int, seeds: int = 1) -> None:
         known = jax.devices()
-        if rows % count:
+        groups = math.gcd(count, seeds)
+        rows = count // groups
+        if batch % rows:
+            what = f"{rows} of {count} for each seed" if seeds > 1 else str(count)
+            others = "--devices, --batch or --seeds" if seeds > 1 else "--devices or --batch"
             raise UserError(
-                f"devices: expected a divisor of {axis}, {rows}, received {count}; choose another "
-                f"--devices or --{axis}"
+                f"devices: expected a divisor of batch, {batch}, received {what}; choose "
+                f"other {others}"
             )
         if count > len(known):
             raise UserError(
                 f"devices: expected at most {len(known)}, of kind {known[0].platform}, received "
-                f"{count}; on a CPU, XLA_FLAGS=--xla_force_host_platform_device_count={count} "
-                "makes as many of one"
+                f"{count}; choose fewer, or make so many of one CPU by "
+                f"XLA_FLAGS=--xla_force_host_platform_device_count={count}"
             )
         self.count = count
-        mesh = Mesh(known[:count], (AXIS,))
+        mesh = Mesh(np.array(known[:count]).reshape(groups, rows), (SEEDS, BATCH))
         self.every = NamedSharding(mesh, PartitionSpec())
         """A whole copy on each."""
-        self.split = NamedSharding(mesh, PartitionSpec(AXIS))
-        """A share of the first axis on each."""
+        self.by_seed = NamedSharding(mesh, PartitionSpec(SEEDS))
+        """Arrays [seeds, ...]: each has those of its seeds."""
+        self.by_row = NamedSharding(mesh, PartitionSpec(BATCH))
+        """Arrays [B, ...]: each has a share of the rows."""
+        shares = [f"{seeds // groups} of {seeds} seeds"] * (groups > 1)
+        shares += [f"{batch // rows} of each batch's {batch} rows"] * (rows > 1)
+        each = f", each with {' and '.join(shares)}" if shares else ""
+        self.line = f"on {count} of {len(known)} devices{each}"
+        """In words."""
 
-    def copy(self, tree: Any) -> Any:
-        """Arrays on every device, as the update takes its state."""
-        return tree if self.count == 1 else jax.device_put(tree, self.every)
+    @classmethod
+    def most(cls, count: int, batch: int, seeds: int) -> "Devices":
+        """As many of ``count`` as can share the work evenly: what is left when seeds have ended."""
+        groups = math.gcd(count, seeds)
+        return cls(groups * math.gcd(count // groups, batch), batch, seeds)
 
-    def share(self, batch: Any) -> Any:
-        """Arrays [B, ...] divided among them, as it takes its batch."""
-        return batch if self.count == 1 else jax.device_put(batch, self.split)
+    def put(self, tree: Any, where: NamedSharding) -> Any:
+        """Arrays as one of the shardings above says; on one device they are left where they are."""
+        return tree if self.count == 1 else jax.device_put(tree, where)
+
+    def told(self, where: NamedSharding) -> NamedSharding | None:
+        """One of them as a program is told it; None on one device, where nothing is to be said."""
+        return where if self.count > 1 else None
 
 
 def of_one(tree: Any) -> Any:

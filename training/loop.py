@@ -241,6 +241,8 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
         print(f"{config.logdir} came to its end before: nothing to do; raise --steps to go on")
         return False
     devices = Devices(config.devices, config.batch)
+    if jax.device_count() > 1:
+        print(f"training {devices.line}")
     made = source(config)
     with lock_run(config.logdir):
         return go_on(open_run(config, made, devices, started))
@@ -308,9 +310,8 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
     measured = Sample(started, counters.steps, counters.updates)
     means = Means(**meta.get("means", {"sums": {}, "count": 0}))
     recent = deque((Episode(*values) for values in meta.get("recent", [])), RECENT)
-    if devices.count > 1:
-        source.learner.sharding = devices.every
-    state = devices.copy(state)
+    source.learner.sharding = devices.told(devices.every)
+    state = devices.put(state, devices.every)
     progress = Progress(config.steps, source.acts)
     own = counters, saves, logger, measured, means, recent, progress
     run = Run(config, source, state, devices, *own)
@@ -378,7 +379,7 @@ def learn(run: Run) -> None:
         with run.progress.part("updates"):
             watch(run)
         with first(run, "the update"):
-            run.state, metrics = update(run.state, run.devices.share(batch), key)
+            run.state, metrics = update(run.state, run.devices.put(batch, run.devices.by_row), key)
             counters.updates += 1
             run.means.add(metrics)
             run.unseen = batch, metrics

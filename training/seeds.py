@@ -7,7 +7,6 @@ and where more than `replay.capacity_steps` would be collected it is refused. Re
 `agents/compiled.py`, the program; `curves.py`, what all seeds have come to.
 """
 
-import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from jaxtyping import PRNGKeyArray
 
 from agents.compiled import CompiledRun, Orders, Played, Report, RunState, Schedule
@@ -45,7 +45,7 @@ from training.config_io import (
 )
 from training.curves import write_curves
 from training.device import memory_use
-from training.devices import Devices
+from training.devices import SEEDS, Devices
 from training.logger import RunLogger
 from training.loop import EVALUATION, RECENT, STUCK, Counters, best_score, finished, keep_best
 from training.overview import lines
@@ -119,7 +119,7 @@ def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
             f"{config.logdir}: expected a directory for the runs of seeds, received one of a "
             "single run; choose another --logdir"
         )
-    Devices(config.devices, len(seeds), "seeds")
+    Devices(config.devices, config.batch, len(seeds))
     make_pure_agent_env(config.env)
     if config.env.workers == "async":
         raise UserError(
@@ -145,13 +145,14 @@ def by_step(runs: Sequence[TrainConfig]) -> Iterator[list[TrainConfig]]:
     yield from latest.values()
 
 
-def make_program(config: TrainConfig, built: Built) -> CompiledRun:
-    """The program of one seed's run."""
+def make_program(
+    config: TrainConfig, built: Built, by_row: NamedSharding | None = None
+) -> CompiledRun:
+    """The program of one seed's run; ``by_row``: how its batches lie on several devices."""
     n = config.env.num_envs
-
     schedule = Schedule(-(-config.steps // n), n, config.batch, config.sequence)
     env = make_pure_agent_env(config.env)
-    return CompiledRun(built.agent, built.make_agent, env, built.optimizer, schedule)
+    return CompiledRun(built.agent, built.make_agent, env, built.optimizer, schedule, by_row)
 
 
 def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, Counters] | None:
@@ -225,9 +226,10 @@ class Together:
 
     def __init__(self, config: TrainConfig, runs: Sequence[TrainConfig], built: Built) -> None:
         self.config, self.runs, self.built = config, runs, built
-        self.program = make_program(config, built)
-        self.devices = Devices(math.gcd(config.devices, len(runs)), len(runs), "seeds")
-        self.keys = self.devices.share(jnp.stack([jax.random.key(run.seed) for run in runs]))
+        self.devices = Devices.most(config.devices, config.batch, len(runs))
+        self.program = make_program(config, built, self.devices.told(self.devices.by_row))
+        keys = jnp.stack([jax.random.key(run.seed) for run in runs])
+        self.keys = self.devices.put(keys, self.devices.by_seed)
         self.portion = max(1, config.log_every // config.env.num_envs)  # rounds, at the most
         self.stopped = False
         self.compiled: Any = None
@@ -265,6 +267,8 @@ class Together:
 
     def open(self, stack: ExitStack) -> None:
         """Begins the runs, or picks them up where they were saved."""
+        if jax.device_count() > 1:
+            print(f"training {self.devices.line}")
         self.seeds, states = [], []
         for run in self.runs:
             resumed = holds_run(run.logdir)
@@ -286,7 +290,7 @@ class Together:
             states += [found[0]] if found else []
             print(f"{'resuming' if resumed else 'writing'} {run.logdir} at step {counters.steps:,}")
         state = jax.tree.map(lambda *x: jnp.stack(x), *states) if states else self.first()
-        self.state = self.devices.share(state)
+        self.state = self.devices.put(state, self.devices.by_seed)
 
     def first(self) -> RunState:
         """Before the first step, with the parameters of another run where they are asked for."""
@@ -318,8 +322,9 @@ class Together:
 
     def _compile(self) -> Any:
         """The program of all."""
-        together = jax.vmap(self.program.advance, in_axes=(0, 0, None))
-        where = self.devices.split if self.devices.count > 1 else None
+        several = {"spmd_axis_name": SEEDS} if self.devices.count > 1 else {}
+        together = jax.vmap(self.program.advance, in_axes=(0, 0, None), **several)
+        where = self.devices.told(self.devices.by_seed)
         program = jax.jit(together, donate_argnums=0, out_shardings=where)
         return program.lower(self.state, self.keys, self.orders()).compile()
 

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from processes import ROOT
@@ -14,8 +16,12 @@ from training.devices import Devices, of_one
 from training.metrics import METRICS, read_metrics
 
 FOUR = os.environ | {
-    "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"
+    "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
+    "PYTHONPATH": str(ROOT),
 }
+COMPILED = "train_agent.py --env pure:pendulum --size debug --strides 1,4 --length 32 --batch 4 "
+COMPILED += "--prefill 100 --steps 200 --updates-per-step 0.2 --env.num-envs 2 --report False "
+COMPILED += "--eval-episodes 0 --log-every 10 --env.time-limit 20"
 UPDATES = """
 import json
 import jax, jax.numpy as jnp
@@ -36,11 +42,12 @@ for count in (1, 4):
     optimizer = make_optimizer(OptimizerConfig(warmup=0))
     learner = Learner(make, make_loss, lambda *_: jnp.zeros(()), optimizer, keep_average=True)
     devices = Devices(count, 8)
-    learner.sharding = devices.every if count > 1 else None
-    state = devices.copy(learner.initial())
+    learner.sharding = devices.told(devices.every)
+    state = devices.put(learner.initial(), devices.every)
     for number in range(20):
         key = jax.random.key(number)
-        batch = devices.share(jax.random.normal(jax.random.fold_in(key, 1), (8, 3)))
+        batch = jax.random.normal(jax.random.fold_in(key, 1), (8, 3))
+        batch = devices.put(batch, devices.by_row)
         assert len(batch.sharding.device_set) == count
         state, metrics = learner.update(state, batch, key)
     leaves = jax.tree.leaves(state)
@@ -49,7 +56,8 @@ for count in (1, 4):
     assert all(len(x.sharding.device_set) == 1 for x in jax.tree.leaves(of_one(state)))
     losses.append([float(metrics["grad_norm"]), *map(float, leaves[0].ravel())])
 assert learner.update._cache_size() == 1
-print(json.dumps(losses))
+lines = [Devices(4, 4, seeds).line for seeds in (1, 2, 3, 4)] + [Devices.most(4, 6, 3).line]
+print(json.dumps([*losses, lines]))
 """
 
 
@@ -60,60 +68,56 @@ def in_four(*command: object) -> str:
     return done.stdout
 
 
-def test_an_update_on_four_is_that_on_one_and_is_compiled_once():
-    one, four = json.loads(in_four("-c", UPDATES))
+def test_an_update_on_four_is_that_on_one_and_is_compiled_once() -> None:
+    one, four, lines = json.loads(in_four("-c", UPDATES))
     np.testing.assert_allclose(one, four, rtol=1e-4)
+    assert lines == [
+        "on 4 of 4 devices, each with 1 of each batch's 4 rows",
+        "on 4 of 4 devices, each with 1 of 2 seeds and 2 of each batch's 4 rows",
+        "on 4 of 4 devices, each with 1 of each batch's 4 rows",
+        "on 4 of 4 devices, each with 1 of 4 seeds",
+        "on 2 of 4 devices, each with 3 of each batch's 6 rows",
+    ]
 
 
-AGENT = "train_agent.py --env pure:pendulum --size debug --strides 1,4 --length 32 --prefill 100 "
-AGENT += "--steps 200 --updates-per-step 0.2 --env.num-envs 2 --batch 4 --eval-episodes 2 "
-AGENT += "--log-every 10 --video-every 0 --report False --env.time-limit 20"
-VIDEO = (
-    "pretrain_video.py --data moving_digits --size debug --strides 1,2,4 --context 8 --length 12 "
-)
-VIDEO += "--batch 4 --steps 20 --log-every 1 --data.episodes 4 --data.length 30 --eval-every 0 "
-VIDEO += "--data.test-episodes 2 --data.test-length 30 --data.image-size 32"
+@pytest.mark.parametrize("kind", ["agent", "video"])
+def test_a_run_goes_between_one_device_and_four(kind: str, tmp_path: Path) -> None:
+    """20 updates on one and on four, then ten more of each on the other number."""
+    out = in_four(Path(__file__).with_name("on_devices.py"), kind, tmp_path)
+    one, four = json.loads(out.splitlines()[-1])
+    assert len(one) == 30
+    np.testing.assert_allclose(one, four, rtol=1e-4)
+    for count in (1, 4):
+        assert f"training on {count} of 4 devices" in out
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [AGENT, VIDEO])
-def test_a_run_on_four_learns_as_on_one_and_its_checkpoint_goes_on_there(flags, tmp_path):
-    """To 1e-4 over 20 updates; then ten more on one device, from what four have saved."""
-    data = ["--data.folder", tmp_path / "data"] if flags == VIDEO else []
+def test_compiled_seeds_and_their_batches_are_divided_among_devices(tmp_path: Path) -> None:
+    """Two seeds by two shares of their batches, gone on with on one device; and the reverse."""
     losses = []
-    for count in (1, 4):
-        run = tmp_path / str(count)
-        in_four(*flags.split(), *data, "--devices", count, "--logdir", run)
-        rows = [row for row in read_metrics(run / METRICS) if "grad_norm" in row]
-        losses.append([row["loss/total"] for row in rows])
-    assert len(losses[0]) >= 10
-    np.testing.assert_allclose(*losses, rtol=1e-4)
-    more = ["--steps", "30" if flags == VIDEO else "250"]
-    in_four(*flags.split(), *data, *more, "--logdir", run)
-
-
-@pytest.mark.slow
-def test_seeds_divided_among_devices_are_those_on_one(tmp_path):
-    flags = AGENT.replace("--video-every 0 ", "").split()
-    losses = []
-    for count in (1, 4):
-        where = ["--logdir", tmp_path / str(count), "--devices", count]
-        in_four(*flags, *where, "--seeds", 0, 1, 2, 3)
-        runs = [tmp_path / str(count) / f"seed_{seed}" / METRICS for seed in range(4)]
-        losses.append([[row.get("loss/total", 0) for row in read_metrics(run)] for run in runs])
+    for counts in ((1, 4), (4, 1)):
+        folder = tmp_path / str(counts[0])
+        for count, steps in zip(counts, (200, 240), strict=True):
+            where = ["--logdir", folder, "--devices", count, "--steps", steps]
+            out = in_four(*COMPILED.split(), *where, "--seeds", 0, 1)
+            assert f"training on {count} of 4 devices" in out
+        rows = [read_metrics(folder / f"seed_{seed}" / METRICS) for seed in (0, 1)]
+        losses.append([[row["loss/total"] for row in run if "loss/total" in row] for run in rows])
+    assert len(losses[0][0]) >= 10
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
-def test_one_device_places_nothing():
+def test_one_device_places_nothing() -> None:
     devices, tree = Devices(1, 3), {"x": np.ones(3)}
-    assert devices.copy(tree) is tree and devices.share(tree) is tree
+    assert devices.put(tree, devices.every) is tree and devices.told(devices.every) is None
     assert of_one(tree)["x"] is tree["x"]
 
 
-def test_what_cannot_be_shared_is_refused():
-    with pytest.raises(UserError, match=r"devices: expected at most \d+, of kind cpu, received 64"):
-        Devices(64, 64)
-    with pytest.raises(UserError, match="expected a divisor of batch, 6, received 4"):
+def test_what_cannot_be_shared_is_refused() -> None:
+    many = jax.device_count() + 1
+    with pytest.raises(UserError, match=rf"devices: expected at most {many - 1}, .* {many}; choose"):
+        Devices(many, many)
+    with pytest.raises(UserError, match="expected a divisor of batch, 6, received 4; choose other"):
         Devices(4, 6)
-    with pytest.raises(UserError, match=r"expected a divisor of seeds, 3, .* --devices or --seeds"):
-        Devices(2, 3, "seeds")
+    with pytest.raises(UserError, match="received 4 of 8 for each seed; .* --batch or --seeds"):
+        Devices(8, 6, 2)
