@@ -20,6 +20,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -51,6 +52,10 @@ DAMAGED = "damaged"
 """Where the newest that is damaged goes before another is saved in its place."""
 
 
+Leaves = Mapping[str, np.ndarray]
+"""Of a pytree, by path."""
+
+
 class Restored(NamedTuple):
     """What `CheckpointStore.restore` returns."""
 
@@ -68,7 +73,8 @@ class CheckpointStore:
     """The checkpoints of one run, one folder per step below `directory`.
 
     A save writes beside its place, and a rename makes it one: a process killed at any moment leaves
-    the earlier checkpoints usable and no half one. One process saves; any number may read.
+    the earlier checkpoints usable and no half one. One process saves; any number may read. A thread
+    writes while the run goes on (`save_soon`), one checkpoint at a time.
 
     Args:
       directory: made by the first save if missing.
@@ -82,6 +88,8 @@ class CheckpointStore:
             raise UserError(f"expected to keep at least 1 checkpoint, received {keep}; use 1")
         self.directory, self.keep = Path(directory).absolute(), keep
         self._damage: dict[int, str | None] = {}  # of the steps looked at
+        self._writer = ThreadPoolExecutor(1, "checkpoint")  # starts its thread when first needed
+        self._writing: Future[None] | None = None
 
     def latest(self) -> int | None:
         """The newest step that is whole, None where none was saved. Damaged ones are told.
@@ -136,15 +144,37 @@ class CheckpointStore:
           RunFailed: for a number in the state that is not finite; nothing is written.
           OSError: where the disk is full; the earlier ones stay.
         """
-        leaves = _encoded(state)
-        self._check_finite(step, leaves)
+        self.save_soon(step, state, meta, carry)
+        self.wait()
+
+    def save_soon(self, step: int, state: Any, meta: Mapping[str, Any], carry: Any = None) -> None:
+        """As `save`, but returns once it has copies, when the one before is on disk: what is given
+        may change. What goes wrong with the disk or the numbers is raised by `check`, `wait` or the
+        next save."""
+        self.wait()
         text = dump_json({FORMAT_KEY: FORMAT} | _checked_meta(meta))
+        leaves, more = _copied(state), None if carry is None else _copied(carry)
+        self._writing = self._writer.submit(self._write, step, leaves, text, more)
+
+    def check(self) -> None:
+        """Raises what kept the newest checkpoint from being written, as soon as it is known."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Until the newest checkpoint is on disk; raises what kept it from there."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, step: int, leaves: Leaves, text: str, carry: Leaves | None) -> None:
+        self._check_finite(step, leaves)
         self._clear()
         place = self.directory / f"{TEMPORARY}{step}-{uuid.uuid4().hex[:8]}"
         try:
             write_leaves(place / STATE, leaves)
             if carry is not None:
-                write_leaves(place / CARRY, _encoded(carry))
+                write_leaves(place / CARRY, carry)
             write_text(place / META, text)
             digest = {"step": step, "files": digests(place)}
             write_text(place / DIGEST, dump_json(digest, indent=1))
@@ -185,7 +215,9 @@ class CheckpointStore:
         return dict(read_json(self.folder(step) / META))
 
     def close(self) -> None:
-        """Forgets which steps were looked at."""
+        """Lets a checkpoint that is being written come to its end, and forgets which were looked
+        at; what went wrong unseen is not raised."""
+        self._writer.shutdown()
         self._damage.clear()
 
     def _look(self, step: int) -> str | None:
@@ -379,6 +411,12 @@ def _first_line(error: Exception) -> str:
 
 def _encoded(state: Any) -> dict[str, Any]:
     return {name: _encode(leaf) for name, leaf in _named(state).items()}
+
+
+def _copied(state: Any) -> Leaves:
+    """The leaves of a pytree by path, in memory of their own: an array of JAX on a CPU is otherwise
+    looked at where it lies, and an update takes that memory."""
+    return {name: np.array(leaf) for name, leaf in jax.device_get(_encoded(state)).items()}
 
 
 def _named(state: Any) -> dict[str, Any]:

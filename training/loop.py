@@ -144,7 +144,7 @@ class Counters:
     episodes: int = 0
     skipped: int = 0  # of the updates, those that were not finite and changed nothing
     ahead: int = 0  # updates beyond what today's updates per step would have made of the steps
-    in_row: int = 0  # updates skipped one after another, up to the newest one looked at
+    in_row: int = 0  # updates skipped one after another, up to the newest
     logged: int = 0  # steps at the last line of metrics
     phase: int = ACTING  # what of the present round is next
 
@@ -165,19 +165,28 @@ class Means:
         """Those of one update; they are looked at later, for it may not have been computed yet."""
         self._new.append(metrics)
 
-    def state(self) -> dict[str, Any]:
-        """What it goes on from, for JSON."""
-        for metrics in jax.device_get(self._new):
+    @property
+    def unseen(self) -> int:
+        """Updates that have not been looked at."""
+        return len(self._new)
+
+    def look(self) -> list[bool]:
+        """Waits for the updates that have not been looked at, fetches their metrics from the device
+        in one go and adds them up; of each whether it was skipped."""
+        fetched, self._new = jax.device_get(self._new), []
+        for metrics in fetched:
             if not metrics[SKIPPED]:
                 self.count += 1
                 for name, value in metrics.items():
                     self.sums[name] = self.sums.get(name, 0.0) + float(value)
-        self._new = []
+        return [bool(metrics[SKIPPED]) for metrics in fetched]
+
+    def state(self) -> dict[str, Any]:
+        """What it goes on from, for JSON; of updates that have been looked at."""
         return {"sums": self.sums, "count": self.count}
 
     def take(self) -> dict[str, float]:
         """The means; none where all were skipped. The next ones begin anew."""
-        self.state()
         found = {name: value / self.count for name, value in self.sums.items()}
         self.sums, self.count = {}, 0
         return found
@@ -199,7 +208,7 @@ class Run:
     recent: deque[Episode]  # checkpointed
     progress: Progress
     compiled: set[str] = field(default_factory=set)  # of this process
-    unseen: Any = None  # the newest update's batch and metrics, until its flag is looked at
+    newest: Any = None  # the newest update's batch and metrics
     saved: Any = None  # the counters of the newest checkpoint
     best: float | None = None  # score of the state in `BEST`
     stopped: bool = False
@@ -266,8 +275,9 @@ def go_on(run: Run) -> bool:
         with run.progress, first_signal("stopping after this step, to save", run.stop):
             while unfinished(run) and not run.stopped:
                 go_round(run)
+                run.saves.check()
                 if run.due(config.save_every):
-                    save(run)
+                    save_soon(run)
             save(run)
         if run.stopped:
             print(f"stopped at {run.place}; to go on:\n  {resume_command(config.logdir)}")
@@ -297,7 +307,8 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
         _, state, meta, carry = saves.restore(source.learner.abstract())
     counted = meta.get("counters", {})  # an older run was logged, one takes it, to its end
     counters = Counters(**{"logged": counted.get("steps", 0)} | counted)
-    counters.in_row %= STUCK  # a run that had to end is given as many again
+    if counters.in_row >= STUCK:
+        counters.in_row = 0  # a run that had to end is given as many again
     saved = asdict(counters) if counted else None
     (config.logdir / EVALUATION).unlink(missing_ok=True)  # of a state that will be left behind
     source.start(counters.steps, meta.get("sampler"), carry)
@@ -350,7 +361,7 @@ def act(run: Run) -> None:
     """One step of every environment, into replay; without any, a step is the update to come."""
     counters = run.counters
     with run.progress.part("updates"):  # which the policy waits for
-        jax.block_until_ready(run.unseen)
+        jax.block_until_ready(run.newest)
     with first(run, "the policy" if run.source.acts else None), run.progress.part("environments"):
         episodes = run.source.act(of_one(run.state.params), run.key(ACT, counters.steps))
     counters.steps += run.source.stride
@@ -376,13 +387,17 @@ def learn(run: Run) -> None:
     while counters.updates < owed and not run.stopped:
         with run.progress.part("data"):
             key, batch = run.key(LEARN, counters.updates), run.source.sample()
-        with run.progress.part("updates"):
-            watch(run)
+            batch = run.devices.put(batch, run.devices.by_row)
+        before = run.newest
         with first(run, "the update"):
-            run.state, metrics = update(run.state, run.devices.put(batch, run.devices.by_row), key)
+            run.state, metrics = update(run.state, batch, key)
             counters.updates += 1
             run.means.add(metrics)
-            run.unseen = batch, metrics
+            run.newest = batch, metrics
+        with run.progress.part("updates"):
+            jax.block_until_ready(before)  # so that one more is ready to begin, and not a thousand
+        if run.means.unseen >= STUCK:
+            watch(run)
 
 
 @contextmanager
@@ -395,30 +410,28 @@ def first(run: Run, what: str | None) -> Iterator[None]:
     run.compiled.add(what)
     with run.progress.doing(f"compiling {what}"):
         yield
-        jax.block_until_ready(run.unseen)
+        jax.block_until_ready(run.newest)
 
 
 def watch(run: Run) -> None:
-    """Counts the newest update if it was skipped; called when the next batch is at hand, so that
-    sampling is not waited for.
+    """Counts the updates that were skipped since it was last called: at each line of metrics, at
+    each checkpoint, and after `STUCK` updates at the most.
 
     Raises:
-      RunFailed: at `STUCK` in a row; the last batch has been written.
+      RunFailed: where `STUCK` or more in a row were; the last batch has been written.
     """
-    if run.unseen is None:
-        return
-    (batch, metrics), run.unseen = run.unseen, None
-    if not metrics[SKIPPED]:
-        run.counters.in_row = 0
-        return
-    run.counters.in_row, run.counters.skipped = run.counters.in_row + 1, run.counters.skipped + 1
-    if run.counters.in_row == STUCK:
-        path = run.config.logdir / BAD_BATCH
+    counters, flags = run.counters, run.means.look()
+    for skipped in flags:
+        counters.skipped += skipped
+        counters.in_row = counters.in_row + 1 if skipped else 0
+    if flags and counters.in_row >= STUCK:
+        path, (batch, _) = run.config.logdir / BAD_BATCH, run.newest
         write_batch(path, batch)
         raise RunFailed(
-            f"{run.place}: expected finite losses and gradients, received {STUCK} updates in a row "
-            f"without; the last of their batches is {path}: look for numbers there that are not "
-            "finite or very large, or lower --optimizer.lr; the state is as it was before them"
+            f"{run.place}: expected finite losses and gradients, received {counters.in_row} "
+            f"updates in a row without; the last of their batches is {path}: look for numbers "
+            "there that are not finite or very large, or lower --optimizer.lr; the state is as it "
+            "was before them"
         )
 
 
@@ -520,7 +533,14 @@ def thinned(film: Film, most: int) -> Film:
 
 
 def save(run: Run) -> None:
-    """Checkpoint of everything that the run carries, unless the newest is of this very moment."""
+    """As `save_soon`, and waits until it is on disk."""
+    save_soon(run)
+    run.saves.wait()
+
+
+def save_soon(run: Run) -> None:
+    """Checkpoint of everything that the run carries, unless the newest is of this very moment; it
+    is written while the run goes on."""
     watch(run)
     note(run, run.source.arrive())
     counters = asdict(run.counters)
@@ -533,7 +553,7 @@ def save(run: Run) -> None:
         "recent": [list(episode) for episode in run.recent],
         "rows": run.logger.rows,
     }
-    run.saves.save(counters["steps"], run.state, meta, run.source.carry())
+    run.saves.save_soon(counters["steps"], run.state, meta, run.source.carry())
     run.saved = counters
 
 

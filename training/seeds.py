@@ -344,11 +344,13 @@ class Together:
         counters, recent = self.seeds[0].counters, self.seeds[0].recent
         progress.update(self.steps, counters.updates, recent[-1].score if recent else None)
         self.check_learning(report)
+        for seed in self.seeds:
+            seed.saves.check()
         due = partial(crossed, before, self.steps)
         if due(self.config.eval_every) and counters.updates and self.steps < self.config.steps:
             self.evaluate()
         if due(self.config.save_every):
-            self.save()
+            self.save_soon()
 
     def count(self, seed: Seed, orders: Orders, report: Report) -> None:
         """The steps, updates and episodes of one run."""
@@ -422,13 +424,19 @@ class Together:
         return found
 
     def save(self) -> None:
-        """A checkpoint of everything that each run goes on from."""
+        """As `save_soon`, and waits until they are on disk."""
+        self.save_soon()
+        for seed in self.seeds:
+            seed.saves.wait()
+
+    def save_soon(self) -> None:
+        """A checkpoint of everything that each run goes on from, written while they go on."""
         for i, seed in enumerate(self.seeds):
             state: RunState = one(self.state, i)
             room = int(state.memory.time), int(state.memory.begun)
             carry = state.acting, resized(state.memory, *room), state.in_row
             meta = {"counters": asdict(seed.counters), "sampler": None, "memory": list(room)}
-            seed.saves.save(self.steps, state.train, meta, carry)
+            seed.saves.save_soon(self.steps, state.train, meta, carry)
 
     def finish(self) -> None:
         """Evaluation of every run, and a film of what it has come to."""

@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +22,10 @@ import pytest
 from flax import nnx
 from processes import full_disk
 
-from common import UserError
+from common import RunFailed, UserError
 from configs.before import FORMAT
 from replay.atomic import TEMPORARY
-from training.checkpoint import DAMAGED, CheckpointStore, fill
+from training.checkpoint import DAMAGED, CheckpointStore, fill, write_leaves
 from training.older import leaf_today
 
 
@@ -188,6 +190,45 @@ def test_a_leaf_that_moved_or_went_is_found_by_its_old_path(
     assert state["new"].tolist() == [0, 1, 2] and state["kept"] == 4 and meta == {"n": 1}
     wanted = {"kept": 0, "new": np.zeros(3, int), "gone": np.zeros(2)}
     assert store.restore(wanted).state["gone"].tolist() == [1, 1]  # some have it still
+
+
+def test_what_is_saved_may_change_while_it_is_written(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an update that takes the state's memory, and in place."""
+    go = threading.Event()
+
+    def slow(path: Path, leaves: Any) -> None:
+        assert go.wait(60)
+        write_leaves(path, leaves)
+
+    monkeypatch.setattr("training.checkpoint.write_leaves", slow)
+    state, counts = {"w": jnp.ones(4096)}, np.arange(3)
+    store.save_soon(1, state, {}, {"counts": counts})
+    update = jax.jit(lambda state: jax.tree.map(lambda x: 2 * x, state), donate_argnums=0)
+    state = update(update(state))
+    counts += 5
+    store.check()
+    assert store.steps() == []
+    go.set()
+    store.wait()
+    found = store.restore({"w": jnp.zeros(4096)})
+    assert (found.state["w"] == 1).all() and (state["w"] == 4).all()
+    assert found.carry is not None and found.carry["counts"].tolist() == [0, 1, 2]
+
+
+def test_what_keeps_a_checkpoint_from_being_written_is_raised_later(
+    store: CheckpointStore,
+) -> None:
+    store.save(1, {"a": np.zeros(2)}, {})
+    for later in (store.check, store.wait, lambda: store.save(3, {"a": np.zeros(2)}, {})):
+        store.save_soon(2, {"a": np.array([0.0, np.nan])}, {})
+        futures.wait([store._writing])
+        with pytest.raises(RunFailed, match="step 2: expected finite numbers"):
+            later()
+        assert store.steps() == [1]
+    store.save(3, {"a": np.zeros(2)}, {})
+    assert store.steps() == [1, 3]
 
 
 def test_meta_must_fit_into_json(store: CheckpointStore) -> None:

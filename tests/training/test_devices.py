@@ -115,7 +115,9 @@ def test_one_device_places_nothing() -> None:
 
 def test_what_cannot_be_shared_is_refused() -> None:
     many = jax.device_count() + 1
-    with pytest.raises(UserError, match=rf"devices: expected at most {many - 1}, .* {many}; choose"):
+    with pytest.raises(
+        UserError, match=rf"devices: expected at most {many - 1}, .* {many}; choose"
+    ):
         Devices(many, many)
     with pytest.raises(UserError, match="expected a divisor of batch, 6, received 4; choose other"):
         Devices(4, 6)

@@ -1,11 +1,13 @@
 """What a run does when it cannot go on as it was: bad updates, broken environments, signals, other
 processes. With a model of two numbers."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +33,7 @@ from envs import EnvConfig
 from replay.atomic import TEMPORARY
 from training import CheckpointStore, read_metrics
 from training.agent_source import AgentSource
-from training.checkpoint import BEST, restore_newest
+from training.checkpoint import BEST, restore_newest, write_leaves
 from training.config_io import LOCK
 from training.loop import BAD_BATCH, STUCK, Evaluation, train
 from training.spaces import Spaces
@@ -322,6 +324,50 @@ def test_a_full_disk_ends_a_run_which_goes_on_when_there_is_room(tmp_path):
     assert run(config)
     rows = [r for r in read_metrics(config.logdir / "metrics.jsonl") if "loss/total" in r]
     assert [row["step"] for row in rows] == list(range(1, 401))
+
+
+def test_a_run_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    config, go, waited = settings(tmp_path, steps=40, save_every=20), threading.Event(), []
+
+    def slow(*given: Any) -> None:
+        waited.append(go.wait(PATIENCE))
+        write_leaves(*given)
+
+    def release(n: int) -> None:
+        if n == 30:
+            assert CheckpointStore(config.logdir / "checkpoints", 1).steps() == []
+            go.set()
+
+    monkeypatch.setattr("training.checkpoint.write_leaves", slow)
+    assert run(config, hook=release)
+    assert CheckpointStore(config.logdir / "checkpoints", 1).steps() == [20, 40] and all(waited)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_before_the_next_is_due(
+    tmp_path, monkeypatch
+):
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    drawn: list[int] = []
+    monkeypatch.setattr("training.checkpoint.write_leaves", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(settings(tmp_path, steps=4000, save_every=2100), hook=drawn.append)
+    assert 2100 <= drawn[-1] < 4000
+
+
+def test_metrics_are_fetched_once_for_a_line(tmp_path, monkeypatch):
+    """Ten updates each; a checkpoint fetches the state and what is not in a line yet."""
+    fetched: list[int] = []
+    fetch = jax.device_get
+
+    def counting(tree: Any) -> Any:
+        fetched.append(len(tree))
+        return fetch(tree)
+
+    monkeypatch.setattr("training.loop.jax.device_get", counting)
+    assert run(settings(tmp_path, steps=40))
+    assert [n for n in fetched if n == 10] == [10] * 4 and len(fetched) <= 6
 
 
 def test_the_best_by_evaluation_is_kept_beside_the_last(tmp_path, monkeypatch, capsys):
