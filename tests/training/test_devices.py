@@ -19,9 +19,10 @@ FOUR = os.environ | {
     "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
     "PYTHONPATH": str(ROOT),
 }
-COMPILED = "train_agent.py --env pure:pendulum --size debug --strides 1,4 --length 32 --batch 4 "
-COMPILED += "--prefill 100 --steps 200 --updates-per-step 0.2 --env.num-envs 2 --report False "
-COMPILED += "--eval-episodes 0 --log-every 10 --env.time-limit 20"
+COMPILED = "train_agent.py --env pure:pendulum --size debug --strides 1 --length 8 --batch 4 "
+COMPILED += "--prefill 20 --updates-per-step 0.5 --env.num-envs 2 --report False --log-every 4 "
+COMPILED += "--eval-episodes 0 --env.time-limit 12 --agent.model.deter 8 --agent.model.hidden 8 "
+COMPILED += "--agent.behaviour.hidden 8"
 UPDATES = """
 import json
 import jax, jax.numpy as jnp
@@ -97,7 +98,7 @@ def test_compiled_seeds_and_their_batches_are_divided_among_devices(tmp_path: Pa
     losses = []
     for counts in ((1, 4), (4, 1)):
         folder = tmp_path / str(counts[0])
-        for count, steps in zip(counts, (200, 240), strict=True):
+        for count, steps in zip(counts, (60, 80), strict=True):
             where = ["--logdir", folder, "--devices", count, "--steps", steps]
             out = in_four(*COMPILED.split(), *where, "--seeds", 0, 1)
             assert f"training on {count} of 4 devices" in out
