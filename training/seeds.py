@@ -322,8 +322,8 @@ class Together:
 
     def _compile(self) -> Any:
         """The program of all."""
-        several = {"spmd_axis_name": SEEDS} if self.devices.count > 1 else {}
-        together = jax.vmap(self.program.advance, in_axes=(0, 0, None), **several)
+        axis = SEEDS if self.devices.count > 1 else None
+        together = jax.vmap(self.program.advance, in_axes=(0, 0, None), spmd_axis_name=axis)
         where = self.devices.told(self.devices.by_seed)
         program = jax.jit(together, donate_argnums=0, out_shardings=where)
         return program.lower(self.state, self.keys, self.orders()).compile()
