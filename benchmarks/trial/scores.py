@@ -37,7 +37,7 @@ def permutation(one: Scores, other: Scores, seed: int = 0) -> float:
     return as_far(first - second)
 
 
-def order(steps: Sequence[int], scores: Sequence[Scores], seed: int = 0) -> tuple[float, float]:
+def order(steps: Sequence[float], scores: Sequence[Scores], seed: int = 0) -> tuple[float, float]:
     """(Spearman's correlation of stride and score within tasks, averaged; its two-sided p).
 
     Args:

@@ -1,6 +1,6 @@
 """The paper's comparisons on moving digits: CW-VAE with factors 2, 4, 6, 8, NoTmpAbs and RSSM.
 
-  python benchmarks/paper.py --scale cpu --output runs/paper
+  python -m benchmarks.paper --scale cpu --output runs/paper
 
 Every run is `pretrain_video.py` itself, one after another, resumed where it was stopped; then
 `evaluate_video.py` and `analyse_video.py` look at all of them, and the updates are timed in turn.
@@ -8,7 +8,6 @@ Writes benchmarks/results/paper_SCALE.md: one table, and which claims of CW-VAE 
 data and which do not. The digits are scikit-learn's: this is not Moving MNIST.
 """
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -22,15 +21,13 @@ import jax
 import numpy as np
 
 from analysis.video.scores import frames_above
-from common.entry import enter
 from configs.video import PretrainConfig
 from recordings.data import open_stores
 from training.build_video import BuiltVideo, video_spaces
 from training.config_io import load_config
-from training.device import choose_device, enable_compilation_cache
+from training.device import choose_device
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+ROOT = Path(__file__).resolve().parents[2]
 SCALES = {
     "smoke": [
         "--size",
@@ -237,7 +234,7 @@ def page(scale: str, seed: int, runs: Mapping[str, Path], output: Path) -> str:
     lines = [
         f"# The paper's comparisons on moving digits, scale {scale}",
         "",
-        f"    python benchmarks/paper.py --scale {scale} --seed {seed}",
+        f"    python -m benchmarks.paper --scale {scale} --seed {seed}",
         "",
         f"{choose_device().name}; size {config.size}, {config.steps:,} updates of {config.batch} "
         f"clips of {config.length} frames, seed {seed}; {config.data.episodes} training videos of "
@@ -260,23 +257,12 @@ def page(scale: str, seed: int, runs: Mapping[str, Path], output: Path) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", choices=list(SCALES), required=True)
-    parser.add_argument("--output", type=Path, default=Path("runs/paper"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the table goes")
-    args = parser.parse_args()
-    enable_compilation_cache(None)
-    output = args.output.resolve()
-    runs = train(args.scale, args.seed, output)
-    text = page(args.scale, args.seed, runs, output)
-    args.results.mkdir(parents=True, exist_ok=True)
-    (args.results / f"paper_{args.scale}.md").write_text(text)
-    shutil.copy(output / "evaluation" / "cwvae.png", args.results / f"paper_{args.scale}.png")
+def compare(scale: str, seed: int, output: Path, results: Path) -> None:
+    """Trains, looks and writes the page, at one of ``SCALES``."""
+    output = output.resolve()
+    runs = train(scale, seed, output)
+    text = page(scale, seed, runs, output)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"paper_{scale}.md").write_text(text)
+    shutil.copy(output / "evaluation" / "cwvae.png", results / f"paper_{scale}.png")
     print(text)
-
-
-if __name__ == "__main__":
-    enter(main)

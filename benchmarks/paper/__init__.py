@@ -1,0 +1,1 @@
+"""The claims of CW-VAE, on moving digits and on frames that are vectors."""

@@ -1,0 +1,46 @@
+"""The claims of CW-VAE (Saxena, Ba and Hafner 2021, §3), beside the papers' other systems.
+
+  python -m benchmarks.paper --scale vectors                    frames that are vectors, five seeds
+  python -m benchmarks.paper --scale vectors --stage report
+  python -m benchmarks.paper --scale cpu --output runs/paper    moving digits
+
+On vectors what each system has come to is written to benchmarks/results/paper/ as it ends, and what
+is there is not run again; then, or by `--stage report`, the page of all. On digits runs are kept
+under `--output` and go on from there.
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.paper import digits, vectors
+from common.entry import enter
+from configs.spelling import whole
+from training.device import enable_compilation_cache
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scale", choices=("vectors", *digits.SCALES), required=True)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the page goes")
+    parser.add_argument("--stage", choices=("run", "report"), default="run", help="of vectors")
+    parser.add_argument("--cells", nargs="+", help="some of those of vectors, by name")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="starts nothing after")
+    parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="of digits")
+    parser.add_argument("--seed", type=whole, default=0, help="of digits")
+    args = parser.parse_args()
+    enable_compilation_cache(None)
+    if args.scale != "vectors":
+        digits.compare(args.scale, args.seed, args.output, args.results)
+        return
+    if args.stage == "run":
+        vectors.run_all(args.results, args.cells, args.minutes)
+    vectors.report(args.results)
+
+
+if __name__ == "__main__":
+    enter(main)

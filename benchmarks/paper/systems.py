@@ -1,0 +1,115 @@
+"""The models that are compared on vector frames, and how large and how long trained they are."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import optax
+from flax import nnx
+
+from configs.video_presets import ORIGINAL
+from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig, make_optimizer
+from worldmodel.baselines.dlh import DLH, DLHConfig
+from worldmodel.baselines.segments import VTAConfig
+from worldmodel.baselines.vta import VTA
+from worldmodel.clockwork_video import ClockworkVideo
+from worldmodel.config import ObsShapes
+from worldmodel.video_model import VideoModel
+
+OBS = "frame"
+
+
+class System(NamedTuple):
+    """One model on data of one speed."""
+
+    kind: str  # cwvae, vta, dlh
+    strides: tuple[int, ...] = (1,)  # of cwvae
+    speed: float = 1.0
+
+    @property
+    def model(self) -> str:
+        """As tables have it."""
+        if self.kind != "cwvae":
+            return self.kind.upper()
+        if len(self.strides) == 1:
+            return "RSSM"
+        factor = self.strides[1]
+        return "NoTmpAbs (factor 1)" if factor == 1 else f"CW-VAE, factor {factor}"
+
+    @property
+    def name(self) -> str:
+        """In file names."""
+        kind = "-".join([self.kind, *map(str, self.strides)]) if self.kind == "cwvae" else self.kind
+        return kind + ("" if self.speed == 1 else f"-speed{self.speed:g}")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything there is."""
+
+    updates: int = 1_500
+    per_program: int = 50  # updates of one call
+    batch: int = 16  # videos per update and seed
+    length: int = 128  # frames of each
+    context: int = 128  # frames seen before a prediction, or the last whole blocks of them
+    horizon: int = 1_000  # frames predicted
+    videos: int = 64  # held out
+    deter: int = 96
+    stoch: int = 12
+    embed: int = 64
+    lr: float = 1e-3
+
+    @property
+    def config(self) -> ClockworkConfig:
+        """Widths and likelihood of every model."""
+        return replace(
+            ORIGINAL,
+            strides=(1,),
+            deter=self.deter,
+            hidden=self.deter,
+            stoch=self.stoch,
+            embed=self.embed,
+            vector_std=0.1,
+        )
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """One for all."""
+        config = OptimizerConfig(lr=self.lr, eps=1e-4, clip=10_000.0, warmup=0)
+        return make_optimizer(config)
+
+
+def make(system: System, scale: Scale, obs_width: int, rngs: nnx.Rngs) -> VideoModel:
+    """A new model. DLH's weight of KL rises over a third of the updates (paper: 10 000)."""
+    config = scale.config
+    shapes: ObsShapes = {OBS: (obs_width,)}
+    if system.kind == "vta":
+        return VTA(config, VTAConfig(), shapes, rngs)
+    if system.kind == "dlh":
+        return DLH(config, DLHConfig(ramp=scale.updates // 3), shapes, rngs)
+    objective = ObjectiveConfig(kl="elbo")
+    config = replace(config, strides=system.strides)
+    return ClockworkVideo(config, shapes, 0, objective, rngs)
+
+
+def clockwork(factor: int, speed: float = 1.0) -> System:
+    """CW-VAE of three levels, each slower by the same factor than the one below."""
+    return System("cwvae", (1, factor, factor**2), speed)
+
+
+FACTORS = (1, 2, 4, 6, 8)
+MIDDLE = 6  # the factor at which levels, speeds and costs are looked at. CW-VAE §3
+RSSM, VTA_, DLH_ = System("cwvae"), System("vta"), System("dlh")
+SPEEDS = (0.5, 1.0, 2.0)
+SYSTEMS = (
+    clockwork(1),
+    clockwork(MIDDLE),
+    RSSM,
+    clockwork(2),
+    clockwork(8),
+    clockwork(4),
+    VTA_,
+    DLH_,
+    clockwork(MIDDLE, 0.5),
+    clockwork(MIDDLE, 2.0),
+)
+"""In the order in which they are trained: what says most first."""

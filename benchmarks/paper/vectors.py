@@ -1,0 +1,169 @@
+"""All systems on vector frames, one cell after another, and the page of what they have come to.
+
+Read next: ``systems.py``, which; ``claims.py``, the marks that were set before.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from analysis.video.inspection import SIGHTED
+from benchmarks.paper.cells import EVERY, Found, costs, keep, run
+from benchmarks.paper.claims import COST, Cells, kl_of, verdicts
+from benchmarks.paper.systems import FACTORS, MIDDLE, SYSTEMS, Scale, clockwork
+from benchmarks.paper.world import CHANCE
+from common import UserError, read_json
+from replay.atomic import write_text
+
+SCALE, SEEDS = Scale(), tuple(range(100, 105))
+CELLS = {system.name: system for system in SYSTEMS}
+FIRST = (*list(CELLS)[:3], COST)  # the cost is measured once what it is measured of has been run
+ORDER = (*FIRST, *(name for name in CELLS if name not in FIRST))
+
+
+def run_all(results: Path, wanted: Sequence[str] | None, minutes: float) -> None:
+    """Every cell that is wanted and not there yet; starts none after so many minutes.
+
+    Raises:
+      UserError: for a cell that there is not.
+    """
+    for name in wanted or ():
+        if name not in ORDER:
+            raise UserError(f"cells: expected some of {', '.join(ORDER)}, received {name}")
+    until = time.monotonic() + 60 * minutes
+    for name in wanted or ORDER:
+        path = results / "paper" / f"{name}.json"
+        if path.is_file():
+            continue
+        if time.monotonic() > until:
+            return
+        print(name, flush=True)
+        found = costs(SCALE) if name == COST else run(CELLS[name], SCALE, SEEDS)
+        keep(path, found)
+
+
+def read(results: Path) -> dict[str, Found]:
+    """The cells that have been run, by name."""
+    paths = {name: results / "paper" / f"{name}.json" for name in ORDER}
+    return {name: read_json(path) for name, path in paths.items() if path.is_file()}
+
+
+def report(results: Path) -> None:
+    """Writes the page and its figure of what has been run."""
+    cells = read(results)
+    missing = [name for name in ORDER if name not in cells]
+    lines = [
+        "# The papers' claims on frames that are vectors",
+        "",
+        "    python -m benchmarks.paper --scale vectors",
+        "",
+        "Two balls that bounce, each of one of five kinds for good, and a light that switches "
+        f"every 50 frames; {SCALE.updates:,} updates of {SCALE.batch} videos of {SCALE.length} "
+        f"frames, |h| {SCALE.deter}, seeds {SEEDS[0]} to {SEEDS[-1]}; {SCALE.horizon:,} frames "
+        f"predicted of {SCALE.videos} held-out videos. CPU-seconds are of an update, on one core "
+        "that other programs used too. Shares right: chance is 0.20.",
+        "",
+        *table(cells),
+        "",
+        "Marks were set before the runs (`benchmarks/paper/claims.py`):",
+        "",
+        *verdicts(cells),
+        "",
+    ]
+    if missing:
+        lines += [f"Not run yet: {', '.join(missing)}.", ""]
+    if clockwork(MIDDLE).name in cells:
+        draw(results / "paper_vectors.png", cells)
+        lines += ["![identities, KL, and the top left blind](paper_vectors.png)", ""]
+    path = results / "paper_vectors.md"
+    write_text(path, "\n".join(lines))
+    print(path)
+
+
+def table(cells: Cells) -> list[str]:
+    """A row per system."""
+    header = (
+        "model",
+        "speed",
+        "frames until identity falls below half: median (each seed)",
+        "identity right over the last 100",
+        "light right, first 20 frames",
+        "error of places, first 20 frames",
+        "KL by level, nats per sequence",
+        "CPU-seconds",
+    )
+    rows = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for name, system in CELLS.items():
+        if name in cells:
+            cell, curves = cells[name], cells[name]["curves"][SIGHTED]
+            frames, sees = cell["frames_to_half"], cell["summary"][SIGHTED]
+            last = np.mean(curves["identity"][-100 // EVERY :])
+            figures = (
+                f"{np.median(frames):.0f} ({', '.join(map(str, frames))})",
+                f"{last:.2f}",
+                f"{np.mean(sees['light']):.2f}",
+                f"{np.mean(sees['place']):.2f}",
+                ", ".join(f"{x:.1f}" for x in kl_of(cells, system)),
+                f"{cell['seconds_per_update']:.3f}",
+            )
+            rows.append(f"| {system.model} | {system.speed:g} | {' | '.join(figures)} |")
+    return rows
+
+
+def draw(path: Path, cells: Cells) -> None:
+    """What lasts, by model; what each level takes; what is lost without the top."""
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    draw_identity(axes[0], cells)
+    draw_levels(axes[1], cells)
+    draw_blind(axes[2], cells[clockwork(MIDDLE).name])
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(fontsize=7, frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_identity(axis: Axes, cells: Cells) -> None:
+    """Share of identities right, over the frames ahead, of every system at speed 1."""
+    for name, system in CELLS.items():
+        if name in cells and system.speed == 1:
+            curve = cells[name]["curves"][SIGHTED]["identity"]
+            axis.plot(ahead(curve), curve, label=system.model, lw=1.4)
+    axis.axhline(CHANCE, color="grey", ls=":", lw=1, label="chance")
+    axis.set(xlabel="frames ahead", ylabel="identities right", ylim=(0, 1.02))
+    axis.set_title("How long it is known which ball is which", fontsize=10)
+
+
+def draw_levels(axis: Axes, cells: Cells) -> None:
+    """KL by level, of CW-VAE by factor."""
+    factors = [k for k in FACTORS if clockwork(k).name in cells]
+    for number, k in enumerate(factors):
+        kl = kl_of(cells, clockwork(k))
+        place = np.arange(len(kl)) + 0.8 * (number - (len(factors) - 1) / 2) / len(factors)
+        axis.bar(place, kl, 0.8 / len(factors), label=f"factor {k}")
+    axis.set_yscale("log")
+    axis.set_xticks(range(3), ["level 1", "level 2", "level 3"])
+    axis.set_ylabel("KL, nats per sequence")
+    axis.set_title("What each level takes from the frames", fontsize=10)
+
+
+def draw_blind(axis: Axes, cell: Mapping[str, Any]) -> None:
+    """What is known with each level blind: identities, lights, over the frames ahead."""
+    for number, (view, curves) in enumerate(cell["curves"].items()):
+        colour = f"C{number}"
+        axis.plot(ahead(curves["identity"]), curves["identity"], color=colour, lw=1.4, label=view)
+        axis.plot(ahead(curves["light"]), curves["light"], color=colour, lw=1.0, ls="--")
+    axis.plot([], [], color="grey", ls="--", label="the light, dashed")
+    axis.axhline(CHANCE, color="grey", ls=":", lw=1)
+    axis.set(xlabel="frames ahead", ylabel="right", ylim=(0, 1.02), xlim=(0, 300))
+    axis.set_title(f"Factor {MIDDLE} with a level blind: identities", fontsize=10)
+
+
+def ahead(curve: Sequence[float]) -> np.ndarray:
+    """Frames after the context, of a curve's means."""
+    return EVERY * (np.arange(len(curve)) + 0.5)
