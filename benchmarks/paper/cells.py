@@ -76,7 +76,7 @@ class Program:
     ) -> tuple[dict[str, Array], Array]:
         """Curves [H] of what is right of predictions, and entropy of the priors, [H, L]."""
         scale, model = self.scale, self.learner.join(params)
-        context = usable_context(self.learner.module, scale.context)
+        context = max(usable_context(self.learner.module, scale.context), self.learner.module.block)
         true = self._held_out(context + scale.horizon)
         records = video({OBS: true.frames})
         _, rolled = open_loop(model, records, context, scale.horizon, key, blind)
@@ -179,7 +179,7 @@ def rounded(x: np.ndarray, digits: int = 3) -> Any:
     return np.round(x.astype(float), digits).tolist()
 
 
-def costs(scale: Scale, rounds: int = 9) -> Found:
+def costs(scale: Scale, rounds: int = 5) -> Found:
     """CPU-seconds of an update, the systems taking turns, compiled before."""
     programs = {system.model: Program(system, scale) for system in COSTS}
     states = {name: program.initial(jax.random.key(0)) for name, program in programs.items()}
