@@ -40,6 +40,7 @@ def losses(out):
     return [float(x) for x in re.findall(r"(-?\d+\.\d+)(?= nats|, after)", out)]
 
 
+@pytest.mark.slow
 def test_the_world_model_alone(capsys):
     main("world_model_alone.py")(20)
     out = capsys.readouterr().out
@@ -47,6 +48,7 @@ def test_the_world_model_alone(capsys):
     assert last < first / 2 and "imagined from step 8 on, (8, 12, 3)" in out
 
 
+@pytest.mark.slow
 def test_a_cell_of_one_s_own(capsys):
     main("custom_cell.py")(20)
     first, last = losses(capsys.readouterr().out)

@@ -103,7 +103,7 @@ def sums_in_half(program: Any) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param("video", marks=pytest.mark.slow), "agent"])
 def test_no_sum_is_bfloat16(name: str) -> None:
     """In no loss, metric or gradient, of biases, norms or anything else."""
     case = make_case(name, "bfloat16")

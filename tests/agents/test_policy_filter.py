@@ -116,7 +116,7 @@ def test_each_plan_is_executed_for_replan_steps(make_agent: Any) -> None:
         ("chunk", 2, np.array([2, 2, 1, 1]) / 6),
     ],
 )
-@pytest.mark.parametrize("greedy", [False, True])
+@pytest.mark.parametrize("greedy", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_some_plans_are_gone_on_with(
     make_agent: Any, codec: str, replan: int, shares: Any, greedy: bool
 ) -> None:
@@ -165,7 +165,7 @@ def test_correlated_noise_as_a_plain_loop() -> None:
         pytest.param("chunk", 1, 0.0, marks=pytest.mark.slow),
         pytest.param("chunk", 1, 0.5, marks=pytest.mark.slow),
         ("chunk", 2, 0.5),
-        ("chunk", 4, 0.0),
+        pytest.param("chunk", 4, 0.0, marks=pytest.mark.slow),
         ("latent", 2, 0.0),
     ],
 )

@@ -40,7 +40,7 @@ def act(agent: Any, obs: jax.Array, replan: int, greedy: bool) -> tuple[State, A
     [
         pytest.param((1,), 1, True, marks=pytest.mark.slow),
         pytest.param((1, 4), 1, True, marks=pytest.mark.slow),
-        ((1, 4), 2, False),
+        pytest.param((1, 4), 2, False, marks=pytest.mark.slow),
         pytest.param((1, 4), 4, True, marks=pytest.mark.slow),
         ((1, 2, 4), 2, True),
     ],

@@ -53,6 +53,7 @@ def test_rows_are_chosen_by_their_beginning():
         chosen(["fly"])
 
 
+@pytest.mark.slow
 def test_a_row_is_measured_and_compared(tmp_path, monkeypatch, capsys):
     """In a process of its own; a file that says it took a tenth makes it fail."""
     file = tmp_path / "speeds.json"

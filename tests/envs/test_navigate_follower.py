@@ -23,6 +23,7 @@ def episode(env, seed):
             return total, turn
 
 
+@pytest.mark.slow
 def test_reaches_most_goals():
     results = [episode(NavigateEnv(time_limit=2000), seed) for seed in range(1000, 1008)]
     assert sum(total >= 100 for total, _ in results) >= 5  # over 90% of 6000-frame episodes

@@ -48,6 +48,7 @@ def test_gymnax_can_be_carried() -> None:
         carried(make_pure(f"gymnax:{name}"))
 
 
+@pytest.mark.slow
 def test_navix_can_be_carried() -> None:
     for name in sorted(library("navix").registry())[::20]:
         carried(make_pure(f"navix:{name}"))

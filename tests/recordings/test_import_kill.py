@@ -82,9 +82,11 @@ def finish(videos, store, whole, files):
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("fsync", n) for n in (1, 2, 4, 7, 11, 16, 21)]
-    + [("replace", n) for n in (1, 2, 9, 17)]
-    + [("unlink", n) for n in (1,)],
+    [("fsync", n) for n in (1, 4, 16)]
+    + [("replace", n) for n in (2, 17)]
+    + [("unlink", 1)]
+    + [pytest.param("fsync", n, marks=pytest.mark.slow) for n in (2, 7, 11, 21)]
+    + [pytest.param("replace", n, marks=pytest.mark.slow) for n in (1, 9)],
 )
 def test_kill_at_every_kind_of_write(tmp_path, videos, whole, files, name, count):
     """Also in the middle of taking a bad video's pieces back (unlink)."""

@@ -35,6 +35,7 @@ def run(tmp_path_factory):
     return logdir
 
 
+@pytest.mark.slow
 def test_it_trains_evaluates_and_imagines(run):
     assert json.loads((run / "evaluation.json").read_text())["length"] == 200
     assert "no held action is known for it" in (run / "report.html").read_text(encoding="utf-8")
@@ -45,6 +46,7 @@ def test_it_trains_evaluates_and_imagines(run):
     assert "actor/spread" not in names
 
 
+@pytest.mark.slow
 def test_imagining_its_policy_is_refused_before_anything_is_written(run, tmp_path):
     config = ImagineConfig(run=run, output=tmp_path / "out.gif", actions="policy")
     with pytest.raises(ValueError, match="actions: expected 'recorded', received 'policy'"):
@@ -52,6 +54,7 @@ def test_imagining_its_policy_is_refused_before_anything_is_written(run, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_it_learns_from_recordings_as_well(run, tmp_path):
     """Such as an earlier run's replay: with its actions and rewards, from the first update on."""
     flags = [*SMALL, "--recordings", str(run / "replay"), "--recordings-share", "0.5"]

@@ -122,6 +122,7 @@ def not_finite(monkeypatch: pytest.MonkeyPatch, poor: set[int]) -> None:
     monkeypatch.setattr("training.seeds.STUCK", 2)
 
 
+@pytest.mark.slow
 def test_seeds_that_cannot_learn_are_named_and_go_on_when_they_can(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,13 @@ def some(*names: str) -> Any:
     return pytest.mark.parametrize("case", [CASES[name] for name in names], ids=repr)
 
 
+def all_of_them() -> Any:
+    """Each; those are slow of which another shows the same."""
+    slow = ("flat Dreamer", "CW-VAE with actions", "agent")
+    cases = [pytest.param(case, marks=[pytest.mark.slow] * (case.name in slow)) for case in LIST]
+    return pytest.mark.parametrize("case", cases, ids=repr)
+
+
 def build(cases: Any, case: Case, **changes: Any) -> ClockworkVAE:
     """With all parameters off their first values: there, biases of 0 keep first states at 0."""
     config = dataclasses.replace(cases.tiny, **{**case.settings, **changes})
@@ -78,7 +85,7 @@ def records_of(case: Case, model: ClockworkVAE, batch: int = 2) -> Records:
     return records._replace(action=jnp.asarray(action), action_mask=jnp.asarray(known))
 
 
-@some(*CASES)
+@all_of_them()
 def test_five_models_are_one_class(cases: Any, case: Case) -> None:
     model = build(cases, case)
     records, noise = records_of(case, model), model.draw_noise(jax.random.key(1), 2, case.length)

@@ -61,8 +61,8 @@ def filter_lower(model: ClockworkVAE, replan: int) -> tuple[State, ...]:
     ("strides", "replan"),
     [
         ((1, 4), 2),
-        ((1, 4), 4),
-        ((1, 2, 8), 1),
+        pytest.param((1, 4), 4, marks=pytest.mark.slow),
+        pytest.param((1, 2, 8), 1, marks=pytest.mark.slow),
         pytest.param((1,), 1, marks=pytest.mark.slow),
         pytest.param((1, 4), 1, marks=pytest.mark.slow),
         pytest.param((1, 2, 8), 8, marks=pytest.mark.slow),

@@ -8,7 +8,14 @@ from worldmodel.networks import symexp
 from worldmodel.openloop import predict
 
 
-@pytest.mark.parametrize("strides", [(1,), (1, 4), (1, 2, 4)])
+@pytest.mark.parametrize(
+    "strides",
+    [
+        pytest.param((1,), marks=pytest.mark.slow),
+        pytest.param((1, 4), marks=pytest.mark.slow),
+        (1, 2, 4),
+    ],
+)
 def test_context_is_filtered_and_the_future_imagined(cases, strides):
     model = cases.model(strides=strides)
     records = cases.records(model, 2, 16, seed=0, firsts=(0,))

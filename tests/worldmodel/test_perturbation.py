@@ -188,7 +188,11 @@ def starts(setting: Setting) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize(
     ("setting", "firsts"),
-    [(setting, firsts) for setting in SETTINGS for firsts in starts(setting)],
+    [
+        pytest.param(setting, firsts, marks=[pytest.mark.slow] * (len(setting.strides) == 2))
+        for setting in SETTINGS
+        for firsts in starts(setting)
+    ],
     ids=lambda x: name_of(x) if isinstance(x, Setting) else f"starts{x}",
 )
 def test_a_change_touches_what_it_may_and_nothing_else(

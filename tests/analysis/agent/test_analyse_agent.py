@@ -118,6 +118,7 @@ def test_its_numbers_are_beside_it(pendulum):
     assert found["observed_return"] < 0
 
 
+@pytest.mark.slow
 def test_images_three_levels_and_an_episode_that_ends_early(tmp_path):
     """Navigate's spaces, more than one episode, no metrics and no evaluation."""
     run = make_run(

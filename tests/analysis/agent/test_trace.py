@@ -53,7 +53,7 @@ def window(time: int, stride: int) -> float:
     return sum(GAMMA**i * (time - stride + 1 + i) for i in range(stride))
 
 
-@pytest.mark.parametrize("strides", [(1,), (1, 4)])
+@pytest.mark.parametrize("strides", [pytest.param((1,), marks=pytest.mark.slow), (1, 4)])
 def test_window_rewards_stand_at_the_end_of_their_window(make_agent, strides):
     agent = make_agent(SPACE, strides)
     stride = strides[-1]

@@ -91,7 +91,14 @@ def test_the_return_is_that_of_the_windows_and_the_value_at_the_end(make_agent):
         np.testing.assert_allclose(found.returns[row, sample], total, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("strides", [(1,), (1, 4), (1, 2, 8)])
+@pytest.mark.parametrize(
+    "strides",
+    [
+        pytest.param((1,), marks=pytest.mark.slow),
+        (1, 4),
+        pytest.param((1, 2, 8), marks=pytest.mark.slow),
+    ],
+)
 def test_decoded_futures_share_the_noise_of_all_levels(make_agent, strides):
     agent = make_agent(BOX, strides)
     found = futures(agent, np.array([[1.0, 1.0], [1.0, 1.0], [-1.0, 0.0]]))

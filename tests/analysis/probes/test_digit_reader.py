@@ -163,6 +163,7 @@ def test_weathered_frames_are_paler_at_most():
     assert ((light[~same] > 0.59) & (light[~same] < 1.01)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.learning
 def test_it_learns_to_read(tmp_path, seeds, margins):
     """Four shapes after 100 updates: 46 frames of 50 or more, and the margin 1 where all are right;

@@ -92,6 +92,7 @@ def test_its_numbers_are_beside_it(digits):
     assert "reader of digits, test accuracy" in printed and "nats per sequence" in printed
 
 
+@pytest.mark.slow
 def test_rooms_are_looked_for_where_the_data_have_them(folder):
     data = ["--data", "mazes", "--data.folder", folder / "data", "--preset", "rssm"]
     run = make_run(folder / "maze", *SMALL, *data)

@@ -23,8 +23,8 @@ def roller(model, context, horizon, samples=1):
 
 CASES = [
     {"strides": (1, 2, 4), "window": "lookahead"},
-    {"strides": (1,), "window": "lookahead"},
-    {"strides": (1, 4)},
+    pytest.param({"strides": (1,), "window": "lookahead"}, marks=pytest.mark.slow),
+    pytest.param({"strides": (1, 4)}, marks=pytest.mark.slow),
     {"strides": (1, 2, 4)},
 ]
 

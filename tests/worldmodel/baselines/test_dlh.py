@@ -219,6 +219,7 @@ def test_the_loss_is_the_sum_of_its_parts_and_kl_grows_into_it(model: DLH, recor
     np.testing.assert_allclose(kl, (beliefs.kl + beliefs.surprise).sum(1), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.learning
 def test_its_upper_level_changes_where_the_data_do(seeds: list[int], margins: Any) -> None:
     """One of two dimensions moves at every frame, the other jumps every fifth: after 100 updates

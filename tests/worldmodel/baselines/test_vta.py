@@ -263,6 +263,7 @@ def test_kl_of_known_bernoullis() -> None:
     assert float(bernoulli_kl(jnp.array(2.0), jnp.array(2.0))) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.learning
 def test_it_learns_where_segments_begin(seeds: list[int], margins: Any) -> None:
     """Levels jump every fifth frame and stay between: after 120 updates segments begin there more
