@@ -16,6 +16,7 @@ with importing():
     from configs.video_presets import parse_pretrain
     from training.commands import command, tensorboard
     from training.device import choose_device, enable_compilation_cache, keep_freed_memory
+    from training.hosts import join
     from training.loop import train
     from training.video_source import VideoSource
 
@@ -24,8 +25,9 @@ def main() -> None:
     """Command line."""
     enable_compilation_cache(None)
     keep_freed_memory()
+    args = join(sys.argv[1:])
     device = choose_device()
-    config = parse_pretrain(sys.argv[1:], device.kind != "cpu", device.dtype)
+    config = parse_pretrain(args, device.kind != "cpu", device.dtype)
     print(device.line)
     print(
         f"preset {config.preset} like {config.like}, strides {config.model.strides}, size "

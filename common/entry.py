@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from common.errors import EnvironmentFailed, RaisedElsewhere, RunFailed, UserError, disk_error
 from common.signals import Stopped, end_at_once, listening
@@ -73,10 +73,25 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+_end: list[Callable[[int], NoReturn]] = [sys.exit]
+
+
+def leave_at_once() -> None:
+    """From here on an error ends the process by `leave`, a fault of ours after its traceback: for
+    one that others wait for, whose interpreter's own end would wait for them."""
+
+    def hook(*error: Any) -> None:
+        sys.__excepthook__(*error)
+        leave(1)
+
+    sys.excepthook = hook
+    _end.append(leave)
+
+
 def fail(text: str, code: int = 2) -> NoReturn:
     """Prints an error, most of one line, a list of settings one a line; leaves the program."""
     print(f"error: {visible(text.strip())}", file=sys.stderr)
-    raise SystemExit(code)
+    _end[-1](code)
 
 
 def visible(text: str) -> str:

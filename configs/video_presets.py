@@ -43,7 +43,9 @@ STRIDES = {
 EXAMPLES = """Examples:
   {program} --data moving_digits
   {program} --data my_videos/ --preset rssm --logdir runs/mine
-  {program} --data navigate --preset agent       a world model for an agent to start from"""
+  {program} --data navigate --preset agent       a world model for an agent to start from
+
+Several processes train together with --hosts ADDRESS:PORT,INDEX,COUNT (docs/scaling.md)."""
 """Of `parse_pretrain`."""
 
 ORIGINAL = ClockworkConfig(window="lookahead", architecture="original", min_std=1e-4)
@@ -185,7 +187,7 @@ def parse_pretrain(
 
     given = expand(args, PretrainConfig)
     first = base(*choices(given, ("preset", "data.name", "like", "size")))
-    about = Help(VIDEO_FIRST, EXAMPLES)
+    about = Help(VIDEO_FIRST, EXAMPLES, ("hosts",))
     config: PretrainConfig = parse_run(first, given, ("like", "size"), about, _named)
     check(config)
     return config

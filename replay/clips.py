@@ -27,14 +27,22 @@ class ClipSampler(SequenceSampler):
       length: T, frames per clip.
       streams: whether rows go on where their last clip ended.
       seed: of the draws.
+      share: as `SequenceSampler`.
     Raises:
       UserError: if sizes are not positive, a field is missing, or no episode is that long.
     """
 
     def __init__(
-        self, store: ReplayStore, *, batch: int, length: int, streams: bool, seed: int
+        self,
+        store: ReplayStore,
+        *,
+        batch: int,
+        length: int,
+        streams: bool,
+        seed: int,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        super().__init__(store, batch=batch, length=length, stride=1, seed=seed)
+        super().__init__(store, batch=batch, length=length, stride=1, seed=seed, share=share)
         if not store.index.clips(length):
             raise UserError(
                 f"clips: expected an episode of at least {length} frames, received a store whose "
@@ -54,7 +62,8 @@ class ClipSampler(SequenceSampler):
         ]
         if self._streams:
             self._cursor = [(run.segment, run.stop) for run in runs]
-        return {**self.gather(runs, parts), "continues": np.array(continues)}
+        read = slice(self._rows[0], self._rows[-1] + 1)
+        return {**self.gather(self._read(runs), parts), "continues": np.array(continues)[read]}
 
     def state(self) -> dict[str, Any]:
         """The state of the draws, for JSON."""

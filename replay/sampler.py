@@ -38,8 +38,10 @@ class SequenceSampler:
       length: environment steps per sequence without the lead-in; a multiple of stride.
       stride: K, environment steps per tick of the top level.
       seed: of the draws.
+      share: (i, n): all rows are drawn, and of n equal shares of them the i-th is read.
     Raises:
-      UserError: if sizes are not positive, length is no multiple of stride, or a field is missing.
+      UserError: if sizes are not positive, length is no multiple of stride, a field is missing, or
+        the batch has no such shares.
     """
 
     def __init__(
@@ -50,7 +52,14 @@ class SequenceSampler:
         length: int,
         stride: int,
         seed: int,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
+        number, shares = share
+        if batch % shares:
+            raise UserError(
+                f"replay sampler: expected a batch of {shares} equal shares, received {batch}; "
+                f"choose a multiple of {shares}"
+            )
         if min(batch, length, stride) < 1 or length % stride:
             raise UserError(
                 f"replay sampler: expected batch, length, stride >= 1 with length a multiple of "
@@ -63,6 +72,7 @@ class SequenceSampler:
                 f"create it with `standard_fields`"
             )
         self._store, self._batch, self._length, self._stride = store, batch, length, stride
+        self._rows = range(batch * number // shares, batch * (number + 1) // shares)
         self._lead = stride - 1
         self._rng = np.random.default_rng(seed)
 
@@ -76,7 +86,8 @@ class SequenceSampler:
         Raises:
           UserError: if the store has no sealed step.
         """
-        return self.gather(*self._locate())
+        runs, parts = self._locate()
+        return self.gather(self._read(runs), parts)
 
     def gather(
         self, runs: list[Stretch], parts: list[tuple[int, int, np.ndarray]]
@@ -107,14 +118,19 @@ class SequenceSampler:
         self._rng.bit_generator.state = state["rng"]
 
     def _locate(self) -> tuple[list[Stretch], list[tuple[int, int, np.ndarray]]]:
-        """The runs of one batch, and their (row, slot, mapped records) pieces."""
+        """All runs of one batch, and the (row, slot, mapped records) pieces of those to read."""
         while True:
             with self._store.lock:
                 runs = self.draw()
                 try:
-                    return runs, [part for run in runs for part in self.open(run)]
+                    return runs, [part for run in self._read(runs) for part in self.open(run)]
                 except EpisodeGone:
                     continue  # the store has forgotten it: draw anew
+
+    def _read(self, runs: list[Stretch]) -> list[Stretch]:
+        """Those of the rows that are read, counted from the first of these."""
+        first = self._rows[0]
+        return [run._replace(row=run.row - first) for run in runs if run.row in self._rows]
 
     def _draw_row(self, row: int) -> Iterator[Stretch]:
         """The runs of one sequence, in order of slots."""
@@ -145,7 +161,7 @@ class SequenceSampler:
             at += end - first
 
     def _empty(self) -> dict[str, np.ndarray]:
-        axes = (self._batch, self._lead + self._length)
+        axes = (len(self._rows), self._lead + self._length)
         flat = {k: np.empty((*axes, *f.shape), f.dtype) for k, f in self._store.fields.items()}
         flat.setdefault("action", np.empty((*axes, 0), np.float32))
         flat["mask"] = np.empty(axes, np.float32)

@@ -211,7 +211,7 @@ def open_sampler(
     config, stride = built.config, built.agent.model.stride
     rows = config.recorded_rows
     length = config.sequence + config.agent.burn_in_steps
-    sizes: dict[str, int] = {"length": length, "stride": stride, "seed": config.seed}
+    sizes: dict[str, Any] = {"length": length, "stride": stride, "seed": config.seed}
     if video is None:
         return SequenceSampler(replay, batch=config.batch, **sizes)
     own = SequenceSampler(replay, batch=config.batch - rows, **sizes)

@@ -70,13 +70,15 @@ class BuiltVideo(Learner[VideoModel]):
 
     def sampler(self, store: ReplayStore) -> SequenceSampler:
         """Clips, or for a causal model sequences with their lead-in."""
-        c = self.config
+        c, share = self.config, (jax.process_index(), jax.process_count())
         if c.model.window == "causal":
             stride = c.model.strides[-1]
             return SequenceSampler(
-                store, batch=c.batch, length=c.length, stride=stride, seed=c.seed
+                store, batch=c.batch, length=c.length, stride=stride, seed=c.seed, share=share
             )
-        return ClipSampler(store, batch=c.batch, length=c.length, streams=c.streams, seed=c.seed)
+        return ClipSampler(
+            store, batch=c.batch, length=c.length, streams=c.streams, seed=c.seed, share=share
+        )
 
     def clips(self, batch: dict[str, Any]) -> Clips:
         """A sampled batch as the loss takes it."""

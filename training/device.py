@@ -55,7 +55,7 @@ def choose_device() -> Accelerator:
       UserError: if JAX cannot start the platform that was asked for.
     """
     try:
-        device = jax.devices()[0]
+        device = jax.local_devices()[0]
     except RuntimeError as error:
         raise UserError(
             "expected a device that JAX can start, received none for JAX_PLATFORMS="
@@ -109,7 +109,7 @@ def memory_use() -> dict[str, float]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
     use = {"memory/host_peak_gib": peak * unit / GIB}
-    stats = jax.devices()[0].memory_stats() or {}
+    stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         use["memory/device_peak_gib"] = stats["peak_bytes_in_use"] / GIB
     return use

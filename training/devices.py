@@ -1,4 +1,4 @@
-"""One run on several devices of one process: batches are split over them, parameters are on each.
+"""One run on several devices: batches are split over them, parameters are on each.
 
 XLA divides the jitted update by where its arguments lie, and adds gradients up across devices; no
 line of the model knows. Read next: `loop.py`, which places them; docs/scaling.md.
@@ -18,11 +18,14 @@ SEEDS, BATCH = "seeds", "batch"
 
 
 class Devices:
-    """The first so many devices that JAX offers, as a mesh: seeds by a batch's rows.
+    """The first so many devices that JAX offers each process, as a mesh: seeds by a batch's rows.
 
-    As many as divide the seeds share them; the others of each share divide its batches.
+    As many as divide the seeds share them; the others of each share divide its batches. What is put
+    on the devices of several processes (`hosts.py`) each of them has: the same arrays, or of a
+    batch its own rows.
 
     Args:
+      count: of each process.
       batch: rows of each batch.
       seeds: runs that are trained together.
     Raises:
@@ -30,11 +33,13 @@ class Devices:
     """
 
     def __init__(self, count: int, batch: int, seeds: int = 1) -> None:
-        known = jax.devices()
+        known = jax.local_devices()
+        hosts = jax.process_count()
         groups = math.gcd(count, seeds)
-        rows = count // groups
+        rows = count * hosts // groups
         if batch % rows:
-            what = f"{rows} of {count} for each seed" if seeds > 1 else str(count)
+            what = f"{rows} of {count} for each seed" if seeds > 1 else str(rows)
+            what += f", those of {hosts} processes" if hosts > 1 else ""
             others = "--devices, --batch or --seeds" if seeds > 1 else "--devices or --batch"
             raise UserError(
                 f"devices: expected a divisor of batch, {batch}, received {what}; choose "
@@ -46,8 +51,9 @@ class Devices:
                 f"{count}; choose fewer, or make so many of one CPU by "
                 f"XLA_FLAGS=--xla_force_host_platform_device_count={count}"
             )
-        self.count = count
-        mesh = Mesh(np.array(known[:count]).reshape(groups, rows), (SEEDS, BATCH))
+        self.count, self.hosts = count * hosts, hosts
+        used = [x for host in range(hosts) for x in jax.local_devices(host)[:count]]
+        mesh = Mesh(np.array(used).reshape(groups, rows), (SEEDS, BATCH))
         self.every = NamedSharding(mesh, PartitionSpec())
         """A whole copy on each."""
         self.by_seed = NamedSharding(mesh, PartitionSpec(SEEDS))
@@ -57,7 +63,7 @@ class Devices:
         shares = [f"{seeds // groups} of {seeds} seeds"] * (groups > 1)
         shares += [f"{batch // rows} of each batch's {batch} rows"] * (rows > 1)
         each = f", each with {' and '.join(shares)}" if shares else ""
-        self.line = f"on {count} of {len(known)} devices{each}"
+        self.line = f"on {self.count} of {jax.device_count()} devices{each}"
         """In words."""
 
     @classmethod
@@ -68,7 +74,11 @@ class Devices:
 
     def put(self, tree: Any, where: NamedSharding) -> Any:
         """Arrays as one of the shardings above says; on one device they are left where they are."""
-        return tree if self.count == 1 else jax.device_put(tree, where)
+        if self.count == 1:
+            return tree
+        if self.hosts == 1:
+            return jax.device_put(tree, where)
+        return jax.make_array_from_process_local_data(where, jax.device_get(tree))
 
     def told(self, where: NamedSharding) -> NamedSharding | None:
         """One of them as a program is told it; None on one device, where nothing is to be said."""

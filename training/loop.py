@@ -15,12 +15,14 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
+from rich.console import Console
 
 from agents.driver import Episode
 from common import EnvironmentFailed, RunFailed, UserError, dump_json
 from common.signals import Stopped, first_signal
 from configs.tracking import Tracking
 from replay.atomic import write_arrays, write_text
+from training import hosts
 from training.checkpoint import BEST, CHECKPOINTS, CheckpointStore
 from training.commands import resume_command
 from training.config_io import (
@@ -50,6 +52,8 @@ EVALUATION = "evaluation.json"
 STUCK = 100
 """Updates skipped in a row at which a run ends. None of them changes the state, so what skips them
 all does not pass by itself; where one batch in ten is good, 100 bad ones in a row are 3 in 10⁵."""
+ASK_EVERY = 10
+"""Updates after which several processes tell each other of a signal: they wait for each other."""
 BAD_BATCH = "bad_batch.npz"
 """The batch at which it ended, in the run's directory."""
 
@@ -211,6 +215,7 @@ class Run:
     newest: Any = None  # the newest update's batch and metrics
     saved: Any = None  # the counters of the newest checkpoint
     best: float | None = None  # score of the state in `BEST`
+    asked: bool = False  # to stop
     stopped: bool = False
 
     @property
@@ -229,8 +234,8 @@ class Run:
         return every > 0 and self.counters.steps // every > before // every
 
     def stop(self) -> None:
-        """Ends the loop after the present round."""
-        self.stopped = True
+        """Ends the loop after the present round, or as soon as other processes know."""
+        self.asked, self.stopped = True, self.devices.hosts == 1
 
 
 def train(config: Any, source: Callable[[Any], Source]) -> bool:
@@ -245,16 +250,18 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
       RunFailed: where updates stay without effect.
     """
     started = time.monotonic()
-    check_same_config(config.logdir, config)
-    if finished(config):
-        print(f"{config.logdir} came to its end before: nothing to do; raise --steps to go on")
-        return False
-    devices = Devices(config.devices, config.batch)
-    if jax.device_count() > 1:
-        print(f"training {devices.line}")
-    made = source(config)
-    with lock_run(config.logdir):
-        return go_on(open_run(config, made, devices, started))
+    with hosts.told(), hosts.own_place(config) as config:
+        check_same_config(config.logdir, config)
+        if hosts.any_of(finished(config)):
+            print(f"{config.logdir} came to its end before: nothing to do; raise --steps to go on")
+            return False
+        devices = Devices(config.devices, config.batch)
+        if jax.device_count() > 1:
+            print(f"training {devices.line}")
+        with hosts.in_turn():
+            made = source(config)
+        with lock_run(config.logdir):
+            return go_on(open_run(config, made, devices, started))
 
 
 def finished(config: Any) -> bool:
@@ -273,7 +280,7 @@ def go_on(run: Run) -> bool:
     config = run.config
     try:
         with run.progress, first_signal("stopping after this step, to save", run.stop):
-            while unfinished(run) and not run.stopped:
+            while unfinished(run) and not stops(run):
                 go_round(run)
                 run.saves.check()
                 if run.due(config.save_every):
@@ -286,7 +293,8 @@ def go_on(run: Run) -> bool:
                 finish(run)
         return not run.stopped
     except (UserError, EnvironmentFailed, RunFailed):
-        save(run)
+        if run.devices.hosts == 1:  # the others may be elsewhere
+            save(run)
         raise
     finally:
         with first_signal("closing the files", lambda: None), ExitStack() as closing:
@@ -305,6 +313,7 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
         state, carry = source.first_state(), None
     else:
         _, state, meta, carry = saves.restore(source.learner.abstract())
+    state, meta = hosts.of_first(state), hosts.meta_of_first(meta)
     counted = meta.get("counters", {})  # an older run was logged, one takes it, to its end
     counters = Counters(**{"logged": counted.get("steps", 0)} | counted)
     if counters.in_row >= STUCK:
@@ -323,7 +332,8 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
     recent = deque((Episode(*values) for values in meta.get("recent", [])), RECENT)
     source.learner.sharding = devices.told(devices.every)
     state = devices.put(state, devices.every)
-    progress = Progress(config.steps, source.acts)
+    console = None if hosts.first() else Console(quiet=True)
+    progress = Progress(config.steps, source.acts, console=console)
     own = counters, saves, logger, measured, means, recent, progress
     run = Run(config, source, state, devices, *own)
     run.saved, run.best = saved, best_score(config.logdir)
@@ -339,6 +349,13 @@ def _pace(config: Any) -> float:
 def unfinished(run: Run) -> bool:
     """Whether there are steps left, or a part of the last one's round."""
     return run.counters.steps < run.config.steps or run.counters.phase != ACTING
+
+
+def stops(run: Run) -> bool:
+    """Whether the loop ends here, in all processes alike; several ask each other now and then."""
+    if run.devices.hosts > 1 and run.counters.steps % ASK_EVERY == 0:
+        run.stopped = hosts.any_of(run.asked)
+    return run.stopped
 
 
 def go_round(run: Run) -> None:
@@ -386,14 +403,14 @@ def learn(run: Run) -> None:
     owed = run.source.owed(counters.steps) + counters.ahead
     while counters.updates < owed and not run.stopped:
         with run.progress.part("data"):
-            key, batch = run.key(LEARN, counters.updates), run.source.sample()
-            batch = run.devices.put(batch, run.devices.by_row)
+            key, sampled = run.key(LEARN, counters.updates), run.source.sample()
+            batch = run.devices.put(sampled, run.devices.by_row)
         before = run.newest
         with first(run, "the update"):
             run.state, metrics = update(run.state, batch, key)
             counters.updates += 1
             run.means.add(metrics)
-            run.newest = batch, metrics
+            run.newest = sampled, metrics
         with run.progress.part("updates"):
             jax.block_until_ready(before)  # so that one more is ready to begin, and not a thousand
         if run.means.unseen >= STUCK:
@@ -543,12 +560,13 @@ def save_soon(run: Run) -> None:
     is written while the run goes on."""
     watch(run)
     note(run, run.source.arrive())
-    counters = asdict(run.counters)
+    counters, drawn = asdict(run.counters), run.source.sampler_state()
+    hosts.check_same("batches", [run.counters.updates, drawn])
     if counters == run.saved:
         return
     meta = {
         "counters": counters,
-        "sampler": run.source.sampler_state(),
+        "sampler": drawn,
         "means": run.means.state(),
         "recent": [list(episode) for episode in run.recent],
         "rows": run.logger.rows,

@@ -78,3 +78,22 @@ def test_first_steps_are_the_beginnings_in_order(tmp_path, world):
     assert rows(first_steps(store, 2, 6, skip=1)) == [(3, 0), (4, 0)]
     with pytest.raises(ValueError, match="expected 4 of at least 6 steps, received a store with 3"):
         first_steps(store, 4, 6)
+
+
+def test_shares_of_a_batch_are_its_rows(tmp_path, world):
+    """Of streams, which all shares follow."""
+    store = world.filled(tmp_path, [23, 31])
+    sizes = {"batch": 6, "length": 5, "streams": True, "seed": 1}
+    whole = ClipSampler(store, **sizes)
+    shares = [ClipSampler(store, **sizes, share=(number, 3)) for number in range(3)]
+    for _ in range(8):
+        batch, parts = whole.sample(), [share.sample() for share in shares]
+        together = [np.concatenate([part["obs"]["id"] for part in parts])]
+        together += [np.concatenate([part[k] for part in parts]) for k in ("continues", "mask")]
+        for found, expected in zip(
+            together, [batch["obs"]["id"], batch["continues"], batch["mask"]], strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+        assert all(share.state() == whole.state() for share in shares)
+    with pytest.raises(ValueError, match="a batch of 4 equal shares, received 6"):
+        ClipSampler(store, **sizes, share=(0, 4))

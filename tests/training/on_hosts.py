@@ -1,0 +1,70 @@
+"""A run of a linear map in one of several processes, which `test_hosts.py` starts.
+
+python on_hosts.py LOGDIR STEPS --hosts ADDRESS:PORT,INDEX,COUNT
+"""
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from test_guard import TinySource, settings
+
+from common.entry import enter
+from training.hosts import join
+from training.loop import train
+from worldmodel.learner import Learner
+
+ROWS = 6
+
+
+class Rows(NamedTuple):
+    """Numbers, of which the update also reads noise of each."""
+
+    x: np.ndarray  # [B, 3]
+
+
+def make_learner() -> Learner[nnx.Linear]:
+    def loss(params: Any, aux: Any, batch: Rows, key: Any) -> Any:
+        seen = batch.x + 0.1 * jax.random.normal(key, batch.x.shape)
+        value = jnp.mean((seen @ params["kernel"] - batch.x) ** 2)
+        return value, (aux + 1, {"loss/total": value})
+
+    return Learner(
+        lambda: nnx.Linear(3, 3, use_bias=False, rngs=nnx.Rngs(0)),
+        lambda graph: loss,
+        lambda *_: jnp.zeros((), jnp.int32),
+        optax.adam(1e-2),
+        keep_average=True,
+    )
+
+
+class Shared(TinySource):
+    """Of each batch the rows of this process."""
+
+    learner = make_learner()  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__(lambda n: 0.0, lambda n: None)
+
+    def first_state(self) -> Any:
+        return self.learner.initial()
+
+    def sample(self) -> Any:
+        self.drawn += 1
+        drawn = np.random.default_rng(self.drawn).normal(size=(ROWS, 3)).astype(np.float32)
+        share = ROWS // jax.process_count()
+        return Rows(drawn[jax.process_index() * share :][:share])
+
+
+def main(logdir: Path, steps: int) -> None:
+    config = settings(logdir, steps=steps, save_every=20, batch=ROWS)
+    train(config, lambda _: Shared())
+
+
+if __name__ == "__main__":
+    enter(lambda: (lambda args: main(Path(args[0]), int(args[1])))(join(sys.argv[1:])))

@@ -1,0 +1,117 @@
+"""Processes that train together come to what one comes to; one that is lost, or stopped, is all."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from processes import PATIENCE, ROOT, last_update, wait_for_update
+
+from common import UserError
+from training import CheckpointStore, read_metrics
+from training.hosts import join
+from training.metrics import METRICS
+
+PROGRAM = Path(__file__).with_name("on_hosts.py")
+PATHS = {"PYTHONPATH": os.pathsep.join((str(ROOT), "tests", "tests/training"))}
+VIDEO = "pretrain_video.py --data moving_digits --size debug --strides 1,2 --context 2 --length 4 "
+VIDEO += "--batch 6 --streams True --log-every 1 --video-every 0 --eval-every 0 --steps 20 "
+VIDEO += "--data.image-size 32 --data.episodes 6 --data.length 30 --data.test-episodes 2 "
+VIDEO += "--data.test-length 30 --model.deter 8 --model.hidden 8"
+
+
+def start(count: int, *command: Any) -> list[subprocess.Popen[str]]:
+    """So many processes of one run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    return [
+        subprocess.Popen(
+            [sys.executable, *map(str, command), "--hosts", f"{address},{index},{count}"],
+            cwd=ROOT,
+            env=os.environ | PATHS,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for index in range(count)
+    ]
+
+
+def end(runs: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    """Code, output and errors of each."""
+    try:
+        told = [run.communicate(timeout=PATIENCE) for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+    return [(run.returncode, *texts) for run, texts in zip(runs, told, strict=True)]
+
+
+def losses(run: Path) -> dict[int, float]:
+    rows = read_metrics(run / METRICS)
+    return {row["step"]: row["loss/total"] for row in rows if "loss/total" in row}
+
+
+@pytest.mark.slow
+def test_three_lose_one_and_two_go_on_to_what_one_comes_to(tmp_path: Path) -> None:
+    """Losses to 1e-4. The two that are left say so in one line, and where the run goes on from."""
+    log = tmp_path / "run" / METRICS
+    three = start(3, PROGRAM, tmp_path, 10**6)
+    wait_for_update(three[0], log, after=45)
+    three[2].kill()
+    for code, _, told in end(three)[:2]:
+        (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
+        assert code == 1 and "another process of the run has ended, so this one does" in line
+        assert "Traceback" not in told
+    saved = CheckpointStore(tmp_path / "run" / "checkpoints", 1).latest()
+    assert saved is not None and saved >= 40
+    reached = last_update(log)
+    two = end(start(2, PROGRAM, tmp_path, saved + 20))
+    assert [code for code, *_ in two] == [0, 0], two
+    assert f"resuming {tmp_path / 'run'} at update {saved}" in two[0][1]
+    assert "resuming" not in two[1][1] and "evaluated" not in two[1][1]
+    assert end(start(1, PROGRAM, tmp_path / "alone", saved + 20))[0][0] == 0
+    one, several = losses(tmp_path / "alone" / "run"), losses(tmp_path / "run")
+    assert list(several) == list(range(10, saved + 21, 10)) and reached >= 45
+    np.testing.assert_allclose(list(several.values()), list(one.values()), rtol=1e-4)
+
+
+def test_a_signal_to_one_stops_all_and_they_have_learned_as_one(tmp_path: Path) -> None:
+    """Losses to 1e-4."""
+    two = start(2, PROGRAM, tmp_path, 10**6)
+    wait_for_update(two[0], tmp_path / "run" / METRICS, after=20)
+    two[1].send_signal(signal.SIGTERM)
+    (code, out, _), (other, *_) = end(two)
+    assert (code, other) == (0, 0) and "stopped at update" in out
+    saved = CheckpointStore(tmp_path / "run" / "checkpoints", 1).latest()
+    assert saved is not None and f"stopped at update {saved:,};" in out
+    assert end(start(1, PROGRAM, tmp_path / "alone", saved))[0][0] == 0
+    one, both = losses(tmp_path / "alone" / "run"), losses(tmp_path / "run")
+    assert list(one) == list(both) and len(one) >= 3
+    np.testing.assert_allclose(list(both.values()), list(one.values()), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_video_model_on_two_processes_and_on_three_learns_as_on_one(tmp_path: Path) -> None:
+    found = []
+    for count in (1, 2, 3):
+        where = ["--logdir", tmp_path / str(count), "--data.folder", tmp_path / "data"]
+        for code, _, told in end(start(count, *VIDEO.split(), *where)):
+            assert code == 0, told
+        found.append(list(losses(tmp_path / str(count)).values()))
+    assert len(found[0]) == 20
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-4)
+
+
+@pytest.mark.parametrize("given", ["2", "here,0,2", "here:1,0", "here:1,a,2"])
+def test_what_does_not_say_who_joins_is_refused(given: str) -> None:
+    with pytest.raises(UserError, match=r"hosts: expected `auto` .* received '.*'; such as"):
+        join(["--hosts", given])
+    assert join(["--steps", "3"]) == ["--steps", "3"]
