@@ -2,18 +2,35 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common import EnvironmentFailed, UserError
 from common.entry import user_traceback
 from envs import EnvConfig, describe_backend, make_agent_env, make_vector
 from envs.minerl import adapter
+from envs.navigate import observation_space
 from envs.vector import Checked
 
+PACKAGE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import game, gym, minerl
+env = gym.make("MineRLNavigateDense-v0")
+space, keys = env.action_space, "attack back forward jump left right sneak sprint".split()
+acted = game._action(space, {**dict.fromkeys(keys, 1), "camera": [1.5, -15.0], "place": "dirt"})
+idle = game._action(space, {**dict.fromkeys(keys, 0), "camera": [0.0, 0.0], "place": "none"})
+none = space.no_op()
+same = all((idle[key] == none[key]) if key != "camera" else not any(idle[key]) for key in none)
+obs = {name: {"kind": x.dtype.str, "value": x.tolist()}
+       for name, x in game._arrays(env.observation_space.sample())}
+print(json.dumps({"contained": acted in space and idle in space, "nothing": same, "obs": obs}))
+"""
 STAND_IN = Path(__file__).with_name("old_gym")
 
 
@@ -160,3 +177,20 @@ def test_the_agent_sees_it_as_the_builtin_one(tmp_path):
     assert real.action_space == ours.action_space
     real.close()
     assert gone(tmp_path)
+
+
+@pytest.mark.skipif("MINERL_PYTHON" not in os.environ, reason="needs MineRL 0.4.4: docs/minerl.md")
+def test_the_package_s_spaces_are_those_that_are_mapped():
+    """The real package 0.4.4, without the game: what is no game's is refused before it starts."""
+    printed = subprocess.run(
+        [os.environ["MINERL_PYTHON"], "-c", PACKAGE, Path(adapter.__file__).parent],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    said = json.loads(printed.splitlines()[-1])
+    assert said["contained"] and said["nothing"]
+    space = observation_space()
+    obs = {key: np.array(value["value"], value["kind"]) for key, value in said["obs"].items()}
+    assert obs["pov"].shape == space["pov"].shape and obs["pov"].dtype == space["pov"].dtype
+    assert set(obs) == {"pov", *adapter.WIDTHS}

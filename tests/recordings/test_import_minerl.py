@@ -1,6 +1,8 @@
 """MineRL Navigate recordings, written as version 4 and version 0.3 lay them out."""
 
 import json
+import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -37,6 +39,19 @@ def recording(files, root, name="Navigate-v0/v3_player-1", version=4, goal=None,
     count = {"true_video_frame_count": BEFORE + STEPS + 1}
     (place / "metadata.json").write_text(json.dumps(count | {"success": goal is not None}))
     return arrays
+
+
+LOADER = """
+import sys, numpy, minerl.data
+pipe = minerl.data.make("MineRLNavigate-v0", data_dir=sys.argv[1], num_workers=1)
+[name] = pipe.get_trajectory_names()
+steps = list(pipe.load_data(name))
+pipe.processing_pool.terminate()
+obs, action, reward, after, done = zip(*steps)
+numpy.savez(sys.argv[2], reward=reward, done=done, pov=[x["pov"] for x in obs],
+            angle=[x["compass"]["angle"] for x in obs], dirt=[x["inventory"]["dirt"] for x in obs],
+            **{"action_" + key: [x[key] for x in action] for key in action[0]})
+"""
 
 
 def only(source):
@@ -179,3 +194,31 @@ def test_pieces_of_a_long_recording(tmp_path, files):
     pieces = list(source.read(source.names()[0]))
     assert [piece.steps for piece in pieces] == [4, 4, 1]
     assert [piece.terminal for piece in pieces] == [False, False, True]
+
+
+@pytest.mark.skipif("MINERL_PYTHON" not in os.environ, reason="needs MineRL 0.4.4: docs/minerl.md")
+def test_it_is_what_minerl_s_own_loader_reads(tmp_path, files):
+    """Observation t, and the action and reward that follow it, of the real package 0.4.4."""
+    name, root, out = (
+        "MineRLNavigate-v0/v3_absolute-player-1",
+        tmp_path / "data",
+        tmp_path / "x.npz",
+    )
+    recording(files, root, name=name, goal=STEPS - 1)
+    (root / "VERSION").write_text("4")
+    subprocess.run([os.environ["MINERL_PYTHON"], "-c", LOADER, root, out], check=True)
+    theirs, ours = np.load(out), only(MineRL(root))
+    assert theirs["done"].tolist() == [False] * (STEPS - 1) + [True] and ours.terminal
+    np.testing.assert_allclose(ours.reward[1:], theirs["reward"], rtol=1e-6)
+    assert np.abs(ours.obs["pov"][:-1].astype(int) - theirs["pov"]).max() <= 6
+    np.testing.assert_array_equal(ours.obs["inventory.dirt"][:-1, 0], theirs["dirt"])
+    angle = np.deg2rad(theirs["angle"])
+    needle = np.stack([np.cos(angle), np.sin(angle)], -1)
+    np.testing.assert_allclose(ours.obs["compass.needle"][:-1], needle, atol=1e-6)
+    env = make_agent_env(EnvConfig(backend="builtin", camera_limit=15.0, time_limit=4))
+    codec = ActionCodec(env.action_space)
+    env.close()
+    for t in range(STEPS):
+        taken = {key: theirs[f"action_{key}"][t] for key in (*KEYS, "camera")}
+        taken["place"] = int(theirs["action_place"][t] == "dirt")
+        np.testing.assert_allclose(ours.action[t + 1], codec.encode(taken), atol=1e-6)
