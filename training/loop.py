@@ -54,6 +54,10 @@ STUCK = 100
 all does not pass by itself; where one batch in ten is good, 100 bad ones in a row are 3 in 10⁵."""
 ASK_EVERY = 10
 """Updates after which several processes tell each other of a signal: they wait for each other."""
+NOTHING_LEARNED = (
+    "NO UPDATE WAS MADE: expected an episode that ended, or one environment's --replay.chunk-steps "
+    "steps, and --prefill of all, before --steps; raise --steps, or lower one of these"
+)
 BAD_BATCH = "bad_batch.npz"
 """The batch at which it ended, in the run's directory."""
 
@@ -579,6 +583,8 @@ def finish(run: Run) -> None:
     """Evaluation, and a video of what the run has come to."""
     if run.counters.steps > run.counters.logged:
         log(run)
+    if not run.counters.updates:
+        print(NOTHING_LEARNED)
     found = evaluate(run)
     write_text(run.config.logdir / EVALUATION, dump_json(found.values, indent=1) + "\n")
     print(found.line)

@@ -35,7 +35,7 @@ from training import CheckpointStore, read_metrics
 from training.agent_source import AgentSource
 from training.checkpoint import BEST, restore_newest, write_leaves
 from training.config_io import LOCK
-from training.loop import BAD_BATCH, STUCK, Evaluation, train
+from training.loop import BAD_BATCH, NOTHING_LEARNED, STUCK, Evaluation, train
 from training.spaces import Spaces
 from worldmodel.learner import Learner
 
@@ -154,6 +154,14 @@ def test_a_run_that_cannot_learn_ends_with_the_batch_and_a_good_checkpoint(tmp_p
     with pytest.raises(RunFailed, match=f"received {STUCK} updates in a row"):  # and once more
         run(config, lambda n: np.inf)
     assert run(replace(config, steps=40))
+
+
+def test_a_run_that_made_no_update_says_so(tmp_path, monkeypatch, capsys):
+    run(settings(tmp_path / "some", steps=5))
+    assert NOTHING_LEARNED not in capsys.readouterr().out
+    monkeypatch.setattr(TinySource, "owed", lambda self, steps: 0)
+    run(settings(tmp_path / "none", steps=5))
+    assert NOTHING_LEARNED in capsys.readouterr().out
 
 
 def test_an_evaluation_without_a_number_is_null(tmp_path):
