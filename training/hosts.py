@@ -27,6 +27,8 @@ from common.entry import leave_at_once
 FLAG = "--hosts"
 COLLECTIVE = ("Gloo", "NCCL", "RCCL", "coordination", "UNAVAILABLE")
 """Words by which what XLA raises is told to come from another process's end."""
+OWN = ("logdir", "track", "data.name", "data.folder")
+"""Settings that may differ between processes."""
 SECONDS = 30
 """Within which the others are missed where no connection tells."""
 
@@ -167,6 +169,6 @@ def check_same(what: str, value: Any) -> None:
     digests = multihost_utils.process_allgather(np.array(zlib.crc32(text.encode()), np.uint32))
     if len(set(digests.tolist())) > 1:
         raise UserError(
-            f"{what}: expected the same in all {count()} processes, received another in some (here "
-            f"{text[:200]}); give each the same data and the same command"
+            f"{what}: expected the same in all {count()} processes, received another in some; give "
+            f"each the same data and the same command (here {text[:200]})"
         )

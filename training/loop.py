@@ -255,6 +255,8 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
     """
     started = time.monotonic()
     with hosts.told(), hosts.own_place(config) as config:
+        shared = {k: x for k, x in settings_of(config).items() if k not in hosts.OWN}
+        hosts.check_same("settings", shared)
         check_same_config(config.logdir, config)
         if hosts.any_of(finished(config)):
             print(f"{config.logdir} came to its end before: nothing to do; raise --steps to go on")

@@ -15,6 +15,7 @@ from agents.driver import Episode
 from configs.video import PretrainConfig
 from recordings.data import open_stores
 from replay import ReplayStore
+from training import hosts
 from training.build_video import BuiltVideo, beginnings, video_spaces, with_lead
 from training.labels import imagined_texts
 from training.loop import FPS, Evaluation
@@ -46,6 +47,7 @@ class VideoSource:
         self.learner = BuiltVideo(config, self.spaces)
         self.sampler = self.learner.sampler(train_store)
         self.held_out = held_out_records(self.learner, test_store)
+        self.counts = [[x.steps, x.episodes] for x in (train_store, test_store)]
 
     def first_state(self) -> TrainState:
         """The state before the first update."""
@@ -55,6 +57,7 @@ class VideoSource:
         self, steps: int, sampler: Mapping[str, Any] | None, carry: Mapping[str, Any] | None
     ) -> None:
         """Goes on drawing where the run was saved."""
+        hosts.check_same("data: frames and videos", self.counts)
         if sampler is not None:
             self.sampler.restore(dict(sampler))
 

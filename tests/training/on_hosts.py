@@ -3,6 +3,7 @@
 python on_hosts.py LOGDIR STEPS --hosts ADDRESS:PORT,INDEX,COUNT
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +63,8 @@ class Shared(TinySource):
 
 
 def main(logdir: Path, steps: int) -> None:
+    if jax.process_index() == 1:
+        steps = int(os.environ.get("STEPS_OF_THE_SECOND", steps))
     config = settings(logdir, steps=steps, save_every=20, batch=ROWS)
     train(config, lambda _: Shared())
 

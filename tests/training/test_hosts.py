@@ -98,6 +98,16 @@ def test_a_signal_to_one_stops_all_and_they_have_learned_as_one(tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_processes_of_other_settings_are_refused(tmp_path: Path) -> None:
+    """Here of another number of steps: they would wait for each other for ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PATHS, "STEPS_OF_THE_SECOND", "30")
+        two = end(start(2, PROGRAM, tmp_path, 20))
+    for code, _, told in two:
+        assert code == 2 and "settings: expected the same in all 2 processes" in told
+
+
+@pytest.mark.slow
 def test_a_video_model_on_two_processes_and_on_three_learns_as_on_one(tmp_path: Path) -> None:
     found = []
     for count in (1, 2, 3):
