@@ -13,11 +13,12 @@ from configs.sizes import Size
 from configs.tracking import Tracking
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
 from worldmodel.baselines.dlh import DLHConfig
+from worldmodel.baselines.lmc import LMCConfig
 from worldmodel.baselines.segments import VTAConfig, check_settings
 from worldmodel.baselines.svg import SVGConfig
 
-Preset = Literal["cwvae", "notmpabs", "rssm", "vta", "dlh", "svg", "agent"]
-BASELINES = ("vta", "dlh", "svg")  # which have clocks of their own
+Preset = Literal["cwvae", "notmpabs", "rssm", "vta", "dlh", "svg", "lmc", "agent"]
+BASELINES = ("vta", "dlh", "svg", "lmc")  # which have clocks of their own
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class PretrainConfig:
 
     preset: Preset = "cwvae"
     """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), vta (segments, as inferred), dlh
-    (levels that stay or change, as inferred), svg (frames fed back), or `agent`: that of the agent
-    of `data.env`, to start it from (train_agent.py --init-from)."""
+    (levels that stay or change, as inferred), svg (frames fed back), lmc (the same, by a memory of
+    long motion), or `agent`: that of the agent of `data.env`, to start it from (train_agent.py
+    --init-from)."""
     size: Size | Literal["auto"] = "auto"
     """Model size: debug, xs, s, m, l, and but for the agent's model paper. `auto` is s on a CPU;
     paper, or m of the agent's, on an accelerator."""
@@ -73,6 +75,8 @@ class PretrainConfig:
     """What only DLH has."""
     svg: Annotated[SVGConfig, Before(SVGConfig())] = field(default_factory=SVGConfig)
     """What only SVG-LP has."""
+    lmc: Annotated[LMCConfig, Before(LMCConfig())] = field(default_factory=LMCConfig)
+    """What only LMC-Memory has."""
     objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(kl="elbo"))
     """Its loss."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -38,6 +38,7 @@ STRIDES = {
     "vta": (1,),
     "dlh": (1,),
     "svg": (1,),
+    "lmc": (1,),
 }
 
 EXAMPLES = """Examples:
@@ -79,6 +80,7 @@ OWN: dict[str, Own] = {
     "vta": Own(8, 128, 128, OptimizerConfig(lr=5e-4, clip=10.0, warmup=0)),
     "dlh": Own(20, 200, 200, OptimizerConfig(lr=5e-4, eps=1e-4, clip=10_000.0, warmup=0)),
     "svg": Own(10, 256, 256, OptimizerConfig(lr=2e-3, clip=10_000.0, warmup=0)),
+    "lmc": Own(20, 200, 200, OptimizerConfig(lr=2e-4, clip=10_000.0, warmup=0)),
 }
 """By preset, what another system has of its own (docs/models.md)."""
 

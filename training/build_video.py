@@ -23,6 +23,7 @@ from training.config_io import holds_run, load_config, read_config
 from training.overview import video_overview
 from training.spaces import Spaces, ask, read_spaces
 from worldmodel.baselines.dlh import DLH
+from worldmodel.baselines.lmc import LMC
 from worldmodel.baselines.svg import SVG
 from worldmodel.baselines.vta import VTA
 from worldmodel.clockwork_video import ClockworkVideo
@@ -39,6 +40,7 @@ def clockwork(config: PretrainConfig, spaces: Spaces, rngs: nnx.Rngs) -> VideoMo
 
 MODELS: dict[str, Callable[[PretrainConfig, Spaces, nnx.Rngs], VideoModel]] = {
     "dlh": lambda config, spaces, rngs: DLH(config.model, config.dlh, spaces.shapes, rngs),
+    "lmc": lambda config, spaces, rngs: LMC(config.model, config.lmc, spaces.shapes, rngs),
     "svg": lambda config, spaces, rngs: SVG(config.model, config.svg, spaces.shapes, rngs),
     "vta": lambda config, spaces, rngs: VTA(config.model, config.vta, spaces.shapes, rngs),
 }

@@ -91,7 +91,7 @@ NUMBERS = (
         "world model",
         "reconstruction",
         "Negative log-likelihood of observations, nats per frame; `newest` and `recent`: decoded "
-        "from the top level.",
+        "from the top level; `by_long`: of LMC-Memory, recalled by a long stretch.",
     ),
     Number(
         "loss/(total|actor|critic|reward|cont|codec)|codec/.*",

@@ -106,10 +106,7 @@ class VideoSource:
         records = with_lead(self.learner.module, self.held_out)
         found = jax.device_get(self._loss(state.params, records, key))
         values = {name: float(value) for name, value in found.items()}
-        parts = [f"{name} {value:.2f}" for name, value in values.items() if name.startswith("kl/")]
-        loss = f"held out: loss {values['loss/model']:.2f} nats per frame"
-        score = -values["loss/model"]
-        return Evaluation(values, "; ".join([loss, ", ".join(parts)]), None, score)
+        return Evaluation(values, told(values), None, -values["loss/model"])
 
     def write_film(self, state: TrainState, film: Film | None, key: Any) -> None:
         """Open-loop prediction of held-out videos."""
@@ -134,6 +131,13 @@ class VideoSource:
         """Jitted: open-loop prediction under (params, records, key)."""
         context = self.config.context
         return jax.jit(lambda p, r, k: predict_video(self.learner.join(p), r, context, k))
+
+
+def told(values: Mapping[str, float]) -> str:
+    """An evaluation as a line: the loss, and KL of the levels where there are any."""
+    parts = [f"{name} {value:.2f}" for name, value in values.items() if name.startswith("kl/")]
+    loss = f"held out: loss {values['loss/model']:.2f} nats per frame"
+    return "; ".join(filter(None, [loss, ", ".join(parts)]))
 
 
 def held_out_records(built: BuiltVideo, store: ReplayStore) -> Records:

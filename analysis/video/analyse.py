@@ -34,9 +34,8 @@ def analyse(config: AnalyseVideoConfig, command: str) -> Path:
             print(f"  {line}")
     write_text(output, report.document("What each level holds", page(found, command)))
     write_text(output.with_suffix(".json"), dump_json(numbers(found, command), indent=1) + "\n")
-    for name, one in found.items():
-        kl = one.inspection.kl.mean(0)
-        print(f"{name}: KL per level {', '.join(number(x) for x in kl)} nats per sequence")
+    for line in kl_lines(found):
+        print(line)
     print(f"report: {output}\nnumbers: {output.with_suffix('.json')}")
     return output
 
@@ -92,6 +91,13 @@ def speed(one: Found) -> float | None:
     """The factor on the speed of the data, where they have one."""
     data = one.run.config.data
     return data.speed if has_option(data, "speed") else None
+
+
+def kl_lines(found: Mapping[str, Found]) -> list[str]:
+    """What each level takes, of every run whose model has levels."""
+    having = {name: one for name, one in found.items() if one.run.model.clocks}
+    kl = {name: ", ".join(map(number, one.inspection.kl.mean(0))) for name, one in having.items()}
+    return [f"{name}: KL per level {nats} nats per sequence" for name, nats in kl.items()]
 
 
 def kl_section(found: Mapping[str, Found]) -> list[str]:

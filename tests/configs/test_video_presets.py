@@ -44,7 +44,7 @@ def test_the_paper_size_carries_the_papers_hyperparameters():
     assert (large.stoch, large.deter, large.hidden) == (100, 800, 800)
 
 
-@pytest.mark.parametrize("preset", ["cwvae", "notmpabs", "rssm", "vta", "dlh", "svg"])
+@pytest.mark.parametrize("preset", ["cwvae", "notmpabs", "rssm", "vta", "dlh", "svg", "lmc"])
 @pytest.mark.parametrize("like", ["moving_mnist", "kth", "mazes", "minerl"])
 @pytest.mark.parametrize("size", ["debug", "xs", "s", "m", "l", "paper"])
 def test_every_preset_can_run(preset, like, size):

@@ -23,7 +23,7 @@ from training.build_video import load_video_run
 from training.loop import train
 from training.start import open_donor
 from training.video import LINE
-from training.video_source import VideoSource
+from training.video_source import VideoSource, told
 
 
 def test_a_run_makes_its_data_and_learns(begun_video):
@@ -41,6 +41,13 @@ def test_a_run_ends_with_evaluation_a_video_and_where_to_look(begun_video, video
     assert (video_run.path / "predicted.mp4").stat().st_size > 0
     values = json.loads((video_run.path / "evaluation.json").read_text())
     assert np.isfinite(list(values.values())).all() and "nll/image" in values
+
+
+def test_an_evaluation_as_a_line():
+    """Of a model without levels the loss alone."""
+    assert told({"loss/model": 2.0}) == "held out: loss 2.00 nats per frame"
+    levels = {"loss/model": 2.0, "nll/image": 1.0, "kl/level1": 0.75, "kl/level2": 0.25}
+    assert told(levels).endswith(" nats per frame; kl/level1 0.75, kl/level2 0.25")
 
 
 def test_a_resumed_run_neither_drops_nor_doubles(video_run):

@@ -82,12 +82,7 @@ class SVG(VideoModel):
     ):
         check_config(config, obs_shapes, 0, tuple(obs_shapes))
         check_bounds(settings, "svg")
-        if [len(shape) for shape in obs_shapes.values()] != [3]:
-            raise UserError(
-                f"svg: expected one image, received {obs_shapes}; take data of one image, or "
-                "another --preset"
-            )
-        [(self.image, self.shape)] = obs_shapes.items()
+        self.image, self.shape = only_image("svg", obs_shapes)
         self.config, self.settings = config, settings
         self.latent = Gaussian(config.stoch, config.min_std)
         deter, stoch, dtype = config.deter, config.stoch, jnp.dtype(config.dtype)
@@ -197,6 +192,20 @@ class SVG(VideoModel):
 
     def _kl(self, beliefs: Beliefs) -> Float[Array, "B n"]:
         return self.latent.kl(beliefs.post, beliefs.prior)
+
+
+def only_image(preset: str, obs_shapes: ObsShapes) -> tuple[str, tuple[int, ...]]:
+    """Name and shape of what is observed.
+
+    Raises:
+      UserError: where that is not one image.
+    """
+    if [len(shape) for shape in obs_shapes.values()] != [3]:
+        raise UserError(
+            f"{preset}: expected one image, received {obs_shapes}; take data of one image, or "
+            "another --preset"
+        )
+    return next(iter(obs_shapes.items()))
 
 
 class Recurrent(nnx.Module):

@@ -4,10 +4,14 @@ import contextlib
 import io
 import json
 import re
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from processes import run_here
 from video_runs import make_run
+
+from analysis.video.analyse import kl_lines
 
 SMALL = [
     "--data.image-size",
@@ -47,6 +51,16 @@ def digits(folder):
     output = folder / "both.html"
     printed = command("--run", runs[0], "--run", runs[1], "--output", output, *QUICK)
     return printed, output.read_text(), json.loads(output.with_suffix(".json").read_text())
+
+
+def test_of_a_model_without_levels_no_kl_is_told():
+    def found(*levels):
+        model = SimpleNamespace(clocks=("every frame",) * len(levels))
+        inspection = SimpleNamespace(kl=np.array([levels]))
+        return SimpleNamespace(run=SimpleNamespace(model=model), inspection=inspection)
+
+    lines = kl_lines({"none": found(), "two": found(12.5, 0.25)})
+    assert lines == ["two: KL per level 12.5, 0.25 nats per sequence"]
 
 
 def test_the_report_needs_nothing_beside_it(digits):
