@@ -443,7 +443,9 @@ def watch(run: Run) -> None:
     Raises:
       RunFailed: where `STUCK` or more in a row were; the last batch has been written.
     """
-    counters, flags = run.counters, run.means.look()
+    counters = run.counters
+    with run.progress.part("updates"):
+        flags = run.means.look()
     for skipped in flags:
         counters.skipped += skipped
         counters.in_row = counters.in_row + 1 if skipped else 0
