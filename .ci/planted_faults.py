@@ -59,6 +59,13 @@ FAULTS = (
         "worldmodel/planted.py",
     ),
     Fault(
+        "docs",
+        ("mkdocs", "build", "--strict"),
+        "docs/index.md",
+        "\n[planted](planted.md)\n",
+        "planted.md",
+    ),
+    Fault(
         "types",
         ("mypy",),
         "worldmodel/planted.py",
