@@ -23,6 +23,7 @@ from replay.atomic import write_text
 SCALE, SEEDS = Scale(), tuple(range(100, 105))
 CELLS = {system.name: system for system in SYSTEMS}
 FIRST = (*list(CELLS)[:3], COST)  # the cost is measured once what it is measured of has been run
+SHOWN = sorted(SYSTEMS, key=lambda x: (x.speed != 1, x.kind, x.strides, x.speed))
 ORDER = (*FIRST, *(name for name in CELLS if name not in FIRST))
 
 
@@ -98,9 +99,9 @@ def table(cells: Cells) -> list[str]:
         "CPU-seconds",
     )
     rows = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    for name, system in CELLS.items():
-        if name in cells:
-            cell, curves = cells[name], cells[name]["curves"][SIGHTED]
+    for system in SHOWN:
+        if system.name in cells:
+            cell, curves = cells[system.name], cells[system.name]["curves"][SIGHTED]
             frames, sees = cell["frames_to_half"], cell["summary"][SIGHTED]
             last = np.mean(curves["identity"][-100 // EVERY :])
             figures = (
@@ -130,9 +131,9 @@ def draw(path: Path, cells: Cells) -> None:
 
 def draw_identity(axis: Axes, cells: Cells) -> None:
     """Share of identities right, over the frames ahead, of every system at speed 1."""
-    for name, system in CELLS.items():
-        if name in cells and system.speed == 1:
-            curve = cells[name]["curves"][SIGHTED]["identity"]
+    for system in SHOWN:
+        if system.name in cells and system.speed == 1:
+            curve = cells[system.name]["curves"][SIGHTED]["identity"]
             axis.plot(ahead(curve), curve, label=system.model, lw=1.4)
     axis.axhline(CHANCE, color="grey", ls=":", lw=1, label="chance")
     axis.set(xlabel="frames ahead", ylabel="identities right", ylim=(0, 1.02))
