@@ -171,7 +171,9 @@ def flags() -> frozenset[str]:
     """Every flag of our command lines, without its dashes."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in PYTHON if not plants(path))
     given = re.findall(
-        r"""(?:(?:add_argument|addoption)\(\s*"--|\.arg\(name="|^    "--)([\w.-]+)\"""", text, re.M
+        r"""(?:(?:add_argument|addoption)\(\s*"--|\.arg\(name="|^    "--|^FLAG = "--)([\w.-]+)\"""",
+        text,
+        re.M,
     )
     given += re.findall(r"== --([\w-]+)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
     leaves = {name.rpartition(".")[2] for name in settings()}  # of prefixes that are left out

@@ -1,7 +1,7 @@
 """A program that `test_devices.py` starts where JAX has four devices: runs of 20 updates on one and
 on four, each then gone on with by ten more on the other number. Prints the losses of both as JSON.
 
-  python on_devices.py agent|video FOLDER
+  python tests/training/on_devices.py agent|video FOLDER
 """
 
 import json

@@ -1,6 +1,6 @@
 """A run of a linear map in one of several processes, which `test_hosts.py` starts.
 
-python on_hosts.py LOGDIR STEPS --hosts ADDRESS:PORT,INDEX,COUNT
+python tests/training/on_hosts.py LOGDIR STEPS --hosts ADDRESS:PORT,INDEX,COUNT
 """
 
 import os
