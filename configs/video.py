@@ -18,7 +18,7 @@ from worldmodel.baselines.segments import VTAConfig, check_settings
 from worldmodel.baselines.svg import SVGConfig
 
 Preset = Literal["cwvae", "notmpabs", "rssm", "vta", "dlh", "svg", "lmc", "agent"]
-BASELINES = ("vta", "dlh", "svg", "lmc")  # which have clocks of their own
+BASELINES = ("vta", "dlh", "svg", "lmc")  # no clockwork models
 
 
 @dataclass(frozen=True)

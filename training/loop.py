@@ -58,6 +58,7 @@ NOTHING_LEARNED = (
     "NO UPDATE WAS MADE: expected an episode that ended, or one environment's --replay.chunk-steps "
     "steps, and --prefill of all, before --steps; raise --steps, or lower one of these"
 )
+"""Where updates are asked for, and environments never had records to learn from."""
 BAD_BATCH = "bad_batch.npz"
 """The batch at which it ended, in the run's directory."""
 
@@ -587,7 +588,7 @@ def finish(run: Run) -> None:
     """Evaluation, and a video of what the run has come to."""
     if run.counters.steps > run.counters.logged:
         log(run)
-    if not run.counters.updates:
+    if not run.counters.updates and _pace(run.config):
         print(NOTHING_LEARNED)
     found = evaluate(run)
     write_text(run.config.logdir / EVALUATION, dump_json(found.values, indent=1) + "\n")

@@ -162,6 +162,9 @@ def test_a_run_that_made_no_update_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(TinySource, "owed", lambda self, steps: 0)
     run(settings(tmp_path / "none", steps=5))
     assert NOTHING_LEARNED in capsys.readouterr().out
+    monkeypatch.setattr(PretrainConfig, "updates_per_step", 0.0, raising=False)
+    run(settings(tmp_path / "only acts", steps=5))
+    assert NOTHING_LEARNED not in capsys.readouterr().out
 
 
 def test_an_evaluation_without_a_number_is_null(tmp_path):
