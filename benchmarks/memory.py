@@ -32,8 +32,7 @@ from benchmarks.learning.tasks import TASKS
 from common.entry import enter
 from configs import parse_train
 from configs.spelling import whole, wholes
-from envs import make_pure
-from envs.pure import PureEnv
+from envs.pure import PureEnv, make_pure
 from training.build import Built
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
 from training.seeds import make_program

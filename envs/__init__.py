@@ -2,12 +2,11 @@
 
 from envs.config import EnvConfig
 from envs.named import check_named, said_again
-from envs.registry import describe_backend, make, make_pure
+from envs.registry import describe_backend, make
 from envs.vector import (
     check_agent_env,
     choose_workers,
     make_agent_env,
-    make_pure_agent_env,
     make_vector,
 )
 
@@ -19,8 +18,6 @@ __all__ = [
     "describe_backend",
     "make",
     "make_agent_env",
-    "make_pure",
-    "make_pure_agent_env",
     "make_vector",
     "said_again",
 ]

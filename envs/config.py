@@ -12,7 +12,7 @@ from annotated_types import Gt, Le
 from common import Before, Count, MayChange, Positive
 from common.images import FIT, SIZE, Fit, ImageSize
 
-Workers = Literal["sync", "async"]
+Workers = Literal["sync", "async", "ray"]
 Backend = Literal["auto", "builtin", "minerl"]
 NAVIGATE = "minerl_navigate"
 
@@ -37,9 +37,11 @@ class EnvConfig:
     """Environments stepped together."""
     workers: Annotated[MayChange[Workers | None], Before("sync")] = None
     """sync: they step one after another in this process; async: each in one of its own, where one
-    that raises, dies or hangs is started again. None: async where a step takes 2 ms or more."""
+    that raises, dies or hangs is started again; ray: the same on other machines (docs/scaling.md).
+    None: async where a step takes 2 ms or more."""
     step_timeout: Annotated[MayChange[Positive], Before(300.0)] = 300.0
-    """Async and MineRL only: seconds that a step or a reset may take; what takes longer hangs."""
+    """Async, ray and MineRL only: seconds that a step or a reset may take; what takes longer
+    hangs."""
     action_repeat: Count = 1
     """Frames for which each action is held; their rewards are summed."""
     camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0

@@ -18,6 +18,7 @@ Read next: `vector.py`, what the agent makes of one; `named.py`, which names a f
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import importlib
@@ -25,7 +26,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -41,28 +42,9 @@ from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
 from envs.plugins import bring
 from envs.pool import Pool, pool_row
-from envs.pure import (
-    CartpoleSwingup,
-    CartpoleSwingupSparse,
-    Gymnax,
-    Navix,
-    Pendulum,
-    PureEnv,
-    PureGym,
-    Reacher,
-    TwoRooms,
-    TwoRoomsDoor,
-)
-from envs.pure.of_library import check_known
 
-PURE: dict[str, type[PureEnv]] = {
-    "cartpole_swingup": CartpoleSwingup,
-    "cartpole_swingup_sparse": CartpoleSwingupSparse,
-    "pendulum": Pendulum,
-    "reacher": Reacher,
-    "two_rooms": TwoRooms,
-    "two_rooms_door": TwoRoomsDoor,
-}
+PURE_SCHEMES = "pure", "gymnax", "navix"
+"""Of environments in JAX, which `envs/pure/named.py` makes: no other brings JAX into a process."""
 
 
 class Family(NamedTuple):
@@ -95,42 +77,6 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
     close = difflib.get_close_matches(name, [NAVIGATE, *(f"gym:{i}" for i in gymnasium.registry)])
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise UserError(f"expected an environment name like {forms()}, received {name!r}{hint}")
-
-
-def make_pure(name: str, **options: Any) -> PureEnv:
-    """A pure environment, the same object for the same name and options.
-
-    Args:
-      name: as on the command line, of a scheme in `PURE_SCHEMES`.
-    Raises:
-      UserError: for another name, with the closest one; for options that it does not take.
-      EnvironmentFailed: where the library that it comes from raises.
-    """
-    scheme, _, rest = name.partition(":")
-    if scheme not in PURE_SCHEMES:
-        forms = ", ".join(f"{scheme}:NAME" for scheme in PURE_SCHEMES)
-        raise UserError(f"expected an environment in pure JAX, {forms}, received {name!r}")
-    return _pure(name, scheme, rest, tuple(sorted(options.items())))
-
-
-@cache
-def _pure(name: str, scheme: str, rest: str, options: tuple[tuple[str, Any], ...]) -> PureEnv:
-    made: PureEnv = _call(partial(PURE_SCHEMES[scheme], rest), name, dict(options))
-    return made
-
-
-def _own_pure(name: str) -> PureEnv:
-    """One of ours."""
-    check_known("environment", [f"pure:{name}"], [f"pure:{known}" for known in PURE])
-    return PURE[name]()
-
-
-PURE_SCHEMES: dict[str, Callable[..., PureEnv]] = {
-    "pure": _own_pure,
-    "gymnax": Gymnax,
-    "navix": Navix,
-}
-"""What makes the environments in pure JAX, by scheme: of NAME and keyword options."""
 
 
 def describe_backend(config: EnvConfig) -> str:
@@ -182,7 +128,7 @@ def _make_navigate(
     """Navigate on the chosen back end."""
     chosen, _ = choose_backend(backend, minerl_python)
     real = partial(minerl.make, minerl_python, step_timeout)
-    return _call(real if chosen == "minerl" else NavigateEnv, NAVIGATE, options)
+    return call(real if chosen == "minerl" else NavigateEnv, NAVIGATE, options)
 
 
 def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -206,12 +152,18 @@ def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
 
 def _make_dmc(task: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     """A task of DeepMind Control."""
-    return _call(DMCEnv, f"dmc:{task}", {"task": task, **options})
+    return call(DMCEnv, f"dmc:{task}", {"task": task, **options})
 
 
 def _pure_family(scheme: str) -> Family:
     """Pure environments, as Gymnasium's."""
-    return Family(f"{scheme}:NAME", lambda name, o: PureGym(make_pure(f"{scheme}:{name}", **o)))
+
+    def make_one(name: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+        pure = importlib.import_module("envs.pure.named")
+        made: gymnasium.Env[Any, Any] = pure.make_gym(f"{scheme}:{name}", **options)
+        return made
+
+    return Family(f"{scheme}:NAME", make_one)
 
 
 def _make_class(
@@ -224,7 +176,7 @@ def _make_class(
             f"expected package.module:Class, received {name!r}: {module} has no "
             f"attribute {attribute!r}; check the name; known forms are {forms()}"
         )
-    env = _call(maker, name, options)
+    env = call(maker, name, options)
     if not isinstance(env, gymnasium.Env):
         raise UserError(
             f"expected {name!r} to make a gymnasium.Env, received {type(env).__name__}; old gym "
@@ -305,8 +257,8 @@ def _findable(folder: Path) -> None:
         importlib.invalidate_caches()
 
 
-def _call(maker: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
-    """Call with the options.
+def call(maker: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
+    """Calls what makes an environment with its options.
 
     Raises:
       UserError: for options that the maker does not take.
@@ -370,6 +322,36 @@ FAMILIES = {
 }
 """All of them, by scheme. A new one is its own file and a row here; a preset of its own is one in
 `configs/presets.py`."""
+
+
+def options_of(config: EnvConfig) -> dict[str, Any]:
+    """Keyword options of `make` that a config asks for."""
+    options = {key: _literal(text) for key, text in config.options.items()}
+    if config.name == NAVIGATE:
+        options |= {"backend": config.backend, "dense": config.dense}
+        options |= {"minerl_python": config.minerl_python, "step_timeout": config.step_timeout}
+        if config.time_limit is not None:
+            options["time_limit"] = config.time_limit
+    family = FAMILIES.get(config.name.partition(":")[0])
+    if family is not None:
+        options = family.defaults(config) | options
+    if config.pixels:
+        if family is None or not family.draws:
+            drawn = " or ".join(x.form for x in FAMILIES.values() if x.draws)
+            raise UserError(
+                f"expected pixels with {drawn}, received {config.name!r}; "
+                "its observations stay its own: leave out --env.pixels"
+            )
+        options["render_mode"] = "rgb_array"
+    return options
+
+
+def _literal(text: str) -> Any:
+    """A Python literal where the text is one (3, 0.5, True, None), otherwise the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two: nested too deep
+        return text
 
 
 def forms() -> str:

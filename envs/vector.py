@@ -6,12 +6,11 @@ what is put round it.
 
 from __future__ import annotations
 
-import ast
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -21,14 +20,14 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation, TimeLimit
 
 from common import UserError, check_bounds
+from envs.actors import Actor, actors_for
 from envs.checked import Checked, check_start
 from envs.config import NAVIGATE, EnvConfig, Workers
 from envs.plugins import plugin_of
 from envs.pool import Pool, pool_row
-from envs.pure import PureEnv, PureGym
-from envs.pure.held import held, limited
-from envs.registry import FAMILIES, is_minerl, make, make_pure
-from envs.workers import SLOW, AsyncWorkers, time_step
+from envs.processes import Process
+from envs.registry import FAMILIES, is_minerl, make, options_of
+from envs.workers import SLOW, Worker, WorkerVectorEnv, time_step
 from envs.wrappers import (
     ActionRepeat,
     CameraLimit,
@@ -58,18 +57,18 @@ class SeededVectorEnv(SyncVectorEnv):
     def state(self) -> dict[str, Any] | None:
         """All that the future depends on, as a pytree of arrays; None where an environment, or
         a wrapper round it, cannot tell."""
-        pure = [_pure(env) for env in self.envs]
-        if any(env is None for env in pure):
+        told = [_resumable(env) for env in self.envs]
+        if any(env is None for env in told):
             return None
-        return {"ended": self._autoreset_envs, "envs": [env.state() for env in pure if env]}
+        return {"ended": self._autoreset_envs, "envs": [env.state() for env in told if env]}
 
     def go_on(self, state: dict[str, Any]) -> None:
         """Goes on where `state()` was taken, in place of `reset()`."""
         self._autoreset_envs = np.asarray(state["ended"])
         for env, one in zip(self.envs, state["envs"], strict=True):
-            pure = _pure(env)
-            assert pure is not None
-            pure.go_on(one)
+            told = _resumable(env)
+            assert told is not None
+            told.go_on(one)
             for layer in layers(env):
                 if isinstance(layer, TimeLimit):
                     layer._elapsed_steps = int(one["time"])  # type: ignore[assignment]
@@ -84,7 +83,7 @@ class PooledVectorEnv(SeededVectorEnv):
         Raises:
           UserError: as `Pool`.
         """
-        self.pool = Pool(config.name.partition(":")[2], num_envs, _options(config))
+        self.pool = Pool(config.name.partition(":")[2], num_envs, options_of(config))
         rows = [pool_row(self.pool, index) for index in range(num_envs)]
         made = [make_agent_env(config, index, row) for index, row in enumerate(rows)]
         super().__init__([partial(_itself, env) for env in made], seed)
@@ -114,11 +113,22 @@ class PooledVectorEnv(SeededVectorEnv):
         return self.step_wait()
 
 
-def _pure(env: gymnasium.Env[Any, Any]) -> PureGym | None:
-    """The pure environment within wrappers that keep nothing, or the time that it keeps too."""
+@runtime_checkable
+class Resumable(Protocol):
+    """An environment that can go on where it was, as those in JAX can."""
+
+    def state(self) -> dict[str, Any]:
+        """All that its future depends on, as a pytree of arrays; `time`: steps of the episode."""
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Goes on where `state()` was taken."""
+
+
+def _resumable(env: gymnasium.Env[Any, Any]) -> Resumable | None:
+    """The environment within wrappers that keep nothing, or the time that it keeps too."""
     *wrappers, inner = layers(env)
     told = all(isinstance(wrapper, MEMORYLESS) for wrapper in wrappers)
-    return inner if told and isinstance(inner, PureGym) else None
+    return inner if told and isinstance(inner, Resumable) else None
 
 
 def make_agent_env(
@@ -142,7 +152,7 @@ def make_agent_env(
             f"at once, received {config.action_repeat}; where it takes it, give "
             f"--env.options frame_skip {config.action_repeat}"
         )
-    made = make(config.name, **_options(config)) if row is None else row
+    made = make(config.name, **options_of(config)) if row is None else row
     env: gymnasium.Env[Any, Any] = Checked(made, config.name, index)
     if config.time_limit is not None and config.name != NAVIGATE and not pooled:
         _check_limit(env, config)
@@ -160,17 +170,6 @@ def make_agent_env(
 def _pooled(config: EnvConfig) -> bool:
     family = FAMILIES.get(config.name.partition(":")[0])
     return family is not None and family.pooled
-
-
-def make_pure_agent_env(config: EnvConfig) -> PureEnv:
-    """One environment in pure JAX as the agent sees it, for a compiled run.
-
-    Raises:
-      UserError: for another environment, or settings that it does not take.
-    """
-    options = _options(config)
-    env = limited(make_pure(config.name, **options), config.time_limit)
-    return held(env, config.action_repeat)
 
 
 def _check_limit(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
@@ -217,13 +216,15 @@ def _held(keys: tuple[str, ...]) -> dict[str, int]:
 def choose_workers(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[Workers, str]:
     """How environments step together, and why: as asked, or by the time of a step of this one,
     which is left within an episode."""
+    if config.workers == "ray":
+        return "ray", actors_for(config.num_envs)[1]
     if config.workers is not None:
         return config.workers, "as asked"
     if _pooled(config):
         return "sync", "a pool's own threads step them all at once"
     if is_minerl(config):
         return "async", "a reset takes minutes"
-    if _pure(env) is not None:
+    if _resumable(env) is not None:
         return "sync", "a run of these goes on exactly where it was stopped"
     if multiprocessing.current_process().daemon:
         return "sync", "this process may start no others"
@@ -246,8 +247,8 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
       UserError: as `make`.
     """
     check_bounds(replace(config, num_envs=num_envs), "env")
-    if config.workers == "async":
-        return _in_processes(config, num_envs, seed)
+    if config.workers in ("async", "ray"):
+        return _in_workers(config, num_envs, seed)
     if _pooled(config):
         return PooledVectorEnv(config, num_envs, seed)
     envs: list[gymnasium.Env[Any, Any]] = []
@@ -261,16 +262,18 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
     return SeededVectorEnv([partial(_itself, env) for env in envs], seed)
 
 
-def _in_processes(config: EnvConfig, num_envs: int, seed: int) -> AsyncWorkers:
-    """Each in a process of its own; one more is made, and closed, for its spaces."""
+def _in_workers(config: EnvConfig, num_envs: int, seed: int) -> WorkerVectorEnv:
+    """In processes or actors; one more is made, and closed, for its spaces."""
     env = make_agent_env(config)
     env.close()
     scheme, _, name = config.name.partition(":")
     known = gymnasium.registry.get(name) if scheme == "gym" and plugin_of(name) is None else None
     makers = [partial(_make_there, known, config, index) for index in range(num_envs)]
+    kind: type[Worker] = Actor if config.workers == "ray" else Process
+    count = actors_for(num_envs)[0] if config.workers == "ray" else num_envs
     assert isinstance(env.observation_space, Dict)
     given = env.observation_space, env.action_space
-    return AsyncWorkers(config.name, makers, *given, seed, config.step_timeout)
+    return WorkerVectorEnv(kind, count, config.name, makers, *given, seed, config.step_timeout)
 
 
 def _make_there(known: EnvSpec | None, config: EnvConfig, index: int) -> gymnasium.Env[Any, Any]:
@@ -282,33 +285,3 @@ def _make_there(known: EnvSpec | None, config: EnvConfig, index: int) -> gymnasi
 
 def _itself(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
     return env
-
-
-def _options(config: EnvConfig) -> dict[str, Any]:
-    """Keyword options of `make` that a config asks for."""
-    options = {key: _literal(text) for key, text in config.options.items()}
-    if config.name == NAVIGATE:
-        options |= {"backend": config.backend, "dense": config.dense}
-        options |= {"minerl_python": config.minerl_python, "step_timeout": config.step_timeout}
-        if config.time_limit is not None:
-            options["time_limit"] = config.time_limit
-    family = FAMILIES.get(config.name.partition(":")[0])
-    if family is not None:
-        options = family.defaults(config) | options
-    if config.pixels:
-        if family is None or not family.draws:
-            drawn = " or ".join(x.form for x in FAMILIES.values() if x.draws)
-            raise UserError(
-                f"expected pixels with {drawn}, received {config.name!r}; "
-                "its observations stay its own: leave out --env.pixels"
-            )
-        options["render_mode"] = "rgb_array"
-    return options
-
-
-def _literal(text: str) -> Any:
-    """A Python literal where the text is one (3, 0.5, True, None), otherwise the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two: nested too deep
-        return text

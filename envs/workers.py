@@ -1,37 +1,27 @@
-"""Environments in processes of their own, stepped at once: each is waited for by itself, and one
-that fails is named and started again.
+"""Environments stepped elsewhere, all at once: each worker is waited for by itself, and what fails
+is named and started again.
 
-Every environment is Gymnasium's `AsyncVectorEnv` of one (forkserver, shared memory), so that one
-that hangs or dies leaves the others as they are. What is sent between processes is its business.
-Read next: `vector.py`, which makes them.
+A worker steps one environment or several: a process (`processes.py`), or an actor of Ray, on this
+machine or another (`actors.py`). Read next: `vector.py`, which makes them.
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import signal
 import statistics
-import sys
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from multiprocessing.connection import wait
-from threading import Thread, Timer
-from types import ModuleType
 from typing import Any
 
 import gymnasium
-import jax
 import numpy as np
 from gymnasium import spaces
-from gymnasium.error import NoAsyncCallError
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space, create_empty_array
 
 from common import EnvironmentFailed, UserError
 from common.entry import user_traceback
@@ -49,8 +39,6 @@ SLOW = 0.002
 TRIED, TRIAL = 20, 1.0
 """Steps that are timed, and seconds after which no more are."""
 FAILED, TRACE = "failed", "trace"  # keys of infos
-ENDED = (EOFError, OSError, NoAsyncCallError)
-"""What is raised where a process has ended: when a step is received, or had been sent."""
 
 Make = Callable[[], gymnasium.Env[Any, Any]]
 
@@ -58,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 
 class Lost(Exception):
-    """An environment failed: what happened; where it raised, in a process that goes on, the
-    traceback of its own code."""
+    """An environment failed, or the worker of several: what happened; where it raised, in a process
+    that goes on, the traceback of its own code."""
 
     def __init__(self, what: str, trace: str | None = None) -> None:
         super().__init__(what)
@@ -67,8 +55,8 @@ class Lost(Exception):
 
 
 class Remote(gymnasium.Env[Any, Any]):
-    """An environment that is made by its first reset, and whose errors come as infos: `FAILED`,
-    what happened, and `TRACE`, the traceback of its own code.
+    """An environment that is made by its first reset, and anew by the first one after an error.
+    Errors come as infos: `FAILED`, what happened, and `TRACE`, the traceback of its own code.
 
     Args:
       make: makes it.
@@ -78,7 +66,7 @@ class Remote(gymnasium.Env[Any, Any]):
     def __init__(
         self, make: Make, observation_space: spaces.Dict, action_space: spaces.Space[Any]
     ) -> None:
-        self.make = make
+        self.make, self.failed = make, False
         self.env: gymnasium.Env[Any, Any] | None = None
         self.observation_space, self.action_space = observation_space, action_space
         seen = observation_space.spaces.items()
@@ -87,11 +75,15 @@ class Remote(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         """As the environment's."""
         try:
+            if self.failed:
+                self.failed, failed, self.env = False, self.env, None
+                if failed is not None:
+                    failed.close()
             if self.env is None:
                 self.env = self.make()
             return self.env.reset(seed=seed, options=options)
         except Exception as error:  # noqa: BLE001 - it is told elsewhere
-            return self.nothing, _told(error)
+            return self.nothing, self._told(error)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """As the environment's."""
@@ -100,30 +92,77 @@ class Remote(gymnasium.Env[Any, Any]):
             obs, reward, terminated, truncated, info = self.env.step(action)
             return obs, float(reward), terminated, truncated, info
         except Exception as error:  # noqa: BLE001 - it is told elsewhere
-            return self.nothing, 0.0, False, False, _told(error)
+            return self.nothing, 0.0, False, False, self._told(error)
 
     def close(self) -> None:
         """As the environment's."""
         if self.env is not None:
             self.env.close()
 
+    def _told(self, error: Exception) -> dict[str, Any]:
+        """An error as infos. Those that are meant for users say where."""
+        self.failed = True
+        if isinstance(error, EnvironmentFailed):
+            return {FAILED: str(error), TRACE: user_traceback(error)}
+        if isinstance(error, UserError):
+            return {FAILED: str(error), TRACE: ""}
+        return {FAILED: repr(error), TRACE: "".join(traceback.format_exception(error))}
 
-def _told(error: Exception) -> dict[str, Any]:
-    """An error as infos. Those that are meant for users say where."""
-    if isinstance(error, EnvironmentFailed):
-        return {FAILED: str(error), TRACE: user_traceback(error)}
-    if isinstance(error, UserError):
-        return {FAILED: str(error), TRACE: ""}
-    return {FAILED: repr(error), TRACE: "".join(traceback.format_exception(error))}
 
-
-class AsyncWorkers(VectorEnv[Any, Any, Any]):
-    """Environments in processes of their own, NEXT_STEP autoreset; observations are flat Dicts.
-
-    One whose code raises, whose process ends, or which does not return in time is named, in the
-    log, and started again: its row of that step is a reset observation, `infos["restarted"]` true.
+class Worker(ABC):
+    """Steps some environments elsewhere, NEXT_STEP autoreset: one request at a time, which returns
+    at once, and then its answer, as a vector of them gives it.
 
     Args:
+      here: which environments, as messages say it.
+      remotes: what makes each.
+    Raises:
+      Lost: where it does not start.
+    """
+
+    start_limit = 0.0
+    """Seconds in which its first answer comes, that it runs; 0: it does once it is made."""
+
+    def __init__(self, here: str, remotes: Sequence[Callable[[], Remote]]) -> None:
+        self.here = here
+
+    @abstractmethod
+    def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> None:
+        """Asks for a reset."""
+
+    @abstractmethod
+    def step(self, actions: Any) -> None:
+        """Asks for a step; actions are those of its environments alone."""
+
+    @abstractmethod
+    def ready(self, seconds: float) -> bool:
+        """Whether an answer has come, or none will, after so many seconds at the most."""
+
+    @abstractmethod
+    def answer(self) -> tuple[Any, ...]:
+        """What `reset` or `step` of a vector returns.
+
+        Raises:
+          Lost: where it has ended.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def close(workers: Sequence[Any], asked: bool) -> None:
+        """Ends them, with all that they started: asked first, where so, to close environments."""
+
+
+class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
+    """Environments stepped by workers, NEXT_STEP autoreset; observations are flat Dicts.
+
+    One whose code raises, whose worker ends, or which does not return in time is named, in the
+    log, and started again: its row of that step is a reset observation, `infos["restarted"]` true.
+    A worker that ends or does not return takes all of its environments with it; one environment
+    that raises is made anew where it is, and the others of its worker go on.
+
+    Args:
+      kind: of its workers.
+      count: how many, at most one per environment.
       name: of the environment, as the command line has it.
       makers: what makes each.
       seed: environment i starts from seed + i at the first `reset()`, one that is started again
@@ -136,6 +175,8 @@ class AsyncWorkers(VectorEnv[Any, Any, Any]):
 
     def __init__(
         self,
+        kind: type[Worker],
+        count: int,
         name: str,
         makers: Sequence[Make],
         observation_space: spaces.Dict,
@@ -143,8 +184,8 @@ class AsyncWorkers(VectorEnv[Any, Any, Any]):
         seed: int,
         timeout: float,
     ) -> None:
-        self.name, self.num_envs, self.timeout = name, len(makers), timeout
-        self.limit = f"{timeout:g} s (--env.step-timeout)"
+        self.kind, self.num_envs, self.timeout = kind, len(makers), timeout
+        self.wanted = f"a step or a reset to return within {timeout:g} s (--env.step-timeout)"
         self.single_observation_space, self.single_action_space = observation_space, action_space
         self.observation_space = batch_space(observation_space, self.num_envs)
         self.action_space = batch_space(action_space, self.num_envs)
@@ -152,12 +193,19 @@ class AsyncWorkers(VectorEnv[Any, Any, Any]):
         self.first_seed: int | None = seed
         self.seed, self.restarts = seed, [0] * self.num_envs
         self.in_row, self.since = [0] * self.num_envs, [0] * self.num_envs  # failures; steps
-        self.starts = [partial(_start, make, observation_space, action_space) for make in makers]
-        self.workers: list[AsyncVectorEnv[Any, Any]] = []
-        self._end = weakref.finalize(self, _close, self.workers, asked=True)
+        split = np.array_split(np.arange(self.num_envs), count)
+        self.rows = [rows.tolist() for rows in split]  # of each worker
+        remotes = [partial(Remote, make, observation_space, action_space) for make in makers]
+        self.starts = [
+            partial(kind, _here(name, rows), [remotes[i] for i in rows]) for rows in self.rows
+        ]
+        self.workers: list[Worker] = []
+        self._end = weakref.finalize(self, kind.close, self.workers, asked=True)
         try:
-            for i in range(self.num_envs):
-                self.workers.append(self._new(i))
+            for start in self.starts:
+                self.workers.append(start())
+            for worker in self.workers:
+                self._begin(worker)
         except BaseException as error:
             self.close()
             if isinstance(error, Lost):
@@ -168,199 +216,168 @@ class AsyncWorkers(VectorEnv[Any, Any, Any]):
         """Reset all; see `gymnasium.vector.VectorEnv.reset`."""
         seed, self.first_seed = (self.first_seed if seed is None else seed), None
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        for i, worker in enumerate(self.workers):
-            with suppress(*ENDED):
-                worker.reset_async(None if seeds is None else seeds[i], options)
-        obs, *_, infos = self._receive(lambda worker: worker.reset_wait)
+        for worker, rows in zip(self.workers, self.rows, strict=True):
+            worker.reset([None if seeds is None else seeds[i] for i in rows], options)
+        obs, *_, infos = self._receive()
         return obs, infos
 
     def step_async(self, actions: Any) -> None:
         """Sends every environment its action."""
-        for i, worker in enumerate(self.workers):
-            with suppress(*ENDED):
-                worker.step_async(jax.tree.map(lambda x, i=i: x[i : i + 1], actions))
+        for worker, rows in zip(self.workers, self.rows, strict=True):
+            worker.step(_part(actions, rows))
 
     def step_wait(self) -> Any:
         """What `step` returns, of the step that was sent."""
         self.since = [steps + 1 for steps in self.since]
-        return self._receive(lambda worker: worker.step_wait)
+        return self._receive()
 
     def step(self, actions: Any) -> Any:
         """One step of all; see `gymnasium.vector.VectorEnv.step`."""
         self.step_async(actions)
         return self.step_wait()
 
-    def _receive(self, call: Callable[[AsyncVectorEnv[Any, Any]], Callable[..., Any]]) -> Any:
+    def _receive(self) -> Any:
         """What all return until the time is over; resets of those that fail."""
-        until, infos = time.monotonic() + self.timeout, dict[str, Any]()
-        rows, rewards = [], np.zeros(self.num_envs)
-        terminated, truncated = np.zeros((2, self.num_envs), bool)
-        for i in range(self.num_envs):
-            try:
-                found = self._wait(i, call, until)
-            except Lost as lost:
-                found = self._restart(i, lost)
-                infos = self._add_info(infos, {"restarted": True}, i)
-            obs, *numbers, info = found
-            rows.append(obs)
-            if numbers:
-                rewards[i], terminated[i], truncated[i] = (x[0] for x in numbers)
-            told = {"success": bool(info["success"][0])} if "success" in info else {}
-            infos = self._add_info(infos, told, i)
-        obs = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-        return obs, rewards, terminated, truncated, infos
+        until = time.monotonic() + self.timeout
+        result = Result(self.single_observation_space, self.num_envs)
+        for number, rows in enumerate(self.rows):
+            failed = self._take(number, rows, until, result)
+            while failed:
+                result.restarted[list(failed)] = True
+                failed = self._restart(number, failed, result)
+        told = {"success": result.success, "_success": result.tells} if result.tells.any() else {}
+        if result.restarted.any():
+            told |= {"restarted": result.restarted, "_restarted": result.restarted}
+        return result.obs, result.reward, result.terminated, result.truncated, told
 
-    def _wait(
-        self, i: int, call: Callable[[AsyncVectorEnv[Any, Any]], Callable[..., Any]], until: float
-    ) -> Any:
-        """What one worker returns.
+    def _take(
+        self, number: int, rows: Iterable[int], until: float, result: Result
+    ) -> dict[int, Lost]:
+        """Puts what a worker returns of those environments into their places; those that failed,
+        which are all of it where it ended."""
+        try:
+            answer = self._wait(self.workers[number], until, self.wanted)
+        except Lost as lost:
+            return dict.fromkeys(self.rows[number], lost)
+        failed, infos = {}, answer[-1]
+        for k, i in enumerate(self.rows[number]):
+            if FAILED in infos and infos[f"_{FAILED}"][k]:
+                failed[i] = Lost(infos[FAILED][k], infos[TRACE][k])
+            elif i in rows:
+                result.put(i, answer, k)
+        return failed
+
+    def _begin(self, worker: Worker) -> None:
+        """Waits until a worker runs.
 
         Raises:
-          Lost: where it fails.
+          Lost: where it does not in time.
         """
-        worker = self.workers[i]
-        here = f"environment {self.name}, index {i}"
-        try:
-            while not worker.parent_pipes[0].poll(min(1.0, max(0.0, until - time.monotonic()))):
-                if time.monotonic() >= until:
-                    limit = f"{PATIENCE:g} s of the signal" if came() else self.limit
-                    raise Lost(f"{here}: expected a step or a reset to return within {limit}")
-                until = min(until, time.monotonic() + PATIENCE) if came() else until
-            found = call(worker)()
-        except ENDED:
-            raise Lost(f"{here}: its process {_end_of(worker)}") from None
-        infos = found[-1]
-        if FAILED in infos:
-            raise Lost(infos[FAILED][0], infos[TRACE][0])
-        return found
+        if worker.start_limit:
+            until = time.monotonic() + worker.start_limit
+            self._wait(worker, until, f"its worker to start within {worker.start_limit:g} s")
 
-    def _restart(self, i: int, lost: Lost) -> Any:
-        """Starts an environment anew; what its reset returns."""
-        while True:
-            self._count(i, lost)
-            _close([self.workers[i]], asked=lost.trace is not None)
-            seeds = np.random.SeedSequence((self.seed, i, self.restarts[i]))
+    def _wait(self, worker: Worker, until: float, wanted: str) -> tuple[Any, ...]:
+        """What one worker returns, which is ``wanted``.
+
+        Raises:
+          Lost: where it ended, or does not in time.
+        """
+        while not worker.ready(min(1.0, max(0.0, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                signalled = f"a step or a reset to return within {PATIENCE:g} s of the signal"
+                raise Lost(f"{worker.here}: expected {signalled if came() else wanted}")
+            until = min(until, time.monotonic() + PATIENCE) if came() else until
+        return worker.answer()
+
+    def _restart(self, number: int, failed: dict[int, Lost], result: Result) -> dict[int, Lost]:
+        """Starts environments of a worker anew, and itself where they are all that it has; puts
+        what their resets return into place; those that failed again."""
+        self._count(failed)
+        rows = self.rows[number]
+        drawn = {i: np.random.SeedSequence((self.seed, i, self.restarts[i])) for i in failed}
+        seeds = [int(drawn[i].generate_state(1)[0]) if i in drawn else None for i in rows]
+        if len(failed) < len(rows):
+            mask = np.array([i in failed for i in rows])
+            self.workers[number].reset(seeds, {"reset_mask": mask})
+        else:
+            goes_on = all(lost.trace is not None for lost in failed.values())
+            self.kind.close([self.workers[number]], asked=goes_on)
             try:
-                self.workers[i] = self._new(i)
-                with suppress(*ENDED):
-                    self.workers[i].reset_async(int(seeds.generate_state(1)[0]))
-                until = time.monotonic() + self.timeout
-                return self._wait(i, lambda worker: worker.reset_wait, until)
+                self.workers[number] = self.starts[number]()
+                self._begin(self.workers[number])
             except Lost as again:
-                lost = again
+                return dict.fromkeys(rows, again)
+            self.workers[number].reset(seeds, None)
+        return self._take(number, failed, time.monotonic() + self.timeout, result)
 
-    def _new(self, i: int) -> AsyncVectorEnv[Any, Any]:
-        """A process for an environment.
-
-        Raises:
-          Lost: where none comes up.
-        """
-        try:
-            return self.starts[i]()
-        except ENDED as error:
-            here = f"environment {self.name}, index {i}"
-            raise Lost(f"{here}: expected a process to start, received {error!r}") from error
-
-    def _count(self, i: int, lost: Lost) -> None:
-        """Counts a failure, and tells it.
+    def _count(self, failed: dict[int, Lost]) -> None:
+        """Counts failures, and tells them.
 
         Raises:
-          EnvironmentFailed: where it is one too many.
+          EnvironmentFailed: where one is one too many.
         """
-        self.in_row[i] = 1 + (self.in_row[i] if self.since[i] < APART else 0)
-        self.since[i] = 0
-        if lost.trace:
-            _log.warning("%s", lost.trace.rstrip())
-        if self.in_row[i] == RESTARTS:
-            raise EnvironmentFailed(
-                f"{lost.what}; failure {RESTARTS} in a row with fewer than {APART:,} steps in "
-                "between: mend the environment; the same command goes on"
-            )
-        self.restarts[i] += 1
-        _log.warning("%s; it is started again, its episode is cut", lost.what)
+        for i in failed:
+            self.in_row[i] = 1 + (self.in_row[i] if self.since[i] < APART else 0)
+            self.since[i] = 0
+        for lost in dict.fromkeys(failed.values()):
+            if lost.trace:
+                _log.warning("%s", lost.trace.rstrip())
+            of_it = [i for i in failed if failed[i] is lost]
+            if max(self.in_row[i] for i in of_it) == RESTARTS:
+                raise EnvironmentFailed(
+                    f"{lost.what}; failure {RESTARTS} in a row with fewer than {APART:,} steps in "
+                    "between: mend the environment; the same command goes on"
+                )
+            again = "it is started again, its episode is cut"
+            several = "they are started again, their episodes are cut"
+            _log.warning("%s; %s", lost.what, again if len(of_it) == 1 else several)
+        for i in failed:
+            self.restarts[i] += 1
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Ends all processes: see `PATIENCE`. Whoever forgets it has them end with the vector."""
+        """Ends all workers: see `PATIENCE`. Whoever forgets it has them end with the vector."""
         self._end()
 
 
-def _start(
-    make: Make, observation_space: spaces.Dict, action_space: spaces.Space[Any]
-) -> AsyncVectorEnv[Any, Any]:
-    """A process for one environment, which is not made yet."""
-    remote = partial(Remote, make, observation_space, action_space)
-    multiprocessing.set_forkserver_preload([__name__])
-    with _script_left_out():
-        made = partial(_begun, remote, os.getpid())
-        return AsyncVectorEnv([made], copy=False, context="forkserver")
+class Result:
+    """What a step of all environments returns, filled row by row.
+
+    Args:
+      space: of one environment's observations.
+      size: N, how many.
+    """
+
+    def __init__(self, space: spaces.Space[Any], size: int) -> None:
+        self.obs: Any = create_empty_array(space, size)
+        self.reward = np.zeros(size)
+        self.terminated, self.truncated = np.zeros((2, size), bool)
+        self.success, self.tells = np.zeros((2, size), bool)  # whether, and whether it says so
+        self.restarted = np.zeros(size, bool)
+
+    def put(self, i: int, answer: tuple[Any, ...], k: int) -> None:
+        """Row k of what a worker returned, as environment i's."""
+        obs, *numbers, infos = answer
+        for name, values in self.obs.items():
+            values[i] = obs[name][k]
+        told = [x[k] for x in numbers] or [0.0, False, False]
+        self.reward[i], self.terminated[i], self.truncated[i] = told
+        self.tells[i] = "success" in infos and infos["_success"][k]
+        self.success[i] = self.tells[i] and infos["success"][k]
 
 
-@contextmanager
-def _script_left_out() -> Iterator[None]:
-    """Processes that are started within do not run this one's script once more: an environment
-    needs nothing of it, and a script without a guard would start them without end."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
+def _here(name: str, rows: list[int]) -> str:
+    which = f"index {rows[0]}" if len(rows) == 1 else f"indices {rows[0]} to {rows[-1]}"
+    return f"environment {name}, {which}"
 
 
-def _begun(remote: Callable[[], Remote], parent: int) -> Remote:
-    """Called once for its spaces where the processes are started, and once in each."""
-    if os.getpid() != parent:
-        os.setsid()  # a group with all that the environment starts, which no Ctrl-C reaches
-        signal.signal(signal.SIGTERM, _end_group)
-        jax.config.update("jax_platforms", "cpu")  # accelerators are the learner's
-        Thread(target=_end_with_parent, daemon=True).start()
-    return remote()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    _end_group()
-
-
-def _end_group(*_: Any) -> None:
-    os.killpg(0, signal.SIGKILL)
-
-
-def _close(workers: list[AsyncVectorEnv[Any, Any]], asked: bool) -> None:
-    """Ends processes, with all that they started: asked first, where so, to close environments."""
-
-    def kill() -> None:
-        for worker in workers:
-            pid = worker.processes[0].pid
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL) if pid is not None else None
-
-    timer = Timer(PATIENCE, kill)
-    timer.start()
-    for worker in workers if asked else ():
-        with suppress(*ENDED, multiprocessing.TimeoutError):
-            for wait_for in (worker.step_wait, worker.reset_wait):
-                with suppress(NoAsyncCallError):  # nothing was asked of it that it has not returned
-                    wait_for(PATIENCE)
-            worker.close()
-    timer.cancel()
-    kill()
-    for worker in workers:
-        worker.processes[0].join()
-        worker.parent_pipes[0].close()
-        worker.closed = True
-
-
-def _end_of(worker: AsyncVectorEnv[Any, Any]) -> str:
-    """How a process ended."""
-    process = worker.processes[0]
-    process.join(1.0)
-    code = process.exitcode
-    if code is None:
-        return "closed its pipe"
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+def _part(actions: Any, rows: list[int]) -> Any:
+    """Those of some environments, which follow one another."""
+    if isinstance(actions, dict):
+        return {name: _part(part, rows) for name, part in actions.items()}
+    if isinstance(actions, tuple):
+        return tuple(_part(part, rows) for part in actions)
+    return actions[rows[0] : rows[-1] + 1]
 
 
 def time_step(env: gymnasium.Env[Any, Any]) -> float:

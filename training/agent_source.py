@@ -20,7 +20,7 @@ from agents.statistics import plus_minus, summary
 from common import EnvironmentFailed
 from configs import TrainConfig
 from configs.data import DataConfig
-from envs.workers import AsyncWorkers
+from envs.workers import WorkerVectorEnv
 from recordings.data import open_train
 from replay import MixedSampler, ReplayStore, SequenceSampler, describe_size
 from replay.recorded import check_alike
@@ -125,10 +125,10 @@ class AgentSource:
         return self.sampler.state()
 
     def stored(self, updates: int) -> dict[str, float]:
-        """How much is in replay; of environments in processes, how often one was started again."""
+        """How much is in replay; of environments in workers, how often one was started again."""
         values = {"replay/steps": self.replay.steps, "replay/gb": self.replay.bytes / 1e9}
         envs = None if self.collector is None else self.collector.stepper.envs
-        if isinstance(envs, AsyncWorkers):
+        if isinstance(envs, WorkerVectorEnv):
             values["env/restarts"] = sum(envs.restarts)
         return values
 

@@ -29,7 +29,7 @@ from agents.statistics import summary
 from common import RunFailed, UserError, dump_json
 from common.signals import first_signal
 from configs import TrainConfig
-from envs import make_pure_agent_env
+from envs.pure import make_pure_agent_env
 from replay.atomic import write_text
 from training.agent_source import episode_film, shown, write_episode
 from training.build import EVAL_SEED, Built
@@ -121,10 +121,11 @@ def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
         )
     Devices(config.devices, config.batch, len(seeds))
     make_pure_agent_env(config.env)
-    if config.env.workers == "async":
+    if config.env.workers not in (None, "sync"):
         raise UserError(
             "env.workers: expected none or sync with --seeds, whose environments are part of one "
-            "compiled program, received async; leave it out, or train seed by seed (--seed)"
+            f"compiled program, received {config.env.workers}; leave it out, or train seed by seed "
+            "(--seed)"
         )
     if config.recordings_share:
         raise UserError("recordings_share: expected 0 with --seeds; train seed by seed (--seed)")

@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 from benchmarks.learning.curves import Curve
 from benchmarks.learning.script_runs import gather
 from configs import TrainConfig
-from envs import make_pure
+from envs.pure import make_pure
 from training.build import EVAL_SEED
 from training.seeds import run_of, train_seeds
 

@@ -2,6 +2,7 @@
 
 from envs.pure.cartpole import CartpoleSwingup, CartpoleSwingupSparse
 from envs.pure.environment import PureEnv, PureGym, Transition
+from envs.pure.named import make_pure, make_pure_agent_env
 from envs.pure.of_gymnax import Gymnax
 from envs.pure.of_navix import Navix
 from envs.pure.pendulum import Pendulum
@@ -20,4 +21,6 @@ __all__ = [
     "Transition",
     "TwoRooms",
     "TwoRoomsDoor",
+    "make_pure",
+    "make_pure_agent_env",
 ]

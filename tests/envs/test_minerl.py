@@ -144,7 +144,7 @@ def test_a_game_ends_with_the_process_that_started_it(tmp_path):
     """Killed, and so unable to end anything."""
     envs = make_vector(config(tmp_path, workers="async"), 1, seed=0)
     envs.reset()
-    os.kill(envs.workers[0].processes[0].pid, 9)
+    os.kill(envs.workers[0].env.processes[0].pid, 9)
     assert gone(tmp_path)
     envs.close()
 

@@ -19,9 +19,9 @@ from envs.pure import (
 )
 from envs.pure import reacher as arm
 from envs.pure.cartpole import CartpoleState, advance, reward
+from envs.pure.named import PURE
 from envs.pure.pendulum import PendulumState
 from envs.pure.two_rooms import TwoRoomsState
-from envs.registry import PURE
 
 KEY = jax.random.key(0)  # none of these draws anything in a step
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from common import UserError
-from envs import EnvConfig, make_agent_env, make_pure_agent_env
-from envs.pure import Pendulum, PureGym, Transition
+from envs import EnvConfig, make_agent_env
+from envs.pure import Pendulum, PureGym, Transition, make_pure_agent_env
 from envs.pure.held import held, limited
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from common import EnvironmentFailed, UserError
-from envs import EnvConfig, make, make_pure, make_vector
-from envs.pure import PureEnv, of_library
+from envs import EnvConfig, make, make_vector
+from envs.pure import PureEnv, make_pure, of_library
 from envs.pure.of_library import imported
 
 

@@ -1,79 +1,33 @@
 """Environments in processes of their own: what replay holds of them, failures, ends."""
 
 import gc
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import gymnasium
 import jax
 import numpy as np
 import pytest
+from emitted import TROUBLED, collect, logged, stored
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from processes import ROOT
 
 from agents import ActionCodec
-from agents.driver import Collector, Stepper, play
+from agents.driver import Stepper, play
 from common import EnvironmentFailed
 from envs import EnvConfig, choose_workers, make_agent_env, make_vector
-
-TROUBLED = f"{Path(__file__).with_name('troubled.py')}:Troubled"
-
-
-class Store:
-    """Keeps what is appended, by stream."""
-
-    def __init__(self, size):
-        self.records = [[] for _ in range(size)]
-
-    def append(self, stream, record, last):
-        self.records[stream].append({**record, "last": last})
+from envs.workers import Lost, Worker, WorkerVectorEnv
 
 
 def config(workers="async", **options):
     told = {name: str(value) for name, value in options.items()}
     return EnvConfig(name=TROUBLED, workers=workers, step_timeout=2.0, options=told)
-
-
-def collect(envs, rounds, overlap=False):
-    """What replay holds after so many steps of every environment, by stream, and episodes' ends."""
-    store, rng = Store(envs.num_envs), np.random.default_rng(0)
-    stepper = Stepper(envs, ActionCodec(envs.single_action_space))
-
-    def policy(params, carry, obs, is_first, key):
-        return carry, rng.uniform(-1, 1, (envs.num_envs, 1)).astype(np.float32)
-
-    collector = Collector(stepper, policy, None, store, overlap).begin()
-    ended = []
-    for _ in range(rounds):
-        ended += collector.step(None, jax.random.key(0))
-    return store.records, ended + collector.arrive()
-
-
-def stored(records):
-    """As `Troubled` writes them down."""
-    return [
-        [
-            float(r["obs/x"][0]),
-            None if r["is_first"] else float(r["action"][0]),
-            pytest.approx(float(r["reward"])),
-            bool(r["terminal"]),
-            r["last"],
-        ]
-        for r in records
-    ]
-
-
-def logged(folder):
-    """What was emitted, by the seed that an environment began from."""
-    found = {}
-    for file in Path(folder).iterdir():
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
-        found[rows[0][0]] = [row[1:] for row in rows]
-    return found
 
 
 @pytest.mark.parametrize("workers", ["sync", "async"])
@@ -177,7 +131,7 @@ def test_processes_end_with_a_vector_that_no_one_closed():
     envs = make_vector(config(always=-1), 2, seed=0)
     envs.reset()
     envs.step_async(np.zeros((2, 1), np.float32))
-    pids = [worker.processes[0].pid for worker in envs.workers]
+    pids = [worker.env.processes[0].pid for worker in envs.workers]
     assert all(group(pid) for pid in pids)
     del envs
     gc.collect()
@@ -216,3 +170,95 @@ def test_environments_and_what_they_started_end_with_the_process(number, code):
     while any(group(pid) for pid in workers) and time.monotonic() < until:
         time.sleep(0.1)
     assert [group(pid) for pid in workers] == [[], []]
+
+
+class Scripted(gymnasium.Env):
+    """Counts its steps; at the steps that a script names it raises, or ends its worker."""
+
+    observation_space = spaces.Dict({"x": spaces.Box(0, np.inf, (1,), np.float64)})
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, script):
+        self.script = script
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return self.does("reset"), {}
+
+    def step(self, action):
+        self.steps += 1
+        return self.does(self.steps), float(self.steps), False, False, {"success": True}
+
+    def does(self, when):
+        if self.script and self.script[0][0] == when:
+            raise self.script.pop(0)[1]
+        return {"x": np.full(1, self.steps, float)}
+
+
+class Here(Worker):
+    """A worker of this process."""
+
+    def __init__(self, here, remotes):
+        super().__init__(here, remotes)
+        self.envs = SyncVectorEnv(remotes, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    def reset(self, seeds, options):
+        self.asked = lambda: self.envs.reset(seed=seeds, options=options)
+
+    def step(self, actions):
+        self.asked = lambda: self.envs.step(actions)
+
+    def ready(self, seconds):
+        return True
+
+    def answer(self):
+        try:
+            return self.asked()
+        except KeyboardInterrupt:  # of a script; no `Exception`
+            raise Lost(f"{self.here}: ended") from None
+
+    @staticmethod
+    def close(workers, asked):
+        for worker in workers:
+            worker.envs.close()
+
+
+def scripted(*scripts, groups):
+    makers = [partial(Scripted, list(script)) for script in scripts]
+    given = Scripted.observation_space, Scripted.action_space, 0, 1.0
+    return WorkerVectorEnv(Here, groups, "scripted", makers, *given)
+
+
+def steps(envs, number):
+    """Of every environment: its steps, or None where it was started again."""
+    envs.reset()
+    found = []
+    for _ in range(number):
+        obs, reward, _, _, infos = envs.step(np.zeros((envs.num_envs, 1), np.float32))
+        again = infos.get("restarted", np.zeros(envs.num_envs, bool))
+        assert (reward[again] == 0).all() and (reward == obs["x"][:, 0]).all()
+        found.append([None if a else int(x) for a, x in zip(again, obs["x"][:, 0], strict=True)])
+    return found
+
+
+def test_of_a_group_what_raises_is_made_anew_and_the_others_go_on(caplog):
+    raises = [(2, ValueError("one")), ("reset", ValueError("two"))]
+    envs = scripted([], raises, [], groups=1)
+    assert steps(envs, 3) == [[1, 1, 1], [2, None, 2], [3, 1, 3]]
+    assert envs.restarts == [0, 2, 0] and caplog.text.count("its episode is cut") == 2
+    envs.close()
+
+
+def test_a_worker_that_ends_takes_its_group_with_it(caplog):
+    """At a step; and as an environment of it that raised is made anew, though the others had
+    stepped: their rows begin anew as well."""
+    ends = [(2, KeyboardInterrupt())]
+    envs = scripted([], ends, [], [], groups=2)
+    assert steps(envs, 3) == [[1, 1, 1, 1], [None, None, 2, 2], [1, 1, 3, 3]]
+    assert "environment scripted, indices 0 to 1: ended; they are started again" in caplog.text
+    envs.close()
+    later = [(2, ValueError("one")), ("reset", KeyboardInterrupt())]
+    envs = scripted([], later, [], groups=2)
+    assert steps(envs, 3) == [[1, 1, 1], [None, None, 2], [1, 1, 3]]
+    assert envs.restarts == [1, 2, 0]
+    envs.close()

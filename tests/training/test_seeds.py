@@ -168,7 +168,7 @@ def test_what_a_compiled_run_does_not_take_is_refused_before_anything_is_written
         train_seeds(gym, [1])
     with pytest.raises(UserError, match="replay.capacity_steps: expected all 96"):
         train_seeds(replace(config, replay=replace(config.replay, capacity_steps=50)), [1])
-    apart = replace(config, env=replace(config.env, workers="async"))
+    apart = replace(config, env=replace(config.env, workers="ray"))
     with pytest.raises(UserError, match="env.workers: expected none or sync with --seeds"):
         train_seeds(apart, [1])
     with pytest.raises(UserError, match="one of a single run"):
