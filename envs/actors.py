@@ -184,7 +184,8 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one of C's own
+                signal.signal(number, handler)
 
 
 def _why(error: Exception) -> str:

@@ -185,7 +185,7 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
         timeout: float,
     ) -> None:
         self.kind, self.num_envs, self.timeout = kind, len(makers), timeout
-        self.wanted = f"a step or a reset to return within {timeout:g} s (--env.step-timeout)"
+        self.limit = f"{timeout:g} s (--env.step-timeout)"
         self.single_observation_space, self.single_action_space = observation_space, action_space
         self.observation_space = batch_space(observation_space, self.num_envs)
         self.action_space = batch_space(action_space, self.num_envs)
@@ -256,7 +256,7 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
         """Puts what a worker returns of those environments into their places; those that failed,
         which are all of it where it ended."""
         try:
-            answer = self._wait(self.workers[number], until, self.wanted)
+            answer = self._wait(self.workers[number], until)
         except Lost as lost:
             return dict.fromkeys(self.rows[number], lost)
         failed, infos = {}, answer[-1]
@@ -268,25 +268,27 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
         return failed
 
     def _begin(self, worker: Worker) -> None:
-        """Waits until a worker runs.
+        """Waits until a worker runs, also after a signal: without it there is nothing to save.
 
         Raises:
           Lost: where it does not in time.
         """
         if worker.start_limit:
-            until = time.monotonic() + worker.start_limit
-            self._wait(worker, until, f"its worker to start within {worker.start_limit:g} s")
+            if not worker.ready(worker.start_limit):
+                wanted = f"its worker to start within {worker.start_limit:g} s"
+                raise Lost(f"{worker.here}: expected {wanted}")
+            worker.answer()
 
-    def _wait(self, worker: Worker, until: float, wanted: str) -> tuple[Any, ...]:
-        """What one worker returns, which is ``wanted``.
+    def _wait(self, worker: Worker, until: float) -> tuple[Any, ...]:
+        """What one worker returns of a step or a reset.
 
         Raises:
           Lost: where it ended, or does not in time.
         """
         while not worker.ready(min(1.0, max(0.0, until - time.monotonic()))):
             if time.monotonic() >= until:
-                signalled = f"a step or a reset to return within {PATIENCE:g} s of the signal"
-                raise Lost(f"{worker.here}: expected {signalled if came() else wanted}")
+                limit = f"{PATIENCE:g} s of the signal" if came() else self.limit
+                raise Lost(f"{worker.here}: expected a step or a reset to return within {limit}")
             until = min(until, time.monotonic() + PATIENCE) if came() else until
         return worker.answer()
 

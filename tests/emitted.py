@@ -1,11 +1,15 @@
 """What environments of `envs/troubled.py` write down of what they emit, and what replay holds."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from processes import ROOT
 
 from agents import ActionCodec
 from agents.driver import Collector, Stepper
@@ -59,3 +63,21 @@ def logged(folder):
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         found[rows[0][0]] = [row[1:] for row in rows]
     return found
+
+
+def group(pid):
+    """Processes of a session that run: its id, state, and name of each."""
+    listed = subprocess.run(
+        ["ps", "-eo", "sid,stat,comm"], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
+    return [row for row in rows if int(row[0]) == pid and not row[1].startswith("Z")]
+
+
+def start_ends(workers, **options):
+    """Starts `envs/ends.py`, whose environments are stepped so."""
+    command = [sys.executable, Path(__file__).parent / "envs" / "ends.py", workers]
+    settings = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    settings["PYTHONPATH"] = str(ROOT)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=settings, text=True, stdout=pipe, stderr=pipe, **options)

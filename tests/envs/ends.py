@@ -1,6 +1,7 @@
 """A process with environments in others, which tells their ids and steps until a signal; the
 environments hang."""
 
+import sys
 from multiprocessing.process import active_children
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def main():
     workers.PATIENCE = 1.0
     name = f"{Path(__file__).with_name('troubled.py')}:Troubled"
     options = {"child": "True", "always": "3"}
-    envs = make_vector(EnvConfig(name=name, workers="async", options=options), 2, seed=0)
+    envs = make_vector(EnvConfig(name=name, workers=sys.argv[1], options=options), 2, seed=0)
     stopped = []
     with first_signal("stopping", lambda: stopped.append(True)):
         envs.reset()

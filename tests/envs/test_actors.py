@@ -1,15 +1,18 @@
 """Environments in actors of Ray: what replay holds of them, failures, lost machines, ends."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
-from emitted import TROUBLED, collect, logged, stored
+from emitted import TROUBLED, collect, group, logged, start_ends, stored
 
-from envs import EnvConfig, make_vector
+from common import UserError
+from envs import EnvConfig, choose_workers, make_vector
 
 ray = pytest.importorskip("ray")
 
@@ -51,9 +54,9 @@ def cluster():
         ray.shutdown()
 
 
-def config(**options):
+def config(name=TROUBLED, **options):
     told = {name: str(value) for name, value in options.items()}
-    return EnvConfig(name=TROUBLED, workers="ray", step_timeout=20.0, options=told)
+    return EnvConfig(name=name, workers="ray", step_timeout=5.0, options=told)
 
 
 def test_replay_holds_what_was_emitted_and_nothing_else(cluster, tmp_path):
@@ -67,3 +70,119 @@ def test_replay_holds_what_was_emitted_and_nothing_else(cluster, tmp_path):
     for seed, stream in zip(range(5, 11), records, strict=True):
         assert stored(stream) == logs[seed] and len(stream) == 41
     assert len(ended) == sum(row[-1] for log in logs.values() for row in log)
+
+
+def assert_cut(stream, logs, seed):
+    """Replay holds what the first process emitted, but for a step that may not have arrived, cut,
+    and then what the second did."""
+    first, found = logs[seed], stored(stream)
+    later = [log for other, log in logs.items() if other != seed]
+    cuts = [k for k in (len(first), len(first) - 1) if found[:k] == first[:k]]
+    (cut,) = (k for k in cuts if found[k:] in later)
+    assert not found[cut - 1][-1] and stream[cut]["is_first"]  # no last record, and a first one
+
+
+def test_one_that_raises_dies_or_hangs_is_named_and_started_again(cluster, tmp_path, caplog):
+    """Of five environments in four actors: 0 and 1 are in one, in which 1 raises."""
+    envs = make_vector(config(log=tmp_path), 5, seed=0)
+    records, _ = collect(envs, 20, overlap=True)
+    assert envs.rows[0] == [0, 1] and envs.restarts == [0, 1, 1, 1, 0]
+    envs.close()
+    ways = {
+        1: "index 1, step 7: step raised ValueError: deep in the user's code",
+        2: "index 2: its actor ended: its worker process has died",
+        3: "index 3: expected a step or a reset to return within 5 s (--env.step-timeout)",
+    }
+    logs = logged(tmp_path)
+    for seed, told in ways.items():
+        assert f"environment {TROUBLED}, {told}; it is started again, its" in caplog.text
+        assert_cut(records[seed], logs, seed)
+    assert 'raise ValueError("deep in the user\'s code")' in caplog.text  # the user's own line
+    for seed in (0, 4):
+        assert stored(records[seed]) == logs[seed]
+    assert [len(stream) for stream in records] == [21] * 5
+
+
+@pytest.mark.slow
+def test_what_a_lost_machine_stepped_goes_on_elsewhere(cluster, tmp_path, caplog):
+    """A second machine is killed in mid-step, with all that runs there."""
+    with node(f"--address={cluster}", "--num-cpus=2") as second:
+        envs = make_vector(config(log=tmp_path, always=-1), 12, seed=0)
+        assert [len(rows) for rows in envs.rows] == [2] * 6
+        send, sent = envs.step_async, []
+
+        def step_async(actions):
+            send(actions)
+            sent.append(actions)
+            if len(sent) == 10:
+                subprocess.run(["pkill", "-KILL", "-s", str(second.pid)], check=True)
+
+        envs.step_async = step_async
+        records, _ = collect(envs, 25, overlap=True)
+    lost = [i for i, count in enumerate(envs.restarts) if count]
+    envs.close()
+    logs = logged(tmp_path)
+    assert 2 <= len(lost) < 12 and all(i ^ 1 in lost for i in lost)  # both of an actor
+    assert f"indices {lost[0]} to {lost[1]}: its actor ended: " in caplog.text
+    for i, stream in enumerate(records):
+        assert len(stream) == 26
+        if i in lost:
+            assert_cut(stream, logs, i)
+        else:
+            assert stored(stream) == logs[i]
+
+
+@pytest.mark.parametrize("workers", ["async", "ray"])
+def test_no_worker_loads_jax(cluster, workers):
+    name = TROUBLED.replace("Troubled", "Loaded")
+    envs = make_vector(EnvConfig(name=name, workers=workers), 1, seed=0)
+    obs, _ = envs.reset()
+    envs.close()
+    assert "jax" in sys.modules and obs["x"].tolist() == [[0.0]]
+
+
+def test_where_environments_step_is_said(cluster):
+    workers, why = choose_workers(None, EnvConfig(num_envs=9, workers="ray"))
+    told = f"4 actors for 9 environments, in a cluster of 4 CPUs at {cluster} (RAY_ADDRESS)"
+    assert workers == "ray" and why == told
+
+
+def test_an_address_at_which_no_one_listens_is_named(monkeypatch):
+    ray.shutdown()
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(
+        UserError, match=r"^RAY_ADDRESS: expected .* received 127.0.0.1:9: .*refused"
+    ):
+        make_vector(config(), 1, seed=0)
+
+
+def test_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="expected the package ray .*; pip install ray$"):
+        make_vector(config(), 1, seed=0)
+
+
+def running(session):
+    """But for two agents of Ray's own, which miss the one that was killed for a minute or two."""
+    return [row for row in group(session) if row[-1][:12] not in ("ray::Dashboa", "ray::Runtime")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_cluster_started_here_ends_with_the_process(number, code):
+    """Asked to stop, and killed; environments hang, and have started processes of their own."""
+    process = start_ends("ray", start_new_session=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    names = [row[-1] for row in group(process.pid)]
+    assert names.count("sleep") == 2 and "raylet" in names
+    time.sleep(0.5)  # into the step that hangs
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    until = time.monotonic() + 30
+    while running(process.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert running(process.pid) == []

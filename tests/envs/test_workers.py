@@ -1,22 +1,17 @@
 """Environments in processes of their own: what replay holds of them, failures, ends."""
 
 import gc
-import os
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import gymnasium
 import jax
 import numpy as np
 import pytest
-from emitted import TROUBLED, collect, logged, stored
+from emitted import TROUBLED, collect, group, logged, start_ends, stored
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from processes import ROOT
 
 from agents import ActionCodec
 from agents.driver import Stepper, play
@@ -138,13 +133,6 @@ def test_processes_end_with_a_vector_that_no_one_closed():
     assert not any(group(pid) for pid in pids)
 
 
-def group(pid):
-    """Processes of a session that run."""
-    listed = subprocess.run(["ps", "-eo", "sid,stat"], capture_output=True, text=True, check=True)
-    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
-    return [row for row in rows if int(row[0]) == pid and not row[1].startswith("Z")]
-
-
 @pytest.mark.parametrize(
     ("number", "code"),
     [
@@ -154,11 +142,7 @@ def group(pid):
 )
 def test_environments_and_what_they_started_end_with_the_process(number, code):
     """Asked to stop, and killed; while they hang."""
-    command = [sys.executable, Path(__file__).with_name("ends.py")]
-    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        command, env=settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = start_ends("async")
     assert process.stdout is not None
     workers = [int(pid) for pid in process.stdout.readline().split()]
     assert len(workers) == 2 and all(len(group(pid)) == 2 for pid in workers)

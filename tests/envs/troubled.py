@@ -4,12 +4,27 @@ Processes of their own make them: nothing is imported here but what a user's fil
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
+
+class Loaded(gymnasium.Env):
+    """Its observation is whether its process has loaded JAX."""
+
+    observation_space = spaces.Dict({"x": spaces.Box(0, 1, (1,), np.float64)})
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"x": np.full(1, float("jax" in sys.modules))}, {}
+
+    def step(self, action):
+        return *self.reset()[:1], 0.0, False, False, {}
 
 
 class Troubled(gymnasium.Env):
