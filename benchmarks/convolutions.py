@@ -15,12 +15,16 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from common.entry import enter
 from configs.spelling import whole
 from training.device import choose_device
-from worldmodel.convolutions import AXES, strided_conv, strided_conv_transpose
+from worldmodel.convolutions import (
+    conv_by_library,
+    strided_conv,
+    strided_conv_transpose,
+    transpose_by_library,
+)
 from worldmodel.networks import KERNEL_IN, edges_in, kernels_out
 
 Conv = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -29,14 +33,12 @@ ENCODER_SIZES, DECODER_SIZES = edges_in(64)[:-1], (1, 5, 13, 30)
 
 def library(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """``strided_conv`` as the library has it."""
-    y = lax.conv_general_dilated(x, kernel, (2, 2), "VALID", dimension_numbers=AXES)
-    return y + bias.reshape(1, 1, 1, -1)
+    return conv_by_library(x, kernel) + bias.reshape(1, 1, 1, -1)
 
 
 def library_transpose(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """``strided_conv_transpose`` as the library has it, which correlates."""
-    y = lax.conv_transpose(x, kernel[::-1, ::-1], (2, 2), "VALID", dimension_numbers=AXES)
-    return y + bias.reshape(1, 1, 1, -1)
+    """``strided_conv_transpose`` as the library has it."""
+    return transpose_by_library(x, kernel) + bias.reshape(1, 1, 1, -1)
 
 
 def layers(depth: int) -> Iterator[tuple[str, Conv, Conv, int, int, int, int, bool]]:

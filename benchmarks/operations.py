@@ -1,6 +1,7 @@
 """Floating-point operations of a program, counted from its jaxpr: those of matrix products and
 convolutions alone, two for each multiplication with its addition. A loop counts as often as it
-turns, which XLA's own count leaves out; of branches the largest."""
+turns, which XLA's own count leaves out; of branches the largest. Zeros between inputs are not
+counted, which is what a transposed convolution has."""
 
 import math
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def _equation(equation: core.JaxprEqn) -> float:
     if name == "conv_general_dilated":
         kernel, places = _shape(equation.invars[1]), params["dimension_numbers"].rhs_spec
         taps = math.prod(kernel) / kernel[places[0]]  # inputs of an output, of its group
-        return 2.0 * _size(equation) * taps
+        return 2.0 * _size(equation) * taps / math.prod(params["lhs_dilation"])
     if name == "cond":
         return max(map(_of, _inner(params)), default=0.0)
     if name == "while":

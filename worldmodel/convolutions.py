@@ -1,15 +1,20 @@
 """Strided convolutions that are quick on a CPU too, gradients included.
 
-XLA's own CPU gradients of these take two to six times as long for the same numbers
-(benchmarks/results/convolutions.md), so both are written here. That of the input is the other of
-the two functions; that of the kernel is one matrix product per tap, over a few images at a time,
-so that what it copies stays in the processor's cache. Other back ends keep the library's.
+XLA's own on a CPU take two to six times as long for the same numbers, the gradients above all
+(benchmarks/results/convolutions.md). There every convolution is products of matrices, of a few
+images at a time, so that what they copy stays in the processor's cache. Of 2×2 blocks (fine images
+with a quarter of the positions and four times the channels, space to depth) a kernel of k×k is one
+of t×t with stride 1, t = ⌈k/2⌉. Its rows are laid side by side in what a product reads and its
+columns in what it gives, which are then moved and added: three times the memory where patches take
+nine times. Other back ends have the library's alone.
 
 Products are computed in the precision of x; kernels and biases, and so their gradients, may have a
 higher one.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +23,12 @@ from jaxtyping import Array, Float
 
 from worldmodel.precision import add_bias
 
+Carry = TypeVar("Carry")
+Given = TypeVar("Given")
 AXES = ("NHWC", "HWIO", "NHWC")
-FEW = 8  # channels below which 2×2 blocks are gathered first: an image's three fill no vector
-TOGETHER = 8  # images whose part of a kernel's gradient is one product; 8 to 32 measured alike
+TOGETHER = 4  # images of a product; 2 to 8 measured alike
+SMALL = 6  # pixels along an edge of a coarse map, below which products are slower: borders weigh
+NARROW = range(5, 32)  # channels of which XLA's own convolutions are quicker than products
 
 
 def strided_conv(x: Array, kernel: Array, bias: Array) -> Array:
@@ -47,15 +55,10 @@ def strided_conv_transpose(x: Array, kernel: Array, bias: Array) -> Array:
 
 @jax.custom_vjp
 def _conv(x: Array, kernel: Array) -> Array:
-    k, _, a, b = kernel.shape
-    kernel = kernel.astype(x.dtype)
-    if a < FEW and k % 2 == 0 and x.shape[1] % 2 == x.shape[2] % 2 == 0:
-        x, k, stride = space_to_depth(x), k // 2, 1
-        kernel = kernel.reshape(k, 2, k, 2, a, b).transpose(0, 2, 1, 3, 4, 5)
-        kernel = kernel.reshape(k, k, 4 * a, b)
-    else:
-        stride = 2
-    return lax.conv_general_dilated(x, kernel, (stride, stride), "VALID", dimension_numbers=AXES)
+    y: Array = lax.platform_dependent(
+        x, kernel.astype(x.dtype), cpu=conv_by_products, default=conv_by_library
+    )
+    return y
 
 
 def _conv_fwd(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -72,15 +75,10 @@ def _conv_bwd(kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
 
 @jax.custom_vjp
 def _conv_transpose(x: Array, kernel: Array) -> Array:
-    """Each 2×2 block of y is one position of a convolution with stride 1 and 4b channels."""
-    k, _, a, b = kernel.shape
-    taps = (k + 1) // 2
-    kernel = jnp.pad(kernel.astype(x.dtype), ((0, 2 * taps - k), (0, 2 * taps - k), (0, 0), (0, 0)))
-    kernel = kernel.reshape(taps, 2, taps, 2, a, b)[::-1, :, ::-1]  # x[i-d] meets kernel[2d+c]
-    kernel = kernel.transpose(0, 2, 4, 1, 3, 5).reshape(taps, taps, a, 4 * b)
-    around = [(taps - 1, taps - 1)] * 2
-    y = lax.conv_general_dilated(x, kernel, (1, 1), around, dimension_numbers=AXES)
-    return depth_to_space(y)[:, : 2 * x.shape[1] + k - 2, : 2 * x.shape[2] + k - 2]
+    y: Array = lax.platform_dependent(
+        x, kernel.astype(x.dtype), cpu=transpose_by_blocks, default=transpose_by_library
+    )
+    return y
 
 
 def _conv_transpose_fwd(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -101,46 +99,22 @@ def kernel_gradient(
     fine: Float[Array, "N H W a"], coarse: Float[Array, "N h w b"], k: int
 ) -> Float[Array, "k k a b"]:
     """Gradient of both kernels: Σ_{n,i,j} fine[n, 2i+p, 2j+q] coarse[n, i, j]ᵀ, in float32."""
-    cpu, default = partial(by_taps, k=k), partial(by_library, k=k)
+    cpu, default = partial(gradient_by_products, k=k), partial(gradient_by_library, k=k)
     gradient: Array = lax.platform_dependent(fine, coarse, cpu=cpu, default=default)
     return gradient
 
 
-def by_taps(fine: Array, coarse: Array, k: int) -> Array:
-    """``kernel_gradient``, a few images at a time, one matrix product per tap."""
-    whole = len(fine) // TOGETHER * TOGETHER
-    fines, coarses = (x[:whole].reshape(-1, TOGETHER, *x.shape[1:]) for x in (fine, coarse))
-
-    def add(total: Array, group: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + _taps(*group, k=k), None
-
-    start = jnp.zeros((k, k, fine.shape[-1], coarse.shape[-1]), jnp.float32)
-    total, _ = lax.scan(add, start, (fines, coarses))
-    return total if whole == len(fine) else total + _taps(fine[whole:], coarse[whole:], k)
+def conv_by_library(x: Array, kernel: Array) -> Array:
+    """``strided_conv`` without bias."""
+    return lax.conv_general_dilated(x, kernel, (2, 2), "VALID", dimension_numbers=AXES)
 
 
-def _taps(fine: Array, coarse: Array, k: int) -> Array:
-    (_, height, width, a), (_, h, w, b) = fine.shape, coarse.shape
-    taps = (k + 1) // 2
-    read = 2 * (h + taps - 1), 2 * (w + taps - 1)  # rows and columns of `fine`; odd k: one too many
-    more = [(0, max(0, n - m)) for n, m in zip(read, (height, width), strict=True)]
-    fine = space_to_depth(jnp.pad(fine, ((0, 0), *more, (0, 0)))[:, : read[0], : read[1]])
-    columns = coarse.reshape(-1, b)
-    gradient = jnp.stack(
-        [
-            jnp.matmul(
-                fine[:, p : p + h, q : q + w].reshape(-1, 4 * a).T,
-                columns,
-                preferred_element_type=jnp.float32,
-            )
-            for p in range(taps)
-            for q in range(taps)
-        ]
-    ).reshape(taps, taps, 2, 2, a, b)
-    return gradient.transpose(0, 2, 1, 3, 4, 5).reshape(2 * taps, 2 * taps, a, b)[:k, :k]
+def transpose_by_library(x: Array, kernel: Array) -> Array:
+    """``strided_conv_transpose`` without bias; the library's correlates."""
+    return lax.conv_transpose(x, kernel[::-1, ::-1], (2, 2), "VALID", dimension_numbers=AXES)
 
 
-def by_library(fine: Array, coarse: Array, k: int) -> Array:
+def gradient_by_library(fine: Array, coarse: Array, k: int) -> Array:
     """``kernel_gradient``, as a correlation over the images with the dilated ``coarse``."""
     gradient = lax.conv_general_dilated(
         fine,
@@ -152,6 +126,88 @@ def by_library(fine: Array, coarse: Array, k: int) -> Array:
         preferred_element_type=jnp.float32,
     )
     return gradient[:k, :k]
+
+
+def conv_by_products(x: Array, kernel: Array) -> Array:
+    """``conv_by_library``, which it is where products are slower."""
+    k, _, a, b = kernel.shape
+    h, w = ((n - k) // 2 + 1 for n in x.shape[1:3])
+    if w < SMALL or a in NARROW or k % 2:
+        return conv_by_library(x, kernel)
+    taps = (k + 1) // 2
+    matrix = blocks(kernel).transpose(0, 2, 3, 4, 1, 5).reshape(taps * 4 * a, taps * b)
+
+    def some(nothing: None, x: Array) -> tuple[None, Array]:
+        y = jnp.matmul(rows(x, k, h, w), matrix, preferred_element_type=jnp.float32)
+        parts = [y[:, :, q : q + w, q * b : (q + 1) * b] for q in range(taps)]
+        return None, sum(parts[1:], parts[0]).astype(x.dtype)
+
+    return in_groups(some, None, x)[1]
+
+
+def gradient_by_products(fine: Array, coarse: Array, k: int) -> Array:
+    """``kernel_gradient``; of small maps by the library."""
+    (_, h, w, b), a, taps = coarse.shape, fine.shape[-1], (k + 1) // 2
+    if w < SMALL:
+        return gradient_by_library(fine, coarse, k)
+
+    wide = 4 * a > b  # the wider side is what a product's rows are made of: faster
+
+    def some(total: Array, fine: Array, coarse: Array) -> tuple[Array, None]:
+        moved = [jnp.pad(coarse, ((0, 0), (0, 0), (q, taps - 1 - q), (0, 0))) for q in range(taps)]
+        columns = jnp.concatenate(moved, -1).reshape(-1, taps * b)
+        across = rows(fine, k, h, w).reshape(-1, taps * 4 * a)
+        left, right = (columns, across) if wide else (across, columns)
+        return total + jnp.matmul(left.T, right, preferred_element_type=jnp.float32), None
+
+    widths = (taps * b, taps * 4 * a) if wide else (taps * 4 * a, taps * b)
+    total, _ = in_groups(some, jnp.zeros(widths, jnp.float32), fine, coarse)
+    total = (total.T if wide else total).reshape(taps, 2, 2, a, taps, b)
+    return total.transpose(0, 1, 4, 2, 3, 5).reshape(2 * taps, 2 * taps, a, b)[:k, :k]
+
+
+def transpose_by_blocks(x: Array, kernel: Array) -> Array:
+    """``transpose_by_library``: each 2×2 block of y is one position of a convolution with stride 1
+    and 4b channels."""
+    k, _, a, b = kernel.shape
+    taps = (k + 1) // 2
+    kernel = blocks(kernel)[::-1, ::-1]  # x[i-d] meets kernel[2d+c]
+    kernel = kernel.transpose(0, 1, 4, 2, 3, 5).reshape(taps, taps, a, 4 * b)
+    around = [(taps - 1, taps - 1)] * 2
+    y = lax.conv_general_dilated(x, kernel, (1, 1), around, dimension_numbers=AXES)
+    return depth_to_space(y)[:, : 2 * x.shape[1] + k - 2, : 2 * x.shape[2] + k - 2]
+
+
+def in_groups(
+    some: Callable[..., tuple[Carry, Given]], carry: Carry, *arrays: Array
+) -> tuple[Carry, Given]:
+    """``some(carry, *arrays)`` of TOGETHER images at a time: the last carry, and all it gave."""
+    count = len(arrays[0]) // TOGETHER
+    whole = [x[: count * TOGETHER].reshape(count, TOGETHER, *x.shape[1:]) for x in arrays]
+    carry, given = lax.scan(lambda carry, group: some(carry, *group), carry, whole)
+    given = jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), given)
+    if len(arrays[0]) == count * TOGETHER:
+        return carry, given
+    carry, more = some(carry, *[x[count * TOGETHER :] for x in arrays])
+    return carry, jax.tree.map(lambda *ys: jnp.concatenate(ys), given, more)
+
+
+def rows(fine: Array, k: int, h: int, w: int) -> Array:
+    """What the kernel's rows meet, side by side: [n, H, W, a] to [n, h, w + t - 1, t·4a]."""
+    taps = (k + 1) // 2
+    read = 2 * (h + taps - 1), 2 * (w + taps - 1)  # of `fine`; odd k: one too many
+    more = [(0, max(0, n - m)) for n, m in zip(read, fine.shape[1:3], strict=True)]
+    fine = space_to_depth(jnp.pad(fine, ((0, 0), *more, (0, 0)))[:, : read[0], : read[1]])
+    return jnp.concatenate([fine[:, p : p + h] for p in range(taps)], -1)
+
+
+def blocks(kernel: Array) -> Array:
+    """[k, k, a, b] to [t, t, 2, 2, a, b], with zeros where k is odd."""
+    k, _, a, b = kernel.shape
+    taps = (k + 1) // 2
+    more = (0, 2 * taps - k)
+    kernel = jnp.pad(kernel, (more, more, (0, 0), (0, 0)))
+    return kernel.reshape(taps, 2, taps, 2, a, b).transpose(0, 2, 1, 3, 4, 5)
 
 
 def space_to_depth(x: Array) -> Array:

@@ -11,7 +11,8 @@ from common import UserError, read_json
 
 def test_operations_by_hand():
     """A product of [3, 4] and [4, 5] is 3·5·4 multiplications; in a scan of 7, and with its
-    gradients, which are two products more; a convolution has its kernel's inputs for each output.
+    gradients, which are two products more; a convolution has its kernel's inputs for each output, a
+    transposed one those that are no zeros.
     """
     a, b = jnp.ones((3, 4)), jnp.ones((4, 5))
     assert operations(jnp.matmul, a, b) == 2 * 60
@@ -24,6 +25,10 @@ def test_operations_by_hand():
         x, k, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     assert operations(conv, image, kernel) == 2 * (2 * 6 * 6 * 6) * (3 * 3 * 3)
+    up = lambda x, k: jax.lax.conv_transpose(x, k, (2, 2), "VALID")  # noqa: E731
+    assert (
+        operations(up, image, jnp.ones((2, 2, 3, 5))) == 2 * (2 * 16 * 16 * 5) * 3
+    )  # one input of each output
     branch = lambda a, b: jax.lax.cond(a[0, 0] > 0, lambda: a @ b, lambda: a @ b + a @ b)  # noqa: E731
     assert operations(branch, a, b) == 2 * 2 * 60
 

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.convolutions import library, library_transpose
 from worldmodel.convolutions import (
-    by_library,
-    by_taps,
     depth_to_space,
+    gradient_by_library,
+    gradient_by_products,
     space_to_depth,
     strided_conv,
     strided_conv_transpose,
@@ -23,14 +23,16 @@ Conv = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 @pytest.mark.parametrize(
     ("ours", "theirs", "size", "kernel", "channels", "batch"),
     [
-        (strided_conv, library, 14, 4, 3, 2),  # 2×2 blocks gathered first
-        (strided_conv, library, 14, 4, 9, 9),  # one group of 8 images and one left over
-        (strided_conv, library, 31, 4, 3, 2),  # last row and column unread
-        (strided_conv, library, 10, 2, 3, 8),
-        (strided_conv, library, 11, 5, 3, 8),
+        (strided_conv, library, 14, 4, 3, 2),  # fewer images than a group
+        (strided_conv, library, 14, 4, 3, 9),  # two groups of 4 images and one left over
+        (strided_conv, library, 14, 4, 9, 4),  # narrow: forward the library's
+        (strided_conv, library, 31, 4, 3, 4),  # last row and column unread
+        (strided_conv, library, 12, 2, 3, 8),
+        (strided_conv, library, 15, 5, 3, 8),
+        (strided_conv, library, 10, 4, 3, 8),  # small: the library's
         (strided_conv_transpose, library_transpose, 1, 5, 3, 2),  # a dense layer
         (strided_conv_transpose, library_transpose, 5, 5, 3, 17),
-        (strided_conv_transpose, library_transpose, 13, 6, 9, 2),
+        (strided_conv_transpose, library_transpose, 13, 6, 9, 5),
     ],
 )
 def test_convolutions(
@@ -62,16 +64,15 @@ def test_convolutions(
 def test_kernel_gradient_of_every_back_end(k: int, images: int) -> None:
     """What a CPU runs, what others run, and the sum itself."""
     keys = jax.random.split(jax.random.key(k))
-    fine = jax.random.normal(keys[0], (images, 8 + k % 2, 8 + k % 2, 3))
+    fine = jax.random.normal(keys[0], (images, 16 + k % 2, 16 + k % 2, 3))
     side = (fine.shape[1] - k) // 2 + 1
     coarse = jax.random.normal(keys[1], (images, side, side, 2))
     plain = np.zeros((k, k, 3, 2))
     for p in range(k):
         for q in range(k):
-            for i in range(side):
-                for j in range(side):
-                    plain[p, q] += np.asarray(fine[:, 2 * i + p, 2 * j + q]).T @ coarse[:, i, j]
-    for gradient in (by_taps, by_library):
+            met = np.asarray(fine)[:, p : p + 2 * side : 2, q : q + 2 * side : 2]
+            plain[p, q] = np.einsum("nija,nijb->ab", met[:, :side, :side], coarse)
+    for gradient in (gradient_by_products, gradient_by_library):
         compiled = jax.jit(gradient, static_argnums=2)
         np.testing.assert_allclose(compiled(fine, coarse, k), plain, atol=1e-4)
         half = [jnp.asarray(x, jnp.bfloat16) for x in (fine, coarse)]
@@ -87,7 +88,7 @@ HALF, FULL = jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float32)
 @pytest.mark.parametrize(
     ("conv", "size", "tolerance"),
     [
-        (strided_conv, 10, 1e-4),
+        (strided_conv, 14, 1e-4),
         (strided_conv_transpose, 6, 1e-4),
         (strided_conv_transpose, 1, 2**-8),  # a dense layer, rounded once when all is added up
     ],
