@@ -29,6 +29,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the page goes")
     parser.add_argument("--stage", choices=("run", "report"), default="run", help="of vectors")
     parser.add_argument("--cells", nargs="+", help="some of those of vectors, by name")
+    parser.add_argument(
+        "--length",
+        type=whole,
+        help="frames of a training video of vectors; another is no part of the page",
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="starts nothing after")
     parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="of digits")
     parser.add_argument("--seed", type=whole, default=0, help="of digits")
@@ -38,7 +43,7 @@ def main() -> None:
         digits.compare(args.scale, args.seed, args.output, args.results)
         return
     if args.stage == "run":
-        vectors.run_all(args.results, args.cells, args.minutes)
+        vectors.run_all(args.results, args.cells, args.minutes, args.length)
     vectors.report(args.results)
 
 

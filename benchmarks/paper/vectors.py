@@ -5,6 +5,7 @@ Read next: ``systems.py``, which; ``claims.py``, the marks that were set before.
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,13 @@ SHOWN = sorted(SYSTEMS, key=lambda x: (x.speed != 1, x.kind, x.strides, x.speed)
 ORDER = (*FIRST, *(name for name in CELLS if name not in FIRST))
 
 
-def run_all(results: Path, wanted: Sequence[str] | None, minutes: float) -> None:
+def run_all(
+    results: Path, wanted: Sequence[str] | None, minutes: float, length: int | None = None
+) -> None:
     """Every cell that is wanted and not there yet; starts none after so many minutes.
 
+    Args:
+      length: frames of a training video, None for ``SCALE``'s; others have names of their own.
     Raises:
       UserError: for a cell that there is not.
     """
@@ -37,14 +42,16 @@ def run_all(results: Path, wanted: Sequence[str] | None, minutes: float) -> None
         if name not in ORDER:
             raise UserError(f"cells: expected some of {', '.join(ORDER)}, received {name}")
     until = time.monotonic() + 60 * minutes
+    scale = replace(SCALE, length=length or SCALE.length)
+    other = "" if scale == SCALE else f"-length{length}"
     for name in wanted or ORDER:
-        path = results / "paper" / f"{name}.json"
+        path = results / "paper" / f"{name}{other}.json"
         if path.is_file():
             continue
         if time.monotonic() > until:
             return
         print(name, flush=True)
-        found = costs(SCALE) if name == COST else run(CELLS[name], SCALE, SEEDS)
+        found = costs(scale) if name == COST else run(CELLS[name], scale, SEEDS)
         keep(path, found)
 
 
