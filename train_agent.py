@@ -23,15 +23,16 @@ with importing():
     from training.agent_source import AgentSource
     from training.commands import command, tensorboard
     from training.device import choose_device, enable_compilation_cache, keep_freed_memory
+    from training.hosts import alone, join, leave_others
     from training.loop import train
     from training.seeds import train_seeds
 
 
 def main() -> None:
     """Command line."""
-    args = sys.argv[1:]
     enable_compilation_cache(None)
     keep_freed_memory()
+    args = join(sys.argv[1:])
     if any(arg.partition("=")[0] == "--eval" for arg in args):
         evaluate(parse(EvalConfig, args))
         return
@@ -41,9 +42,10 @@ def main() -> None:
     print(f"{device.line}\n{describe_backend(config.env)}")
     print(f"size {config.size}, {config.steps:,} steps; more: --size m --steps 1000000")
     if seeds:
+        alone("seeds")
         ended = train_seeds(config, seeds)
     else:
-        ended = [config.logdir] if train(config, AgentSource) else []
+        ended = [config.logdir] if train(config, AgentSource) and leave_others() else []
     for run in ended:
         write_imagined(run, config.env.name)
         if config.report:

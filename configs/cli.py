@@ -37,7 +37,8 @@ EXAMPLES = """Examples:
   {program} --env pure:pendulum --seeds 0 1 2     several seeds as one compiled program
   {program} --eval RUN --episodes 20              evaluates a run
 
-A run that stopped goes on by the same command with the same --logdir."""
+A run that stopped goes on by the same command with the same --logdir. Several processes train
+together with --hosts ADDRESS:PORT,INDEX,COUNT (docs/scaling.md)."""
 """Of `parse_train`."""
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ def parse_train(
 
     given = expand(args, TrainConfig)
     first = base(*choices(given, ("preset", "env.name", "size")))
-    about = Help(AGENT_FIRST, EXAMPLES, ("eval", "seeds"))
+    about = Help(AGENT_FIRST, EXAMPLES, ("eval", "seeds", "hosts"))
     config = parse_run(first, given, ("preset", "size"), about, lambda c: c.env.name)
     check(config)
     return config

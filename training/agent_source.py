@@ -24,6 +24,7 @@ from envs.workers import WorkerVectorEnv
 from recordings.data import open_train
 from replay import MixedSampler, ReplayStore, SequenceSampler, describe_size
 from replay.recorded import check_alike
+from training import hosts
 from training.build import Built
 from training.checkpoint import fill, inner
 from training.config_io import holds_run
@@ -40,15 +41,17 @@ from worldmodel.records import Records
 
 LONGEST = 1000  # frames of an episode's film
 SHOWN = 4  # sequences side by side
+OTHER_PROCESS = 104_729  # between the seeds of processes' draws
 
 
 class AgentSource:
     """Environments, their replay, and recordings beside it where they are asked for."""
 
-    acts = True
+    acts, shared = True, False
 
     def __init__(self, config: TrainConfig):
-        self.spaces, self.stride = ask(config, check=True), config.env.num_envs
+        self.stride, self.envs = config.env.num_envs, hosts.share("num_envs", config.env.num_envs)
+        self.spaces = ask(config, check=True)
         config = replace(config, env=replace(config.env, workers=self.spaces.workers))
         self.config, self.learner = config, Built(config, self.spaces)
         print(lines(self.spaces.overview))
@@ -71,8 +74,8 @@ class AgentSource:
         self, steps: int, sampler: Mapping[str, Any] | None, carry: Mapping[str, Any] | None
     ) -> None:
         """Opens the replay, cut back to where it was saved. Environments that tell their state go
-        on; others begin anew, of seeds that no earlier part of the run had, and their episodes in
-        progress end cut."""
+        on, if they are as many as then; others begin anew, of seeds that no earlier part of the run
+        had, and their episodes in progress end cut."""
         config, built = self.config, self.learner
         self.replay = ReplayStore(config.logdir / "replay", built.fields(), config.replay)
         self.sampler = open_sampler(built, self.replay, self.recorded)
@@ -82,9 +85,11 @@ class AgentSource:
         collector, leaves = self._collector(), inner(carry or {}, "collector")
         if carry:
             self.replay.cut_back(inner(carry, "replay"))
-        if leaves:
+        goes_on = bool(leaves) and len(leaves["tally/0"]) == self.envs
+        if goes_on:
             collector.go_on(fill(collector.state(), leaves))
-        self.collector: Collector | None = collector if leaves else collector.begin()
+        self.collector: Collector | None = collector if goes_on else collector.begin()
+        self.filled = self._filled()
 
     def carry(self) -> dict[str, Any]:
         """Replay's open episodes; environments, policy and sums, where environments can tell."""
@@ -94,7 +99,8 @@ class AgentSource:
     def _collector(self) -> Collector:
         """Of new environments."""
         built, config = self.learner, self.config
-        stepper = built.stepper(self.stride, config.seed + 7919 * self.steps)
+        seed = config.seed + 7919 * self.steps + hosts.index() * self.envs
+        stepper = built.stepper(self.envs, seed)
         carry = initial_policy(built.agent, stepper.size, config.agent.replan)
         policy = built.policy(greedy=False)
         return Collector(stepper, policy, carry, self.replay, config.overlap)
@@ -104,8 +110,16 @@ class AgentSource:
         with updates it is under way still, and the one before is complete."""
         if self.collector is None:
             self.collector = self._collector().begin()
+        if hosts.count() > 1:
+            key = jax.random.fold_in(key, hosts.index())
         self.steps += self.stride
-        return self.collector.step(params, key)
+        episodes = self.collector.step(params, key)
+        self.filled = self.filled or self._filled()
+        return episodes
+
+    def _filled(self) -> bool:
+        """Whether there is something to replay, in all processes."""
+        return all(hosts.of_all(self.replay.steps > 0))
 
     def arrive(self) -> list[Episode]:
         """Waits for a step that is under way, into replay; the episodes that ended."""
@@ -114,7 +128,7 @@ class AgentSource:
     def owed(self, steps: int) -> int:
         """Updates that so many environment steps call for, once there is something to replay."""
         wanted = int((steps - self.config.prefill) * self.config.updates_per_step)
-        return wanted if self.replay.steps else 0
+        return wanted if self.filled else 0
 
     def sample(self) -> Records:
         """Replayed sequences."""
@@ -125,12 +139,14 @@ class AgentSource:
         return self.sampler.state()
 
     def stored(self, updates: int) -> dict[str, float]:
-        """How much is in replay; of environments in workers, how often one was started again."""
+        """How much is in replay, of all processes; of environments in workers, how often one was
+        started again."""
         values = {"replay/steps": self.replay.steps, "replay/gb": self.replay.bytes / 1e9}
         envs = None if self.collector is None else self.collector.stepper.envs
         if isinstance(envs, WorkerVectorEnv):
             values["env/restarts"] = sum(envs.restarts)
-        return values
+        every = hosts.of_all(values)
+        return {name: sum(told[name] for told in every) for name in values}
 
     def show(self, state: TrainState, key: Any) -> np.ndarray | None:
         """Open-loop prediction of replayed sequences."""
@@ -207,14 +223,15 @@ def open_recordings(built: Built) -> ReplayStore | None:
 def open_sampler(
     built: Built, replay: ReplayStore, video: ReplayStore | None
 ) -> SequenceSampler | MixedSampler:
-    """Of replay, and of recordings where there are."""
+    """Of replay, and of recordings where there are; of several processes this one's rows."""
     config, stride = built.config, built.agent.model.stride
-    rows = config.recorded_rows
+    rows = hosts.share("recorded sequences of a batch", config.recorded_rows)
     length = config.sequence + config.agent.burn_in_steps
-    sizes: dict[str, Any] = {"length": length, "stride": stride, "seed": config.seed}
+    sizes: dict[str, Any] = {"length": length, "stride": stride}
+    sizes["seed"] = config.seed + OTHER_PROCESS * hosts.index()
+    own = SequenceSampler(replay, batch=hosts.share("batch", config.batch) - rows, **sizes)
     if video is None:
-        return SequenceSampler(replay, batch=config.batch, **sizes)
-    own = SequenceSampler(replay, batch=config.batch - rows, **sizes)
+        return own
     recorded = SequenceSampler(video, batch=rows, **sizes)
     return MixedSampler(own, recorded, marked=plans_marked(config.agent))
 

@@ -91,15 +91,17 @@ class CheckpointStore:
         self._writer = ThreadPoolExecutor(1, "checkpoint")  # starts its thread when first needed
         self._writing: Future[None] | None = None
 
-    def latest(self) -> int | None:
+    def latest(self, most: int | None = None) -> int | None:
         """The newest step that is whole, None where none was saved. Damaged ones are told.
 
+        Args:
+          most: leaves out later steps; None: none.
         Raises:
           UserError: if all are damaged.
         """
         damaged: dict[int, str] = {}
         new: list[str] = []
-        for step in reversed(self.steps()):
+        for step in reversed([x for x in self.steps() if most is None or x <= most]):
             known = step in self._damage
             reason = self._damage[step] if known else self._look(step)
             if reason is not None and not self.folder(step).is_dir():

@@ -1,9 +1,10 @@
 """One run in several processes, on one host or several, which `jax.distributed` joins.
 
-Every process runs the same loop in step with the others on the same parameters; each reads its own
-share of every batch, and only gradients cross. The first one's directory is the run's: the others
-write what they have to say into folders that go with them, and print nothing. Read next:
-`devices.py`, the mesh over all of them; docs/scaling.md.
+Every process runs the same loop in step with the others on the same parameters; each has its own
+share of every batch, and only gradients cross. The first one's directory is the run's, and it alone
+prints. Of an agent's run each process has its own environments and their replay, which stay where
+they are (`SHARDS`); of a model of video the others leave nothing behind. Read next: `devices.py`,
+the mesh over all of them; docs/scaling.md.
 """
 
 import json
@@ -31,6 +32,8 @@ OWN = ("logdir", "track", "data.name", "data.folder")
 """Settings that may differ between processes."""
 SECONDS = 30
 """Within which the others are missed where no connection tells."""
+SHARDS = "processes"
+"""The folder in `--logdir` of what processes but the first keep there, by their index."""
 
 
 def join(args: Sequence[str]) -> list[str]:
@@ -90,20 +93,59 @@ def count() -> int:
     return jax.process_count()
 
 
+def index() -> int:
+    """Which of them this is."""
+    return jax.process_index()
+
+
 def first() -> bool:
     """Whether this is the one whose directory is the run's."""
-    return jax.process_index() == 0
+    return index() == 0
+
+
+def share(what: str, total: int) -> int:
+    """This process's part of what all of them have together.
+
+    Raises:
+      UserError: where they cannot have equal parts.
+    """
+    if total % count():
+        raise UserError(
+            f"{what}: expected a multiple of {count()}, the number of processes, received {total}; "
+            "choose one"
+        )
+    return total // count()
 
 
 @contextmanager
-def own_place(config: Any) -> Iterator[Any]:
-    """The settings with a directory that this process may write to: the run's own for the first,
-    for others one that goes when they end."""
+def own_place(config: Any, stays: bool) -> Iterator[Any]:
+    """The settings with a directory that this process may write to: the run's own for the first;
+    for others one below it if what they have there stays, or else one that goes when they end."""
     if first():
         yield config
-        return
-    with tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
-        yield replace(config, logdir=Path(folder) / "run", track=())
+    elif stays:
+        yield replace(config, logdir=config.logdir / SHARDS / str(index()), track=())
+    else:
+        with tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
+            yield replace(config, logdir=Path(folder) / "run", track=())
+
+
+def leave_others() -> bool:
+    """Parts from the other processes, all of them at once; whether this is the first, which may go
+    on alone."""
+    if count() > 1:
+        jax.distributed.shutdown()
+    return first()
+
+
+def alone(what: str) -> None:
+    """Checks that there are no other processes.
+
+    Raises:
+      UserError: if there are.
+    """
+    if count() > 1:
+        raise UserError(f"{what}: expected one process, received {count()}; leave out {FLAG}")
 
 
 @contextmanager
@@ -135,26 +177,19 @@ def in_turn() -> Iterator[None]:
         multihost_utils.sync_global_devices("after the first")
 
 
-def any_of(here: bool) -> bool:
-    """Whether it is so in any process; all have to ask."""
+def of_all(here: Any) -> list[Any]:
+    """What each process says, of what JSON holds, in the order of their indices; all have to."""
     if count() == 1:
-        return here
-    return bool(multihost_utils.process_allgather(np.array(here)).any())
+        return [here]
+    data = np.frombuffer(dump_json(here).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array(len(data))).tolist()
+    texts = multihost_utils.process_allgather(np.resize(data, max(sizes)))
+    return [json.loads(bytes(text[:size])) for text, size in zip(texts, sizes, strict=True)]
 
 
 def of_first(tree: Any) -> Any:
     """The first process's arrays in all of them; elsewhere only their shapes are read."""
     return tree if count() == 1 else multihost_utils.broadcast_one_to_all(tree)
-
-
-def meta_of_first(meta: dict[str, Any]) -> dict[str, Any]:
-    """What the first process knows, for JSON, in all of them."""
-    if count() == 1:
-        return meta
-    data = np.frombuffer(dump_json(meta).encode(), np.uint8)
-    size = int(of_first(np.array(len(data))))
-    found: dict[str, Any] = json.loads(bytes(of_first(np.resize(data, size))))
-    return found
 
 
 def check_same(what: str, value: Any) -> None:
@@ -163,11 +198,8 @@ def check_same(what: str, value: Any) -> None:
     Raises:
       UserError: if it is not.
     """
-    if count() == 1:
-        return
     text = dump_json(value)
-    digests = multihost_utils.process_allgather(np.array(zlib.crc32(text.encode()), np.uint32))
-    if len(set(digests.tolist())) > 1:
+    if len(set(of_all(zlib.crc32(text.encode())))) > 1:
         raise UserError(
             f"{what}: expected the same in all {count()} processes, received another in some; give "
             f"each the same data and the same command (here {text[:200]})"

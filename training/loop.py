@@ -93,7 +93,8 @@ class Source(Protocol):
     """
 
     acts: bool  # whether there are environments; a step is theirs, or else an update
-    stride: int  # steps that one round of the loop makes
+    shared: bool  # whether several processes draw the same batches, of the same data
+    stride: int  # steps that one round of the loop makes, of all processes
     spaces: Spaces
 
     @property
@@ -216,6 +217,7 @@ class Run:
     means: Means  # of updates not yet logged; checkpointed
     recent: deque[Episode]  # checkpointed
     progress: Progress
+    ended: list[Episode] = field(default_factory=list)  # of this process, not yet counted
     compiled: set[str] = field(default_factory=set)  # of this process
     newest: Any = None  # the newest update's batch and metrics
     saved: Any = None  # the counters of the newest checkpoint
@@ -255,11 +257,11 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
       RunFailed: where updates stay without effect.
     """
     started = time.monotonic()
-    with hosts.told(), hosts.own_place(config) as config:
+    with hosts.told(), hosts.own_place(config, stays=hasattr(config, "env")) as config:
         shared = {k: x for k, x in settings_of(config).items() if k not in hosts.OWN}
         hosts.check_same("settings", shared)
         check_same_config(config.logdir, config)
-        if hosts.any_of(finished(config)):
+        if hosts.of_all(finished(config))[0]:
             print(f"{config.logdir} came to its end before: nothing to do; raise --steps to go on")
             return False
         devices = Devices(config.devices, config.batch)
@@ -316,19 +318,21 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
     write_run_files(config.logdir, config)
     keep_spaces(config.logdir, source.spaces)
     saves = CheckpointStore(config.logdir / CHECKPOINTS, config.keep)
-    if saves.latest() is None:
+    newest = saves.latest(hosts.of_all(saves.latest())[0])
+    if newest is None:
         state, carry = source.first_state(), None
     else:
-        _, state, meta, carry = saves.restore(source.learner.abstract())
-    state, meta = hosts.of_first(state), hosts.meta_of_first(meta)
+        _, state, meta, carry = saves.restore(source.learner.abstract(), newest)
+    drawn = meta.get("sampler")
+    state, meta = hosts.of_first(state), hosts.of_all(meta)[0]
     counted = meta.get("counters", {})  # an older run was logged, one takes it, to its end
     counters = Counters(**{"logged": counted.get("steps", 0)} | counted)
     if counters.in_row >= STUCK:
         counters.in_row = 0  # a run that had to end is given as many again
     saved = asdict(counters) if counted else None
     (config.logdir / EVALUATION).unlink(missing_ok=True)  # of a state that will be left behind
-    source.start(counters.steps, meta.get("sampler"), carry)
-    if _pace(before) != _pace(config):  # holds from here on, not for the steps that lie behind
+    source.start(counters.steps, meta.get("sampler") if source.shared else drawn, carry)
+    if hosts.of_all(_pace(before))[0] != _pace(config):  # holds from here on, not for what was
         counters.ahead = counters.updates - source.owed(counters.steps)
     resume_step = counters.steps if resumed else None
     shown = settings_of(config)
@@ -359,9 +363,10 @@ def unfinished(run: Run) -> bool:
 
 
 def stops(run: Run) -> bool:
-    """Whether the loop ends here, in all processes alike; several ask each other now and then."""
-    if run.devices.hosts > 1 and run.counters.steps % ASK_EVERY == 0:
-        run.stopped = hosts.any_of(run.asked)
+    """Whether the loop ends here, in all processes alike; several tell each other now and then."""
+    if run.devices.hosts > 1 and run.due(ASK_EVERY * run.source.stride):
+        run.stopped = any(hosts.of_all(run.asked))
+        count(run)
     return run.stopped
 
 
@@ -393,9 +398,16 @@ def act(run: Run) -> None:
 
 
 def note(run: Run, episodes: list[Episode]) -> None:
-    """Counts and logs episodes that ended."""
-    counters = run.counters
-    for episode in episodes:
+    """Counts and logs episodes that ended; of several processes when they tell each other."""
+    run.ended += episodes
+    if run.devices.hosts == 1:
+        count(run)
+
+
+def count(run: Run) -> None:
+    """Counts and logs the episodes that have ended in any process."""
+    counters, here, run.ended = run.counters, run.ended, []
+    for episode in [Episode(*values) for told in hosts.of_all(here) for values in told]:
         run.recent.append(episode)
         counters.episodes += 1
         values = {"episode/return": episode.score, "episode/length": episode.length}
@@ -569,8 +581,10 @@ def save_soon(run: Run) -> None:
     is written while the run goes on."""
     watch(run)
     note(run, run.source.arrive())
+    if run.devices.hosts > 1:
+        count(run)
     counters, drawn = asdict(run.counters), run.source.sampler_state()
-    hosts.check_same("batches", [run.counters.updates, drawn])
+    hosts.check_same("batches", [run.counters.updates, drawn if run.source.shared else None])
     if counters == run.saved:
         return
     meta = {

@@ -34,7 +34,7 @@ SHOWN = 4  # videos side by side
 class VideoSource:
     """Clips of a data set's videos; a step is an update."""
 
-    acts, stride = False, 1
+    acts, shared, stride = False, True, 1
 
     def __init__(self, config: PretrainConfig):
         train_store, test_store = open_stores(config.data)

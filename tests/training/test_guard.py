@@ -65,7 +65,7 @@ LEARNER = tiny_learner()
 class TinySource:
     """``target``: of the number of the batch, from 1 on; ``hook`` is called before each."""
 
-    acts, stride, learner = False, 1, LEARNER
+    acts, shared, stride, learner = False, True, 1, LEARNER
     spaces = Spaces(spaces.Dict(x=spaces.Box(0, 1, (1,))), spaces.Discrete(2))
 
     def __init__(self, target: Callable[[int], float], hook: Callable[[int], None]):

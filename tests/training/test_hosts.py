@@ -1,10 +1,12 @@
 """Processes that train together come to what one comes to; one that is lost, or stopped, is all."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import pytest
 from processes import PATIENCE, ROOT, last_update, wait_for_update
 
 from common import UserError
+from replay import ReplayConfig, ReplayStore, read_fields
 from training import CheckpointStore, read_metrics
-from training.hosts import join
+from training.checkpoint import CHECKPOINTS
+from training.hosts import SHARDS, join
 from training.metrics import METRICS
 
 PROGRAM = Path(__file__).with_name("on_hosts.py")
@@ -23,6 +27,11 @@ VIDEO = "pretrain_video.py --data moving_digits --size debug --strides 1,2 --con
 VIDEO += "--batch 6 --streams True --log-every 1 --video-every 0 --eval-every 0 --steps 20 "
 VIDEO += "--data.image-size 32 --data.episodes 6 --data.length 30 --data.test-episodes 2 "
 VIDEO += "--data.test-length 30 --model.deter 8 --model.hidden 8"
+AGENT = "train_agent.py --env pure:pendulum --preset pure --size debug --strides 1,2 --length 16 "
+AGENT += "--batch 6 --env.num-envs 6 --env.time-limit 25 --updates-per-step 0 "
+AGENT += "--log-every 60 --save-every 120 --eval-every 0 --video-every 0 --eval-episodes 1 "
+AGENT += "--keep 9 --report False --agent.model.deter 8 --agent.model.hidden 8 "
+AGENT += "--agent.behaviour.hidden 8"
 
 
 def start(count: int, *command: Any) -> list[subprocess.Popen[str]]:
@@ -118,6 +127,57 @@ def test_a_video_model_on_two_processes_and_on_three_learns_as_on_one(tmp_path: 
     assert len(found[0]) == 20
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
     np.testing.assert_allclose(found[0], found[2], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_agent_on_two_processes_and_on_three_learns_as_on_one() -> None:
+    """Losses of six updates of the same batches, to 1e-4."""
+    program, found = Path(__file__).with_name("agents_on_hosts.py"), []
+    for count in (1, 2, 3):
+        ended = end(start(count, program))
+        assert [code for code, *_ in ended] == [0] * count, ended
+        found.append(json.loads(ended[0][1].splitlines()[-1]))
+    assert len(found[0]) == 6 and found[0][0] != found[0][-1]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_agents_act_in_environments_of_their_own_and_each_step_counts_once(tmp_path: Path) -> None:
+    """Two, of which one is killed, go on as three: what all replays hold is what was counted, and
+    the records with which environments began, six each time. Without updates, which others show."""
+    run = tmp_path / "run"
+    two = start(2, *AGENT.split(), "--logdir", run, "--steps", 10**6)
+    others = run / SHARDS / "1" / CHECKPOINTS
+    deadline = time.monotonic() + PATIENCE
+    while not all((saves / "240").is_dir() for saves in (run / CHECKPOINTS, others)):
+        assert two[0].poll() is None and time.monotonic() < deadline, end(two)
+        time.sleep(0.1)
+    two[1].kill()
+    code, _, told = end(two)[0]
+    assert code == 1 and "another process of the run has ended, so this one does" in told
+    saved = CheckpointStore(run / CHECKPOINTS, 9).latest()
+    assert saved is not None and saved == CheckpointStore(others, 9).latest(saved)
+    three = end(start(3, *AGENT.split(), "--logdir", run, "--steps", saved + 180))
+    assert [code for code, *_ in three] == [0, 0, 0], three
+    assert f"resuming {run} at step {saved:,}" in three[0][1]
+    assert not any("resuming" in out for _, out, _ in three[1:])
+    places = [run, run / SHARDS / "1", run / SHARDS / "2"]
+    stored, episodes = [], 0
+    for place in places:
+        fields = read_fields(place / "replay")
+        with ReplayStore(place / "replay", fields, ReplayConfig(), read_only=True) as store:
+            stored.append(store.steps)
+            episodes += store.episodes
+    assert sum(stored) == saved + 180 + 2 * 6 and stored[2] == 60 + 2
+    metas = [CheckpointStore(place / CHECKPOINTS, 9).meta(saved + 180) for place in places]
+    assert metas[0]["counters"] == metas[1]["counters"] == metas[2]["counters"]
+    assert metas[0]["counters"]["steps"] == saved + 180
+    ended = read_metrics(run / METRICS)
+    counted = sum("episode/return" in row for row in ended)
+    assert counted == metas[0]["counters"]["episodes"] < episodes  # those that were cut are not
+    newest = [row["replay/steps"] for row in ended if "replay/steps" in row][-1]
+    assert newest <= sum(stored)
 
 
 @pytest.mark.parametrize("given", ["2", "here,0,2", "here:1,0", "here:1,a,2"])
