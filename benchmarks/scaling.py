@@ -51,9 +51,10 @@ class Learner:
     """Updates for each environment step."""
     devices: int = 1
     parameters: float = 2e6
-    send: float = 0.0003
-    take: float = 0.0005
-    """Seconds of the learner for each worker: to ask it, and to take its answer, assumed."""
+    send: float = 0.0008
+    take: float = 0.0015
+    """Seconds of the learner for each worker: to ask it, and to take its answer into replay. Their
+    sum is measured, on a busy core (benchmarks/results/actors.md); how it divides is assumed."""
     act: float = 0.0015
     act_each: float = 0.00006
     """Seconds of the policy and the replay for a round, and for each environment of it, assumed."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from emitted import TROUBLED, collect, group, logged, start_ends, stored
 
+from benchmarks.actors import rates
 from common import UserError
 from envs import EnvConfig, choose_workers, make_vector
 
@@ -139,6 +140,12 @@ def test_no_worker_loads_jax(cluster, workers):
     obs, _ = envs.reset()
     envs.close()
     assert "jax" in sys.modules and obs["x"].tolist() == [[0.0]]
+
+
+def test_the_benchmark_counts_steps(cluster, tmp_path):
+    """Two environments of 20 ms do at most 100 a second, with updates and without."""
+    plain, learning, spent = rates(2, 4, tmp_path)
+    assert 0 < plain < 101 and 0 < learning < 101 and spent > 0
 
 
 def test_where_environments_step_is_said(cluster):
