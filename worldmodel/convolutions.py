@@ -1,6 +1,6 @@
 """Strided convolutions that are quick on a CPU too, gradients included.
 
-XLA's own on a CPU take two to six times as long for the same numbers, the gradients above all
+XLA's own on a CPU take one to nine times as long for the same numbers, the gradients above all
 (benchmarks/results/convolutions.md). There every convolution is products of matrices, of a few
 images at a time, so that what they copy stays in the processor's cache. Of 2×2 blocks (fine images
 with a quarter of the positions and four times the channels, space to depth) a kernel of k×k is one
