@@ -125,13 +125,14 @@ def table(cells: Cells) -> list[str]:
 
 def draw(path: Path, cells: Cells) -> None:
     """What lasts, by model; what each level takes; what is lost without the top."""
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(14, 3.6), layout="constrained")
     draw_identity(axes[0], cells)
     draw_levels(axes[1], cells)
     draw_blind(axes[2], cells[clockwork(MIDDLE).name])
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(fontsize=7, frameon=False)
+    axes[0].legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
