@@ -31,6 +31,18 @@ HELD_OUT = 16  # videos on which the loss is evaluated
 SHOWN = 4  # videos side by side
 
 
+def cut_window(length: int, stride: int) -> str:
+    """A line that tells of clips that end within a tick of the top, from which it learns to hold
+    things less long (docs/adr/0030); nothing where they hold whole ticks."""
+    if not length % stride:
+        return ""
+    whole = max(stride, round(length / stride) * stride)
+    return (
+        f"clips of {length} frames end within a tick of the top level, {stride} frames: --length "
+        f"{whole} would let it remember for longer\n"
+    )
+
+
 class VideoSource:
     """Clips of a data set's videos; a step is an update."""
 
@@ -42,6 +54,7 @@ class VideoSource:
             f"data: {train_store.steps:,} frames of {train_store.episodes:,} videos to train on, "
             f"{test_store.steps:,} of {test_store.episodes:,} held out"
         )
+        print(end=cut_window(config.length, config.model.strides[-1]))
         self.config, self.spaces = config, video_spaces(config, train_store.fields)
         print(lines(self.spaces.overview))
         self.learner = BuiltVideo(config, self.spaces)

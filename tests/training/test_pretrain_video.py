@@ -23,7 +23,7 @@ from training.build_video import load_video_run
 from training.loop import train
 from training.start import open_donor
 from training.video import LINE
-from training.video_source import VideoSource, told
+from training.video_source import VideoSource, cut_window, told
 
 
 def test_a_run_makes_its_data_and_learns(begun_video):
@@ -41,6 +41,12 @@ def test_a_run_ends_with_evaluation_a_video_and_where_to_look(begun_video, video
     assert (video_run.path / "predicted.mp4").stat().st_size > 0
     values = json.loads((video_run.path / "evaluation.json").read_text())
     assert np.isfinite(list(values.values())).all() and "nll/image" in values
+
+
+def test_clips_that_end_within_a_tick_are_told():
+    assert cut_window(72, 36) == cut_window(5, 1) == ""
+    assert "clips of 128 frames end within" in cut_window(128, 36)
+    assert "--length 144" in cut_window(128, 36) and "--length 36" in cut_window(10, 36)
 
 
 def test_an_evaluation_as_a_line():
