@@ -86,9 +86,9 @@ def run(cell: Cell, output: Path) -> bool:
     with (folder.parent / f"{folder.name}.log").open("a") as log:
         done = subprocess.run([*command, "--logdir", str(folder)], stdout=log, stderr=log, cwd=ROOT)
     curves = folder / "curves.json"
-    found = read_json(curves) if curves.is_file() else {"failed": {}}
-    if done.returncode and not found["failed"]:
-        print(f"  ended with code {done.returncode}; see {folder}.log", flush=True)
+    found = read_json(curves) if curves.is_file() else None
+    if found is None or (done.returncode and not found["failed"]):
+        print(f"  stopped with code {done.returncode}; see {folder}.log", flush=True)
         return False
     found |= {
         "arm": cell.arm.name,

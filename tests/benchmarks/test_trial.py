@@ -1,8 +1,12 @@
 """The trial of clocks: statistics by hand, the settings of its arms, a report of written runs."""
 
+import shutil
+import sys
+
 import numpy as np
 import pytest
 
+from benchmarks.trial import __main__ as trial
 from benchmarks.trial import report
 from benchmarks.trial.__main__ import TEST_SEEDS, first_best, trial_cells, tune_cells
 from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, Setting, flags, tuned_as
@@ -89,6 +93,15 @@ def test_what_the_protocol_says_is_what_runs():
     chosen = {arm.name: GRID[0] for arm in TUNED}
     assert len({cell.name for cell in trial_cells(chosen)}) == 7 * 8
     assert tuned_as(Arm("E", 8)) == Arm("E", 4)
+
+
+def test_a_run_that_was_stopped_is_no_result(tmp_path, monkeypatch, capsys):
+    """It ends with code 0, by a signal, before its end."""
+    monkeypatch.setattr(trial, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    cell = next(tune_cells())
+    assert not trial.run(cell, tmp_path) and not cell.result.exists()
+    assert "stopped with code 0" in capsys.readouterr().out
 
 
 def test_a_tie_goes_to_the_first():
