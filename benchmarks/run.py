@@ -7,8 +7,9 @@ r"""What a run does, in one table of speeds that compares machines and commits.
 Every row is measured in a process of its own on one core, in turn with a product of two float32
 matrices of 1024 by 1024: processor time, medians over turns, the middle half of the ratio behind.
 The ratio to the product compares machines; the operations' share is what the products and
-convolutions of the program (`operations.py`) would take at the product's rate. `--against` prints
-ratios to an earlier file and ends with code 1 where one is more than 10% above it.
+convolutions of the program (`operations.py`) would take at the product's rate; `needs` is memory of
+the program, as its compiler says beforehand, `peak` what the process had. `--against` prints ratios
+to an earlier file and ends with code 1 where one is more than 10% above it.
 """
 
 import argparse
@@ -62,6 +63,7 @@ class Work(NamedTuple):
 
     call: Callable[[], Any]  # returns when it is done, or arrays that are waited for
     operations: float = 0.0  # floating-point operations of it; 0: not counted
+    needs: float = 0.0  # bytes that the compiler says it needs; 0: not asked
 
 
 def update(flags: str) -> Work:
@@ -83,12 +85,20 @@ def video(flags: str) -> Work:
 def _updates(built: Any, batch: Any) -> Work:
     key, states = jax.random.key(0), [built.initial()]
     counted = operations(built.update, states[0], batch, key)
+    needs = memory(built.update, states[0], batch, key)
 
     def call() -> Any:
         states[0], metrics = built.update(states[0], batch, key)
         return metrics
 
-    return Work(call, counted)
+    return Work(call, counted, needs)
+
+
+def memory(program: Any, *args: Any) -> float:
+    """Bytes that a jitted program reads, gives and has in between, as its compiler says."""
+    told = program.lower(*args).compile().memory_analysis()
+    own = told.argument_size_in_bytes + told.output_size_in_bytes - told.alias_size_in_bytes
+    return float(own + told.temp_size_in_bytes)
 
 
 def imagine(stride: int, steps: int = 64, count: int = 256) -> Work:
@@ -106,7 +116,8 @@ def imagine(stride: int, steps: int = 64, count: int = 256) -> Work:
         )  # fmt: skip
 
     program, params, key = jax.jit(path), built.initial().params, jax.random.key(0)
-    return Work(partial(program, params, key), operations(program, params, key))
+    counted, needs = operations(program, params, key), memory(program, params, key)
+    return Work(partial(program, params, key), counted, needs)
 
 
 def act(envs: int) -> Work:
@@ -189,7 +200,8 @@ def measure(work: Work, seconds: float) -> dict[str, float]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     share = work.operations / PRODUCT / ratio
     found = {"ms": 1e3 * own, "products": ratio, "low": low, "high": high, "turns": len(took)}
-    return found | {"floor": share, "product_ms": 1e3 * unit, "peak_gib": peak}
+    found |= {"floor": share, "product_ms": 1e3 * unit, "peak_gib": peak}
+    return found | {"needs_mib": work.needs / 1024**2}
 
 
 def _seconds(call: Callable[[], Any], often: int) -> float:
@@ -202,12 +214,14 @@ def _seconds(call: Callable[[], Any], often: int) -> float:
 
 def table(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> str:
     """Markdown; a column more where there is an earlier file."""
-    head = "| | CPU ms | in products (middle half) | operations' share | peak GiB |"
-    lines = [head + " to before |" * bool(before), "|---" * (5 + bool(before)) + "|"]
+    head = "| | CPU ms | in products (middle half) | operations' share | needs MiB | peak GiB |"
+    lines = [head + " to before |" * bool(before), "|---" * (6 + bool(before)) + "|"]
     for name, row in found.items():
         spread = f"{row['products']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
         floor = f"{row['floor']:.0%}" if row["floor"] else "–"
-        line = f"| {name} | {row['ms']:.3g} | {spread} | {floor} | {row['peak_gib']:.2f} |"
+        needs = f"{row['needs_mib']:.0f}" if row["needs_mib"] else "–"
+        line = f"| {name} | {row['ms']:.3g} | {spread} | {floor} | {needs} "
+        line += f"| {row['peak_gib']:.2f} |"
         lines.append(line + (f" {_ratio(name, row, before)} |" if before else ""))
     return "\n".join(lines)
 
