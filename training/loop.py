@@ -33,6 +33,7 @@ from training.config_io import (
     settings_of,
     write_run_files,
 )
+from training.counters import ACTING, ASSESSING, LEARNING, Counters, Means
 from training.device import memory_use
 from training.devices import Devices, of_one
 from training.logger import RunLogger
@@ -43,7 +44,6 @@ from training.video import Film
 from worldmodel.learner import SKIPPED, Learner, Params, TrainState
 
 LEARN, EVALUATE, SHOW, ACT = range(4)  # purposes of keys
-ACTING, LEARNING, ASSESSING = range(3)  # phases of a round
 RECENT = 20  # episodes over which the success rate is shown
 LOGGED = 200  # frames of an evaluation's film that are logged
 FPS = 10
@@ -143,63 +143,6 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Data are on disk, environments ended."""
-
-
-@dataclass
-class Counters:
-    """How far a run is; checkpointed."""
-
-    steps: int = 0  # environment steps, or updates where there is no environment
-    updates: int = 0
-    episodes: int = 0
-    skipped: int = 0  # of the updates, those that were not finite and changed nothing
-    ahead: int = 0  # updates beyond what today's updates per step would have made of the steps
-    in_row: int = 0  # updates skipped one after another, up to the newest
-    logged: int = 0  # steps at the last line of metrics
-    phase: int = ACTING  # what of the present round is next
-
-
-class Means:
-    """Of every metric over the updates that were not skipped.
-
-    Args:
-      sums: of those so far, by metric.
-      count: how many they are of.
-    """
-
-    def __init__(self, sums: Mapping[str, float], count: int) -> None:
-        self.sums, self.count = dict(sums), count
-        self._new: list[Any] = []
-
-    def add(self, metrics: Mapping[str, Any]) -> None:
-        """Those of one update; they are looked at later, for it may not have been computed yet."""
-        self._new.append(metrics)
-
-    @property
-    def unseen(self) -> int:
-        """Updates that have not been looked at."""
-        return len(self._new)
-
-    def look(self) -> list[bool]:
-        """Waits for the updates that have not been looked at, fetches their metrics from the device
-        in one go and adds them up; of each whether it was skipped."""
-        fetched, self._new = jax.device_get(self._new), []
-        for metrics in fetched:
-            if not metrics[SKIPPED]:
-                self.count += 1
-                for name, value in metrics.items():
-                    self.sums[name] = self.sums.get(name, 0.0) + float(value)
-        return [bool(metrics[SKIPPED]) for metrics in fetched]
-
-    def state(self) -> dict[str, Any]:
-        """What it goes on from, for JSON; of updates that have been looked at."""
-        return {"sums": self.sums, "count": self.count}
-
-    def take(self) -> dict[str, float]:
-        """The means; none where all were skipped. The next ones begin anew."""
-        found = {name: value / self.count for name, value in self.sums.items()}
-        self.sums, self.count = {}, 0
-        return found
 
 
 @dataclass

@@ -43,11 +43,12 @@ from training.config_io import (
     settings_of,
     write_run_files,
 )
+from training.counters import Counters
 from training.curves import write_curves
 from training.device import memory_use
 from training.devices import SEEDS, Devices
 from training.logger import RunLogger
-from training.loop import EVALUATION, RECENT, STUCK, Counters, best_score, finished, keep_best
+from training.loop import EVALUATION, RECENT, STUCK, best_score, finished, keep_best
 from training.overview import lines
 from training.progress import Progress
 from training.spaces import ask, keep_spaces, read_spaces
