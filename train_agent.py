@@ -34,6 +34,7 @@ def main() -> None:
     keep_freed_memory()
     args = join(sys.argv[1:])
     if any(arg.partition("=")[0] == "--eval" for arg in args):
+        alone("eval")
         evaluate(parse(EvalConfig, args))
         return
     device = choose_device()

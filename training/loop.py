@@ -261,7 +261,8 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
     write_run_files(config.logdir, config)
     keep_spaces(config.logdir, source.spaces)
     saves = CheckpointStore(config.logdir / CHECKPOINTS, config.keep)
-    newest = saves.latest(hosts.of_all(saves.latest())[0])
+    reached = hosts.of_all(saves.latest())[0]
+    newest = None if reached is None else saves.latest(reached)
     if newest is None:
         state, carry = source.first_state(), None
     else:
@@ -275,7 +276,7 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
     saved = asdict(counters) if counted else None
     (config.logdir / EVALUATION).unlink(missing_ok=True)  # of a state that will be left behind
     source.start(counters.steps, meta.get("sampler") if source.shared else drawn, carry)
-    if hosts.of_all(_pace(before))[0] != _pace(config):  # holds from here on, not for what was
+    if hosts.of_all(_pace(before))[0] != _pace(config):  # the new one holds from here on
         counters.ahead = counters.updates - source.owed(counters.steps)
     resume_step = counters.steps if resumed else None
     shown = settings_of(config)
@@ -443,6 +444,10 @@ def assess(run: Run) -> None:
     counters, config = run.counters, run.config
     if run.due(config.eval_every) and counters.updates and counters.steps < config.steps:
         if run.stopped:
+            return
+        if run.devices.hosts > 1:  # to its end: all stay in step
+            evaluate(run)
+            counters.phase = ACTING
             return
         try:
             with first_signal("stopping within this evaluation, to save"):
