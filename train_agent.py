@@ -21,6 +21,7 @@ with importing():
     from configs.cli import parse, take_seeds
     from envs import describe_backend, said_again
     from training.agent_source import AgentSource
+    from training.build import kept_settings
     from training.commands import command, tensorboard
     from training.device import choose_device, enable_compilation_cache, keep_freed_memory
     from training.hosts import alone, join, leave_others
@@ -39,7 +40,7 @@ def main() -> None:
         return
     device = choose_device()
     seeds, args = take_seeds(args)
-    config = parse_train(args, device.kind != "cpu", device.dtype)
+    config = parse_train(args, device.kind != "cpu", device.dtype, kept_settings)
     print(f"{device.line}\n{describe_backend(config.env)}")
     print(f"size {config.size}, {config.steps:,} steps; more: --size m --steps 1000000")
     if seeds:

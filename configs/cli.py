@@ -70,12 +70,18 @@ def program() -> str:
 
 
 def parse_train(
-    args: Sequence[str], accelerator: bool, dtype: Literal["float32", "bfloat16"]
+    args: Sequence[str],
+    accelerator: bool,
+    dtype: Literal["float32", "bfloat16"],
+    kept: Callable[[Path, str | None], TrainConfig | None] = lambda logdir, env: None,
 ) -> TrainConfig:
     """Settings of `train_agent.py` from its flags.
 
+    Args:
+      kept: of (`--logdir`, `--env` or None) to the settings of the run there, over which flags go
+        in place of a preset; None: there is none.
     Raises:
-      UserError: on settings that cannot run, one line with the remedy.
+      UserError: on settings that cannot run, one line with the remedy; what `kept` raises.
       SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
     """
 
@@ -83,7 +89,9 @@ def parse_train(
         return resolve(preset or "auto", env, size or "auto", accelerator, dtype)
 
     given = expand(args, TrainConfig)
-    first = base(*choices(given, ("preset", "env.name", "size")))
+    logdir, env = choices(given, ("logdir", "env.name"))
+    before = kept(Path(logdir), env) if logdir is not None else None
+    first = before or base(*choices(given, ("preset", "env.name", "size")))
     about = Help(AGENT_FIRST, EXAMPLES, ("eval", "seeds", "hosts"))
     config = parse_run(first, given, ("preset", "size"), about, lambda c: c.env.name)
     check(config)

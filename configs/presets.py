@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 from common import UserError
-from configs import dmc, general, minerl_navigate, pendulum, pure
+from configs import dmc, general, minerl_navigate
 from configs.schema import TrainConfig
 from configs.sizes import AGENT_SIZES, AgentSize, resize
 
@@ -14,21 +14,11 @@ PRESETS = {
     "dmc_pixels": dmc.pixels,
     "general": general.preset,
     "minerl_navigate": minerl_navigate.preset,
-    "pendulum": pendulum.preset,
-    "pure": pure.preset,
 }
-OF_ENVIRONMENT = {
-    "dmc:": "dmc",
-    "minerl_navigate": "minerl_navigate",
-    "gym:Pendulum-v1": "pendulum",
-    "pure:pendulum": "pendulum",
-    "pure:cartpole_swingup": "pure",
-    "pure:cartpole_swingup_sparse": "pure",
-    "pure:reacher": "pure",
-    "pure:two_rooms": "pure",
-    "pure:two_rooms_door": "pure",
-}
-"""By the name of an environment, or of a whole family."""
+OF_ENVIRONMENT = {"dmc:": "dmc", "minerl_navigate": "minerl_navigate"}
+"""By the name of an environment, or of a whole family; all others have the general one."""
+SIZE_ON_CPU: dict[str, AgentSize] = {"dmc_pixels": "s", "minerl_navigate": "s"}
+"""Of presets; of all others it is xs."""
 
 
 def resolve(
@@ -43,7 +33,8 @@ def resolve(
     Args:
       preset: a name, or `auto` for the environment's own.
       env: environment's name; None for the default one.
-      size: debug, xs, s, m, l, or `auto`: s on a CPU, m on an accelerator.
+      size: debug, xs, s, m, l, or `auto`: on a CPU xs, or s from images by presets that know of them,
+        m on an accelerator.
       accelerator: whether there is one.
       dtype: precision of matrix products on the device.
     Raises:
@@ -56,7 +47,8 @@ def resolve(
         raise UserError(unknown("preset", chosen, ["auto", *PRESETS]))
     if size not in ("auto", *AGENT_SIZES):
         raise UserError(unknown("size", size, ["auto", *AGENT_SIZES]))
-    picked: AgentSize = ("m" if accelerator else "s") if size == "auto" else size  # type: ignore[assignment]
+    on_this: AgentSize = "m" if accelerator else SIZE_ON_CPU.get(chosen, "xs")
+    picked: AgentSize = on_this if size == "auto" else size  # type: ignore[assignment]
     base = replace(base, preset=chosen, size=picked, env=replace(base.env, name=name))
     agent = resize(base.agent, picked)
     agent = replace(agent, model=replace(agent.model, dtype=dtype))

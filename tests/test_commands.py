@@ -161,7 +161,7 @@ def refused(args, capsys):
         (["--foo", "3"], ["--foo"]),
         (["--steps", "many"], ["--steps", "many"]),
         (["--size", "xxl"], ["debug, xs, s, m, l"]),
-        (["--preset", "pendulun"], ["did you mean 'pendulum'"]),
+        (["--preset", "genral"], ["did you mean 'general'"]),
         (["--env", "minerl_navigat"], ["did you mean 'minerl_navigate'"]),
         (["--env", "gym:Nothing-v7"], ["Nothing"]),
         (["--strides", "1", "4", "6"], ["1 4 6", "dividing"]),

@@ -20,7 +20,7 @@ from envs import check_named, make_vector
 from envs.spaces import chosen
 from replay import Field, standard_fields
 from training.checkpoint import CHECKPOINTS, restore_newest
-from training.config_io import load_config
+from training.config_io import holds_run, load_config, read_config
 from training.spaces import Spaces, ask, read_spaces
 from worldmodel.learner import Learner, Params, make_optimizer
 
@@ -33,6 +33,23 @@ SAID = """The run's environment, said again where it is none that is registered 
 names and its reader does not is neither imported nor called."""
 SaidAgain = Annotated[str | None, tyro.conf.arg(help=SAID)]
 """The setting of commands that read a run and act."""
+
+
+def kept_settings(logdir: Path, env: str | None) -> TrainConfig | None:
+    """Those of the run that a directory holds, or of the first of its seeds; None: it holds none.
+    They go on whatever presets have become since.
+
+    Args:
+      env: the environment's name as the user gives it.
+    Raises:
+      UserError: for settings that cannot be read, or an environment as `envs.check_named` says.
+    """
+    for run in (logdir, *sorted(logdir.glob("seed_*"))):
+        if holds_run(run) and "env" in read_config(run):  # a video model's has none
+            config = load_config(TrainConfig, run)
+            check_named(config.env, env, run)
+            return config
+    return None
 
 
 class Built(Learner[Agent]):

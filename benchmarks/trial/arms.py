@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from benchmarks.trial.tasks import Task
 
-DISCOUNT, LAM, NOISE = 0.99, 0.95, 0.75  # per environment step, as the preset of control has them
+DISCOUNT, LAM, NOISE = 0.99, 0.95, 0.75  # per environment step, as the general preset has them
 
 
 class Setting(NamedTuple):

@@ -104,7 +104,7 @@ def make_kit(
 ) -> Kit:
     """Of a small agent on these clocks; gradients of parts ``apart`` are clipped by themselves.
 
-    Plans that collection goes on with are marked, as in the presets of control.
+    Plans that collection goes on with are marked, as in the general preset.
     """
     stride = strides[-1]
     model = ClockworkConfig(

@@ -1,5 +1,6 @@
 """What a name, a size and a device fill in, and how flags override it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,33 @@ def test_every_preset_can_run(name, accelerator, size):
 
 def test_the_environment_chooses_its_preset_and_the_device_its_size():
     cpu = resolve("auto", "gym:Pendulum-v1", "auto", False, "float32")
+    images = resolve("auto", None, "auto", False, "float32")
     gpu = resolve("auto", None, "auto", True, "bfloat16")
-    assert (cpu.preset, cpu.size, cpu.agent.model.dtype) == ("pendulum", "s", "float32")
+    assert (cpu.preset, cpu.size, cpu.agent.model.dtype) == ("general", "xs", "float32")
     assert (gpu.preset, gpu.size, gpu.agent.model.dtype) == ("minerl_navigate", "m", "bfloat16")
+    assert (images.preset, images.size) == ("minerl_navigate", "s")
     assert gpu.agent.model.deter > cpu.agent.model.deter
+
+
+def test_what_was_a_preset_by_name_has_the_general_one():
+    for name in ("gym:Pendulum-v1", "pure:cartpole_swingup", "gymnax:CartPole-v1", "a.b:Mine"):
+        config = resolve("auto", name, "xs", False, "float32")
+        assert config == resolve("general", name, "xs", False, "float32")
+        assert config.agent == resolve("auto", "dmc:walker_walk", "xs", False, "float32").agent
+
+
+def test_the_settings_of_a_run_go_on_in_its_directory_and_flags_over_them(tmp_path):
+    asked = []
+
+    def kept(logdir, env):
+        asked.append((logdir, env))
+        return replace(resolve("general", "pure:reacher", "debug", False, "float32"), batch=3)
+
+    args = ["--logdir", str(tmp_path), "--steps", "1070", "--env", "pure:reacher"]
+    config = parse_train(args, False, "float32", kept)
+    assert (config.batch, config.steps, config.size, config.logdir) == (3, 1070, "debug", tmp_path)
+    assert parse_train(["--size", "xs"], False, "float32", kept).batch != 3
+    assert asked == [(tmp_path, "pure:reacher")]
 
 
 def test_every_dmc_task_has_the_same_preset_and_pixels_are_asked_for_by_name():

@@ -44,7 +44,7 @@ def test_a_family_is_a_row_of_the_table(monkeypatch):
         defaults=lambda config: {"side": config.image_size},
     )
     monkeypatch.setitem(FAMILIES, "walk", family)
-    monkeypatch.setitem(OF_ENVIRONMENT, "walk:", "pure")
+    monkeypatch.setitem(OF_ENVIRONMENT, "walk:", "dmc_pixels")
     env = make_agent_env(EnvConfig("walk:here", image_size=48)).unwrapped
     assert (env.name, env.side) == ("here", 48)
     assert make_agent_env(EnvConfig("walk:here", options={"side": "3"})).unwrapped.side == 3
@@ -52,7 +52,7 @@ def test_a_family_is_a_row_of_the_table(monkeypatch):
         make("nonsense")
     with pytest.raises(ValueError, match="pixels with gym:ID or dmc:DOMAIN_TASK, received 'walk"):
         make_agent_env(EnvConfig("walk:here", pixels=True))
-    assert of_environment("walk:here") == "pure" and of_environment("dmc:walker_walk") == "dmc"
+    assert of_environment("walk:here") == "dmc_pixels" and of_environment("dmc:walker_walk") == "dmc"
 
 
 @pytest.mark.parametrize(

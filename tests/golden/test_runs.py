@@ -15,7 +15,7 @@ from configs.before import FORMAT
 from configs.schema import TrainConfig
 from configs.video import PretrainConfig
 from training.agent_source import AgentSource
-from training.build import load_run
+from training.build import kept_settings, load_run
 from training.config_io import load_config, run_format
 from training.loop import train
 from training.video_source import VideoSource
@@ -64,6 +64,7 @@ def test_a_new_run_starts_from_an_agent_and_from_its_replay(runs, tmp_path):
     donor = runs / "pendulum_04f8b22"
     behaviour = ("--horizon", "3", "--agent.behaviour.discount", "0.9")
     flags = ["--env", "gym:Pendulum-v1", "--size", "debug", "--batch", "4", "--length", "16"]
+    flags += ["--strides", "1,4"]
     flags += [*behaviour, "--init-from", str(donor), "--recordings-share", "0.5"]
     config = parse_train([*flags, "--logdir", str(tmp_path / "new")], False, "float32")
     source = AgentSource(config)
@@ -85,9 +86,11 @@ def test_a_new_run_starts_from_an_agent_and_from_its_replay(runs, tmp_path):
 def test_an_agent_goes_on(runs):
     run = runs / "pendulum_04f8b22"
     assert run_format(run) == 1
-    config = load_config(TrainConfig, run)
-    changed = replace(config, batch=2, updates_per_step=0.4, eval_episodes=1)
-    assert train(replace(changed, logdir=run, steps=1_010), AgentSource)
+    flags = ["--batch", "2", "--updates-per-step", "0.4", "--eval-episodes", "1"]
+    flags += ["--logdir", str(run), "--steps", "1010"]
+    config = parse_train(flags, False, "float32", kept_settings)
+    assert config.preset == "pendulum" and config.agent == load_config(TrainConfig, run).agent
+    assert train(config, AgentSource)
     assert run_format(run) == FORMAT
     _, _, steps = load_run(run)
     assert steps == 1_010

@@ -42,7 +42,7 @@ def config(monkeypatch):
     flags = ["--env", "odd:one", "--env.keys", "camera", "goal", "grid", "text"]
     more = ["--env.action-repeat", "3", "--env.time-limit", "90", "--eval-steps", "50"]
     more += ["--env.predict", "cam*", "grid"]
-    return parse_train([*flags, *more, "--preset", "pure"], False, "float32")
+    return parse_train([*flags, *more, "--preset", "dmc_pixels", "--env.pixels", "False"], False, "float32")
 
 
 def test_every_row_of_an_odd_environment(config):
@@ -61,7 +61,7 @@ def test_every_row_of_an_odd_environment(config):
             "limits",
             "episodes of 90 frames at most, actions held for 3; evaluations cut after 50 steps",
         ),
-        ("preset", "pure, as asked; size s"),
+        ("preset", "dmc_pixels, as asked; size s"),
     )
 
 
