@@ -13,11 +13,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from agents.actions import ActionCodec, ActionSample
 from agents.chunk import ChunkCodec
-from agents.coarse import CoarseDecoder
+from agents.coarse import CoarseDecoder, coarse_width
 from agents.codec import Codec
 from agents.config import AgentConfig, layers
 from agents.heads import Bernoulli, TwoHot, two_hot_mean
 from agents.latent import LatentCodec
+from agents.novelty import Ensemble
 from common import UserError, check_bounds
 from worldmodel import clock
 from worldmodel.clockwork import ClockworkVAE, ObsShapes
@@ -63,6 +64,9 @@ class Agent(nnx.Module):
         self.actor = MLP(features, outputs=outputs, zero=True, **{**kind, "dtype": dtype})
         if config.recent_decoder > 0:  # last, so that the other parts start the same without it
             self.recent = CoarseDecoder(features, obs_shapes=decoded, **kind)
+        if config.novelty > 0:
+            sizes = config.model.deter, config.behaviour.hidden, coarse_width(decoded)
+            self.ensemble = Ensemble(*sizes, rngs)
 
     def predict_reward(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:
         """Window reward, environment units."""

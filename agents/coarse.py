@@ -23,14 +23,18 @@ GRID = 16  # an image's target is its means over a grid of GRID by GRID
 RECENT = 8  # environment steps whose sum is decoded, whatever the clock
 
 
+def coarse_width(obs_shapes: ObsShapes) -> int:
+    """Numbers of a coarse observation."""
+    return sum(GRID * GRID * s[-1] if len(s) == 3 else s[0] for s in obs_shapes.values())
+
+
 class CoarseDecoder(nnx.Module):
     """Means of coarse observations from the top's [h, z]."""
 
     def __init__(
         self, inputs: int, hidden: int, obs_shapes: ObsShapes, *, dtype: str, **kind: Any
     ) -> None:
-        widths = [GRID * GRID * s[-1] if len(s) == 3 else s[0] for s in obs_shapes.values()]
-        self.mlp = MLP(inputs, hidden, sum(widths), dtype=jnp.dtype(dtype), **kind)
+        self.mlp = MLP(inputs, hidden, coarse_width(obs_shapes), dtype=jnp.dtype(dtype), **kind)
 
     def __call__(self, features: Float[Array, "*N F"]) -> Float[Array, "*N O"]:
         """Means in the units of ``coarse``."""

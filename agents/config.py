@@ -45,6 +45,10 @@ class AgentConfig:
     """Weight of a decoder from the top state of the sum over the last 8 observations
     (`coarse.RECENT`), for any strides; 0: none. For what is seen shortly and matters much later.
     docs/adr/0018."""
+    novelty: Annotated[NonNegative, Before(0.0)] = 0.0
+    """β: reward per environment step that imagination gives for what an ensemble disagrees about, a
+    share of how much observations vary; 0: none. In the environment's units: it tells where to go
+    as long as rewards do not. docs/adr/0031."""
     plan: Annotated[CountOrZero, Before(0)] = 0
     """Environment steps of a plan, a multiple of the top stride; 0: one tick of the top. With
     strides (1,) and more than 1, a flat model under an actor of whole windows: what is the clock's

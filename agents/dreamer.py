@@ -31,6 +31,7 @@ from agents.codec import Codes
 from agents.config import AgentConfig
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
+from agents.novelty import bonus, disagreement, ensemble_loss, variance_of
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import WindowTargets, observed_returns, window_targets
 from common import UserError
@@ -102,12 +103,17 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
             frozen.model, agent.act, frozen.predict_reward, frozen.predict_cont, start, alive,
             config.imagined, config.plan_ticks, config.behaviour.discount, path_key,
         )  # fmt: skip
+        if config.novelty > 0:
+            exploring, path, novelty_metrics = seek_novelty(agent, frozen, records, beliefs, path)
+            heads, head_metrics = heads + exploring, head_metrics | novelty_metrics
         acting, aux, behaviour_metrics = behaviour_loss(agent, frozen, slow, path, aux)
         total = world + (heads + coding) + acting
         behaviour_metrics |= foreseen_returns(frozen, records, beliefs[-1])
         metrics |= {**head_metrics, **codec_metrics, **behaviour_metrics, "loss/total": total}
-        imagined, observed = metrics["window_reward/imagined"], metrics["window_reward/observed"]
-        return total, (aux, {**metrics, "window_reward/gap": imagined - observed})
+        imagined = metrics["window_reward/imagined"] - metrics.get("novelty/bonus", 0.0)
+        gap = imagined - metrics["window_reward/observed"]
+        rewards = {"window_reward/imagined": imagined, "window_reward/gap": gap}
+        return total, (aux, metrics | rewards)
 
     return loss
 
@@ -241,6 +247,37 @@ def decoder_loss(
         metrics["nll/recent"] = masked_mean(nll, (records.mask * known)[:, main])
         total = total + config.recent_decoder * metrics["nll/recent"]
     return total, metrics
+
+
+def seek_novelty(
+    agent: Agent, frozen: Agent, records: Records, beliefs: tuple[Belief, ...], path: Trajectory
+) -> tuple[Array, Trajectory, Metrics]:
+    """The ensemble's loss, imagined paths whose rewards hold the bonus, and metrics (``novelty.py``).
+
+    The ensemble reads the top's h and is trained by what arrived there; the model is not moved.
+    """
+    model, config = agent.model, agent.config
+    main = slice(model.lead, None)
+    frame, _ = coarse(model.units({name: records.obs[name] for name in model.predicted}))
+    target = jax.lax.stop_gradient(frame[:, main]).reshape(-1, frame.shape[-1])
+    mask = records.mask[:, main].reshape(-1)
+    h = jax.lax.stop_gradient(beliefs[-1].state.h)
+    h = h.reshape(-1, h.shape[-1])
+    variance = variance_of(target, mask)
+    predicted = agent.ensemble(h)
+    loss = ensemble_loss(predicted, target, mask, variance)
+    replayed = masked_mean(disagreement(jax.lax.stop_gradient(predicted), variance), mask)
+    later = path.features[:, 1:, : h.shape[-1]]
+    imagined = frozen.ensemble(later.reshape(-1, h.shape[-1]))
+    imagined = disagreement(imagined, variance).reshape(later.shape[:2])
+    extra = bonus(imagined, replayed, config.novelty, config.plan_steps)
+    metrics = {
+        "loss/ensemble": loss,
+        "novelty/replayed": replayed,
+        "novelty/imagined": masked_mean(imagined[:, 0], path.alive),
+        "novelty/bonus": masked_mean(extra[:, 0], path.alive),
+    }
+    return loss, path._replace(reward=path.reward + extra), metrics
 
 
 def foresee_reward(agent: Agent, belief: Belief) -> Float[Array, "B n"]:

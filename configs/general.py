@@ -20,9 +20,8 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
     choices in a row most were never tried (docs/adr/0031)."""
     model = replace(base.agent.model, strides=(1, 2), scale_vectors=True)
     behaviour = replace(base.agent.behaviour, entropy_target=0.5)
-    agent = replace(
-        base.agent, model=model, behaviour=behaviour, noise_correlation=0.75, keep_plan=0.35
-    )
+    exploring = replace(base.agent, noise_correlation=0.75, keep_plan=0.35, novelty=1.0)
+    agent = replace(exploring, model=model, behaviour=behaviour)
     return replace(
         base,
         agent=agent,

@@ -65,6 +65,13 @@ NUMBERS = (
         "Mean absolute error of the reward head from the belief, and one tick ahead from the prior "
         "(`foreseen`), whose mean error is its bias; `gap`: imagined minus observed.",
     ),
+    Number(
+        "novelty/(imagined|replayed|bonus)",
+        "imagination",
+        "novelty",
+        "What the ensemble disagrees about, as a share of how much observations vary, one window "
+        "ahead and in replay; `bonus`: what that adds to an imagined window's reward.",
+    ),
     Number("(eval/)?loss/model", "world model", "loss", "The world model's loss, nats."),
     Number(
         r"(eval/)?kl/level\d+",
@@ -94,7 +101,7 @@ NUMBERS = (
         "from the top level; `by_long`: of LMC-Memory, recalled by a long stretch.",
     ),
     Number(
-        "loss/(total|actor|critic|reward|cont|codec)|codec/.*",
+        "loss/(total|actor|critic|reward|cont|codec|ensemble)|codec/.*",
         "behaviour",
         "losses",
         "Parts of the agent's loss.",

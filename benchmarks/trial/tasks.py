@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 EVALUATIONS = 12  # of a run, evenly spaced
-SIZE = ("--preset", "general", "--size", "xs")
+SIZE = ("--preset", "general", "--size", "xs", "--agent.novelty", "0")
 EPISODES = ("--eval-episodes", "16")
 
 

@@ -24,8 +24,10 @@ from agents.dreamer import (
     head_loss,
     initial_aux,
     make_loss,
+    seek_novelty,
     settled,
 )
+from agents.imagination import Trajectory
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.learner import (
     OptimizerConfig,
@@ -111,15 +113,17 @@ def test_imagination_starts_where_there_is_something_to_do(
     assert everything.alive.shape == (16,) and everything.alive.sum() == 11
 
 
-PARTS = ("model", "reward", "cont", "critic", "actor")
+PARTS = ("model", "reward", "cont", "critic", "actor", "ensemble")
 
 
 @pytest.mark.parametrize("strides", [pytest.param((1,), marks=pytest.mark.slow), (1, 2)])
 def test_who_moves_whom(
     make_agent: MakeAgent, make_records: MakeRecords, strides: tuple[int, ...]
 ) -> None:
-    """Model and heads by their own losses alone, the actor by its own, the critic by its own."""
-    agent = make_agent(spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(2))), strides)
+    """Model and heads by their own losses alone, the actor, the critic and the ensemble of novelty
+    by their own."""
+    space = spaces.Tuple((spaces.Box(-1, 1, (1,)), spaces.Discrete(2)))
+    agent = make_agent(space, strides, novelty=0.5)
     graph, params = split(agent)
     loss, aux = make_loss(graph), initial_aux(params, agent)
     records = make_records(2, 4 + strides[-1] - 1, 3)
@@ -127,10 +131,11 @@ def test_who_moves_whom(
     @jax.jit
     @jax.jacrev
     def jacobian(params: Any, records: Records) -> dict[str, jax.Array]:
-        total, (_, metrics) = loss(params, aux, records, jax.random.key(0))
+        _, (_, metrics) = loss(params, aux, records, jax.random.key(0))
         world = metrics["loss/model"] + metrics["loss/reward"] + metrics["loss/cont"]
         actor, critic = metrics["loss/actor"], metrics["loss/critic"]
-        return {"world": world, "actor": actor, "critic": critic, "rest": total - world - actor}
+        ensemble = metrics["loss/ensemble"]
+        return {"world": world, "actor": actor, "critic": critic, "ensemble": ensemble}
 
     moved = {
         name: {p for p in PARTS if any(np.any(x != 0) for x in jax.tree.leaves(grads[p]))}
@@ -139,6 +144,36 @@ def test_who_moves_whom(
     assert moved["world"] == {"model", "reward", "cont"}
     assert moved["actor"] == {"actor"}
     assert moved["critic"] == {"critic"}
+    assert moved["ensemble"] == {"ensemble"}
+
+
+def test_imagined_rewards_hold_the_bonus_of_novelty(
+    make_agent: MakeAgent, make_records: MakeRecords
+) -> None:
+    """β W max(0, d - d̄) of the h that every imagined window ends in, by a loop; W = 2."""
+    agent = make_agent(BOX, novelty=0.5)
+    records = make_records(2, agent.model.lead + 6, 2)
+    width, count = agent.config.model.deter, agent.model.features
+    h, z = jax.random.normal(jax.random.key(0), (2, 6, width)), jnp.zeros((2, 6, count - width))
+    beliefs = (Belief(State(h, z), {}, {}),)
+    features = 3.0 * jax.random.normal(jax.random.key(1), (3, 5, count))
+    none = jnp.zeros((3, 4))
+    path = Trajectory(features, none, none, none, none + 7.0, none, jnp.ones(3))
+    _, seeking, metrics = seek_novelty(agent, agent, records, beliefs, path)
+    x = np.asarray(symlog(records.obs["x"]))[:, agent.model.lead :].reshape(12, -1)
+    varies = x.var(0).sum()
+
+    def novelty(h: jax.Array) -> float:
+        predicted = np.asarray(agent.ensemble(h[None]))[:, 0]
+        return float(np.sqrt(predicted.var(0).sum() / varies))
+
+    known = np.mean([novelty(one) for one in h.reshape(12, width)])
+    for row in range(3):
+        for j in range(4):
+            extra = 0.5 * 2 * max(0.0, novelty(features[row, j + 1, :width]) - known)
+            np.testing.assert_allclose(seeking.reward[row, j], 7.0 + extra, rtol=1e-4)
+    assert float(metrics["novelty/replayed"]) == pytest.approx(known, rel=1e-4)
+    assert float(seeking.reward.max()) > 7.1
 
 
 @pytest.mark.learning

@@ -1,0 +1,75 @@
+"""Novelty: what the world model has not learned to foresee yet, as a reward of imagination.
+
+An ensemble of small networks predicts the observation that arrives at a tick from the top's h there,
+which knows what was done and not yet what came of it. Where replay has taught them they agree, also
+on what is random, for each predicts the mean; elsewhere they differ as they began. Source:
+Plan2Explore (Sekar et al. 2020, eqs. 3 and 4), whose ensemble predicts an embedding; what is
+predicted here stays the same while the model learns. docs/adr/0031.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from worldmodel.objective import masked_mean
+
+MEMBERS = 5
+TINY = 1e-8  # under roots and divisions
+
+
+class Ensemble(nnx.Module):
+    """``MEMBERS`` networks of one hidden layer, side by side: [N, D] to [M, N, O]."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, rngs: nnx.Rngs) -> None:
+        init = nnx.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0,))
+        self.input = nnx.Param(init(rngs.params(), (MEMBERS, inputs, hidden)))
+        self.hidden_bias = nnx.Param(jnp.zeros((MEMBERS, 1, hidden)))
+        self.output = nnx.Param(init(rngs.params(), (MEMBERS, hidden, outputs)))
+        self.output_bias = nnx.Param(jnp.zeros((MEMBERS, 1, outputs)))
+
+    def __call__(self, h: Float[Array, "N D"]) -> Float[Array, "M N O"]:
+        """Every member's prediction, float32."""
+        hidden = jnp.einsum("nd,mdk->mnk", h, self.input[...]) + self.hidden_bias[...]
+        hidden = jax.nn.silu(hidden)
+        return jnp.einsum("mnk,mko->mno", hidden, self.output[...]) + self.output_bias[...]
+
+
+def variance_of(target: Float[Array, "N O"], mask: Float[Array, " N"]) -> Float[Array, ""]:
+    """Σ_o Var[x_o] over what is real."""
+    mean = jax.vmap(masked_mean, (1, None))(target, mask)
+    return masked_mean(jnp.sum((target - mean[None]) ** 2, axis=-1), mask)
+
+
+def ensemble_loss(
+    predicted: Float[Array, "M N O"],
+    target: Float[Array, "N O"],
+    mask: Float[Array, " N"],
+    variance: Float[Array, ""],
+) -> Float[Array, ""]:
+    """Mean over members of the squared error, as a share of the ``variance``."""
+    error = jnp.mean(jnp.sum((predicted - target[None]) ** 2, axis=-1), axis=0)
+    return masked_mean(error, mask) / (variance + TINY)
+
+
+def disagreement(
+    predicted: Float[Array, "M N O"], variance: Float[Array, ""]
+) -> Float[Array, " N"]:
+    """d = √( Σ_o Var_m[x̂_mo] / Σ_o Var[x_o] ): over the members, as a share of how much
+    observations vary."""
+    spread = jnp.sum(jnp.var(predicted, axis=0), axis=-1)
+    return jnp.sqrt(spread / (variance + TINY) + TINY)
+
+
+def bonus(
+    imagined: Float[Array, "N H"], replayed: Float[Array, ""], rate: float, steps: int
+) -> Float[Array, "N H"]:
+    """b = β W max(0, d - d̄), environment units: beyond what replay's own states still leave open.
+
+    Args:
+      imagined: d of imagined states.
+      replayed: d̄, mean over the batch.
+      rate: β per environment step.
+      steps: W, environment steps that lead to one imagined state.
+    """
+    return rate * steps * jnp.maximum(imagined - replayed, 0.0)

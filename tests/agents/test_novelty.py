@@ -1,0 +1,73 @@
+"""Novelty by hand: what the ensemble learns, where it disagrees, and what imagination gets for it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from agents.novelty import (
+    MEMBERS,
+    Ensemble,
+    bonus,
+    disagreement,
+    ensemble_loss,
+    variance_of,
+)
+
+
+def test_disagreement_is_the_root_of_the_members_variance_over_the_observations():
+    """d = √( Σ_o Var_m[x̂_mo] / Σ_o Var[x_o] )."""
+    predicted = jnp.asarray([[[1.0, 0.0], [5.0, 5.0]], [[3.0, 4.0], [5.0, 5.0]]])  # [M, N, O]
+    d = disagreement(predicted, jnp.asarray(20.0))
+    np.testing.assert_allclose(d, [np.sqrt((1 + 4) / 20), 1e-4], rtol=1e-4)
+
+
+def test_variance_of_what_is_real():
+    target = jnp.asarray([[1.0, 0.0], [3.0, 0.0], [100.0, 100.0]])
+    assert float(variance_of(target, jnp.asarray([1.0, 1.0, 0.0]))) == pytest.approx(1.0)
+
+
+def test_ensemble_loss_is_the_members_mean_squared_error_as_a_share():
+    target = jnp.asarray([[1.0, 1.0], [9.0, 9.0]])
+    predicted = jnp.stack([target, target + 2.0])
+    got = ensemble_loss(predicted, target, jnp.asarray([1.0, 0.0]), jnp.asarray(16.0))
+    assert float(got) == pytest.approx((0 + 8) / 2 / 16)
+
+
+def test_bonus_is_what_lies_beyond_replay_for_every_step_of_a_window():
+    """b = β W max(0, d - d̄)."""
+    got = bonus(jnp.asarray([[0.5, 0.1]]), jnp.asarray(0.2), rate=2.0, steps=4)
+    np.testing.assert_allclose(got, [[2.0 * 4 * 0.3, 0.0]], rtol=1e-6)
+
+
+def test_members_agree_on_what_they_were_shown_though_it_is_random_and_on_nothing_else():
+    """One input is followed by 1 or -1 at random, another was never shown."""
+    ensemble = Ensemble(2, 32, 1, nnx.Rngs(0))
+    graph, params = nnx.split(ensemble, nnx.Param)
+    shown = jnp.tile(jnp.asarray([[1.0, 0.0]]), (64, 1))
+    both = jnp.asarray([[1.0, 0.0], [0.0, 3.0]])
+    ones, optimizer = jnp.ones(64), optax.adam(1e-2)
+
+    @jax.jit
+    def fit(carry, key):
+        params, state = carry
+        target = jnp.where(jax.random.bernoulli(key, 0.5, (64, 1)), 1.0, -1.0)
+
+        def loss(params):
+            return ensemble_loss(nnx.merge(graph, params)(shown), target, ones, jnp.asarray(1.0))
+
+        updates, state = optimizer.update(jax.grad(loss)(params), state)
+        return (optax.apply_updates(params, updates), state), None
+
+    def apart(params):
+        predicted = nnx.merge(graph, params)(both)
+        assert predicted.shape == (MEMBERS, 2, 1)
+        return np.asarray(disagreement(predicted, jnp.asarray(1.0)))
+
+    before = apart(params)
+    keys = jax.random.split(jax.random.key(1), 400)
+    (params, _), _ = jax.lax.scan(fit, (params, optimizer.init(params)), keys)
+    after = apart(params)
+    assert after[0] < 0.2 * before[0] and after[1] > 0.5 * before[1] and after[1] > 5 * after[0]
