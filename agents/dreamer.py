@@ -252,7 +252,7 @@ def decoder_loss(
 def seek_novelty(
     agent: Agent, frozen: Agent, records: Records, beliefs: tuple[Belief, ...], path: Trajectory
 ) -> tuple[Array, Trajectory, Metrics]:
-    """The ensemble's loss, imagined paths whose rewards hold the bonus, and metrics (``novelty.py``).
+    """The ensemble's loss, imagined paths whose rewards hold the bonus, metrics (``novelty.py``).
 
     The ensemble reads the top's h and is trained by what arrived there; the model is not moved.
     """
@@ -270,7 +270,7 @@ def seek_novelty(
     later = path.features[:, 1:, : h.shape[-1]]
     imagined = frozen.ensemble(later.reshape(-1, h.shape[-1]))
     imagined = disagreement(imagined, variance).reshape(later.shape[:2])
-    extra = bonus(imagined, replayed, config.novelty, config.plan_steps)
+    extra = bonus(imagined, path.alive, config.novelty, config.plan_steps)
     metrics = {
         "loss/ensemble": loss,
         "novelty/replayed": replayed,

@@ -1,10 +1,10 @@
 """Novelty: what the world model has not learned to foresee yet, as a reward of imagination.
 
-An ensemble of small networks predicts the observation that arrives at a tick from the top's h there,
+An ensemble of small networks predicts the observation that arrives at a tick from the top's h,
 which knows what was done and not yet what came of it. Where replay has taught them they agree, also
 on what is random, for each predicts the mean; elsewhere they differ as they began. Source:
-Plan2Explore (Sekar et al. 2020, eqs. 3 and 4), whose ensemble predicts an embedding; what is
-predicted here stays the same while the model learns. docs/adr/0031.
+Plan2Explore (Sekar et al. 2020), whose ensemble predicts an embedding; what is predicted here stays
+the same while the model learns. docs/adr/0031.
 """
 
 import jax
@@ -62,14 +62,17 @@ def disagreement(
 
 
 def bonus(
-    imagined: Float[Array, "N H"], replayed: Float[Array, ""], rate: float, steps: int
+    novel: Float[Array, "N H"], alive: Float[Array, " N"], rate: float, steps: int
 ) -> Float[Array, "N H"]:
-    """b = β W max(0, d - d̄), environment units: beyond what replay's own states still leave open.
+    """b = β W (d - d̄), environment units, d̄ the mean over all imagined states: it neither rewards
+    nor punishes an episode for going on. What is better known than most costs, what is less known
+    pays.
 
     Args:
-      imagined: d of imagined states.
-      replayed: d̄, mean over the batch.
+      novel: d of imagined states.
+      alive: 1 where a path counts.
       rate: β per environment step.
       steps: W, environment steps that lead to one imagined state.
     """
-    return rate * steps * jnp.maximum(imagined - replayed, 0.0)
+    mean = masked_mean(jnp.mean(novel, axis=1), alive)
+    return rate * steps * (novel - mean)

@@ -33,8 +33,8 @@ def resolve(
     Args:
       preset: a name, or `auto` for the environment's own.
       env: environment's name; None for the default one.
-      size: debug, xs, s, m, l, or `auto`: on a CPU xs, or s from images by presets that know of them,
-        m on an accelerator.
+      size: debug, xs, s, m, l, or `auto`: m on an accelerator; on a CPU xs, or as `SIZE_ON_CPU`
+        has it.
       accelerator: whether there is one.
       dtype: precision of matrix products on the device.
     Raises:

@@ -22,6 +22,11 @@ def _pure(name: str, steps: int, length: int, *more: str, published: str = "") -
     return Task(("--env", f"pure:{name}", *size, *rounds, *more), published, pure=True)
 
 
+def _gym(name: str, *more: str) -> Task:
+    """As the general preset has it: nothing is said but the environment."""
+    return Task(("--env", f"gym:{name}", *more))
+
+
 def _dmc(name: str, score: int, *more: str) -> Task:
     """100 000 frames of DeepMind Control: 50 000 steps of two."""
     flags = ("--env", f"dmc:{name}", "--steps", "50000", *more)
@@ -47,6 +52,14 @@ TASKS = {
         *("--updates-per-step", "0.05", "--prefill", "3840"),
     ),
     "gym:Pendulum-v1": Task(("--env", "gym:Pendulum-v1", "--steps", "12000")),
+    "gym:CartPole-v1": _gym("CartPole-v1"),
+    "gym:FrozenLake-v1": _gym("FrozenLake-v1", "--env.options", "is_slippery", "False"),
+    "gym:Acrobot-v1": _gym("Acrobot-v1"),
+    "gym:MountainCarContinuous-v0": _gym("MountainCarContinuous-v0"),
+    "gym:LunarLander-v3": _gym("LunarLander-v3"),
+    "gym:MiniGrid-Empty-5x5-v0": _gym("MiniGrid-Empty-5x5-v0"),
+    "gym:MiniGrid-DoorKey-5x5-v0": _gym("MiniGrid-DoorKey-5x5-v0"),
+    "gym:MiniGrid-MemoryS7-v0": _gym("MiniGrid-MemoryS7-v0"),
     "dmc:cartpole_swingup": _dmc("cartpole_swingup", 528),
     "dmc:ball_in_cup_catch": _dmc("ball_in_cup_catch", 730),
     "dmc:walker_walk": _dmc("walker_walk", 475),

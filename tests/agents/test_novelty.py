@@ -1,4 +1,4 @@
-"""Novelty by hand: what the ensemble learns, where it disagrees, and what imagination gets for it."""
+"""Novelty by hand: what the ensemble learns, where it disagrees, what imagination gets for it."""
 
 import jax
 import jax.numpy as jnp
@@ -36,10 +36,11 @@ def test_ensemble_loss_is_the_members_mean_squared_error_as_a_share():
     assert float(got) == pytest.approx((0 + 8) / 2 / 16)
 
 
-def test_bonus_is_what_lies_beyond_replay_for_every_step_of_a_window():
-    """b = β W max(0, d - d̄)."""
-    got = bonus(jnp.asarray([[0.5, 0.1]]), jnp.asarray(0.2), rate=2.0, steps=4)
-    np.testing.assert_allclose(got, [[2.0 * 4 * 0.3, 0.0]], rtol=1e-6)
+def test_bonus_is_novelty_from_its_mean_for_every_step_of_a_window():
+    """b = β W (d - d̄), d̄ over the paths that count."""
+    novel = jnp.asarray([[0.5, 0.1], [9.0, 9.0]])
+    got = bonus(novel, jnp.asarray([1.0, 0.0]), rate=2.0, steps=4)
+    np.testing.assert_allclose(got[0], [2.0 * 4 * 0.2, -2.0 * 4 * 0.2], rtol=1e-6)
 
 
 def test_members_agree_on_what_they_were_shown_though_it_is_random_and_on_nothing_else():

@@ -52,7 +52,9 @@ def test_a_family_is_a_row_of_the_table(monkeypatch):
         make("nonsense")
     with pytest.raises(ValueError, match="pixels with gym:ID or dmc:DOMAIN_TASK, received 'walk"):
         make_agent_env(EnvConfig("walk:here", pixels=True))
-    assert of_environment("walk:here") == "dmc_pixels" and of_environment("dmc:walker_walk") == "dmc"
+    assert (
+        of_environment("walk:here") == "dmc_pixels" and of_environment("dmc:walker_walk") == "dmc"
+    )
 
 
 @pytest.mark.parametrize(

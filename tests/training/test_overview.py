@@ -42,7 +42,9 @@ def config(monkeypatch):
     flags = ["--env", "odd:one", "--env.keys", "camera", "goal", "grid", "text"]
     more = ["--env.action-repeat", "3", "--env.time-limit", "90", "--eval-steps", "50"]
     more += ["--env.predict", "cam*", "grid"]
-    return parse_train([*flags, *more, "--preset", "dmc_pixels", "--env.pixels", "False"], False, "float32")
+    return parse_train(
+        [*flags, *more, "--preset", "dmc_pixels", "--env.pixels", "False"], False, "float32"
+    )
 
 
 def test_every_row_of_an_odd_environment(config):
