@@ -37,7 +37,7 @@ EXAMPLES = """Examples:
   {program} --env pure:pendulum --seeds 0 1 2     several seeds as one compiled program
   {program} --eval RUN --episodes 20              evaluates a run
 
-A run that stopped goes on by the same command with the same --logdir. Several processes train
+A run that stopped goes on by --logdir RUN, with its own settings. Several processes train
 together with --hosts ADDRESS:PORT,INDEX,COUNT (docs/scaling.md)."""
 """Of `parse_train`."""
 

@@ -69,8 +69,8 @@ def test_imagine_writes_a_video_and_predictions_per_tick(agent_run, tmp_path):
     assert output.read_bytes()[:6] in (b"GIF87a", b"GIF89a")
     numbers = np.load(tmp_path / "out.npz", allow_pickle=False)
     assert numbers["reward"].shape == numbers["cont"].shape == (3, 5)
-    assert numbers["value"].shape == (3, 6) and numbers["action"].shape == (3, 5, 4)
-    assert numbers["time"].tolist() == [12, 16, 20, 24, 28]
+    assert numbers["value"].shape == (3, 6) and numbers["action"].shape == (3, 5, 2)
+    assert numbers["time"].tolist() == [10, 12, 14, 16, 18]
     assert (numbers["observed_valid"] == 1).all() and (numbers["observed_reward"] < 0).all()
 
 
@@ -139,7 +139,7 @@ def test_another_config_is_refused_and_nothing_is_touched(agent_run, capsys):
         run_here("train_agent.py", *other)
     first, *listed, last = capsys.readouterr().err.splitlines()
     assert first.startswith("error: ") and first.endswith("was written by another config:")
-    assert listed == ["  seed: 0 there, 7 now", "  agent.behaviour.horizon: 20 there, 3 now"]
+    assert listed == ["  seed: 0 there, 7 now", "  agent.behaviour.horizon: 15 there, 3 now"]
     assert "another --logdir" in last
     assert {p: p.stat().st_mtime_ns for p in sorted(logdir.rglob("*"))} == before
 

@@ -13,6 +13,8 @@ from training.build import Built, load_run
 from training.build_video import is_video_run, load_video_run, read_video_config
 from worldmodel.learner import Params, TrainState
 
+ENSEMBLE = "ensemble"  # of an agent that seeks novelty
+
 
 class Donor(NamedTuple):
     """Parameters to start from."""
@@ -32,7 +34,13 @@ def open_donor(built: Built, run: Path) -> Donor:
     ours = dict(built.shapes)
     if not is_video_run(run):
         agent = load_run(run, built.config.env.name, acts=False)
-        donor = Donor(agent.params, f"agent of {run}, {agent.step:,} steps")
+        params, line = dict(agent.params), f"agent of {run}, {agent.step:,} steps"
+        if (ENSEMBLE in params) != (ENSEMBLE in ours):  # it takes part in no action
+            line += "; novelty is learned anew" * (ENSEMBLE in ours)
+            ours, params = (
+                {k: x for k, x in tree.items() if k != ENSEMBLE} for tree in (ours, params)
+            )
+        donor = Donor(params, line)
         _check_sees(built, run, agent.built.spaces.shapes)
         remedy = "use the same environment, codec, strides, size and --env.predict"
     else:

@@ -70,7 +70,9 @@ def test_a_new_run_starts_from_an_agent_and_from_its_replay(runs, tmp_path):
     source = AgentSource(config)
     state, given = source.first_state(), load_run(donor).params
     for part in (state.params, state.average):
-        jax.tree.map(np.testing.assert_array_equal, part, given)
+        taken = {name: part[name] for name in given}
+        jax.tree.map(np.testing.assert_array_equal, taken, given)
+        assert part.keys() - given.keys() == {"ensemble"}  # of novelty, which that run did not seek
     jax.tree.map(np.testing.assert_array_equal, state.aux.slow_critic, given["critic"])
     source.start(0, None, None)
     blank = {name: np.zeros(f.shape, f.dtype) for name, f in source.replay.fields.items()}

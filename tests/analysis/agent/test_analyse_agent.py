@@ -82,14 +82,14 @@ def test_it_says_what_ran(pendulum):
     for words in (
         "analyse_agent.py --run",
         "<td>gym:Pendulum-v1</td>",
-        "<td>1 4 environment steps per tick</td>",
+        "<td>1 2 environment steps per tick</td>",
         f"{run.steps} environment steps, seed 0",
         "<td>commit</td>",
         "How it learned",
         "200 environment steps",
         "ended by a limit of time",
         "Filtered once more as a whole",
-        f"From step {start} of this episode the top level alone imagines {ticks} ticks of 4",
+        f"From step {start} of this episode the top level alone imagines {ticks} ticks of 2",
         "agent.behaviour.horizon",
     ):
         assert words in page, words
