@@ -78,7 +78,7 @@ def test_the_report_needs_nothing_beside_it(pendulum):
 
 def test_it_says_what_ran(pendulum):
     run, page, numbers = pendulum
-    start, ticks = numbers["episodes"][0]["what_if"]["start"], 5
+    start, ticks = numbers["episodes"][0]["what_if"]["start"], 8
     for words in (
         "analyse_agent.py --run",
         "<td>gym:Pendulum-v1</td>",
