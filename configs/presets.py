@@ -17,7 +17,7 @@ PRESETS = {
 }
 OF_ENVIRONMENT = {"dmc:": "dmc", "minerl_navigate": "minerl_navigate"}
 """By the name of an environment, or of a whole family; all others have the general one."""
-SIZE_ON_CPU: dict[str, AgentSize] = {"dmc_pixels": "s", "minerl_navigate": "s"}
+SIZE_ON_CPU: dict[str, AgentSize] = {"dmc_pixels": "s"}
 """Of presets; of all others it is xs."""
 
 

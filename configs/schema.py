@@ -37,7 +37,7 @@ class TrainConfig:
     preset: str = "auto"
     """Settings to start from: a file of configs/, or `auto` for the one of the environment."""
     size: AgentSize | Literal["auto"] = "auto"
-    """Model size: `auto` is m on an accelerator; on a CPU xs, for Navigate and pixels of dmc: s."""
+    """Model size: `auto` is m on an accelerator; on a CPU xs, for pixels of dmc: s."""
     seed: CountOrZero = 0
     """Of everything random: environments, replay, parameters, noise."""
     logdir: MayChange[Path] = Path("runs")

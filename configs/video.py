@@ -31,8 +31,8 @@ class PretrainConfig:
     long motion), or `agent`: that of the agent of `data.env`, to start it from (train_agent.py
     --init-from)."""
     size: Size | Literal["auto"] = "auto"
-    """Model size: debug, xs, s, m, l, and but for the agent's model paper. `auto` is s on a CPU;
-    paper, or m of the agent's, on an accelerator."""
+    """Model size: debug, xs, s, m, l, and but for the agent's model paper. `auto` is s on a CPU,
+    xs of the agent's; on an accelerator paper, m of the agent's."""
     like: Like | Literal["auto"] = "auto"
     """Data set whose hyperparameters of the paper are taken; `auto` by the data's name."""
     seed: CountOrZero = 0

@@ -100,8 +100,8 @@ def resolve_video(
     Args:
       data: name or path of the videos.
       like: data set whose hyperparameters of the paper are taken, or `auto`.
-      size: one of ``SIZES``, of the agent's model one of ``AGENT_SIZES``, or `auto`: s on a CPU;
-        paper, or m of the agent's, on an accelerator.
+      size: one of ``SIZES``, of the agent's model one of ``AGENT_SIZES``, or `auto`: s,
+        or xs of the agent's, on a CPU; paper, or m of the agent's, on an accelerator.
       accelerator: whether there is one.
       dtype: precision of matrix products on the device.
     Raises:
@@ -115,8 +115,8 @@ def resolve_video(
     if chosen not in PAPER:
         raise UserError(unknown("like", like, ["auto", *PAPER]))
     sizes = list(AGENT_SIZES) if preset == "agent" else list(SIZES)
-    large = "m" if preset == "agent" else "paper"
-    picked = (large if accelerator else "s") if size == "auto" else size
+    small, large = ("xs", "m") if preset == "agent" else ("s", "paper")
+    picked = (large if accelerator else small) if size == "auto" else size
     if picked not in sizes:
         raise UserError(unknown("size", size, ["auto", *sizes]))
     base = replace(base, preset=preset, like=chosen, data=replace(base.data, name=data))  # type: ignore[arg-type]
@@ -163,6 +163,7 @@ def _agent(
     return replace(
         base,
         size=size,  # type: ignore[arg-type]
+        data=replace(base.data, image_size=agent.env.image_size, image_fit=agent.env.image_fit),
         model=agent.agent.model,
         objective=agent.agent.objective,
         optimizer=agent.optimizer,

@@ -26,7 +26,7 @@ def test_the_environment_chooses_its_preset_and_the_device_its_size():
     gpu = resolve("auto", None, "auto", True, "bfloat16")
     assert (cpu.preset, cpu.size, cpu.agent.model.dtype) == ("general", "xs", "float32")
     assert (gpu.preset, gpu.size, gpu.agent.model.dtype) == ("minerl_navigate", "m", "bfloat16")
-    assert (images.preset, images.size) == ("minerl_navigate", "s")
+    assert (images.preset, images.size) == ("minerl_navigate", "xs")
     assert gpu.agent.model.deter > cpu.agent.model.deter
 
 
@@ -84,7 +84,7 @@ def test_flags_override_presets_and_short_ones_are_written_out():
 
 def test_auto_may_be_asked_for_by_name():
     config = parse_train(["--size", "auto", "--preset=auto"], False, "float32")
-    assert config.size == "s" and config.preset == "minerl_navigate"
+    assert config.size == "xs" and config.preset == "minerl_navigate"
 
 
 def test_no_flags_at_all_is_the_main_job():
