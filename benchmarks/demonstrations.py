@@ -11,12 +11,15 @@ import argparse
 from pathlib import Path
 
 from common.entry import enter
-from common.images import SIZE, SIZES
+from common.images import SIZES
+from configs.presets import resolve
+from envs.config import NAVIGATE
 from recordings.demonstrations import make_demonstrations
 
 
 def main() -> None:
     """Command line."""
+    size = resolve("auto", NAVIGATE, "auto", False, "float32").env.image_size
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -25,7 +28,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=1_000, help="the agent's steps of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--image-size", type=int, default=SIZE, choices=SIZES, help="the agent's --env.image-size"
+        "--image-size", type=int, default=size, choices=SIZES, help="the agent's --env.image-size"
     )
     args = parser.parse_args()
     if min(args.walks, args.length) < 1:

@@ -65,6 +65,9 @@ class PretrainConfig:
     track: Annotated[MayChange[tuple[Tracking, ...]], Before(())] = ()
     """Also log to `wandb` (Weights & Biases) or `trackio`, extras of those names: numbers, videos,
     settings. In the run's directory they are always logged, for TensorBoard as well."""
+    plans_marked: Annotated[bool | None, Before(None)] = True
+    """Preset `agent` only: whether the agent to be keeps plans and marks them (`agent.keep_plan`
+    above 0). None: as the presets of older runs had it."""
     data: DataConfig = field(default_factory=DataConfig)
     """The videos."""
     model: ClockworkConfig = field(default_factory=ClockworkConfig)

@@ -11,7 +11,7 @@ from flax import nnx
 from gymnasium import Space, spaces
 
 from agents import ActionCodec
-from agents.agent import action_width, plans_marked
+from agents.agent import action_width
 from configs.presets import resolve
 from configs.video import PretrainConfig
 from envs import EnvConfig, check_named
@@ -109,11 +109,18 @@ def _box(field: Field) -> Space[Any]:
     return spaces.Box(low, high, field.shape, np.dtype(field.dtype).type)
 
 
+MARKED_BEFORE = "dmc:", "gym:Pendulum-v1", "pure:"
+"""Environments whose presets marked plans before all did (docs/adr/0031)."""
+
+
 def marks_plans(config: PretrainConfig) -> bool:
     """Whether the model is that of an agent whose actions carry a mark of plans."""
     if config.preset != "agent":
         return False
-    return plans_marked(resolve("auto", config.data.env, "auto", False, "float32").agent)
+    marked = config.plans_marked
+    if marked is None:
+        marked = (config.data.env or "").startswith(MARKED_BEFORE)
+    return marked and config.model.strides[-1] > 1
 
 
 def to_records(batch: dict[str, Any], action_width: int, marked: bool) -> Records:

@@ -243,9 +243,9 @@ def test_an_agent_that_does_not_fit_a_pretrained_model_is_refused(pretrained):
     other = Built(parse_train([*args, "--strides", "1", "2"], False, "float32"))
     with pytest.raises(ValueError, match="expected the agent's parameters, .*--preset agent"):
         open_donor(other, pretrained / "video")
-    small = Built(parse_train([*args, "--env.image-size", "32"], False, "float32"))
-    with pytest.raises(ValueError, match=r"shows, .*32, 32, 3.* one of .*64, 64, 3.*image-size"):
-        open_donor(small, pretrained / "video")
+    large = Built(parse_train([*args, "--env.image-size", "64"], False, "float32"))
+    with pytest.raises(ValueError, match=r"shows, .*64, 64, 3.* one of .*32, 32, 3.*image-size"):
+        open_donor(large, pretrained / "video")
     coded = Built(parse_train([*args, "--agent.codec", "latent"], False, "float32"))
     with pytest.raises(ValueError, match="init_from: .* top level reads actions.* 'latent'"):
         open_donor(coded, pretrained / "video")

@@ -1,5 +1,7 @@
 """Batches of a store as the model's records: actions of its width, unknown ones, marks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,12 +41,21 @@ def test_recorded_actions_count_as_planned_anew():
     ("flags", "marked"),
     [
         (["--preset", "agent", "--data", "navigate", "--data.env", "pure:pendulum"], True),
-        (["--preset", "agent", "--data", "navigate"], False),  # its agent marks none
+        (["--preset", "agent", "--data", "navigate"], True),
+        (["--preset", "agent", "--data", "navigate", "--strides", "1"], False),  # no plans to mark
         (["--preset", "cwvae"], False),
     ],
 )
 def test_marks_are_those_of_the_agent_to_be(flags, marked):
     assert marks_plans(parse_pretrain(flags, False, "float32")) == marked
+
+
+@pytest.mark.parametrize(
+    ("env", "marked"), [("minerl_navigate", False), ("pure:pendulum", True), ("gym:A-v0", False)]
+)
+def test_older_runs_marked_plans_as_their_presets_had_it(env, marked):
+    config = parse_pretrain(["--preset", "agent", "--data.env", env], False, "float32")
+    assert marks_plans(replace(config, plans_marked=None)) == marked
 
 
 @pytest.mark.parametrize(
