@@ -11,7 +11,6 @@ from flax import nnx
 from gymnasium import Space, spaces
 
 from agents import ActionCodec
-from agents.agent import action_width
 from configs.presets import resolve
 from configs.video import PretrainConfig
 from envs import EnvConfig, check_named
@@ -96,8 +95,7 @@ def video_spaces(config: PretrainConfig, fields: Mapping[str, Field]) -> Spaces:
     shapes = {name: tuple(space.shape or ()) for name, space in seen}
     if config.preset == "agent":
         agent = resolve("auto", config.data.env, "auto", False, "float32")
-        codec = ActionCodec(ask(agent).action)
-        width = action_width(agent.agent, codec)
+        width = ActionCodec(ask(agent).action).width + marks_plans(config)
     else:
         width = fields["action"].shape[0] if "action" in fields else 0
     action = spaces.Box(-1.0, 1.0, (width,), np.float32)
