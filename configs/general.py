@@ -1,7 +1,8 @@
 """One preset for every environment, from state or from images, of numbers or of choices.
 
 Command:   python train_agent.py --env gym:CartPole-v1
-Cost:      20 to 30 minutes on 2 CPU cores for vectors, longer for images
+Cost:      by 11 to 15 updates a second, measured on one CPU core, 20 to 30 minutes for vectors;
+           longer for images
 Expected:  docs/results.md, Environments by one preset; elsewhere look at return/imagined against
            the evaluation's return
 

@@ -1,7 +1,7 @@
 """Navigate from pixels and compass. The project's main job.
 
 Command:   python train_agent.py --env minerl_navigate
-Cost:      about 30 minutes on 2 CPU cores
+Cost:      33 minutes of one shared CPU core for 51 000 steps (docs/adr/0032); on two not timed
 Expected:  see the README's results
 """
 
@@ -40,7 +40,7 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
         env=env,
         agent=agent,
         optimizer=replace(base.optimizer, lr=2e-3 if not accelerator else base.optimizer.lr),
-        steps=500_000 if accelerator else 80_000,
+        steps=500_000 if accelerator else 50_000,
         prefill=4_000,
         updates_per_step=0.25 if accelerator else 0.1,
         batch=16 if accelerator else 8,
