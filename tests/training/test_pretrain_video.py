@@ -223,9 +223,10 @@ def test_the_agents_first_model_is_the_pretrained_one(pretrained, capsys):
 def test_recordings_of_another_size_are_refused_before_anything_is_written(pretrained):
     store = place(load_video_run(pretrained / "video").config.data, "train")
     flags = ["--env", "minerl_navigate", "--env.backend", "builtin", "--size", "debug"]
-    flags += ["--env.image-size", "32", "--recordings-share", "0.5", "--recordings", str(store)]
+    flags += ["--env.image-size", "64", "--recordings-share", "0.5", "--recordings", str(store)]
+    flags += ["--steps", "200", "--prefill", "100"]  # were it not refused, it would end at once
     config = parse_train([*flags, "--logdir", str(pretrained / "new")], False, "float32")
-    with pytest.raises(ValueError, match=r"environment, .*32, 32, 3.*received .*64, 64, 3.*size"):
+    with pytest.raises(ValueError, match=r"environment, .*64, 64, 3.*received .*32, 32, 3.*size"):
         train(config, AgentSource)
     assert not (pretrained / "new").exists()
 
