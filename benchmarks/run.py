@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from agents.imagination import imagine_path
 from agents.policy import initial_policy
@@ -39,7 +41,8 @@ from benchmarks.page_faults import random_records
 from common import UserError, dump_json, read_json
 from common.entry import enter
 from configs import parse_train
-from configs.video_presets import parse_pretrain
+from configs.sizes import resize_model
+from configs.video_presets import ORIGINAL, parse_pretrain
 from envs.vector import make_agent_env
 from replay import Field, ReplayConfig, ReplayStore
 from replay.atomic import write_text
@@ -48,6 +51,8 @@ from training.build import Built
 from training.build_video import BuiltVideo, video_spaces
 from training.device import choose_device, enable_compilation_cache, keep_freed_memory
 from worldmodel import records
+from worldmodel.clockwork import ClockworkVAE
+from worldmodel.learner import join, split
 from worldmodel.video_model import Clips
 
 SIDE = 1024
@@ -92,6 +97,39 @@ def _updates(built: Any, batch: Any) -> Work:
         return metrics
 
     return Work(call, counted, needs)
+
+
+class Core(ClockworkVAE):
+    """The levels alone: records hold frame embeddings in place of observations, of each level or of
+    the first, of which the others are then made."""
+
+    def frame_embeddings(self, obs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
+        """As they are given."""
+        given = tuple(obs.values())
+        for mlp in self.level_embeds if len(given) == 1 else ():
+            given = (*given, mlp(given[-1]))
+        return given
+
+
+def levels(*strides: int, embed: bool = False) -> Work:
+    """The paper's levels, there and back, on 4 clips of 108 frames; with `embed` the upper levels'
+    frame embeddings too."""
+    shape, key = (4, 108), jax.random.key(0)
+    config = resize_model(replace(ORIGINAL, strides=strides), "paper")
+    model = Core(config, {"image": (64, 64, 3)}, 0, nnx.Rngs(0))
+    graph, params = split(model)
+    own = {name: params[name] for name in ("levels", "level_embeds") if name in params}
+    wide, noise = (*shape, model.encoder.width), model.draw_noise(key, *shape)
+    given = strides[:1] if embed else strides
+    frames = {f"level {k}": jax.random.normal(jax.random.key(k), wide) for k in given}
+
+    def loss(own: Any, frames: dict[str, jax.Array]) -> jax.Array:
+        core: Core = join(graph, params | own)
+        beliefs = core.observe(records.video(frames), noise)
+        kl = [jnp.sum(core.latent.kl(belief.post, belief.prior)) for belief in beliefs]
+        return sum(kl, jnp.sum(beliefs[0].state.features))
+
+    return Work(partial(jax.jit(jax.grad(loss, argnums=(0, 1))), own, frames))
 
 
 def memory(program: Any, *args: Any) -> float:
@@ -170,6 +208,9 @@ ROWS: dict[str, Callable[[], Work]] = {
     "update/state (1, 4)": partial(update, f"{STATE} --strides 1 4"),
     "update/image flat": partial(update, f"{IMAGE} --strides 1"),
     "update/image (1, 4)": partial(update, f"{IMAGE} --strides 1 4"),
+    "levels/1": partial(levels, 1),
+    "levels/1, 6, 36": partial(levels, 1, 6, 36),
+    "levels/1, 6, 36, embedded": partial(levels, 1, 6, 36, embed=True),
     "imagine/K 1": partial(imagine, 1),
     "imagine/K 4": partial(imagine, 4),
     "imagine/K 16": partial(imagine, 16),

@@ -198,14 +198,15 @@ def lookahead_inputs(
 ) -> TickInputs:
     """Frames and actions t … t+K_l-1; zeros after the end of the sequence and in padding."""
     stride = alignment.stride
-    frame, action = (pad_end(jnp.where(mask[:, None] > 0, x, 0.0), stride) for x in (frame, action))
-    padded = jnp.pad(segment, (0, frame.shape[0] - segment.shape[0]), mode="edge")
-    last = slice(stride - 1, None, stride)  # a block's window is the causal one at its last record
-    return TickInputs(
-        window_sum(frame, padded, stride)[last],
-        window_stack(action, padded, stride)[last],
-        restarts(segment, stride, 0)[::stride],
-    )
+    padded = jnp.pad(segment, (0, -len(segment) % stride), mode="edge").reshape(-1, stride)
+    same = (padded == padded[:, -1:])[..., None]  # as a block's last record, of one segment
+
+    def blocks(x: Array) -> Array:
+        x = pad_end(jnp.where(mask[:, None] > 0, x, 0.0), stride)
+        return jnp.where(same, x.reshape(*padded.shape, x.shape[-1]), 0.0)
+
+    stacked = blocks(action).reshape(len(padded), stride * action.shape[-1])
+    return TickInputs(blocks(frame).sum(axis=1), stacked, restarts(segment, stride, 0)[::stride])
 
 
 def to_phases(x: Array, stride: int) -> Array:

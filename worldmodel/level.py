@@ -21,6 +21,7 @@ from worldmodel.config import ClockworkConfig, make_latent
 from worldmodel.distributions import Latent, Stats
 from worldmodel.networks import Dense
 from worldmodel.precision import Linear
+from worldmodel.recurrence import scan_ticks
 
 
 class State(NamedTuple):
@@ -147,16 +148,16 @@ class Level(nnx.Module):
         inputs = jax.tree.map(time_first, (drive, self.post_embed(embed), restart, noise))
 
         def tick(
-            state: State, step: tuple[Array, Array, Array, Array]
+            own: Level, state: State, step: tuple[Array, Array, Array, Array]
         ) -> tuple[State, tuple[State, Stats]]:
             drive_t, embed_t, restart_t, noise_t = step
             state = reset(state, restart_t)
-            h = self.advance(state, drive_t)
-            post = self.prior(h) if blind else self.posterior(h, embed_t)
-            state = State(h, self.latent.sample(post, noise_t))
+            h = own.advance(state, drive_t)
+            post = own.prior(h) if blind else own.posterior(h, embed_t)
+            state = State(h, own.latent.sample(post, noise_t))
             return state, (state, post)
 
-        _, outputs = jax.lax.scan(tick, carry, inputs)
+        _, outputs = scan_ticks(tick, self, carry, inputs)
         state, post = jax.tree.map(time_first, outputs)
         return Belief(state, post if blind else self.prior(state.h), post)
 

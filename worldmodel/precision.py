@@ -7,10 +7,13 @@ it was added to.
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jaxtyping import Array
+
+from common import UserError
 
 
 def add_bias(x: Array, bias: Array) -> Array:
@@ -21,9 +24,65 @@ def add_bias(x: Array, bias: Array) -> Array:
 class Linear(nnx.Linear):
     """nnx's own, but that the bias's gradient is summed in float32 whatever ``dtype`` is."""
 
+    watch: "Watch | None" = None
+
     def __call__(self, inputs: Array, out_sharding: Any = None) -> Array:
         """[..., inputs] to [..., outputs] in ``dtype``."""
         x, kernel = self.promote_dtype((inputs, self.kernel[...]), dtype=self.dtype)
-        last = (((x.ndim - 1,), (0,)), ((), ()))
-        y = lax.dot_general(x, kernel, last, out_sharding=out_sharding)
+        if self.watch is not None:
+            y = self.watch.product(x, kernel)
+        else:
+            y = product(x, kernel, out_sharding)
         return y if self.bias is None else add_bias(y, self.bias[...])
+
+
+class Watch:
+    """Looks at one product of a layer: what it reads, and what gradient reaches its output.
+
+    Args:
+      turned: the transposed kernel, by which the gradient of what the layer reads is computed; the
+        kernel itself gets none.
+      probe: of the output's shape. It changes nothing, and its gradient is the output's.
+    """
+
+    def __init__(self, turned: Array | None = None, probe: Array | None = None) -> None:
+        self.turned, self.probe = turned, probe
+        self.read: Array | None = None  # what the layer has read
+        self.output: Array | None = None  # and made of it
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        """The layer's.
+
+        Raises:
+          UserError: at the second.
+        """
+        if self.read is not None:
+            raise UserError("step: expected to call each linear layer once, received a second call")
+        self.read = jax.lax.stop_gradient(x)
+        known = self.turned is not None and self.probe is not None
+        y = probed(x, kernel, self.turned, self.probe) if known else product(x, kernel)
+        self.output = y
+        return y
+
+
+def product(x: Array, kernel: Array, out_sharding: Any = None) -> Array:
+    """[..., n] and [n, m] to [..., m]."""
+    last = (((x.ndim - 1,), (0,)), ((), ()))
+    return lax.dot_general(x, kernel, last, out_sharding=out_sharding)
+
+
+@jax.custom_vjp
+def probed(x: Array, kernel: Array, turned: Array, probe: Array) -> Array:
+    """``product``, whose gradient goes to x and to the probe."""
+    return product(x, kernel)
+
+
+def _probed_fwd(x: Array, kernel: Array, turned: Array, probe: Array) -> tuple[Array, Array]:
+    return product(x, kernel), turned
+
+
+def _probed_bwd(turned: Array, dy: Array) -> tuple[Array, None, None, Array]:
+    return product(dy, turned), None, None, dy
+
+
+probed.defvjp(_probed_fwd, _probed_bwd)

@@ -30,6 +30,7 @@ from worldmodel.objective import masked_mean, masked_sum, normal_log_prob
 from worldmodel.observations import pixels
 from worldmodel.precision import Linear
 from worldmodel.records import Records
+from worldmodel.recurrence import scan_ticks
 from worldmodel.video_model import Filtered, Rolled, VideoModel
 
 
@@ -247,9 +248,9 @@ class Recurrent(nnx.Module):
     def all(self, x: Float[Array, "B T I"]) -> tuple[Float[Array, "B T O"], Cells]:
         """All steps from zeros, and the cells after the last."""
 
-        def step(cells: Cells, x: Array) -> tuple[Cells, Array]:
-            y, cells = self(x, cells)
+        def step(own: Recurrent, cells: Cells, x: Array) -> tuple[Cells, Array]:
+            y, cells = own(x, cells)
             return cells, y
 
-        last, y = jax.lax.scan(step, self.initial(x.shape[0]), time_first(x))
+        last, y = scan_ticks(step, self, self.initial(x.shape[0]), time_first(x))
         return time_first(y), last

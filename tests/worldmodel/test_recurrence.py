@@ -1,0 +1,85 @@
+"""Gradients of a scan over ticks, by one product each, against those that JAX adds up."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from common import UserError
+from worldmodel.config import ClockworkConfig
+from worldmodel.level import Inputs, Level, State
+from worldmodel.precision import Linear
+from worldmodel.recurrence import scan_ticks
+
+TICKS, ROWS = 5, 3
+
+
+def level(dtype: str = "float32") -> Level:
+    config = ClockworkConfig(stoch=2, deter=4, hidden=6, dtype=dtype)
+    return Level(config, Inputs(embed=3, context=0, action=2), 1, nnx.Rngs(0))
+
+
+def loss(scan, cell, carry: State, drive, noise):
+    """Of every state of imagined ticks, and of the last."""
+
+    def tick(own, state, x):
+        state = own.imagine_step(state, *x)
+        return state, state
+
+    last, states = scan(tick, cell, carry, (drive, noise))
+    return jnp.sum(jnp.sin(states.features)) + jnp.sum(last.h**2)
+
+
+def plain(step, cell, carry, xs):
+    return jax.lax.scan(lambda carry, x: step(cell, carry, x), carry, xs)
+
+
+def gradients(scan, dtype: str):
+    cell, key = level(dtype), jax.random.key(1)
+    graph, params = nnx.split(cell)
+    carry = State(*(jax.random.normal(jax.random.fold_in(key, n), (ROWS, n)) for n in (4, 2)))
+    xs = [jax.random.normal(jax.random.fold_in(key, n), (TICKS, ROWS, n)) for n in (6, 2)]
+
+    def total(params, carry, *xs):
+        return loss(scan, nnx.merge(graph, params), carry, *xs)
+
+    return jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2, 3)))(params, carry, *xs)
+
+
+def test_a_layers_gradient_is_the_sum_of_its_ticks():
+    """dW = Σ_t x_tᵀ δ_t, db = Σ_t δ_t: of every weight, of the carry and of what comes from
+    outside they are those of the scan that adds them up tick by tick."""
+    value, found = gradients(scan_ticks, "float32")
+    want_value, want = gradients(plain, "float32")
+    assert value == want_value
+    assert any(np.abs(x).max() > 0.1 for x in jax.tree.leaves(want[0]))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-6), found, want)
+
+
+def test_ticks_of_a_bfloat16_layer_are_added_up_in_float32():
+    """A thousand equal δ of 1 and one of 1/64: in bfloat16 the last would be lost."""
+    layer = Linear(1, 1, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    graph, params = nnx.split(layer)
+    weight = jnp.where(jnp.arange(1001) == 0, 1 / 64, 1.0)
+
+    def total(params):
+        cell = nnx.merge(graph, params)
+        x = jnp.ones((1001, 1, 1))
+        _, y = scan_ticks(lambda own, carry, x: (carry, own(x)), cell, (), x)
+        return jnp.sum(y[:, 0, 0].astype(jnp.float32) * weight)
+
+    found = jax.grad(total)(params)
+    assert found["kernel"][...].item() == found["bias"][...].item() == 1000 + 1 / 64
+
+
+def test_a_step_that_calls_a_layer_twice_is_refused():
+    layer = Linear(2, 2, rngs=nnx.Rngs(0))
+    graph, params = nnx.split(layer)
+
+    def total(params):
+        step = lambda own, carry, x: (carry, own(own(x)))  # noqa: E731
+        return scan_ticks(step, nnx.merge(graph, params), (), jnp.ones((3, 2)))[1].sum()
+
+    with pytest.raises(UserError, match="each linear layer once"):
+        jax.grad(total)(params)

@@ -1,0 +1,126 @@
+"""A scan over ticks whose weights' gradients are one product each, after it.
+
+Differentiated as it stands, ``lax.scan`` adds up every weight's gradient tick by tick: a product of
+N rows and an addition, both as large as the weight. With few rows that is most of what learning a
+level costs. Here the scan backwards gives only δ_t, the gradient of each linear layer's output at
+each tick; of a layer that read x_t it is then
+
+dW = Σ_t x_tᵀ δ_t,   db = Σ_t δ_t
+
+as one product of [inputs, T·N] and [T·N, outputs]. Used by ``level.py``.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array
+
+from worldmodel.precision import Linear, Watch
+
+Carry = TypeVar("Carry")
+Given = TypeVar("Given")
+Path = tuple[Any, ...]  # names on the way to a part of a module
+Named = dict[Path, Array]
+Tick = Callable[[Named, dict[Path, Watch], Any, Any], Any]  # of parameters, watches, carry and x
+
+
+def scan_ticks(
+    step: Callable[[Any, Carry, Any], tuple[Carry, Given]], cell: nnx.Module, carry: Carry, xs: Any
+) -> tuple[Carry, Given]:
+    """``lax.scan`` of ``step(cell, carry, x)``: the last carry, and what the ticks gave, stacked.
+
+    Args:
+      step: calls each linear layer of the cell once, or not at all.
+      cell: whose parameters the step reads.
+      xs: arrays of the ticks, [T, ...].
+    Raises:
+      UserError: when a step calls a linear layer twice.
+    """
+    graph, state = nnx.split(cell)
+    params: Named = flatten_dict(nnx.to_pure_dict(state))
+    paths = [path for path, part in nnx.iter_modules(cell) if isinstance(part, Linear)]
+
+    def tick(params: Named, watches: dict[Path, Watch], carry: Carry, x: Any) -> Any:
+        nnx.replace_by_pure_dict(state, unflatten_dict(params))
+        own = nnx.merge(graph, state)
+        for path, part in nnx.iter_modules(own):
+            if isinstance(part, Linear) and path in watches:
+                part.watch = watches[path]
+        return step(own, carry, x)
+
+    def plain(params: Named, carry: Carry, xs: Any) -> tuple[Carry, Given]:
+        return jax.lax.scan(lambda carry, x: tick(params, {}, carry, x), carry, xs)
+
+    run = jax.custom_vjp(plain)
+    run.defvjp(partial(_forward, tick, paths), _backward)
+    return run(params, carry, xs)
+
+
+def _forward(tick: Tick, paths: list[Path], params: Named, carry: Any, xs: Any) -> Any:
+    """The scan, with a probe at the output of every layer that a tick calls."""
+    shapes = _outputs(tick, paths, params, carry, jax.tree.map(lambda x: x[0], xs))
+    count = len(jax.tree.leaves(xs)[0])
+    probes = {path: jnp.zeros((count, *x.shape), x.dtype) for path, x in shapes.items()}
+    turned = {path: params[*path, "kernel"].astype(x.dtype).T for path, x in shapes.items()}
+
+    def scan(probes: Named, params: Named, carry: Any, xs: Any) -> Any:
+        stop = jax.lax.stop_gradient
+        params = {name: stop(x) if name[:-1] in shapes else x for name, x in params.items()}
+
+        def watched(carry: Any, x: Any) -> Any:
+            probe, x = x
+            watches = {path: Watch(turned[path], probe[path]) for path in shapes}
+            carry, given = tick(params, watches, carry, x)
+            return carry, (given, {path: watch.read for path, watch in watches.items()})
+
+        carry, (given, read) = jax.lax.scan(watched, carry, (probes, xs))
+        return (carry, given), read
+
+    found, back, read = jax.vjp(scan, probes, params, carry, xs, has_aux=True)
+    return found, (back, read)
+
+
+def _outputs(
+    tick: Tick, paths: list[Path], params: Named, carry: Any, x: Any
+) -> dict[Path, jax.ShapeDtypeStruct]:
+    """Shapes of what the linear layers give that a tick calls."""
+
+    def outputs(carry: Any, x: Any) -> Named:
+        watches = {path: Watch() for path in paths}
+        tick(params, watches, carry, x)
+        return {path: w.output for path, w in watches.items() if w.output is not None}
+
+    shapes: dict[Path, jax.ShapeDtypeStruct] = jax.eval_shape(outputs, carry, x)
+    return shapes
+
+
+def _backward(kept: Any, found: Any) -> tuple[Named, Any, Any]:
+    back, read = kept
+    deltas, gradients, carry, xs = back(found)
+    for path, delta in deltas.items():
+        gradients |= layer_gradients(path, read[path], delta, gradients)
+    return gradients, carry, xs
+
+
+def layer_gradients(path: Path, read: Array, delta: Array, params: Named) -> Named:
+    """Of a layer's kernel, and of its bias where it has one, in float32.
+
+    Args:
+      path: of the layer.
+      read: x_t, [T, ..., inputs].
+      delta: δ_t, [T, ..., outputs].
+      params: by whose names and types they are given.
+    """
+    read, delta = (x.reshape(-1, x.shape[-1]) for x in (read, delta))
+    kernel = jax.lax.dot_general(
+        read, delta, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
+    )
+    found = {(*path, "kernel"): kernel}
+    if (*path, "bias") in params:
+        found[*path, "bias"] = jnp.sum(delta.astype(jnp.float32), axis=0)
+    return {name: x.astype(params[name].dtype) for name, x in found.items()}
