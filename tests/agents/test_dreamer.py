@@ -175,6 +175,24 @@ def test_imagined_rewards_hold_the_bonus_of_novelty(
     assert float(seeking.reward.max()) > 7.1
 
 
+def test_imagined_rewards_are_told_without_the_bonus(
+    make_agent: MakeAgent, make_records: MakeRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`window_reward/imagined` and its gap are the same whatever the bonus; returns are not."""
+    agent = make_agent(BOX, novelty=0.5)
+    graph, params = split(agent)
+    aux, records = initial_aux(params, agent), make_records(2, agent.model.lead + 6, 2)
+
+    def told(extra: float) -> Any:
+        monkeypatch.setattr("agents.dreamer.bonus", lambda d, *rest: jnp.full(d.shape, extra))
+        return jax.jit(make_loss(graph))(params, aux, records, jax.random.key(0))[1][1]
+
+    without, rewarded = told(0.0), told(5.0)
+    for name in ("window_reward/imagined", "window_reward/gap"):
+        np.testing.assert_allclose(rewarded[name], without[name], atol=1e-5)
+    assert rewarded["return/imagined"] > without["return/imagined"] + 4.0
+
+
 @pytest.mark.learning
 def test_update_learns_and_is_deterministic(
     make_agent: MakeAgent,
