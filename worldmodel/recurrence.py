@@ -35,19 +35,17 @@ def scan_ticks(
     """``lax.scan`` of ``step(cell, carry, x)``: the last carry, and what the ticks gave, stacked.
 
     Args:
-      step: calls each linear layer of the cell once, or not at all.
+      step: pure. The gradients of linear layers that it calls once are made of all ticks, those of
+        other parameters are added up.
       cell: whose parameters the step reads.
       xs: arrays of the ticks, [T, ...].
-    Raises:
-      UserError: when a step calls a linear layer twice.
     """
     graph, state = nnx.split(cell)
     params: Named = flatten_dict(nnx.to_pure_dict(state))
     paths = [path for path, part in nnx.iter_modules(cell) if isinstance(part, Linear)]
 
     def tick(params: Named, watches: dict[Path, Watch], carry: Carry, x: Any) -> Any:
-        nnx.replace_by_pure_dict(state, unflatten_dict(params))
-        own = nnx.merge(graph, state)
+        own = nnx.merge(graph, nnx.State(unflatten_dict(params)))
         for path, part in nnx.iter_modules(own):
             if isinstance(part, Linear) and path in watches:
                 part.watch = watches[path]
@@ -62,7 +60,7 @@ def scan_ticks(
 
 
 def _forward(tick: Tick, paths: list[Path], params: Named, carry: Any, xs: Any) -> Any:
-    """The scan, with a probe at the output of every layer that a tick calls."""
+    """The scan, with a probe at the output of every layer that a tick calls once."""
     shapes = _outputs(tick, paths, params, carry, jax.tree.map(lambda x: x[0], xs))
     count = len(jax.tree.leaves(xs)[0])
     probes = {path: jnp.zeros((count, *x.shape), x.dtype) for path, x in shapes.items()}
@@ -88,12 +86,13 @@ def _forward(tick: Tick, paths: list[Path], params: Named, carry: Any, xs: Any) 
 def _outputs(
     tick: Tick, paths: list[Path], params: Named, carry: Any, x: Any
 ) -> dict[Path, jax.ShapeDtypeStruct]:
-    """Shapes of what the linear layers give that a tick calls."""
+    """Shapes of what the linear layers give that a tick calls once."""
 
     def outputs(carry: Any, x: Any) -> Named:
         watches = {path: Watch() for path in paths}
         tick(params, watches, carry, x)
-        return {path: w.output for path, w in watches.items() if w.output is not None}
+        once = {path: watch.output for path, watch in watches.items() if watch.calls == 1}
+        return {path: x for path, x in once.items() if x is not None}
 
     shapes: dict[Path, jax.ShapeDtypeStruct] = jax.eval_shape(outputs, carry, x)
     return shapes

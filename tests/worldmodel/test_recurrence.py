@@ -3,10 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 
-from common import UserError
 from worldmodel.config import ClockworkConfig
 from worldmodel.level import Inputs, Level, State
 from worldmodel.precision import Linear
@@ -73,13 +71,23 @@ def test_ticks_of_a_bfloat16_layer_are_added_up_in_float32():
     assert found["kernel"][...].item() == found["bias"][...].item() == 1000 + 1 / 64
 
 
-def test_a_step_that_calls_a_layer_twice_is_refused():
-    layer = Linear(2, 2, rngs=nnx.Rngs(0))
-    graph, params = nnx.split(layer)
+def test_a_layer_that_is_called_twice_has_its_gradient_too():
+    """It is added up tick by tick, while that of the other layer is one product."""
 
-    def total(params):
-        step = lambda own, carry, x: (carry, own(own(x)))  # noqa: E731
-        return scan_ticks(step, nnx.merge(graph, params), (), jnp.ones((3, 2)))[1].sum()
+    class Twice(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs):
+            self.once, self.often = (Linear(2, 2, rngs=rngs) for _ in range(2))
 
-    with pytest.raises(UserError, match="each linear layer once"):
-        jax.grad(total)(params)
+    graph, params = nnx.split(Twice(nnx.Rngs(0)))
+    x = jax.random.normal(jax.random.key(0), (4, ROWS, 2))
+
+    def total(params, scan):
+        def step(own, carry, x):
+            carry = jnp.tanh(own.often(own.often(own.once(x)) + carry))
+            return carry, carry
+
+        return jnp.sum(scan(step, nnx.merge(graph, params), jnp.zeros((ROWS, 2)), x)[1])
+
+    found, want = (jax.grad(total)(params, scan) for scan in (scan_ticks, plain))
+    assert any(np.abs(x).max() > 0.1 for x in jax.tree.leaves(want["often"]))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-6), found, want)
