@@ -38,8 +38,8 @@ class Watch:
     """Looks at one product of a layer: what it reads, and what gradient reaches its output.
 
     Args:
-      turned: the transposed kernel, by which the gradient of what the layer reads is computed; the
-        kernel itself gets none.
+      turned: the transposed kernel, by which the gradient of what the layer reads is computed; of
+        this product the kernel itself gets none.
       probe: of the output's shape. It changes nothing, and its gradient is the output's.
     """
 

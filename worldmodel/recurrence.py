@@ -3,9 +3,9 @@
 Differentiated as it stands, ``lax.scan`` adds up every weight's gradient tick by tick: a product of
 N rows and an addition, both as large as the weight. With few rows that is most of what learning a
 level costs. Here the scan backwards gives only δ_t, the gradient of each linear layer's output at
-each tick; of a layer that read x_t it is then
+each tick; the gradient of a layer that read x_t is then
 
-dW = Σ_t x_tᵀ δ_t,   db = Σ_t δ_t
+dW = Σ_t x_tᵀ δ_t
 
 as one product of [inputs, T·N] and [T·N, outputs]. Used by ``level.py``.
 """
@@ -43,6 +43,7 @@ def scan_ticks(
     graph, state = nnx.split(cell)
     params: Named = flatten_dict(nnx.to_pure_dict(state))
     paths = [path for path, part in nnx.iter_modules(cell) if isinstance(part, Linear)]
+    paths = [path for path in paths if (*path, "kernel") in params]  # others share one of these
 
     def tick(params: Named, watches: dict[Path, Watch], carry: Carry, x: Any) -> Any:
         own = nnx.merge(graph, nnx.State(unflatten_dict(params)))
@@ -67,9 +68,6 @@ def _forward(tick: Tick, paths: list[Path], params: Named, carry: Any, xs: Any) 
     turned = {path: params[*path, "kernel"].astype(x.dtype).T for path, x in shapes.items()}
 
     def scan(probes: Named, params: Named, carry: Any, xs: Any) -> Any:
-        stop = jax.lax.stop_gradient
-        params = {name: stop(x) if name[:-1] in shapes else x for name, x in params.items()}
-
         def watched(carry: Any, x: Any) -> Any:
             probe, x = x
             watches = {path: Watch(turned[path], probe[path]) for path in shapes}
@@ -99,27 +97,17 @@ def _outputs(
 
 
 def _backward(kept: Any, found: Any) -> tuple[Named, Any, Any]:
+    """With the products added to what came of the parameters otherwise."""
     back, read = kept
     deltas, gradients, carry, xs = back(found)
     for path, delta in deltas.items():
-        gradients |= layer_gradients(path, read[path], delta, gradients)
+        name = *path, "kernel"
+        gradients[name] += kernel_gradient(read[path], delta).astype(gradients[name].dtype)
     return gradients, carry, xs
 
 
-def layer_gradients(path: Path, read: Array, delta: Array, params: Named) -> Named:
-    """Of a layer's kernel, and of its bias where it has one, in float32.
-
-    Args:
-      path: of the layer.
-      read: x_t, [T, ..., inputs].
-      delta: δ_t, [T, ..., outputs].
-      params: by whose names and types they are given.
-    """
+def kernel_gradient(read: Array, delta: Array) -> Array:
+    """Σ_t x_tᵀ δ_t of x [T, ..., inputs] and δ [T, ..., outputs], in float32: [inputs, outputs]."""
     read, delta = (x.reshape(-1, x.shape[-1]) for x in (read, delta))
-    kernel = jax.lax.dot_general(
-        read, delta, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
-    )
-    found = {(*path, "kernel"): kernel}
-    if (*path, "bias") in params:
-        found[*path, "bias"] = jnp.sum(delta.astype(jnp.float32), axis=0)
-    return {name: x.astype(params[name].dtype) for name, x in found.items()}
+    over = (((0,), (0,)), ((), ()))
+    return jax.lax.dot_general(read, delta, over, preferred_element_type=jnp.float32)
