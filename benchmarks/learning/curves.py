@@ -24,7 +24,8 @@ class Curve:
     updates: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)  # per seed, evaluations left out
     returns: list[list[float]] = field(default_factory=list)  # [evaluation][seed]
-    metrics: list[dict[str, float]] = field(default_factory=list)  # means over the seeds
+    foreseen: list[float] = field(default_factory=list)  # by the critic at the end, of each seed
+    came: list[float] = field(default_factory=list)  # discounted return of the same greedy episodes
     done: bool = False
 
     def save(self, path: Path) -> None:

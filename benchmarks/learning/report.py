@@ -29,6 +29,14 @@ def beside(curve: Curve, first: Curve) -> str:
 PROGRAM = {True: "all seeds as one compiled program", False: "which ran, a seed at a time"}
 
 
+def foreseen(curve: Curve) -> str:
+    """What the critic foresaw at first observations, and what came there, in the mean over seeds;
+    of curves that do not hold it nothing is said."""
+    if not curve.foreseen:
+        return "–"
+    return f"{np.mean(curve.foreseen):.1f}, {np.mean(curve.came):.1f}"
+
+
 def worst(curve: Curve) -> str:
     """The evaluation at which the worst seed was best: its return, and when."""
     lowest = [min(values) for values in curve.returns]
@@ -48,14 +56,15 @@ def task_report(task: str, curves: Sequence[Curve], random: np.ndarray) -> str:
         f"{random.mean():.0f}, {len(random)} episodes. {TASKS[task].published}".rstrip(),
         "",
         "| setting | parameters | updates | return | each seed | best of the worst seed | mean "
-        "over the run | that less the first setting's, by seed | s per update |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "over the run | that less the first setting's, by seed | foreseen, came (discounted) | "
+        "s per update |",
+        "|---" * 10 + "|",
     ]
     for c in curves:
         each = ", ".join(f"{x:.0f}" for x in c.last())
         lines.append(
             f"| {c.name} | {c.parameters:,} | {c.updates[-1]:,} | {shown(c.last())} | {each} | "
-            f"{worst(c)} | {shown(c.over_run())} | {beside(c, first)} | "
+            f"{worst(c)} | {shown(c.over_run())} | {beside(c, first)} | {foreseen(c)} | "
             f"{c.seconds[-1] / c.updates[-1]:.3f} |"
         )
     lines += [

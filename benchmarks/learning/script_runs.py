@@ -9,8 +9,10 @@ import jax
 import numpy as np
 
 from benchmarks.learning.curves import Curve
+from common import read_json
 from training import curves
 from training.build import load_run
+from training.loop import EVALUATION
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,10 +51,14 @@ def run_seeds(flags: list[str], curve: Curve, path: Path, jobs: int) -> Curve:
 
 
 def gather(curve: Curve, runs: list[Path]) -> None:
-    """Fills a curve from the logs of its runs, at the evaluations that all of them have."""
+    """Fills a curve from the logs of its runs, at the evaluations that all of them have, and from
+    what they have come to."""
     found = curves.gather(runs)
     curve.steps, curve.returns = found["steps"], found["greedy"]
     curve.updates, curve.seconds = found["updates"], found["seconds"]
+    ends = [read_json(run / EVALUATION) for run in runs]
+    curve.foreseen = [end["foreseen"] for end in ends]
+    curve.came = [end["discounted"] for end in ends]
     _, params, _ = load_run(runs[0])
     curve.parameters = sum(int(x.size) for x in jax.tree.leaves(params))
 

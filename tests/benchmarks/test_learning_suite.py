@@ -44,6 +44,14 @@ def test_at_equal_wall_time_each_is_where_it_then_was(tmp_path: Path) -> None:
     assert Curve.load(tmp_path / "c.json") == fast
 
 
+def test_what_the_critic_foresaw_stands_beside_what_came() -> None:
+    """Means over three seeds; an older curve holds neither."""
+    found, older = curve("found", 1.0, -1.0), curve("older", 1.0, -1.0)
+    found.foreseen, found.came = [-10.0, -20.0, -60.0], [-40.0, -50.0, -60.0]
+    text = report.task_report("pure:pendulum", [found, older], np.array([-10.0]))
+    assert "| -30.0, -50.0 | 0.100 |" in text and "| – | 0.100 |" in text
+
+
 def test_means_over_the_run_are_paired_by_seed() -> None:
     """First: -9.5, -8.5 and -7.5 over two evaluations; second: 1, 2 and 3 above it."""
     first, second, other = curve("first", 1.0, -9.0), curve("second", 1.0, 0.0), curve("x", 1.0, 0)
