@@ -57,7 +57,7 @@ def episode(env: PureEnv, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
     """(observations, flat actions, rewards) of one, [T+1, ...], in the arrival convention."""
     reset_key, switch_key, draw_key = jax.random.split(key, 3)
     space = env.action_space
-    width = space.shape[0] if space.shape else 1
+    width = (space.shape or ())[0]
     drawn = jax.random.uniform(draw_key, (env.length, width), minval=-1.0)
     switch = jax.random.bernoulli(switch_key, 1 / 4, (env.length,))
 

@@ -35,7 +35,9 @@ class Curve:
     @classmethod
     def load(cls, path: Path) -> "Curve":
         """Inverse of ``save``."""
-        return cls(**null_as_nan(json.loads(path.read_text())))
+        found = null_as_nan(json.loads(path.read_text()))
+        found.pop("metrics", None)  # which older curves hold, empty
+        return cls(**found)
 
     def last(self) -> np.ndarray:
         """Returns at the end, by seed."""

@@ -1,6 +1,8 @@
 """The learning suite: intervals, equal wall time, what is refused, stopping and resuming."""
 
 import argparse
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +46,13 @@ def test_at_equal_wall_time_each_is_where_it_then_was(tmp_path: Path) -> None:
     assert Curve.load(tmp_path / "c.json") == fast
 
 
-def test_what_the_critic_foresaw_stands_beside_what_came() -> None:
+def test_what_the_critic_foresaw_stands_beside_what_came(tmp_path: Path) -> None:
     """Means over three seeds; an older curve holds neither."""
     found, older = curve("found", 1.0, -1.0), curve("older", 1.0, -1.0)
     found.foreseen, found.came = [-10.0, -20.0, -60.0], [-40.0, -50.0, -60.0]
     text = report.task_report("pure:pendulum", [found, older], np.array([-10.0]))
+    (tmp_path / "older.json").write_text(json.dumps({**asdict(older), "metrics": []}))
+    assert Curve.load(tmp_path / "older.json") == older
     assert "| -30.0, -50.0 | 0.100 |" in text and "| – | 0.100 |" in text
 
 

@@ -13,8 +13,8 @@ from worldmodel.recurrence import scan_ticks
 TICKS, ROWS = 5, 3
 
 
-def level(dtype: str = "float32") -> Level:
-    config = ClockworkConfig(stoch=2, deter=4, hidden=6, dtype=dtype)
+def level() -> Level:
+    config = ClockworkConfig(stoch=2, deter=4, hidden=6)
     return Level(config, Inputs(embed=3, context=0, action=2), 1, nnx.Rngs(0))
 
 
@@ -33,8 +33,8 @@ def plain(step, cell, carry, xs):
     return jax.lax.scan(lambda carry, x: step(cell, carry, x), carry, xs)
 
 
-def gradients(scan, dtype: str):
-    cell, key = level(dtype), jax.random.key(1)
+def gradients(scan):
+    cell, key = level(), jax.random.key(1)
     graph, params = nnx.split(cell)
     carry = State(*(jax.random.normal(jax.random.fold_in(key, n), (ROWS, n)) for n in (4, 2)))
     xs = [jax.random.normal(jax.random.fold_in(key, n), (TICKS, ROWS, n)) for n in (6, 2)]
@@ -46,10 +46,10 @@ def gradients(scan, dtype: str):
 
 
 def test_a_layers_gradient_is_the_sum_of_its_ticks():
-    """dW = Σ_t x_tᵀ δ_t: of every weight, of the carry and of what comes from
-    outside they are those of the scan that adds them up tick by tick."""
-    value, found = gradients(scan_ticks, "float32")
-    want_value, want = gradients(plain, "float32")
+    """dW = Σ_t x_tᵀ δ_t: of every weight, of the carry and of what comes from outside
+    they are those of the scan that adds them up tick by tick."""
+    value, found = gradients(scan_ticks)
+    want_value, want = gradients(plain)
     assert value == want_value
     assert any(np.abs(x).max() > 0.1 for x in jax.tree.leaves(want[0]))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-6), found, want)
