@@ -17,10 +17,13 @@ STANDS_IN = {
     "python": 'echo "python $*"',
     "srun": 'while [[ $1 == -* ]]; do [[ $1 == -w ]] && shift; shift; done; "$@"',
     "ssh": 'echo "on ${@: -2:1}"; bash -c "${@: -1}"',
-    "scontrol": "printf 'one\\ntwo\\nthree\\n'",
+    "scontrol": "printf '%s\\n' one two three {4..99999}",
     "ray": 'if [[ $1 == status ]]; then printf "1 node_%s\\n" a b c; else echo "ray $*"; fi',
 }
-"""Commands that are not here, and what each does in place of itself."""
+"""Commands that are not here, and what each does in place of itself.
+
+More nodes than a pipe holds: who reads the first one alone ends ``scontrol`` by SIGPIPE, every time.
+"""
 
 
 @pytest.fixture

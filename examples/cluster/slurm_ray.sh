@@ -9,7 +9,8 @@
 #SBATCH --output=%x.log
 set -euo pipefail
 export RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0   # within a cluster that no one else reaches
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -1)
+nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${nodes%%$'\n'*}
 export RAY_ADDRESS=$head:6379
 srun --overlap --nodes=1 --ntasks=1 -w "$head" \
   ray start --head --port=6379 --num-cpus=4 --block &
