@@ -22,7 +22,7 @@ STANDS_IN = {
 }
 """Commands that are not here, and what each does in place of itself.
 
-More nodes than a pipe holds: who reads the first one alone ends ``scontrol`` by SIGPIPE, every time.
+Nodes are more than a pipe holds: to read the first alone ends ``scontrol`` by SIGPIPE, every time.
 """
 
 

@@ -16,6 +16,8 @@ from training import CheckpointStore, read_metrics
 from training.build import EVAL_SEED, load_run
 from training.checkpoint import BEST
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def test_a_run_learns_and_is_not_evaluated_where_that_is_not_asked(begun_agent):
     assert "no evaluation, as asked" in begun_agent.printed
@@ -139,7 +141,7 @@ def test_another_config_is_refused_and_nothing_is_touched(agent_run, capsys):
         run_here("train_agent.py", *other)
     first, *listed, last = capsys.readouterr().err.splitlines()
     assert first.startswith("error: ") and first.endswith("was written by another config:")
-    assert listed == ["  seed: 0 there, 7 now", "  agent.behaviour.horizon: 15 there, 3 now"]
+    assert listed == ["  seed: 0 there, 7 now", "  agent.behaviour.horizon: 16 there, 3 now"]
     assert "another --logdir" in last
     assert {p: p.stat().st_mtime_ns for p in sorted(logdir.rglob("*"))} == before
 

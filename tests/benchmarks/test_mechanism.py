@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from video_runs import first_state
 
 from agents.dreamer import known_windows
 from agents.memory import cut_sequence
@@ -21,11 +22,18 @@ def asked(stride: str):
     flags += ["--agent.keep-plan", "0", "--agent.model.scale-vectors", "False"]
     built = Built(parse_train(flags, False, "float32"))
     memory = mechanism.replay(make_pure("pure:pendulum"), ROWS, seed=0)
-    cut = lambda row: cut_sequence(memory, row[None], jnp.zeros((), int), agent.model.stride, 80)  # noqa: E731
-    agent = built.join(built.initial().params)
-    records = jax.vmap(cut)(jnp.arange(ROWS))
-    came, told = mechanism.foreseen(agent, records, jax.random.key(0))
-    return came, told, records, agent
+    params = first_state(built).params
+
+    @jax.jit
+    def ask(params):
+        agent = built.join(params)
+        cut = lambda row: cut_sequence(  # noqa: E731
+            memory, row[None], jnp.zeros((), int), agent.model.stride, 80
+        )
+        records = jax.vmap(cut)(jnp.arange(ROWS))
+        return *mechanism.foreseen(agent, records, jax.random.key(0)), records
+
+    return *ask(params), built.join(params)
 
 
 def test_every_arm_is_asked_about_the_same_windows():

@@ -95,6 +95,18 @@ def test_what_the_protocol_says_is_what_runs():
     assert tuned_as(Arm("E", 8)) == Arm("E", 4)
 
 
+@pytest.mark.parametrize("strides", ["1", "1 2", "1 4", "1 8", "1 2 4"])
+def test_defaults_are_what_tuning_found(strides):
+    """In environment steps, for any strides; B alone, of levels that tick every step, took 32."""
+    chosen = trial.tuned()
+    assert {name for name, setting in chosen.items() if setting != chosen["E4"]} == {"B"}
+    config = parse_train(
+        ["--env", "gym:CartPole-v1", "--strides", *strides.split()], False, "float32"
+    )
+    assert config.agent.behaviour.horizon == chosen["E4"].horizon
+    assert config.agent.imagined * config.agent.plan_steps == chosen["E4"].horizon
+
+
 def test_a_run_that_was_stopped_is_no_result(tmp_path, monkeypatch, capsys):
     """It ends with code 0, by a signal, before its end."""
     monkeypatch.setattr(trial, "RESULTS", tmp_path / "results")

@@ -20,6 +20,8 @@ from training.config_io import load_config, run_format
 from training.loop import train
 from training.video_source import VideoSource
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 RUNS = Path(__file__).parent / "runs"
 CAREFUL = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
 

@@ -18,6 +18,8 @@ from training import build
 from training.agent_source import AgentSource
 from training.build import EVAL_SEED, Built
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SMALL = ["--size", "debug", "--env.num-envs", "1"]
 
 

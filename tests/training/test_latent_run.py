@@ -13,6 +13,8 @@ from training import read_metrics
 from training.agent_source import open_recordings, open_sampler
 from training.build import Built
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SMALL = ["--env", "gym:Pendulum-v1", "--size", "debug", "--prefill", "800", "--steps", "900"]
 SMALL += ["--updates-per-step", "0.1", "--batch", "4", "--length", "16", "--eval-episodes", "2"]
 SMALL += [
@@ -85,6 +87,7 @@ def test_it_learns_from_recordings_as_well(run, tmp_path):
         (["--recordings", "RUN/replay"], "recordings: received .* and no share of the batches"),
     ],
 )
-def test_shares_of_recordings_that_cannot_be_are_refused(run, flags, told):
+def test_shares_of_recordings_that_cannot_be_are_refused(begun_agent, flags, told):
+    given = [flag.replace("RUN", str(begun_agent.path)) for flag in flags]
     with pytest.raises(ValueError, match=told):
-        parse_train([*SMALL, *[f.replace("RUN", str(run)) for f in flags]], False, "float32")
+        parse_train([*SMALL, *given], False, "float32")

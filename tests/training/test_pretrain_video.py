@@ -25,6 +25,8 @@ from training.start import open_donor
 from training.video import LINE
 from training.video_source import VideoSource, cut_window, told
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def test_a_run_makes_its_data_and_learns(begun_video):
     assert "generating" in begun_video.printed

@@ -20,6 +20,8 @@ from training.config_io import load_config
 from training.loop import EVALUATION, best_score
 from training.seeds import Together, load_state, run_of, train_seeds
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # the checker of keys fails on batched loops
+
 FLAGS = "--env pure:pendulum --size debug --strides 1 --length 8 --batch 2 --prefill 20 --steps 96 "
 FLAGS += "--env.num-envs 2 --env.time-limit 12 --updates-per-step 0.1 --eval-episodes 2 "
 FLAGS += "--log-every 16 --eval-every 48 --save-every 48 --report False"
@@ -27,13 +29,6 @@ FLAGS += "--log-every 16 --eval-every 48 --save-every 48 --report False"
 
 def settings(logdir: Path) -> TrainConfig:
     return replace(parse_train(FLAGS.split(), False, "float32"), logdir=logdir)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def batched_keys() -> Any:
-    """The checker of keys does not understand batched loops."""
-    with jax.debug_key_reuse(False):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from recordings.data import generate, unplaced
 from training.build_video import read_video_config
 from training.config_io import write_run_files
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SMALL = ["--size", "debug"]
 
 

@@ -9,6 +9,8 @@ from common import UserError
 from training.metrics import METRICS, metrics_frame, read_metrics
 from training.trained import load_agent
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 @pytest.fixture(scope="module")
 def env():

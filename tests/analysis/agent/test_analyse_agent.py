@@ -22,6 +22,8 @@ from training.build import Built, load_run
 from training.checkpoint import CheckpointStore
 from training.config_io import write_run_files
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SMALL = ["--size", "debug", "--eval-episodes", "2", "--horizon", "3"]
 METRICS = [
     {"step": 100, "episode/return": -900.0, "kl/level1": 3.0, "kl/level2": 2.0},

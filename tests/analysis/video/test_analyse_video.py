@@ -13,6 +13,8 @@ from video_runs import make_run
 
 from analysis.video.analyse import kl_lines
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SMALL = [
     "--data.image-size",
     "32",

@@ -10,6 +10,8 @@ from PIL import Image
 from processes import run_here
 from video_runs import make_run
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SMALL = [
     "--data.image-size",
     "32",
