@@ -177,13 +177,13 @@ def test_the_model_learns_to_see_and_to_foresee(
         value, metrics = model_loss(model, records, beliefs, ObjectiveConfig())
         return value, (aux, metrics)
 
-    optimizer = make_optimizer(OptimizerConfig(lr=1e-2, warmup=10))
+    optimizer = make_optimizer(OptimizerConfig(lr=5e-3, warmup=10))
     update, first = make_update(loss, optimizer), jax.jit(lambda key: split(make(key))[1])
     error = jax.jit(lambda params: open_loop_error(join(graph, params), records))
     shares = []
     for seed in seeds:
         state = initial_state(first(jax.random.key(seed)), jnp.zeros(()), optimizer)
-        for key in jax.random.split(jax.random.key(seed), 200):
+        for key in jax.random.split(jax.random.key(seed), 300):
             state, metrics = update(state, records, key)
         assert all(np.isfinite(x) for x in metrics.values())
         shares.append(1 - error(state.params) / 0.02)
