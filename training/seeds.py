@@ -83,30 +83,32 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
         print(f"{config.logdir}: all seeds came to their end before: nothing to do")
     ended: list[Path] = []
     failed: dict[int, int] = {}
+    stopped = False
     built = Built(config, ask(config, check=True)) if pending else None
     if built is not None:
         print(lines(built.spaces.overview))
     groups = list(by_step(pending))
-    while groups:
+    while groups and not stopped:
         assert built is not None
         together = groups.pop(0)
         try:
-            if not Together(config, together, built).go_on():
-                return ended
+            stopped = not Together(config, together, built).go_on()
         except Stuck as stuck:
             print(stuck)
             failed |= stuck.seeds
             if others := [run for run in together if run.seed not in failed]:
                 groups.insert(0, others)
         else:
-            ended += [run.logdir for run in together]
-    write_curves(config.logdir, [run.logdir for run in runs if run.seed not in failed], failed)
+            ended += [] if stopped else [run.logdir for run in together]
+    if not stopped:
+        write_curves(config.logdir, [run.logdir for run in runs if run.seed not in failed], failed)
     if failed:
         told = ", ".join(f"seed {seed} at step {step:,}" for seed, step in failed.items())
         raise RunFailed(
             f"{config.logdir}: expected finite losses and gradients of every seed, received "
             f"{STUCK} updates in a row without of {told}, which stay as they were before them; the "
-            "others have ended; lower --optimizer.lr, or leave these seeds out"
+            f"others {'were stopped' if stopped else 'have ended'}; lower --optimizer.lr, or leave "
+            "these seeds out"
         )
     return ended
 

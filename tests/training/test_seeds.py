@@ -18,7 +18,7 @@ from training.build import load_run
 from training.checkpoint import CHECKPOINTS
 from training.config_io import load_config
 from training.loop import EVALUATION, best_score
-from training.seeds import Together, load_state, run_of, train_seeds
+from training.seeds import Stuck, Together, load_state, run_of, train_seeds
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # the checker of keys fails on batched loops
 
@@ -141,6 +141,22 @@ def test_the_other_seeds_go_on_without_one_that_cannot_learn(
         train_seeds(settings(tmp_path), [3, 5])
     found = read_json(tmp_path / "curves.json")
     assert (found["seeds"], found["steps"], found["failed"]) == ([5], [48, 96], {"3": 48})
+
+
+def test_a_seed_that_cannot_learn_is_told_of_where_the_others_are_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a signal: the command is to fail, though the others were saved in time."""
+
+    def go_on(self: Together) -> bool:
+        if any(run.seed == 3 for run in self.runs):
+            raise Stuck({3: 48})
+        return False
+
+    monkeypatch.setattr(Together, "go_on", go_on)
+    with pytest.raises(RunFailed, match="of seed 3 at step 48, .* the others were stopped; lower"):
+        train_seeds(settings(tmp_path), [3, 5])
+    assert not (tmp_path / "curves.json").exists()
 
 
 def test_what_is_done_is_left_alone_and_other_settings_are_refused(
