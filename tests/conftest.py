@@ -5,7 +5,9 @@ Each of these is shown to bite in `tests/test_strictness.py`.
 
 import gc
 import os
-from collections.abc import Callable, Sequence
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 # Compiling is most of the tests' time, so LLVM does not optimise, and fusions are emitted by XLA's
 # older code, in half the time (adr 11): here and in the commands that tests start.
@@ -33,6 +35,24 @@ enable_compilation_cache(None)
 keep_freed_memory()
 pytest_plugins = ["fixtures.models", "fixtures.agents", "fixtures.runs"]  # loaded after the hook
 gc.freeze()  # what imports made is not looked at again: JAX's traces collect often
+
+
+def resident() -> int:
+    """Bytes that this process holds; where the system does not tell, the most that it ever held."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(pages.read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget() -> Iterator[None]:
+    """Programs of earlier files go once a worker holds 2 GB, or it would come to 5: a machine of 8
+    has two workers."""
+    yield
+    if resident() > 2e9:
+        jax.clear_caches()
+        gc.collect()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
