@@ -1,6 +1,6 @@
 """See what a trained model imagines: real context, then a future at the top clock, decoded.
 
-  python imagine.py --run RUN --output out.mp4
+  python imagine.py --run RUN
 
 Writes a video (true above imagined; a red edge where nothing was seen) and, beside it, an npz with
 what the agent predicts per tick. Read next: `worldmodel/openloop.py`.
@@ -18,7 +18,7 @@ with importing():
 
 
 EXAMPLES = """Examples:
-  {program} --run RUN --output out.mp4
+  {program} --run RUN
   {program} --run RUN --output out.gif --actions policy    what the agent would do, imagined
   {program} --run RUN --output out.mp4 --video my.mp4      a video model on a video of your own"""
 

@@ -44,8 +44,9 @@ class ImagineConfig:
 
     run: Path
     """Directory of the run."""
-    output: Path
-    """Video, .mp4 or .gif; the predictions go beside it as .npz."""
+    output: Path | None = None
+    """Video, .mp4 or .gif, with its predictions as .npz beside it; None: `imagined.mp4` in the
+    run."""
     context: Count = 32
     """Environment steps (of a video run: frames) that are really played and seen first; rounded up
     to whole windows, and shortened where an episode ends too early."""
@@ -64,6 +65,11 @@ class ImagineConfig:
     seed: CountOrZero = 0
     """Of worlds and noise."""
     env: SaidAgain = None
+
+    @property
+    def path(self) -> Path:
+        """Where the video goes."""
+        return self.output or self.run / "imagined.mp4"
 
 
 class Imagined(NamedTuple):
@@ -111,15 +117,15 @@ def imagine(config: ImagineConfig) -> None:
     frames = true_above_imagined(
         jax.device_get(loop.true), jax.device_get(loop.predicted), int(loop.context)
     )
-    write_labelled(config.output, frames, int(loop.context))
+    write_labelled(config.path, frames, int(loop.context))
     numbers = predictions(built, records, imagined, context)
-    write_arrays(config.output.with_suffix(".npz"), numbers)
+    write_arrays(config.path.with_suffix(".npz"), numbers)
     print(f"{describe_backend(built.config.env)}; trained for {step:,} steps")
     print(
-        f"{config.output}: {loop.context} frames seen, then {ticks} ticks of {stride} steps "
+        f"{config.path}: {loop.context} frames seen, then {ticks} ticks of {stride} steps "
         f"imagined with {config.actions} actions; true above imagined"
     )
-    print(f"{config.output.with_suffix('.npz')}: " + ", ".join(sorted(numbers)))
+    print(f"{config.path.with_suffix('.npz')}: " + ", ".join(sorted(numbers)))
 
 
 def write_labelled(path: Path, frames: np.ndarray, context: int) -> None:
@@ -131,7 +137,7 @@ def write_labelled(path: Path, frames: np.ndarray, context: int) -> None:
 def write_imagined(run: Path, env: str) -> None:
     """`imagined.mp4` of a run that has just ended, in it; where there can be none, one line."""
     try:
-        imagine(ImagineConfig(run=run, output=run / "imagined.mp4", env=env))
+        imagine(ImagineConfig(run=run, env=env))
     except UserError as error:
         print(f"no imagined video: {error}")
 
@@ -163,9 +169,9 @@ def imagine_video(config: ImagineConfig) -> None:
     true, drawn = jax.device_get((loop.true, loop.predicted))
     seen = int(loop.context)
     frames = true_above_imagined(true, drawn, seen)
-    write_labelled(config.output, frames, seen)
+    write_labelled(config.path, frames, seen)
     print(
-        f"{config.output}: {what}, {seen} frames seen, then {len(frames) - seen} imagined; true "
+        f"{config.path}: {what}, {seen} frames seen, then {len(frames) - seen} imagined; true "
         "above imagined"
     )
 
@@ -204,8 +210,8 @@ def of_own(run: VideoRun, config: ImagineConfig, video: Path) -> tuple[Records, 
 def check(config: ImagineConfig) -> None:
     """Raises UserError on sizes below 1 or an output that is no video, before anything is done."""
     check_bounds(config)
-    if config.output.suffix not in (".mp4", ".gif"):
-        raise UserError(f"output: expected a path ending in .mp4 or .gif, received {config.output}")
+    if config.path.suffix not in (".mp4", ".gif"):
+        raise UserError(f"output: expected a path ending in .mp4 or .gif, received {config.path}")
 
 
 def play_arrivals(built: Built, params: Any, steps: int, config: ImagineConfig) -> list[Arrival]:

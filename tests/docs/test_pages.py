@@ -30,14 +30,25 @@ OF_AGENTS = {"evaluate": EvalConfig, "analyse": AnalyseAgentConfig}
 OF_VIDEO = {"evaluate": EvaluateVideoConfig, "analyse": AnalyseVideoConfig}
 
 
+SCRIPTS = {
+    "train_agent.py": "train",
+    "pretrain_video.py": "pretrain",
+    "imagine.py": "imagine",
+    "analyse_agent.py": AnalyseAgentConfig,
+    "analyse_video.py": AnalyseVideoConfig,
+    "evaluate_video.py": EvaluateVideoConfig,
+}
+
+
 def commands() -> Iterator[tuple[str, str]]:
     """(page, line) of every shell block, and of every command of ours within a sentence."""
-    for page in PAGES:
+    for page in (ROOT / "README.md", *PAGES):
         text = page.read_text()
-        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
-            lines = block.replace("\\\n", "").splitlines()
+        for block in re.findall(r"```(?:sh|bash)\n(.*?)```", text, re.DOTALL):
+            lines = block.replace("\\\n", "").replace(" && ", "\n").splitlines()
             yield from ((page.name, line) for line in lines if line)
-        yield from ((page.name, line) for line in re.findall(r"`(clockwork [^`]+)`", text))
+        ours = r"`((?:clockwork|python [a-z_]+\.py) [^`]+)`"
+        yield from ((page.name, line) for line in re.findall(ours, text))
 
 
 def check_ours(name: str, args: list[str]) -> None:
@@ -61,6 +72,15 @@ def check_ours(name: str, args: list[str]) -> None:
         parse(SETTINGS[name], args)
 
 
+def check_script(script: str, *args: str) -> None:
+    """Raises where a script of a clone would refuse its arguments."""
+    kind = EvalConfig if "--eval" in args else SCRIPTS[script]
+    if isinstance(kind, str):
+        check_ours(kind, list(args))
+    else:
+        parse(kind, list(args))
+
+
 @pytest.mark.parametrize(("page", "line"), sorted({*commands()}))
 def test_every_command_is_one(page, line):
     program, *args = shlex.split(line)
@@ -70,6 +90,8 @@ def test_every_command_is_one(page, line):
         assert args[0] == "install" and args[-1].startswith(".")
     elif program == "pytest":
         assert (ROOT / args[0]).is_file()
+    elif program == "python" and args[0] in SCRIPTS and not {"--help", "…"} & {*args}:
+        check_script(*args)
     elif program == "python":
         assert (ROOT / args[0]).is_file()
     else:
