@@ -33,7 +33,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 enable_compilation_cache(None)
 keep_freed_memory()
-pytest_plugins = ["fixtures.models", "fixtures.agents", "fixtures.runs"]  # loaded after the hook
+# Loaded after the hook.
+pytest_plugins = ["fixtures.checks", "fixtures.models", "fixtures.agents", "fixtures.runs"]
 gc.freeze()  # what imports made is not looked at again: JAX's traces collect often
 
 
