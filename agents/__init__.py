@@ -4,7 +4,7 @@ from agents.actions import ActionCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent
 from agents.codec import Codec
-from agents.config import AgentConfig, LatentConfig
+from agents.config import AgentConfig
 
 __all__ = [
     "ActionCodec",
@@ -12,5 +12,4 @@ __all__ = [
     "Agent",
     "AgentConfig",
     "Codec",
-    "LatentConfig",
 ]

@@ -32,8 +32,6 @@ class ActorCriticConfig:
     entropy_target: Share = 0.3
     """Where the entropy of each factor of each slot is kept, as a share, averaged over states: 0
     smallest deviation / one class, 1 largest / uniform."""
-    hidden: Count = 128
-    """Units of the hidden layers of actor, critic and heads. By size (`configs/sizes.py`)."""
     starts: Count = 1024
     """Most imagination starts per update, drawn from the replayed top states. By size."""
 

@@ -65,7 +65,7 @@ class Agent(nnx.Module):
         if config.recent_decoder > 0:  # last, so that the other parts start the same without it
             self.recent = CoarseDecoder(features, obs_shapes=decoded, **kind)
         if config.novelty > 0:
-            sizes = config.model.deter, config.behaviour.hidden, coarse_width(decoded)
+            sizes = config.model.deter, config.model.hidden, coarse_width(decoded)
             self.ensemble = Ensemble(*sizes, rngs)
 
     def predict_reward(self, features: Float[Array, "*N F"]) -> Float[Array, "*N"]:

@@ -48,7 +48,7 @@ class Schedule:
     rounds: int  # of the whole run, each a step of all environments: what memory is made for
     num_envs: int  # N, stepped together
     batch: int  # B
-    length: int  # L without the burn-in, environment steps per sequence, of whole top strides
+    length: int  # L, environment steps per sequence, of whole top strides
 
     def __post_init__(self) -> None:
         for name in ("rounds", "num_envs", "batch", "length"):
@@ -174,14 +174,13 @@ class CompiledRun:
           behaviour: numbers that override those of the agent's ActorCriticConfig.
         """
         s, stride = self.schedule, self.agent.model.stride
-        length = s.length + self.agent.config.burn_in_steps
         update = make_update(make_loss(self.graph, behaviour), self.optimizer, estimate)
         act_key, learn_key = (jax.random.fold_in(key, purpose) for purpose in (ACT, LEARN))
 
         def learn(number: Array, now: tuple[RunState, Sums]) -> tuple[RunState, Sums]:
             run, sums = now
             sample_key, noise_key = jax.random.split(jax.random.fold_in(learn_key, number))
-            batch = memories.sample(run.memory, sample_key, s.batch, length, stride)
+            batch = memories.sample(run.memory, sample_key, s.batch, s.length, stride)
             if self.by_row is not None:
                 batch = jax.lax.with_sharding_constraint(batch, self.by_row)
             train, found = update(run.train, batch, noise_key)
@@ -196,7 +195,7 @@ class CompiledRun:
             ends = Ends(*(x.at[number].set(y) for x, y in zip(ends, told, strict=True)))
             return run, sums, until, ends
 
-        batch = jax.eval_shape(lambda: memories.sample(run.memory, key, s.batch, length, stride))
+        batch = jax.eval_shape(lambda: memories.sample(run.memory, key, s.batch, s.length, stride))
         sums = Sums.of(jax.eval_shape(update, run.train, batch, key)[1], run.in_row)
         shape = (len(orders.updates), s.num_envs)
         ends = Ends(jnp.zeros(shape, bool), jnp.zeros(shape), jnp.zeros(shape, jnp.int32))

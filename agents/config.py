@@ -7,20 +7,9 @@ import tyro
 from flax import nnx
 
 from agents.actor_critic import ActorCriticConfig
-from common import Before, CountOrZero, NonNegative, Positive, Share
+from common import Before, CountOrZero, NonNegative, Share
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.objective import ObjectiveConfig
-
-
-@dataclass(frozen=True)
-class LatentConfig:
-    """Settings of the `latent` codec."""
-
-    kl: Positive = 0.1
-    """β: weight of KL[q(u | actions) ‖ p(u | s)] in nats beside the actions' log-likelihood. Higher
-    leaves more to the decoder's reactions, lower more to the code."""
-    actor_kl: Positive = 0.01
-    """Weight of KL[π(u | s) ‖ p(u | s)] in nats in the actor's loss, beside normalised returns."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +25,6 @@ class AgentConfig:
     codec: str = "chunk"
     """Abstract action of one window: `chunk`, its K actions, or `latent`, a learned code with a
     decoder that reacts inside the window (`agents.agent.CODECS`). docs/design.md, Plans."""
-    latent: LatentConfig = field(default_factory=LatentConfig)
-    """The `latent` codec; unused by `chunk`."""
     newest: bool = True
     """Decode the newest observation from the top state as well, where there are levels below: what
     an agent must know of the present reaches the top. Without, Navigate is not learned: adr 5."""
@@ -53,10 +40,6 @@ class AgentConfig:
     """Environment steps of a plan, a multiple of the top stride; 0: one tick of the top. With
     strides (1,) and more than 1, a flat model under an actor of whole windows: what is the clock's
     is told from what is the plan's."""
-    burn_in: Annotated[CountOrZero, Before(0)] = 0
-    """Environment steps at a sequence's beginning from which nothing is learned, rounded up to
-    whole windows: sequences begin within episodes, and beliefs there begin from zeros. Measured to
-    make no difference on two tasks. docs/adr/0034."""
     open_loop: Annotated[bool, tyro.conf.arg(aliases=("--open-loop",))] = False
     """Execute each plan whole, r = K, in place of planning anew at every step, r = 1: the plain
     semi-MDP, which cannot react within a window. docs/adr/0008."""
@@ -94,17 +77,12 @@ class AgentConfig:
         """By which the agent goes on with its plan at a step."""
         return self.keep_plan ** (1 / max(1, self.plan_steps - 1))
 
-    @property
-    def burn_in_steps(self) -> int:
-        """``burn_in`` in whole windows."""
-        stride = self.model.strides[-1]
-        return -(-self.burn_in // stride) * stride
-
 
 LAYERS = 2  # hidden layers of actor, critic, heads and codecs
 
 
 def layers(config: AgentConfig, rngs: nnx.Rngs) -> dict[str, Any]:
     """What all networks of the agent beside the world model share, as ``networks.MLP`` takes it."""
-    b, n = config.behaviour, config.model.networks
-    return {"hidden": b.hidden, "layers": LAYERS, "act": n.act, "norm": n.norm, "rngs": rngs}
+    model = config.model
+    n = model.networks
+    return {"hidden": model.hidden, "layers": LAYERS, "act": n.act, "norm": n.norm, "rngs": rngs}

@@ -27,7 +27,6 @@ from agents.actor_critic import (
 )
 from agents.agent import Agent, newest_decoded
 from agents.coarse import coarse, coarse_nll, seen_recently
-from agents.codec import Codes
 from agents.config import AgentConfig
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
@@ -36,7 +35,6 @@ from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import WindowTargets, observed_returns, window_targets
 from common import UserError
 from worldmodel import clock
-from worldmodel.clockwork import ClockworkVAE
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
 from worldmodel.level import Belief, State
 from worldmodel.objective import masked_mean, model_loss
@@ -94,7 +92,6 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         codes = agent.codec.encode(model, records, jax.random.fold_in(key, 4))
         noise = model.draw_noise(noise_key, batch, length - model.lead)
         beliefs = model.observe(records, noise, code=codes.sample)
-        records, beliefs, codes = settled(model, config.burn_in_steps, records, beliefs, codes)
         world, metrics = model_loss(model, records, beliefs, config.objective)
         heads, head_metrics = head_loss(agent, records, beliefs)
         coding, codec_metrics = agent.codec.loss(model, records, beliefs, codes)
@@ -116,27 +113,6 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         return total, (aux, metrics | rewards)
 
     return loss
-
-
-def settled(
-    model: ClockworkVAE,
-    steps: int,
-    records: Records,
-    beliefs: tuple[Belief, ...],
-    codes: Codes,
-) -> tuple[Records, tuple[Belief, ...], Codes]:
-    """What is learned from: records, beliefs and codes without the burn-in, in which every chain
-    only comes from zeros to what it believes.
-
-    Args:
-      steps: of the burn-in, a multiple of K.
-    """
-    every = [model.alignment(index).every for index in range(len(beliefs))]
-    later = tuple(
-        jax.tree.map(lambda x, n=n: x[:, steps // n :], belief)
-        for belief, n in zip(beliefs, every, strict=True)
-    )
-    return records.after(steps), later, jax.tree.map(lambda x: x[:, steps // every[-1] :], codes)
 
 
 def estimate(params: Params, records: Records) -> Params:

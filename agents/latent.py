@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from agents.actions import ActionCodec, ActionSample
 from agents.actor_critic import ActorCriticConfig, BehaviourState
 from agents.codec import Codec, Codes
-from agents.config import AgentConfig, LatentConfig, layers
+from agents.config import AgentConfig, layers
 from agents.returns import window_targets
 from worldmodel.clockwork import ClockworkVAE
 from worldmodel.codes import ActionCode
@@ -34,6 +34,8 @@ from worldmodel.records import Records
 
 SIZE = 8  # floats of a code
 MIN_STD = 0.1  # smallest standard deviation of codes, in encoder, prior and actor
+KL = 0.1  # β: weight of a code's KL beside its actions' nats; lower leaves more to the code
+ACTOR_KL = 0.01  # weight of the actor's KL to the prior beside normalised returns
 
 
 class LatentCodec(Codec):
@@ -51,11 +53,10 @@ class LatentCodec(Codec):
         stride: int,
         features: int,
         latent: Gaussian,
-        config: LatentConfig,
         **kind: Any,
     ) -> None:
         super().__init__(actions, stride, marked=False)
-        self.latent, self.config, self.weight = latent, config, config.actor_kl
+        self.latent, self.weight = latent, ACTOR_KL
         self.width = self.plan_width = latent.width
         self.outputs = sum(latent.outputs)
         self.prior = MLP(features, outputs=self.outputs, zero=True, **kind)
@@ -77,7 +78,7 @@ class LatentCodec(Codec):
         assert model.code is not None
         kind = {**layers(config, rngs), "dtype": jnp.dtype(config.model.dtype)}
         latent = model.code.latent
-        return cls(actions, model.stride, model.features, latent, config.latent, **kind)
+        return cls(actions, model.stride, model.features, latent, **kind)
 
     def stats(self, outputs: Float[Array, "*N P"]) -> Stats:
         """Numbers of prior or actor as a distribution of codes."""
@@ -165,7 +166,7 @@ class LatentCodec(Codec):
         known = part.known * part.valid[..., None]
         kl = self.latent.kl(part.encoded, self.stats(self.prior(part.top)))
         kl = masked_mean(kl, part.valid)
-        loss = masked_sum(nll, known) / jnp.maximum(jnp.sum(part.valid), 1.0) + self.config.kl * kl
+        loss = masked_sum(nll, known) / jnp.maximum(jnp.sum(part.valid), 1.0) + KL * kl
         return loss, {"loss/codec": loss, "codec/nll": masked_mean(nll, known), "codec/kl": kl}
 
 

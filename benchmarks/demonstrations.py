@@ -4,7 +4,8 @@
 
 What they hold stands in `recordings/demonstrations.py`. Killed and run again with the same length
 and seed, it goes on. Then, for instance,
-`train_agent.py --env minerl_navigate --env.dense False --recordings STORE --recordings-share 0.5`.
+`train_agent.py --env minerl_navigate --env.options dense False --recordings STORE
+--recordings-share 0.5`.
 """
 
 import argparse

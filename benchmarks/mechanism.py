@@ -122,7 +122,7 @@ def learn(task: Task, arm: Arm, updates: int, seeds: Sequence[int]) -> np.ndarra
     update = make_update(make_loss(run.graph), run.optimizer, estimate)
     seen, unseen = (replay(env, n, s) for n, s in ((STEPS // env.length, 5), (HELD_OUT, 6)))
     stride = run.agent.model.stride
-    sizes = config.batch, config.sequence + config.agent.burn_in_steps, stride
+    sizes = config.batch, config.sequence, stride
 
     def one(train: TrainState, key: PRNGKeyArray) -> tuple[TrainState, None]:
         sample_key, noise_key = jax.random.split(key)

@@ -126,7 +126,7 @@ def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int
     train = jax.jit(run.initial)(jax.random.key(seed)).train._replace(average=())
     update = make_update(make_loss(run.graph), run.optimizer)
     seen, unseen = (recorded_episodes(env, n, s) for n, s in ((TRAIN, 5), (TEST, 6)))
-    sizes = config.batch, config.sequence + config.agent.burn_in_steps, run.agent.model.stride
+    sizes = config.batch, config.sequence, run.agent.model.stride
 
     def one(train: TrainState, key: PRNGKeyArray) -> tuple[TrainState, Array]:
         sample_key, noise_key = jax.random.split(key)

@@ -9,7 +9,7 @@ the same for every policy. The policies:
 
 - follower: `envs.navigate.follower.CompassFollower`, which sees the picture and the needle only;
 - random: `env.action_space.sample()` every frame, so the camera jumps by up to ±180 degrees;
-- random, camera ±15: the same over the agent's action space (`EnvConfig.camera_limit`);
+- random, camera ±15: the same over the agent's action space (`envs.options`);
 - random, camera ±15, held: the same, each action held for 20 frames (1 s), a better explorer.
 """
 

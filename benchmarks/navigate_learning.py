@@ -27,6 +27,7 @@ from agents.statistics import plus_minus, summary
 from common.entry import enter
 from envs.navigate import NavigateEnv
 from envs.navigate.follower import CompassFollower
+from envs.options import navigate_options
 from training import read_metrics
 from training.build import EVAL_SEED, Built, load_run
 from training.device import choose_device
@@ -39,8 +40,9 @@ STILLS = 8
 def follow(built: Built, episodes: int) -> list[Episode]:
     """The scripted compass-follower; its steps counted as the agent's, of several frames each."""
     played = []
+    dense = navigate_options(built.config.env).dense
     for index in range(episodes):
-        env, follower = NavigateEnv(dense=built.config.env.dense), CompassFollower(index)
+        env, follower = NavigateEnv(dense=dense), CompassFollower(index)
         obs, _ = env.reset(seed=EVAL_SEED + index)
         score, frames, over = 0.0, 0, False
         info: dict[str, Any] = {}
@@ -125,7 +127,7 @@ def main() -> None:
     assert greedy.seen is not None
     draw_curve(args.run)
     draw_stills(greedy.seen)
-    kind = "Dense" if built.config.env.dense else "sparse"
+    kind = "Dense" if navigate_options(built.config.env).dense else "sparse"
     text = (
         f"""# Learning from Navigate, {kind}, builtin back end
 

@@ -17,7 +17,7 @@ from typing import Any
 from common import UserError
 from worldmodel.config import ARCHITECTURES, Architecture
 
-FORMAT = 3
+FORMAT = 4
 
 ACTIONS = {"min_std": 0.1, "max_std": 1.0, "unimix": 0.01}
 
@@ -165,6 +165,41 @@ def half_life(model: dict[str, Any]) -> dict[str, Any]:
     return model | {"half_life": math.log(2) / -math.log(kept) if bias else 0.0}
 
 
+LATENT = {"size": 8, "min_std": 0.1, "kl": 0.1, "actor_kl": 0.01}
+
+
+def latent(agent: dict[str, Any]) -> dict[str, Any]:
+    """The settings of learned codes became constants."""
+    for name, value in agent.pop("latent", {}).items():
+        if value != LATENT[name]:
+            raise UserError(
+                f"latent.{name}: expected {LATENT[name]}, received {value!r}: the setting of "
+                "learned codes is gone; go on with the version that versions.json names"
+            )
+    return agent
+
+
+def hidden(agent: dict[str, Any]) -> dict[str, Any]:
+    """Actor, critic and heads are as wide as the model's hidden layers."""
+    units = agent["behaviour"].pop("hidden", agent["model"]["hidden"])
+    if units != agent["model"]["hidden"]:
+        raise UserError(
+            f"behaviour.hidden: expected that of the model, {agent['model']['hidden']}, received "
+            f"{units}: they are one setting today; go on with the version that versions.json names"
+        )
+    return agent
+
+
+def navigate(env: dict[str, Any]) -> dict[str, Any]:
+    """What was set of Navigate alone became options of it."""
+    dense, limit = env.pop("dense", True), env.pop("camera_limit", 15.0)
+    held = " ".join(env.pop("held_keys", ()))
+    if env["name"] != "minerl_navigate":
+        return env
+    options = {"dense": str(dense), "camera_limit": f"{limit:g}", "held_keys": held}
+    return env | {"options": options | env.get("options", {})}
+
+
 CHANGES: dict[int, tuple[Change, ...]] = {
     2: (
         Renamed("TrainConfig", "video_ratio", "recordings_share"),
@@ -184,14 +219,20 @@ CHANGES: dict[int, tuple[Change, ...]] = {
         gone("ActorCriticConfig", "slow_rate", 0.02, "speed of the slow critic"),
         gone("ActorCriticConfig", "slow_weight", 1.0, "weight of the slow critic"),
         gone("ActorCriticConfig", "scale_rate", 0.02, "speed of the range of returns"),
-        gone("LatentConfig", "size", 8, "floats of a code"),
-        gone("LatentConfig", "min_std", 0.1, "smallest deviation of a code"),
     ),
     3: (
         gone("TrainConfig", "episode_starts", 0.0, "share of sequences from episodes' starts"),
         Converted("AgentConfig", environment_time),
         Converted("AgentConfig", recent_decoder),
         Converted("ClockworkConfig", half_life),
+    ),
+    4: (
+        Gone("TrainConfig", "eval_steps", None, "steps of an evaluation's episode at most", ""),
+        gone("AgentConfig", "burn_in", 0, "steps of a sequence that nothing is learned from"),
+        Converted("AgentConfig", latent),
+        Converted("AgentConfig", hidden),
+        Converted("EnvConfig", navigate),
+        Gone("ReplayConfig", "open_maps", None, "files kept mapped at once", ""),
     ),
 }
 """By the format that brought them: a run of an older one goes through all later ones."""

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -171,7 +171,7 @@ def parse(
       SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
     """
     captured = io.StringIO()
-    extra: dict[str, Any] = {} if default is None else {"default": default}
+    extra: dict[str, Any] = {} if default is None else {"default": _unnamed(default)}
     config = (tyro.conf.FlagConversionOff, *markers)
     known = list(settings(default or cls, tyro.conf.OmitArgPrefixes not in markers))
     extra |= {"description": about.text(cls, known)} | options
@@ -184,8 +184,31 @@ def parse(
         if error.code in (0, None):
             raise
         fail(one_line(captured.getvalue()))
+    parsed = parsed if default is None else _over(default, parsed)
     check_bounds(parsed)
     return parsed
+
+
+def _unnamed(default: T) -> T:
+    """Without the values of settings that name their own: tyro would take no others."""
+    changed: dict[str, Any] = {
+        one.name: {} if isinstance(value, dict) else _unnamed(value)
+        for one in fields(default)  # type: ignore[arg-type]
+        if isinstance(value := getattr(default, one.name), dict) or is_dataclass(value)
+    }
+    return replace(default, **changed)  # type: ignore[type-var]
+
+
+def _over(default: Any, given: T) -> T:
+    """What was given, where a setting of several named values keeps those that were not named."""
+    changed: dict[str, Any] = {}
+    for one in fields(given):  # type: ignore[arg-type]
+        old, new = getattr(default, one.name), getattr(given, one.name)
+        if isinstance(new, dict):
+            changed[one.name] = {**old, **new}
+        elif is_dataclass(new):
+            changed[one.name] = _over(old, new)
+    return replace(given, **changed)  # type: ignore[type-var]
 
 
 def expand(args: Sequence[str], config: Any) -> list[str]:

@@ -30,8 +30,7 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
     env = replace(
         base.env,
         action_repeat=4,
-        camera_limit=5.0,
-        held_keys=("jump=1", "attack=0", "place=0", "sneak=0", "back=0"),
+        options={"camera_limit": "5", "held_keys": "jump=1 attack=0 place=0 sneak=0 back=0"},
         num_envs=16,
         image_size=base.env.image_size if accelerator else 32,
     )

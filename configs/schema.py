@@ -23,9 +23,12 @@ from common import (
 from configs.sizes import AgentSize
 from configs.tracking import Tracking
 from envs import EnvConfig
+from envs.config import NAVIGATE
+from envs.options import navigate_options
 from replay import ReplayConfig
 from worldmodel import OptimizerConfig
 
+EVAL_STEPS = 10_000  # after which an episode of an evaluation is cut, if it has not ended
 WINDOWS = 8  # of the top level in a sequence, at least: fewer teach it little of what lasts
 
 
@@ -76,8 +79,6 @@ class TrainConfig:
     """Environment steps between open-loop prediction videos; 0: none."""
     eval_episodes: MayChange[CountOrZero] = 8
     """Episodes per evaluation, each of a seed of its own, the same every time; 0: no evaluation."""
-    eval_steps: Annotated[MayChange[Count], Before(10_000)] = 10_000
-    """Environment steps after which an episode of an evaluation is cut, if it has not ended."""
     report: MayChange[bool] = True
     """Write `report.html` at the end (analyse_agent.py writes it later as well)."""
     keep: MayChange[Count] = 2
@@ -101,6 +102,12 @@ class TrainConfig:
         return max(WINDOWS, -(-self.length // stride)) * stride
 
     @property
+    def eval_steps(self) -> int:
+        """Environment steps after which an episode of an evaluation is cut, if it has not ended:
+        10 000, or as many as `env.time_limit` allows where that is more."""
+        return max(EVAL_STEPS, -(-(self.env.time_limit or 0) // self.env.action_repeat))
+
+    @property
     def recorded_rows(self) -> int:
         """Sequences of each batch that are recordings."""
         return round(self.recordings_share * self.batch)
@@ -110,6 +117,8 @@ def check(config: TrainConfig) -> None:
     """Raises UserError, one line with the remedy, on settings that cannot run together."""
     check_bounds(config)
     check_agent(config.agent)
+    if config.env.name == NAVIGATE:
+        navigate_options(config.env)
     _check_recordings(config)
     if config.updates_per_step and (config.steps - config.prefill) * config.updates_per_step < 1:
         raise UserError(

@@ -42,5 +42,5 @@ def resize_model(model: ClockworkConfig, size: str) -> ClockworkConfig:
 def resize(agent: AgentConfig, size: str) -> AgentConfig:
     """The agent's settings with the widths of ``size``, one of ``AGENT_SIZES``."""
     widths = SIZES[size]
-    behaviour = replace(agent.behaviour, hidden=widths.hidden, starts=widths.starts)
+    behaviour = replace(agent.behaviour, starts=widths.starts)
     return replace(agent, model=resize_model(agent.model, size), behaviour=behaviour)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
-from annotated_types import Gt, Le
 
 from common import Before, Count, MayChange, Positive
 from common.images import FIT, SIZE, Fit, ImageSize
@@ -31,8 +30,6 @@ class EnvConfig:
     minerl_python: Annotated[MayChange[str | None], Before(None)] = None
     """Navigate only: path of a Python, or of a script that hands its arguments to one, in which
     minerl 0.4.4 or 1.0 is installed (docs/minerl.md). None: this Python."""
-    dense: bool = True
-    """Navigate only: also reward each frame's decrease of the distance to the compass target."""
     num_envs: Count = 4
     """Environments stepped together."""
     workers: Annotated[MayChange[Workers | None], Before("sync")] = None
@@ -44,11 +41,6 @@ class EnvConfig:
     hangs."""
     action_repeat: Count = 1
     """Frames for which each action is held; their rewards are summed."""
-    camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
-    """Navigate only: largest turn in degrees per frame and axis (the environment allows 180)."""
-    held_keys: tuple[str, ...] = ()
-    """Navigate only: keys taken out of the agent's action space, each held at a value, such as
-    `jump=1 attack=0`; the environment itself keeps MineRL's action space."""
     keys: Annotated[tuple[str, ...], Before(())] = ()
     """Observations that are read, by name or pattern (`camera.*`); none given: all."""
     predict: Annotated[tuple[str, ...], Before(())] = ()
@@ -63,5 +55,5 @@ class EnvConfig:
     time_limit: Count | None = None
     """Frames until an episode is truncated; None: the environment's own limit."""
     options: dict[str, str] = field(default_factory=dict)
-    """Keyword options of the environment, such as `goal_distance 16` (blocks) of the builtin
-    Navigate; 3, 0.5, True, None are read as such."""
+    """Keyword options of the environment, such as `map_name 8x8`, over those of the preset; 3, 0.5,
+    True, None are read as such. Navigate's: `envs/options.py`."""

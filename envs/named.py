@@ -19,7 +19,7 @@ from envs.config import NAVIGATE, EnvConfig
 from envs.plugins import plugin_of
 from envs.registry import FAMILIES
 
-PLAIN = re.compile(r"[\w.+\-, \[\]()]*")  # numbers, words, and lists of numbers
+PLAIN = re.compile(r"[\w.+\-, =\[\]()]*")  # numbers, words, lists of numbers, jump=1
 
 
 def check_named(config: EnvConfig, said: str | None, source: Path) -> None:

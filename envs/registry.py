@@ -18,7 +18,6 @@ Read next: `vector.py`, what the agent makes of one; `named.py`, which names a f
 
 from __future__ import annotations
 
-import ast
 import difflib
 import hashlib
 import importlib
@@ -40,6 +39,7 @@ from envs import minerl
 from envs.config import NAVIGATE, Backend, EnvConfig
 from envs.dmc import DMCEnv
 from envs.navigate.env import NavigateEnv
+from envs.options import literals, navigate_options
 from envs.plugins import bring
 from envs.pool import Pool, pool_row
 
@@ -84,7 +84,8 @@ def describe_backend(config: EnvConfig) -> str:
     if config.name != NAVIGATE:
         return f"environment: {config.name}"
     chosen, why = choose_backend(config.backend, config.minerl_python)
-    return f"environment: {NAVIGATE} ({'dense' if config.dense else 'sparse'}), {chosen}: {why}"
+    rewards = "dense" if navigate_options(config).dense else "sparse"
+    return f"environment: {NAVIGATE} ({rewards}), {chosen}: {why}"
 
 
 def choose_backend(backend: Backend, python: str | None) -> tuple[str, str]:
@@ -326,9 +327,10 @@ FAMILIES = {
 
 def options_of(config: EnvConfig) -> dict[str, Any]:
     """Keyword options of `make` that a config asks for."""
-    options = {key: _literal(text) for key, text in config.options.items()}
+    options = literals(config.options)
     if config.name == NAVIGATE:
-        options |= {"backend": config.backend, "dense": config.dense}
+        ours = navigate_options(config)
+        options = {**ours.rest, "backend": config.backend, "dense": ours.dense}
         options |= {"minerl_python": config.minerl_python, "step_timeout": config.step_timeout}
         if config.time_limit is not None:
             options["time_limit"] = config.time_limit
@@ -344,14 +346,6 @@ def options_of(config: EnvConfig) -> dict[str, Any]:
             )
         options["render_mode"] = "rgb_array"
     return options
-
-
-def _literal(text: str) -> Any:
-    """A Python literal where the text is one (3, 0.5, True, None), otherwise the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two: nested too deep
-        return text
 
 
 def forms() -> str:

@@ -23,6 +23,7 @@ from common import UserError, check_bounds
 from envs.actors import Actor, actors_for
 from envs.checked import Checked, check_start
 from envs.config import NAVIGATE, EnvConfig, Workers
+from envs.options import navigate_options
 from envs.plugins import plugin_of
 from envs.pool import Pool, pool_row
 from envs.processes import Process
@@ -158,7 +159,8 @@ def make_agent_env(
         _check_limit(env, config)
         env = TimeLimit(env, config.time_limit)
     if config.name == NAVIGATE:
-        env = HeldKeys(CameraLimit(env, config.camera_limit), _held(config.held_keys))
+        ours = navigate_options(config)
+        env = HeldKeys(CameraLimit(env, ours.camera_limit), ours.held_keys)
         env = CompassVector(env)
     if config.action_repeat != 1:
         env = ActionRepeat(env, config.action_repeat)
@@ -203,14 +205,6 @@ def _pixels(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]:
         raise UserError(
             f"expected {name!r} to draw pixels, received: {error}; leave out --env.pixels"
         ) from error
-
-
-def _held(keys: tuple[str, ...]) -> dict[str, int]:
-    """KEY=VALUE pairs as a dict."""
-    pairs = [key.partition("=") for key in keys]
-    if not all(equals and value.isdigit() for _, equals, value in pairs):
-        raise UserError(f"expected held_keys like jump=1 attack=0, received {' '.join(keys)}")
-    return {key: int(value) for key, _, value in pairs}
 
 
 def choose_workers(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[Workers, str]:

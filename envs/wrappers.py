@@ -73,7 +73,7 @@ class HeldKeys(gymnasium.ActionWrapper[Any, Any, Any]):
             if key not in known or not known[key].contains(np.int64(value)):
                 raise UserError(
                     f"expected keys to hold among {sorted(known)} at values they take, received "
-                    f"{key}={value}; see --env.held-keys"
+                    f"{key}={value}; see --env.options held_keys"
                 )
         self.held = {key: np.int64(value) for key, value in keys.items()}
         self.action_space = spaces.Dict({k: v for k, v in known.items() if k not in keys})

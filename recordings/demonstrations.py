@@ -1,8 +1,8 @@
 """Demonstrations of Navigate sparse in the builtin world: walks of its scripted player.
 
-Every record holds what the agent of `--env minerl_navigate --env.dense False` would see, the
-player's action in the agent's own actions, and the reward: 100 where a goal is touched, after which
-the next one lies 64 blocks on.
+Every record holds what the agent of `--env minerl_navigate --env.options dense False` would see,
+the player's action in the agent's own actions, and the reward: 100 where a goal is touched, after
+which the next one lies 64 blocks on.
 """
 
 from pathlib import Path

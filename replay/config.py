@@ -21,8 +21,6 @@ class ReplayConfig:
     """Cap in GB (1e9 bytes) on disk."""
     chunk_steps: Count = 128
     """Environment steps per file: what one stream can lose when the process is killed."""
-    open_maps: MayChange[Count] = 128
-    """Files kept mapped at once for reading; each holds one file descriptor."""
 
 
 def standard_fields(obs: Mapping[str, Field], action: int) -> dict[str, Field]:

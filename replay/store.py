@@ -31,6 +31,8 @@ __all__ = [
     "standard_fields",
 ]
 
+OPEN_MAPS = 128  # files kept mapped at once for reading; each holds one file descriptor
+
 _log = logging.getLogger(__name__)
 
 
@@ -236,7 +238,7 @@ class ReplayStore:
                 _log.warning("replay: %s has vanished; its episode is left out", path)
                 raise EpisodeGone(chunk.episode) from error
         self._maps.move_to_end(chunk)
-        while len(self._maps) > self.config.open_maps:
+        while len(self._maps) > OPEN_MAPS:
             self._maps.popitem(last=False)
         return self._maps[chunk]
 

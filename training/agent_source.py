@@ -226,8 +226,7 @@ def open_sampler(
     """Of replay, and of recordings where there are; of several processes this one's rows."""
     config, stride = built.config, built.agent.model.stride
     rows = hosts.share("recorded sequences of a batch", config.recorded_rows)
-    length = config.sequence + config.agent.burn_in_steps
-    sizes: dict[str, Any] = {"length": length, "stride": stride}
+    sizes: dict[str, Any] = {"length": config.sequence, "stride": stride}
     sizes["seed"] = config.seed + OTHER_PROCESS * hosts.index()
     own = SequenceSampler(replay, batch=hosts.share("batch", config.batch) - rows, **sizes)
     if video is None:

@@ -156,8 +156,9 @@ class Built(Learner[Agent]):
         cut = [e.length for e in played.episodes if e.cut]
         if long := sum(length >= self.config.eval_steps for length in cut):
             print(
-                f"evaluation: {long} of {episodes} episodes were cut after eval_steps = "
-                f"{self.config.eval_steps:,} steps, our limit; the environment had not ended them"
+                f"evaluation: {long} of {episodes} episodes were cut after "
+                f"{self.config.eval_steps:,} steps, our limit; the environment had not ended them: "
+                "a longer --env.time-limit lets them go on"
             )
         if failed := len(cut) - long:
             print(f"evaluation: {failed} of {episodes} episodes were cut, as environments failed")

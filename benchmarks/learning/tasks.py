@@ -40,7 +40,7 @@ MEMORY = (
     *("--agent.model.half-life", "32", "--agent.model.vector-std", "0.3"),
     *("--agent.recent-decoder", "1"),
 )
-SPARSE = ("--env", "minerl_navigate", "--env.backend", "builtin", "--env.dense", "False")
+SPARSE = ("--env", "minerl_navigate", "--env.backend", "builtin", "--env.options", "dense", "False")
 TASKS = {
     "pure:pendulum": _pure("pendulum", 12_000, 32),
     "pure:cartpole_swingup": _pure(

@@ -26,6 +26,7 @@ from envs.navigate.follower import CompassFollower
 from envs.navigate.grid import SIZE
 from envs.navigate.task import FRAMES, GOAL_DISTANCE, Task
 from envs.navigate.world import set_block
+from envs.options import navigate_options
 from envs.vector import make_agent_env
 
 _NO_LIMIT = 2**62  # frames
@@ -129,8 +130,9 @@ class NavigateVideos:
     def _player(self) -> _Player:
         limit = FRAMES if self.env.time_limit is None else self.env.time_limit
         limit = _NO_LIMIT if self.endless else limit
-        distance = float(self.env.options.get("goal_distance", GOAL_DISTANCE))
-        player = _Player(self.env.dense, limit, goal_distance=distance)
+        options = navigate_options(self.env)
+        distance = float(options.rest.get("goal_distance", GOAL_DISTANCE))
+        player = _Player(options.dense, limit, goal_distance=distance)
         player.seen = False
         return player
 

@@ -55,5 +55,6 @@ class NavigateWalks:
 
     @cached_property
     def _walks(self) -> NavigateVideos:
-        env = replace(self._preset.env, dense=self.dense) if self.env else EnvConfig(NAVIGATE)
+        env = self._preset.env if self.env else EnvConfig(NAVIGATE)
+        env = replace(env, options=env.options | {"dense": str(self.dense)})
         return NavigateVideos(env, self.length)

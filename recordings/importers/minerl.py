@@ -43,10 +43,11 @@ class MineRL:
     look: Look = Look()
     """How frames are made to fit; MineRL's are 64x64."""
     camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
-    """Degrees per frame that an action of 1 turns by: `--env.camera-limit` of the agent to be
-    trained. Faster turns are clipped (named when the import ends)."""
+    """Degrees per frame that an action of 1 turns by: `camera_limit` among the `--env.options` of
+    the agent to be trained. Faster turns are clipped (named when the import ends)."""
     held_keys: tuple[str, ...] = ()
-    """Keys that the agent to be trained does not have: the names in its `--env.held-keys`."""
+    """Keys that the agent to be trained does not have: the names in `held_keys` among its
+    `--env.options`."""
 
     def __post_init__(self) -> None:
         """Raises UserError on an unknown key, or a limit out of its bounds."""

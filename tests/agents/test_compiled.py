@@ -63,7 +63,7 @@ def make_run(env: PureEnv) -> CompiledRun:
         model=ClockworkConfig(
             strides=(1, STRIDE), stoch=3, deter=8, hidden=8, embed=6, scale_vectors=True
         ),
-        behaviour=ActorCriticConfig(horizon=6, hidden=8),
+        behaviour=ActorCriticConfig(horizon=6),
         keep_plan=0.5,
     )
     codec = ActionCodec(env.action_space)

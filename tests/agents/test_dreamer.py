@@ -13,7 +13,6 @@ from gymnasium import spaces
 from agents.actions import ActionCodec
 from agents.actor_critic import ActorCriticConfig
 from agents.agent import Agent, action_width
-from agents.codec import Codes
 from agents.config import AgentConfig
 from agents.dreamer import (
     decoder_loss,
@@ -25,7 +24,6 @@ from agents.dreamer import (
     initial_aux,
     make_loss,
     seek_novelty,
-    settled,
 )
 from agents.imagination import Trajectory
 from worldmodel.clockwork import ClockworkConfig
@@ -240,24 +238,6 @@ def test_unlabelled_video_teaches_no_reward(
         np.testing.assert_allclose(mixed[name], alone[name], rtol=1e-5)
     known = losses(records, beliefs)
     assert abs(float(known["loss/reward"] - mixed["loss/reward"])) > 1e-4
-
-
-def test_nothing_is_learned_from_the_burn_in(
-    make_agent: MakeAgent, make_records: MakeRecords
-) -> None:
-    """What is left begins with its lead-in, and its ticks are those of the same times."""
-    agent = make_agent(BOX, (1, 2, 4))
-    model, records = agent.model, make_records(2, agent.model.lead + 12, 2)
-    ticks = [jnp.arange(24.0 // every).reshape(2, -1, 1) for every in (1, 2, 1)]
-    beliefs = tuple(Belief(State(x, x), {"mean": x}, {"mean": x}) for x in ticks)
-    codes = Codes(jnp.arange(24.0).reshape(2, 12), {})
-    rest, later, left = settled(model, 4, records, beliefs, codes)
-    np.testing.assert_array_equal(rest.obs["x"], records.obs["x"][:, 4:])
-    assert rest.mask.shape[1] == model.lead + 8
-    for level, stride in enumerate((1, 2, 1)):  # the top ticks at every phase
-        whole, kept = beliefs[level].state.h, later[level].state.h
-        np.testing.assert_array_equal(kept, whole[:, 4 // stride :])
-    np.testing.assert_array_equal(left.sample, jnp.arange(24.0).reshape(2, 12)[:, 4:])
 
 
 def test_the_top_decodes_its_newest_frame_and_the_recent_ones_sum(

@@ -61,11 +61,9 @@ def test_what_a_gate_keeps_over_64_steps(stride: int) -> None:
 
 @pytest.mark.parametrize("stride", STRIDES)
 def test_a_sequence_is_whole_windows_and_eight_at_least(stride: int) -> None:
-    config = TrainConfig(length=50, agent=agent_config(stride, burn_in=5))
+    config = TrainConfig(length=50, agent=agent_config(stride))
     assert config.sequence % stride == 0 and config.sequence >= max(50, 8 * stride)
     assert config.sequence < max(50, 8 * stride) + stride
-    assert config.agent.burn_in_steps % stride == 0
-    assert 5 <= config.agent.burn_in_steps < 5 + stride
 
 
 @pytest.mark.parametrize("stride", STRIDES[1:])

@@ -1,24 +1,21 @@
 """The latent codec: densities, windows by hand, the loss against a plain loop, who moves whom."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from gymnasium import spaces
 
 from agents.actions import ActionCodec
 from agents.actor_critic import BehaviourState, BehaviourTargets, actor_loss
 from agents.agent import Agent
 from agents.codec import Codes
-from agents.config import AgentConfig, LatentConfig
 from agents.dreamer import initial_aux, make_loss
 from agents.imagination import Trajectory
-from agents.latent import LatentCodec, intervals
+from agents.latent import ACTOR_KL, LatentCodec, intervals
 from worldmodel.learner import (
     OptimizerConfig,
     initial_state,
@@ -168,11 +165,11 @@ def test_masks_by_hand(
 
 
 def test_codec_loss_is_that_of_a_plain_loop(
-    make_agent: MakeAgent, make_records: MakeRecords
+    make_agent: MakeAgent, make_records: MakeRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = make_agent(MIXED, (1, 2), "latent")
     model, codec = agent.model, codec_of(agent)
-    codec.config = replace(codec.config, kl=0.7)
+    monkeypatch.setattr("agents.latent.KL", 0.7)
     records = make_records(2, model.lead + 8, codec.actions.width)
     records = records._replace(  # row 1 ends in a terminal at 4
         mask=records.mask.at[1, model.lead + 5 :].set(0.0),
@@ -266,7 +263,7 @@ def test_update_learns_and_keeps_the_weight_of_the_kl(
     optimizer = make_optimizer(OptimizerConfig(lr=3e-3, warmup=0), apart=("actor", "critic"))
     update = make_update(make_loss(graph), optimizer)
     records = make_records(4, 9, 2)
-    weight = np.log(agent.config.latent.actor_kl)
+    weight = np.log(ACTOR_KL)
 
     def run(seed: int) -> list[dict[str, Any]]:
         copy = jax.tree.map(jnp.array, params)
@@ -292,16 +289,3 @@ def test_a_chunk_agent_has_no_codec_parameters(make_agent: MakeAgent) -> None:
 def test_no_action_is_held_as_a_code(make_agent: MakeAgent) -> None:
     with pytest.raises(ValueError, match="tell their primitive ones, received .* LatentCodec"):
         make_agent(BOX, codec="latent").codec.hold(jnp.zeros((1, 2)))
-
-
-@pytest.mark.parametrize(
-    ("latent", "message"),
-    [
-        ({"kl": -1.0}, "latent.kl: expected above 0"),
-        ({"actor_kl": 0.0}, "latent.actor_kl: expected above 0"),
-    ],
-)
-def test_settings_that_cannot_train(latent: dict[str, Any], message: str) -> None:
-    config, codec = AgentConfig(latent=LatentConfig(**latent)), ActionCodec(BOX)
-    with pytest.raises(ValueError, match=message):
-        Agent(replace(config, codec="latent"), {"x": (4,)}, codec, nnx.Rngs(0))

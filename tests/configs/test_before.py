@@ -11,6 +11,7 @@ import pytest
 from agents.agent import plans_marked
 from configs.schema import TrainConfig
 from configs.video import PretrainConfig
+from envs.options import NavigateOptions, navigate_options
 from training.config_json import decode
 from training.older import to_today
 
@@ -82,7 +83,7 @@ def test_a_videos_settings_are_todays() -> None:
         ("agent.behaviour.gradient", "reinforce", "agent.behaviour.gradient: expected 'dynamics'"),
         ("agent.model.keep_bias", 2.0, "keep_bias: expected 0 with strides"),
         ("agent.window_decoder", 1.0, "window_decoder: expected 0, or a top stride of 8"),
-        ("agent.latent.size", 4, "agent.latent.size: expected 8, received 4"),
+        ("agent.behaviour.hidden", 7, "behaviour.hidden: expected that of the model, 16"),
         ("agent.objective.dyn", 1.0, "agent.objective.dyn: expected 0.5, received 1.0"),
     ],
 )
@@ -96,3 +97,29 @@ def test_what_today_cannot_do_is_named(path: str, value: Any, message: str) -> N
     inner[name] = value
     with pytest.raises(ValueError, match=message):
         agent_of(tree)
+
+
+@pytest.mark.parametrize(
+    ("latent", "message"),
+    [
+        ({"size": 4}, "latent.size: expected 8, received 4"),
+        ({"kl": 0.3}, "latent.kl: expected 0.1, received 0.3"),
+        ({"actor_kl": 0.3}, "latent.actor_kl: expected 0.01, received 0.3"),
+    ],
+)
+def test_learned_codes_are_todays(latent: dict[str, float], message: str) -> None:
+    tree = written("codes")
+    tree["agent"]["latent"] |= latent
+    with pytest.raises(ValueError, match=message):
+        agent_of(tree)
+
+
+def test_what_was_set_of_navigate_alone_became_its_options() -> None:
+    tree = written("pendulum")
+    assert agent_of(tree).env.options == {}
+    held = {"dense": False, "camera_limit": 5.0, "held_keys": ["jump=1", "attack=0"]}
+    tree["env"] |= {"name": "minerl_navigate", **held, "options": {"goal_distance": "16"}}
+    env = agent_of(tree).env
+    assert navigate_options(env) == NavigateOptions(
+        False, 5.0, {"jump": 1, "attack": 0}, {"goal_distance": 16}
+    )

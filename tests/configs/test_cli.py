@@ -167,7 +167,6 @@ def test_all_commands_take_the_three_forms():
         (train, "--updates-per-step inf", "updates_per_step: expected a finite number"),
         (train, "--env.action-repeat 0", "env.action_repeat: expected 1 or more, received 0"),
         (train, "--env.time-limit 0", "env.time_limit: expected 1 or more, received 0"),
-        (train, "--env.camera-limit 181", "camera_limit: expected above 0 to 180, received 181"),
         (train, "--replay.capacity-gb 0", "replay.capacity_gb: expected above 0, received 0"),
         (train, "--seed -1", "seed: expected 0 or more, received -1; raise --seed"),
         (train, "--steps 1000 --prefill 1000", "steps: expected enough for one update, .*lower"),
@@ -180,7 +179,6 @@ def test_all_commands_take_the_three_forms():
         (train, "--agent.behaviour.discount 1.1", "discount: expected from 0 to 1, received 1.1"),
         (train, "--agent.keep-plan nan", "agent.keep_plan: expected a finite number"),
         (train, "--agent.recent-decoder -1", "recent_decoder: expected 0 or more, received -1"),
-        (train, "--agent.latent.kl 0", "agent.latent.kl: expected above 0, received 0"),
         (pretrain, "--model.stoch 0", "model.stoch: expected 1 or more, received 0"),
         (pretrain, "--data.episodes 0", "data.episodes: expected 1 or more, received 0; raise"),
         (pretrain, "--data.change nan", "data.change: expected a finite number, received nan"),
@@ -233,3 +231,18 @@ FREE = {"agent.model.keep_bias", "model.keep_bias"}
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
 def test_every_number_declares_its_bounds(config):
     assert set(unbounded(config)) <= FREE
+
+
+def test_options_of_navigate_are_checked_before_anything_is_written():
+    flags = ["--env", "minerl_navigate", "--env.options"]
+    with pytest.raises(ValueError, match="camera_limit: expected above 0 to 180 .* received 181"):
+        train(*flags, "camera_limit", "181")
+
+
+def test_options_are_added_to_those_of_the_preset():
+    preset = train("--env", "minerl_navigate").env.options
+    given = train(
+        "--env", "minerl_navigate", "--env.options", "camera_limit", "9", "dense", "False"
+    )
+    assert given.env.options == {**preset, "camera_limit": "9", "dense": "False"}
+    assert preset["held_keys"] and preset["camera_limit"] == "5"

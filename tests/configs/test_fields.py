@@ -14,7 +14,7 @@ from configs.schema import TrainConfig
 from configs.video import PretrainConfig
 from training.config_io import settings_of
 
-MOST = 84  # settings of an agent's run
+MOST = 75  # settings of an agent's run
 
 
 def configs(config: type[Any]) -> Iterator[type[Any]]:

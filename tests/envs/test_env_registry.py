@@ -189,7 +189,9 @@ def test_options_of_navigate_reach_it():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"camera_limit": 200.0}, "camera_limit"),
+        ({"options": {"camera_limit": "200"}}, "camera_limit: .* received 200"),
+        ({"options": {"camera_limit": "far"}}, "camera_limit: expected above 0 to 180"),
+        ({"options": {"dense": "1"}}, "dense: expected True or False, received 1"),
         ({"options": {"goal_distance": "0"}}, "goal_distance"),
         ({"options": {"gaol_distance": "16"}}, "minerl_navigate"),
         ({"action_repeat": 0}, "action_repeat"),
@@ -218,8 +220,8 @@ def test_the_default_is_navigate():
 
 
 def test_held_keys_are_given_as_pairs():
-    env = make_vector(EnvConfig(held_keys=("jump=1", "attack=0")), 1, 0)
+    env = make_vector(navigate(options={"held_keys": "jump=1 attack=0"}), 1, 0)
     assert not {"jump", "attack"} & set(env.single_action_space.spaces)
     env.close()
-    with pytest.raises(ValueError, match="expected held_keys like jump=1"):
-        make_vector(EnvConfig(held_keys=("jump",)), 1, 0)
+    with pytest.raises(ValueError, match="held_keys: expected keys and their values, such as"):
+        make_vector(navigate(options={"held_keys": "jump"}), 1, 0)

@@ -11,9 +11,9 @@ from envs.navigate.videos import NavigateVideos, world_seed
 from envs.navigate.world import generate
 from envs.vector import make_agent_env
 
-RAW = EnvConfig(dense=False, backend="builtin")
-HELD = ("jump=1", "attack=0", "place=0", "sneak=0", "back=0")
-AGENT = replace(RAW, dense=True, action_repeat=4, camera_limit=5.0, held_keys=HELD)  # the preset's
+RAW = EnvConfig(options={"dense": "False"}, backend="builtin")
+HELD = {"camera_limit": "5", "held_keys": "jump=1 attack=0 place=0 sneak=0 back=0"}
+AGENT = replace(RAW, action_repeat=4, options=HELD)  # the preset's
 TO_THE_GOAL = 2  # an episode of seed 0 whose player finds the goal within 500 steps
 
 

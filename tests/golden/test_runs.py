@@ -48,11 +48,13 @@ def greedy(run: Path) -> float:
         ("pendulum_04f8b22", -1265.27),
         ("codes_04f8b22", -1373.29),
         ("marked_28fb7a9", -1372.65),
+        ("navigate_7c08377", -2.75),
     ],
 )
 def test_an_agent_evaluates_as_when_it_was_written(runs, name, expected, capsys):
     assert greedy(runs / name) == pytest.approx(expected, abs=0.5)
-    assert "was written without a digest: it is not looked through" in capsys.readouterr().err
+    said = "was written without a digest: it is not looked through" in capsys.readouterr().err
+    assert said == (run_format(runs / name) < 3)
 
 
 def test_an_agent_imagines(runs, tmp_path):

@@ -11,7 +11,7 @@ from recordings.demonstrations import make_demonstrations
 from replay import ReplayConfig, ReplayStore, first_steps, read_fields
 from training.build import Built
 
-AGENT = ["--env", "minerl_navigate", "--env.backend", "builtin", "--env.dense", "False"]
+AGENT = ["--env", "minerl_navigate", "--env.backend", "builtin", "--env.options", "dense", "False"]
 
 
 def test_walks_fit_the_agent_and_are_rewarded_where_a_goal_is_touched(tmp_path):

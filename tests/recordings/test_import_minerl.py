@@ -74,7 +74,7 @@ def test_records_are_in_the_arrival_convention(tmp_path, files, version):
     np.testing.assert_array_equal(video.obs["inventory.dirt"][:, 0], np.arange(STEPS + 1))
     assert video.reward[0] == 0 and not video.terminal
     np.testing.assert_allclose(video.reward[1:], arrays["reward"], rtol=1e-6)
-    config = EnvConfig(backend="builtin", camera_limit=15.0, time_limit=4)
+    config = EnvConfig(backend="builtin", options={"camera_limit": "15"}, time_limit=4)
     env = make_agent_env(config)
     codec = ActionCodec(env.action_space)
     env.close()
@@ -215,7 +215,7 @@ def test_it_is_what_minerl_s_own_loader_reads(tmp_path, files):
     angle = np.deg2rad(theirs["angle"])
     needle = np.stack([np.cos(angle), np.sin(angle)], -1)
     np.testing.assert_allclose(ours.obs["compass.needle"][:-1], needle, atol=1e-6)
-    env = make_agent_env(EnvConfig(backend="builtin", camera_limit=15.0, time_limit=4))
+    env = make_agent_env(EnvConfig(backend="builtin", options={"camera_limit": "15"}, time_limit=4))
     codec = ActionCodec(env.action_space)
     env.close()
     for t in range(STEPS):

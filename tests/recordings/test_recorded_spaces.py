@@ -111,7 +111,8 @@ def test_observations_outside_their_space_are_refused(space, values, words):
 @pytest.mark.parametrize("held", [(), ("jump=1", "attack=0")])
 def test_minerl_is_what_the_navigate_agent_has(held):
     """Action space and observations of `--env minerl_navigate`, held keys and limit too."""
-    config = EnvConfig(backend="builtin", camera_limit=12.0, held_keys=held, time_limit=4)
+    options = {"camera_limit": "12", "held_keys": " ".join(held)}
+    config = EnvConfig(backend="builtin", options=options, time_limit=4)
     env = make_agent_env(config)
     keys = tuple(key.partition("=")[0] for key in held)
     source = MineRL(Path("unused"), camera_limit=12.0, held_keys=keys)

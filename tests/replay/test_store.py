@@ -128,8 +128,9 @@ def test_evicted_data_that_is_being_read_stays_readable(tmp_path, world):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux to count")
-def test_the_number_of_open_files_is_bounded(tmp_path, world):
-    store = world.filled(tmp_path, [40] * 20, open_maps=8)
+def test_the_number_of_open_files_is_bounded(tmp_path, world, monkeypatch):
+    monkeypatch.setattr("replay.store.OPEN_MAPS", 8)
+    store = world.filled(tmp_path, [40] * 20)
     sampler = SequenceSampler(store, batch=4, length=4, stride=1, seed=0)
     for _ in range(50):
         sampler.sample()

@@ -17,7 +17,7 @@ from training.build import Built
 from training.devices import Devices
 
 FLAGS = "--env pure:pendulum --size debug --strides 1,2 --length 16 --batch 6 "
-FLAGS += "--agent.model.deter 8 --agent.model.hidden 8 --agent.behaviour.hidden 8"
+FLAGS += "--agent.model.deter 8 --agent.model.hidden 8"
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from training.video_source import VideoSource
 
 AGENT = "--env pure:pendulum --size debug --strides 1,2 --length 16 --prefill 40 --batch 4 "
 AGENT += "--updates-per-step 1 --env.num-envs 1 --env.time-limit 30 --log-every 1 --video-every 0 "
-AGENT += "--eval-every 0 --agent.model.deter 8 --agent.model.hidden 8 --agent.behaviour.hidden 8"
+AGENT += "--eval-every 0 --agent.model.deter 8 --agent.model.hidden 8"
 VIDEO = "--data moving_digits --size debug --strides 1,2 --context 2 --length 4 --batch 4 "
 VIDEO += "--streams True --log-every 1 --video-every 0 --eval-every 0 --data.image-size 32 "
 VIDEO += "--data.episodes 6 --data.length 30 --data.test-episodes 2 --data.test-length 30 "

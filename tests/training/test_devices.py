@@ -22,7 +22,6 @@ FOUR = os.environ | {
 COMPILED = "train_agent.py --env pure:pendulum --size debug --strides 1 --length 8 --batch 4 "
 COMPILED += "--prefill 20 --updates-per-step 0.5 --env.num-envs 2 --report False --log-every 4 "
 COMPILED += "--eval-episodes 0 --env.time-limit 12 --agent.model.deter 8 --agent.model.hidden 8 "
-COMPILED += "--agent.behaviour.hidden 8"
 UPDATES = """
 import json
 import jax, jax.numpy as jnp

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from agents.driver import Played
 from common import EnvironmentFailed, UserError
-from configs import TrainConfig, parse_train
+from configs import TrainConfig, parse_train, schema
 from envs import make_agent_env
 from training import build
 from training.agent_source import AgentSource
@@ -119,11 +119,12 @@ def test_an_environment_that_cannot_be_made_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize("env", ["gym:CliffWalking-v1", f"{__name__}:Rooms"])
-def test_an_episode_without_end_is_cut_and_it_is_said(env, capsys):
+def test_an_episode_without_end_is_cut_and_it_is_said(env, capsys, monkeypatch):
+    monkeypatch.setattr(schema, "EVAL_STEPS", 20)
     flags = ["--env.options", "length", "-1"] if env.endswith("Rooms") else []
-    played = Built(config(*flags, "--eval-steps", "20", env=env)).evaluate_random(2)
+    played = Built(config(*flags, env=env)).evaluate_random(2)
     assert [(e.length, e.cut) for e in played.episodes] == [(20, True)] * 2
-    assert "2 of 2 episodes were cut after eval_steps = 20 steps" in capsys.readouterr().out
+    assert "2 of 2 episodes were cut after 20 steps, our limit" in capsys.readouterr().out
 
 
 def test_an_episode_that_a_failure_cut_is_told(capsys):

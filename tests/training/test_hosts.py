@@ -31,7 +31,6 @@ AGENT = "train_agent.py --env pure:pendulum --size debug --strides 1,2 --length 
 AGENT += "--batch 6 --env.num-envs 6 --env.time-limit 25 --updates-per-step 0 "
 AGENT += "--log-every 60 --save-every 120 --eval-every 0 --video-every 0 --eval-episodes 1 "
 AGENT += "--keep 9 --report False --agent.model.deter 8 --agent.model.hidden 8 "
-AGENT += "--agent.behaviour.hidden 8"
 
 
 def start(count: int, *command: Any) -> list[subprocess.Popen[str]]:

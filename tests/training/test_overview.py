@@ -40,7 +40,7 @@ class Odd(gymnasium.Env):
 def config(monkeypatch):
     monkeypatch.setitem(FAMILIES, "odd", Family("odd:NAME", lambda name, options: Odd()))
     flags = ["--env", "odd:one", "--env.keys", "camera", "goal", "grid", "text"]
-    more = ["--env.action-repeat", "3", "--env.time-limit", "90", "--eval-steps", "50"]
+    more = ["--env.action-repeat", "3", "--env.time-limit", "90"]
     more += ["--env.predict", "cam*", "grid"]
     return parse_train(
         [*flags, *more, "--preset", "dmc_pixels", "--env.pixels", "False"], False, "float32"
@@ -61,7 +61,7 @@ def test_every_row_of_an_odd_environment(config):
         ("does", "2 numbers and 2 choices of 2, 4"),
         (
             "limits",
-            "episodes of 90 frames at most, actions held for 3; evaluations cut after 50 steps",
+            "episodes of 90 frames at most, actions held for 3; evaluations cut after 10,000 steps",
         ),
         ("preset", "dmc_pixels, as asked; size s"),
     )

@@ -32,10 +32,10 @@ from worldmodel.learner import Learner
 
 FLAGS = ["--size", "debug", "--batch", "2", "--length", "8", "--prefill", "12", "--steps", "96"]
 FLAGS += ["--updates-per-step", "1.5", "--log-every", "6", "--save-every", "20", "--keep", "1"]
-FLAGS += ["--eval-every", "24", "--eval-episodes", "1", "--eval-steps", "3", "--video-every", "0"]
+FLAGS += ["--eval-every", "24", "--eval-episodes", "1", "--video-every", "0"]
 FLAGS += ["--env.num-envs", "2", "--replay.chunk-steps", "5"]
 FLAGS += ["--agent.model.stoch", "3", "--agent.model.deter", "8", "--agent.model.hidden", "8"]
-FLAGS += ["--agent.model.embed", "8", "--agent.behaviour.hidden", "8"]
+FLAGS += ["--agent.model.embed", "8"]
 PURE = ["--env", "pure:pendulum", "--env.time-limit", "13", "--replay.capacity-steps", "80"]
 WALK = ["--env", f"{Path(__file__).with_name('walk.py')}:Walk", "--env.workers"]
 CLOCKS = ("time", "speed/", "memory/", "env/restarts")
