@@ -68,6 +68,9 @@ class DataConfig:
     """moving_digits, moving_ball: factor on the pixels per frame."""
     change: Share = 0.1
     """moving_ball: probability per frame that the colour changes. DLH."""
+    bounce_change: Annotated[bool, Before(True)] = True
+    """moving_ball: whether the colour also changes at each bounce. With --data.change 0 and without
+    it, a ball keeps its colour."""
     mnist: str | None = None
     """moving_digits: folder of MNIST's idx files, to draw those in place of scikit-learn's."""
     env: str = ""

@@ -335,7 +335,9 @@ def act(run: Run) -> None:
     counters = run.counters
     with run.progress.part("updates"):  # which the policy waits for
         jax.block_until_ready(run.newest)
-    with first(run, "the policy" if run.source.acts else None), run.progress.part("environments"):
+    acts = run.source.acts
+    part = run.progress.part("environments" if acts else "updates")
+    with first(run, "the policy" if acts else None), part:
         episodes = run.source.act(of_one(run.state.params), run.key(ACT, counters.steps))
     counters.steps += run.source.stride
     note(run, episodes)

@@ -2,17 +2,18 @@
 
   python -m benchmarks.paper --scale vectors                    frames that are vectors, five seeds
   python -m benchmarks.paper --scale vectors --stage report
+  python -m benchmarks.paper --scale pixels --output runs/paper  a ball of 32 x 32 pixels
   python -m benchmarks.paper --scale cpu --output runs/paper    moving digits
 
 On vectors what each system has come to is written to benchmarks/results/paper/ as it ends, and what
-is there is not run again; then, or by `--stage report`, the page of all. On digits runs are kept
+is there is not run again; then, or by `--stage report`, the page of all. On images runs are kept
 under `--output` and go on from there.
 """
 
 import argparse
 from pathlib import Path
 
-from benchmarks.paper import digits, vectors
+from benchmarks.paper import digits, pixels, vectors
 from common.entry import enter
 from configs.spelling import whole
 from training.device import enable_compilation_cache
@@ -25,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scale", choices=("vectors", *digits.SCALES), required=True)
+    parser.add_argument("--scale", choices=("vectors", "pixels", *digits.SCALES), required=True)
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the page goes")
     parser.add_argument("--stage", choices=("run", "report"), default="run", help="of vectors")
     parser.add_argument("--cells", nargs="+", help="some of those of vectors, by name")
@@ -35,10 +36,20 @@ def main() -> None:
         help="frames of a training video of vectors; another is no part of the page",
     )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="starts nothing after")
-    parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="of digits")
-    parser.add_argument("--seed", type=whole, default=0, help="of digits")
+    parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="of images")
+    parser.add_argument("--seed", type=whole, default=0, help="of images")
+    parser.add_argument(
+        "--updates",
+        type=whole,
+        nargs=len(pixels.SYSTEMS),
+        default=(2_000,) * len(pixels.SYSTEMS),
+        help="of pixels: " + ", ".join(pixels.SYSTEMS),
+    )
     args = parser.parse_args()
     enable_compilation_cache(None)
+    if args.scale == "pixels":
+        pixels.compare(args.updates, args.seed, args.output, args.results)
+        return
     if args.scale != "vectors":
         digits.compare(args.scale, args.seed, args.output, args.results)
         return

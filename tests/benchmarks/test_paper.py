@@ -9,12 +9,14 @@ import pytest
 from flax import nnx
 
 from analysis.video.inspection import SIGHTED
-from benchmarks.paper import cells, vectors
+from benchmarks.paper import cells, pixels, vectors
 from benchmarks.paper.cells import means
 from benchmarks.paper.claims import CLAIMS, verdicts
 from benchmarks.paper.systems import FACTORS, OBS, SYSTEMS, Scale, clockwork, make
 from benchmarks.paper.world import FASTEST, NOISE, PERIOD, SLOWEST, WIDTH, films, right
 from common import UserError, read_json
+from envs.images import resize
+from recordings.generators.moving_ball import MovingBall
 from worldmodel.video_model import Filtered, Rolled, VideoModel
 
 SMALL = Scale(
@@ -209,3 +211,18 @@ def test_what_is_compared():
         assert len(model.clocks) == {"vta": 2, "dlh": 3}.get(system.kind, len(system.strides))
     assert len(set(names)) == len(names) and set(names) | {"cost"} == set(vectors.ORDER)
     assert all(len(claim.needs) and set(claim.needs) <= set(vectors.ORDER) for claim in CLAIMS)
+
+
+def test_what_is_read_off_pictures_of_a_ball_is_what_was_drawn():
+    """From pictures of 32 x 32, as pixels.py has them."""
+    balls = [MovingBall(length=60, change=0.2).video(n, 0) for n in range(3)]
+    frames = np.stack([resize(ball.obs["image"], 32) for ball in balls])
+    colour = np.stack([ball.factors["colour"] for ball in balls])
+    place = np.stack([ball.factors["position"] for ball in balls])
+    np.testing.assert_array_equal(pixels.colours(frames), colour)
+    np.testing.assert_allclose(pixels.places(frames), place, atol=0.3)
+    right, off = pixels.knows(frames[:, ::-1], frames)
+    np.testing.assert_allclose(right, (colour[:, ::-1] == colour).mean(0))
+    assert off.mean() > 5
+    black = np.zeros_like(frames)
+    assert (pixels.colours(black) == -1).all() and (pixels.places(black) == 32).all()
