@@ -71,6 +71,9 @@ class DataConfig:
     bounce_change: Annotated[bool, Before(True)] = True
     """moving_ball: whether the colour also changes at each bounce. With --data.change 0 and without
     it, a ball keeps its colour."""
+    shard: Annotated[bool, Before(False)] = False
+    """With --hosts: --data of each process is a part of the videos, of its own, from which it draws
+    its rows of every batch. The parts should be about equally large. docs/scaling.md."""
     mnist: str | None = None
     """moving_digits: folder of MNIST's idx files, to draw those in place of scikit-learn's."""
     env: str = ""

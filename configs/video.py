@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from common import Before, Count, CountOrZero, MayChange, UserError, check_bounds
-from configs.data import DataConfig, Like
+from configs.data import GENERATED, DataConfig, Like
 from configs.sizes import Size
 from configs.tracking import Tracking
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig
@@ -91,6 +91,11 @@ def check(config: PretrainConfig) -> None:
     check_bounds(config)
     if config.preset in BASELINES:
         _check_baseline(config)
+    if config.data.shard and config.data.name in GENERATED:
+        raise UserError(
+            f"data.shard: expected a store or a folder of videos, a part to each process, received "
+            f"{config.data.name}, which all would make alike; leave out --data.shard"
+        )
     stride = config.model.strides[-1]
     if config.context % stride:
         raise UserError(

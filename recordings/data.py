@@ -16,6 +16,7 @@ import numpy as np
 from rich.progress import track
 
 from common import UserError, check_bounds, dump_json
+from common.fields import before
 from common.images import SIZE
 from configs.data import GENERATED, SOURCES, DataConfig, SplitName
 from envs.images import SQUARED, described, resize
@@ -167,10 +168,12 @@ def _nested(tree: Any, *names: str) -> Any:
 
 def _generated(config: DataConfig, split: SplitName) -> Path:
     """The store of a generated split, named by what makes it."""
-    options = asdict(config) | dict.fromkeys((*SIZES, "folder"))
-    del options["image_fit"], options["image_size"]
-    if look(config).size != SIZE:  # where no size is named it is this one: earlier there was none
-        options["image_size"] = look(config).size
+    size, newer = look(config).size, before(DataConfig)
+    named = asdict(config) | dict.fromkeys((*SIZES, "folder"))
+    named |= {"image_size": None if size == SIZE else size, "image_fit": newer["image_fit"]}
+    named["shard"] = False
+    # names are older than some settings: of those, what earlier data were goes unsaid
+    options = {name: x for name, x in named.items() if name not in newer or x != newer[name]}
     text = dump_json([options, split, _sizes(config, split)[1]], default=str, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return config.folder / f"{config.name}-{split}-{digest}"

@@ -36,7 +36,9 @@ def common_data(data: Mapping[str, DataConfig]) -> DataConfig:
 
 def _which(data: DataConfig) -> DataConfig:
     """Without what only says how much there is, and where it is kept."""
-    data = replace(data, episodes=1, length=1, test_episodes=1, test_length=1, folder=Path())
+    data = replace(
+        data, episodes=1, length=1, test_episodes=1, test_length=1, folder=Path(), shard=False
+    )
     return (
         replace(data, image_size=look(data).size, image_fit=FIT) if data.name in GENERATED else data
     )

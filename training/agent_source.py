@@ -41,7 +41,6 @@ from worldmodel.records import Records
 
 LONGEST = 1000  # frames of an episode's film
 SHOWN = 4  # sequences side by side
-OTHER_PROCESS = 104_729  # between the seeds of processes' draws
 
 
 class AgentSource:
@@ -227,7 +226,7 @@ def open_sampler(
     config, stride = built.config, built.agent.model.stride
     rows = hosts.share("recorded sequences of a batch", config.recorded_rows)
     sizes: dict[str, Any] = {"length": config.sequence, "stride": stride}
-    sizes["seed"] = config.seed + OTHER_PROCESS * hosts.index()
+    sizes["seed"] = config.seed + hosts.OTHER_PROCESS * hosts.index()
     own = SequenceSampler(replay, batch=hosts.share("batch", config.batch) - rows, **sizes)
     if video is None:
         return own

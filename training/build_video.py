@@ -17,6 +17,7 @@ from envs import EnvConfig, check_named
 from recordings.data import data_fields, images_of, is_there, unplaced
 from replay import ClipSampler, Field, ReplayStore, SequenceSampler, first_steps
 from replay.recorded import with_width
+from training import hosts
 from training.checkpoint import restore_newest
 from training.config_io import holds_run, load_config, read_config
 from training.overview import video_overview
@@ -69,17 +70,23 @@ class BuiltVideo(Learner[VideoModel]):
         make = MODELS.get(self.config.preset, clockwork)
         return make(self.config, self.spaces, nnx.Rngs(self.config.seed))
 
-    def sampler(self, store: ReplayStore) -> SequenceSampler:
-        """Clips, or for a causal model sequences with their lead-in."""
-        c, share = self.config, (jax.process_index(), jax.process_count())
+    def sampler(self, store: ReplayStore, after: int = 0) -> SequenceSampler:
+        """Clips, or for a causal model sequences with their lead-in: this process's rows of each
+        batch, of videos that all have or of a part of them that is its own.
+
+        Args:
+          after: updates that the run has made: draws of a part begin anew there.
+        """
+        c = self.config
+        sizes: dict[str, Any] = {"batch": c.batch, "length": c.length, "seed": c.seed}
+        if c.data.shard:
+            sizes["batch"] = hosts.share("batch", c.batch)
+            sizes["seed"] += hosts.OTHER_PROCESS * hosts.index() + LATER * after
+        else:
+            sizes["share"] = hosts.index(), hosts.count()
         if c.model.window == "causal":
-            stride = c.model.strides[-1]
-            return SequenceSampler(
-                store, batch=c.batch, length=c.length, stride=stride, seed=c.seed, share=share
-            )
-        return ClipSampler(
-            store, batch=c.batch, length=c.length, streams=c.streams, seed=c.seed, share=share
-        )
+            return SequenceSampler(store, stride=c.model.strides[-1], **sizes)
+        return ClipSampler(store, streams=c.streams, **sizes)
 
     def clips(self, batch: dict[str, Any]) -> Clips:
         """A sampled batch as the loss takes it."""
@@ -150,6 +157,9 @@ def with_lead(model: VideoModel, records: Records) -> Records:
         return np.pad(x, [(0, 0), (model.lead, 0), *[(0, 0)] * (x.ndim - 2)])
 
     return jax.tree.map(before, records)
+
+
+LATER = 7_919  # between the seeds of draws that begin after one update and after the next
 
 
 class VideoRun(NamedTuple):

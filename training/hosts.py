@@ -30,6 +30,7 @@ COLLECTIVE = ("Gloo", "NCCL", "RCCL", "coordination", "UNAVAILABLE")
 """Words by which what XLA raises is told to come from another process's end."""
 OWN = ("logdir", "track", "data.name", "data.folder")
 """Settings that may differ between processes."""
+OTHER_PROCESS = 104_729  # between the seeds of processes' draws
 SECONDS = 30
 """Within which the others are missed where no connection tells."""
 SHARDS = "processes"

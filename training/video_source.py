@@ -46,7 +46,7 @@ def cut_window(length: int, stride: int) -> str:
 class VideoSource:
     """Clips of a data set's videos; a step is an update."""
 
-    acts, shared, stride = False, True, 1
+    acts, stride = False, 1
 
     def __init__(self, config: PretrainConfig):
         train_store, test_store = open_stores(config.data)
@@ -58,6 +58,7 @@ class VideoSource:
         self.config, self.spaces = config, video_spaces(config, train_store.fields)
         print(lines(self.spaces.overview))
         self.learner = BuiltVideo(config, self.spaces)
+        self.shared, self.store = not config.data.shard, train_store
         self.sampler = self.learner.sampler(train_store)
         self.held_out = held_out_records(self.learner, test_store)
         self.counts = [[x.steps, x.episodes] for x in (train_store, test_store)]
@@ -69,7 +70,12 @@ class VideoSource:
     def start(
         self, steps: int, sampler: Mapping[str, Any] | None, carry: Mapping[str, Any] | None
     ) -> None:
-        """Goes on drawing where the run was saved."""
+        """Goes on drawing where the run was saved; of parts of the videos draws begin anew."""
+        if not self.shared:
+            fields = {name: [*f.shape, f.dtype] for name, f in self.store.fields.items()}
+            hosts.check_same("data: fields of the records", fields)
+            self.sampler = self.learner.sampler(self.store, steps)
+            return
         hosts.check_same("data: frames and videos", self.counts)
         if sampler is not None:
             self.sampler.restore(dict(sampler))

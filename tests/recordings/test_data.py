@@ -11,6 +11,7 @@ from configs.data import GENERATED, DataConfig, Generated
 from configs.video_presets import parse_pretrain
 from envs.images import resize
 from recordings.data import (
+    _generated,
     data_fields,
     has_option,
     images_of,
@@ -176,3 +177,14 @@ def test_folders_without_a_video_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError):
         open_stores(DataConfig(str(tmp_path / "empty"), tmp_path / "data"))
+
+
+def test_newer_settings_do_not_make_data_anew():
+    """Folders as 289f83a named them."""
+    given = {"change": 0.3, "image_size": 32}
+    digits, ball = DataConfig(), DataConfig("moving_ball", **given, shard=True)
+    assert _generated(digits, "train").name == "moving_digits-train-1be46729"
+    assert _generated(digits, "test").name == "moving_digits-test-07cb153a"
+    assert _generated(ball, "train").name == "moving_ball-train-710b861c"
+    other = replace(ball, bounce_change=False)
+    assert _generated(other, "train") != _generated(ball, "train")

@@ -2,45 +2,62 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from processes import PATIENCE, ROOT, last_update, wait_for_update
 
 from common import UserError
+from configs.data import DataConfig
+from configs.video_presets import parse_pretrain
+from recordings.data import open_stores, place
 from replay import ReplayConfig, ReplayStore, read_fields
-from training import CheckpointStore, read_metrics
+from training import CheckpointStore, hosts, read_metrics
+from training.build_video import BuiltVideo
 from training.checkpoint import CHECKPOINTS
 from training.hosts import SHARDS, join
+from training.loop import train
 from training.metrics import METRICS
+from training.video_source import VideoSource
 
 PROGRAM = Path(__file__).with_name("on_hosts.py")
 PATHS = {"PYTHONPATH": os.pathsep.join((str(ROOT), "tests", "tests/training"))}
-VIDEO = "pretrain_video.py --data moving_digits --size debug --strides 1,2 --context 2 --length 4 "
-VIDEO += "--batch 6 --streams True --log-every 1 --video-every 0 --eval-every 0 --steps 20 "
+VIDEO_FLAGS = "--size debug --strides 1,2 --context 2 --length 4 --batch 6 --streams True "
+VIDEO_FLAGS += "--log-every 1 --video-every 0 --eval-every 0 --model.deter 8 --model.hidden 8 "
+VIDEO = f"pretrain_video.py --data moving_digits {VIDEO_FLAGS} --steps 20 "
 VIDEO += "--data.image-size 32 --data.episodes 6 --data.length 30 --data.test-episodes 2 "
-VIDEO += "--data.test-length 30 --model.deter 8 --model.hidden 8"
+VIDEO += "--data.test-length 30"
 AGENT = "train_agent.py --env pure:pendulum --size debug --strides 1,2 --length 16 "
 AGENT += "--batch 6 --env.num-envs 6 --env.time-limit 25 --updates-per-step 0 "
 AGENT += "--log-every 60 --save-every 120 --eval-every 0 --video-every 0 --eval-episodes 1 "
 AGENT += "--keep 9 --report False --agent.model.deter 8 --agent.model.hidden 8 "
 
 
-def start(count: int, *command: Any) -> list[subprocess.Popen[str]]:
-    """So many processes of one run."""
+def start(
+    count: int, *command: Any, own: Sequence[Sequence[Any]] = ((),) * 3
+) -> list[subprocess.Popen[str]]:
+    """So many processes of one run, each with arguments of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     return [
         subprocess.Popen(
-            [sys.executable, *map(str, command), "--hosts", f"{address},{index},{count}"],
+            [
+                *(sys.executable, *map(str, (*command, *own[index]))),
+                *("--hosts", f"{address},{index},{count}"),
+            ],
             cwd=ROOT,
             env=os.environ | PATHS,
             text=True,
@@ -128,6 +145,57 @@ def test_a_video_model_on_two_processes_and_on_three_learns_as_on_one(tmp_path: 
     np.testing.assert_allclose(found[0], found[2], rtol=1e-4)
 
 
+class BothParts(VideoSource):
+    """What two processes draw, each from its part of the videos, in one."""
+
+    def start(self, *_: Any) -> None:
+        """The draws of both, as the process of that index begins them."""
+        self.samplers, data = [], replace(self.config.data, shard=True)
+        for index in range(2):
+            part = replace(data, name=data.name.replace("part0", f"part{index}"))
+            built = BuiltVideo(replace(self.config, data=part), self.spaces)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(hosts, "index", lambda index=index: index)
+                patch.setattr(hosts, "count", lambda: 2)
+                self.samplers.append(built.sampler(open_stores(part)[0]))
+
+    def sample(self) -> Any:
+        """Rows of the first, then of the second."""
+        drawn = [sampler.sample() for sampler in self.samplers]
+        return self.learner.clips(jax.tree.map(lambda *x: np.concatenate(x), *drawn))
+
+
+@pytest.mark.slow
+def test_parts_of_the_videos_are_learned_from_as_all_of_them_by_one(tmp_path: Path) -> None:
+    """Losses to 1e-4; and the run goes on in one process, which has its part alone."""
+    sizes: dict[str, Any] = {"episodes": 6, "length": 30, "test_episodes": 2, "test_length": 30}
+    parts = [tmp_path / f"part{seed}" for seed in (0, 1)]
+    for seed, part in enumerate(parts):
+        made = DataConfig("moving_digits", tmp_path, image_size=32, seed=seed, **sizes)
+        for split in ("train", "test"):
+            shutil.copytree(place(made, split), part / split)
+    several = [*shlex.split(VIDEO_FLAGS), "--data.shard", "True", "--logdir", tmp_path / "two"]
+    own = [("--data", part) for part in parts]
+    ended = end(start(2, "pretrain_video.py", *several, "--steps", 20, own=own))
+    assert [code for code, *_ in ended] == [0, 0], ended
+    alone = [*shlex.split(VIDEO_FLAGS), "--logdir", str(tmp_path / "one"), "--steps", "20"]
+    config = parse_pretrain([*alone, "--data", str(parts[0])], False, "float32")
+    assert train(config, BothParts)
+    found = losses(tmp_path / "two")
+    assert len(found) == 20 and found[1] != found[20]
+    np.testing.assert_allclose(
+        list(found.values()), list(losses(tmp_path / "one").values()), rtol=1e-4
+    )
+    ((code, out, told),) = end(start(1, "pretrain_video.py", *several, "--steps", 24, own=own))
+    assert code == 0 and f"resuming {tmp_path / 'two'} at update 20" in out, told
+    assert list(losses(tmp_path / "two")) == list(range(1, 25))
+
+
+def test_a_generator_makes_no_parts() -> None:
+    with pytest.raises(UserError, match="data.shard: expected a store .* received moving_digits"):
+        parse_pretrain(["--data", "moving_digits", "--data.shard", "True"], False, "float32")
+
+
 @pytest.mark.slow
 def test_an_agent_on_two_processes_and_on_three_learns_as_on_one() -> None:
     """Losses of six updates of the same batches, to 1e-4."""
@@ -161,15 +229,15 @@ def test_agents_act_in_environments_of_their_own_and_each_step_counts_once(tmp_p
     assert [code for code, *_ in three] == [0, 0, 0], three
     assert f"resuming {run} at step {saved:,}" in three[0][1]
     assert not any("resuming" in out for _, out, _ in three[1:])
-    places = [run, run / SHARDS / "1", run / SHARDS / "2"]
+    folders = [run, run / SHARDS / "1", run / SHARDS / "2"]
     stored, episodes = [], 0
-    for place in places:
-        fields = read_fields(place / "replay")
-        with ReplayStore(place / "replay", fields, ReplayConfig(), read_only=True) as store:
+    for folder in folders:
+        fields = read_fields(folder / "replay")
+        with ReplayStore(folder / "replay", fields, ReplayConfig(), read_only=True) as store:
             stored.append(store.steps)
             episodes += store.episodes
     assert sum(stored) == saved + 180 + 2 * 6 and stored[2] == 60 + 2
-    metas = [CheckpointStore(place / CHECKPOINTS, 9).meta(saved + 180) for place in places]
+    metas = [CheckpointStore(folder / CHECKPOINTS, 9).meta(saved + 180) for folder in folders]
     assert metas[0]["counters"] == metas[1]["counters"] == metas[2]["counters"]
     assert metas[0]["counters"]["steps"] == saved + 180
     ended = read_metrics(run / METRICS)
