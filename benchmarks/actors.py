@@ -17,16 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.machine import measured
-from benchmarks.workers import Side, alone
+from benchmarks.workers import PRODUCTS, Side, alone
 from common.entry import enter
 from configs import parse_train
 from envs.actors import ADDRESS
 
 COUNTS = 1, 2, 4, 8, 16
-EVERY = 8
+EVERY = 16
 """Environment steps for each update."""
-PRODUCTS = 30
-"""Of an update, as the short one of `workers.py`."""
+UPDATE = "long"
+"""Of `workers.py`: about as long as an agent's of size s on a CPU."""
 
 
 def rates(count: int, rounds: int, folder: Path) -> tuple[float, float, float]:
@@ -34,7 +34,7 @@ def rates(count: int, rounds: int, folder: Path) -> tuple[float, float, float]:
     each worker and round, without updates."""
     config = parse_train(["--env", "benchmarks.sleeping:Sleeping"], False, "float32")
     config = replace(config, env=replace(config.env, num_envs=count))
-    side = Side(config, "ray", True, PRODUCTS, folder / str(count))
+    side = Side(config, "ray", True, PRODUCTS[UPDATE], folder / str(count))
     found, spent = [], 0.0
     for every in (0, EVERY):
         side.config = replace(config, updates_per_step=1 / every if every else 0.0)
@@ -62,7 +62,7 @@ def main() -> None:
             os.environ["RAY_worker_niceness"] = "0"
             ray = importlib.import_module("ray")
             ray.init("local", num_cpus=max(args.counts), include_dashboard=False)
-        update = alone("short")
+        update = alone(UPDATE)
         most = 1e3 * EVERY / update
         print(f"An update takes {update:.1f} ms alone: at most {most:.0f} steps/s.\n")
         print("| workers | of 20 ms alone, steps/s | steps/s | with updates | processor ms each |")
