@@ -2,7 +2,7 @@
 the same held-out plans.
 
   python -m benchmarks.mechanism
-  python -m benchmarks.mechanism --tasks pure:pendulum --arms A E4 --updates 2000
+  python -m benchmarks.mechanism --tasks pure:pendulum --arms A E4 --output FILE
 
 Exploration is taken out: random actions, each held for 1 to 8 steps, fill a replay of 12 000 steps,
 from which every arm learns by the agent's whole update, as `benchmarks.trial` sets it but for
@@ -11,7 +11,8 @@ from are filtered up to some step, and the rewards of the windows of 4 steps tha
 foreseen under the actions that were taken: by E in one tick a window, by a flat arm in four. The
 score is the share of the window rewards' variance that is foreseen, 1 - error²/variance, of the
 mean of 8 imagined futures. D's model is A's, which its actor does not move; C has held actions in
-place of plans, and cannot be asked. Writes benchmarks/results/mechanism.md.
+place of plans, and cannot be asked. Writes `--output`, benchmarks/results/mechanism.md if none is
+given.
 """
 
 import argparse
@@ -158,6 +159,7 @@ def main() -> None:
     tasks, arms = {task.env: task for task in TUNING}, {arm.name: arm for arm in ARMS}
     parser.add_argument("--tasks", nargs="+", choices=tasks, default=list(tasks))
     parser.add_argument("--arms", nargs="+", choices=ASKED, default=ASKED)
+    parser.add_argument("--output", type=Path, default=RESULT, help="where the table goes")
     parser.add_argument("--updates", type=whole, default=1_000)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     args = parser.parse_args()
@@ -186,7 +188,7 @@ def main() -> None:
             ]
             lines.append(f"| `{name}` | {arm} | {' | '.join(cells)} |")
             print(lines[-1], flush=True)
-    write_text(RESULT, "\n".join([*lines, ""]))
+    write_text(args.output, "\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

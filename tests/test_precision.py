@@ -48,7 +48,7 @@ def make_case(name: str, dtype: str) -> Case:
         made: Any = ClockworkVideo(model, SHAPES, 0, objective, nnx.Rngs(0))
         world, width, make_loss = made, 0, pretraining.make_loss
     else:
-        config = AgentConfig(model=model, behaviour=ActorCriticConfig(horizon=2, hidden=16))
+        config = AgentConfig(model=model, behaviour=ActorCriticConfig(horizon=2))
         codec = ActionCodec(spaces.Box(-1, 1, (2,)))
         made = Agent(config, SHAPES, codec, nnx.Rngs(0))
         world, width, make_loss = made.model, made.model.action_width, dreamer.make_loss
