@@ -106,6 +106,7 @@ def test_the_second_process_compiles_nothing_again(tmp_path: Path) -> None:
     assert again == place and hits > 0
 
 
+@pytest.mark.slow
 def test_a_cache_whose_writer_was_killed_is_written_all_the_same(tmp_path: Path) -> None:
     """Half a program, without what JAX would note of its use."""
     chosen = str(tmp_path / "cache")

@@ -80,7 +80,8 @@ def test_an_update_on_four_is_that_on_one_and_is_compiled_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", ["video", pytest.param("agent", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["video", "agent"])
 def test_a_run_goes_between_one_device_and_four(kind: str, tmp_path: Path) -> None:
     """20 updates on one and on four, then ten more of each on the other number."""
     out = in_four(Path(__file__).with_name("on_devices.py"), kind, tmp_path)
