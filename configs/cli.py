@@ -26,6 +26,7 @@ from configs.settings import (
     WIDTH,
     Setting,
     check_flags,
+    check_pairs,
     first_lines,
     settings,
 )
@@ -177,6 +178,7 @@ def parse(
     extra |= {"description": about.text(cls, known)} | options
     given = switched(args, {one.name for one in known if one.kind is bool})
     check_flags(given, known, about.also)
+    check_pairs(given, known)
     try:
         with contextlib.redirect_stderr(captured):
             parsed: T = tyro.cli(cls, args=given, config=config, registry=RULES, **extra)

@@ -6,7 +6,9 @@ Read next: `cli.py`, which parses them; `common/fields.py`, their bounds.
 
 import dataclasses
 import difflib
+import itertools
 import re
+import shlex
 import textwrap
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,6 +62,29 @@ CALLED = {
     "train-ratio": "updates-per-step",
 }
 """What other programs call a setting."""
+
+_NAVIGATES = "it is an option of Navigate, such as --env.options"
+_CONSTANT = "it is a constant"
+GONE = {
+    "agent.actions.min-std": _CONSTANT,
+    "agent.behaviour.hidden": "actor and critic are as wide as the model, --agent.model.hidden",
+    "agent.burn-in": "it made no difference (docs/adr/0034)",
+    "agent.latent.actor-kl": f"{_CONSTANT} of agents/latent.py",
+    "agent.latent.kl": f"{_CONSTANT} of agents/latent.py",
+    "agent.mark-plans": "plans that are kept are marked, --agent.keep-plan",
+    "agent.model.all-phases": "a causal model is trained at every phase",
+    "agent.model.keep-bias": "gates are set in environment steps, --agent.model.half-life",
+    "agent.replan": "plans are executed whole by --agent.open-loop, or made anew at each step",
+    "agent.window-decoder": "the sum of recent frames is decoded, --agent.recent-decoder",
+    "env.camera-limit": f"{_NAVIGATES} camera_limit 5",
+    "env.dense": f"{_NAVIGATES} dense False",
+    "env.held-keys": f"{_NAVIGATES} held_keys 'jump=1 attack=0'",
+    "episode-starts": "every record is drawn equally often (docs/adr/0023)",
+    "eval-steps": "an evaluation's episode has 10 000 steps, or as many as --env.time-limit allows",
+    "replay.open-maps": _CONSTANT,
+    "video-ratio": "it is called --recordings-share",
+}
+"""Settings of earlier versions, and what became of them."""
 
 
 class Setting(NamedTuple):
@@ -150,11 +175,28 @@ def check_flags(args: Sequence[str], known: Sequence[Setting], also: Sequence[st
         name = arg.partition("=")[0].removeprefix("--").replace("_", "-")
         if not arg.startswith("--") or name in ("", "help", "help-verbose", *names):
             continue
+        if name in GONE:
+            raise UserError(f"--{name}: this setting of an earlier version is gone: {GONE[name]}")
         close = " or ".join(f"--{one}" for one in meant(name, names))
         hint = f"did you mean {close}?" if close else "see --help"
         raise UserError(
             f"--{name}: expected a setting of this command, received none of that name; {hint}"
         )
+
+
+def check_pairs(args: Sequence[str], known: Sequence[Setting]) -> None:
+    """Raises UserError for a setting of names and values in which one stands alone."""
+    flags = {flag for one in known if typing.get_origin(one.kind) is dict for flag in one.flags}
+    for place, arg in enumerate(args):
+        if arg in flags:
+            rest = args[place + 1 :]
+            values = list(itertools.takewhile(lambda x: not x.startswith("--"), rest))
+            if len(values) % 2:
+                raise UserError(
+                    f"{arg}: expected names and values in turn, received {len(values)}: "
+                    f"{shlex.join(values)}; a value of several words stands in quotes, such as "
+                    f"{arg} name 'a value'"
+                )
 
 
 def meant(name: str, names: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """One way to write values for every command; what is out of bounds is refused with the remedy."""
 
+import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from common import UserError
 from common.fields import unbounded
 from configs import TrainConfig, parse_train
 from configs.cli import EXAMPLES, fail, parse, take_seeds
-from configs.settings import AGENT_FIRST, VIDEO_FIRST, meant, sentence, settings
+from configs.settings import AGENT_FIRST, GONE, VIDEO_FIRST, meant, sentence, settings
 from configs.spelling import switched, whole
 from configs.video import PretrainConfig
 from configs.video_presets import EXAMPLES as VIDEO_EXAMPLES
@@ -246,3 +247,19 @@ def test_options_are_added_to_those_of_the_preset():
     )
     assert given.env.options == {**preset, "camera_limit": "9", "dense": "False"}
     assert preset["held_keys"] and preset["camera_limit"] == "5"
+
+
+def test_what_became_of_a_setting_is_told():
+    with pytest.raises(UserError, match="--env.dense: this setting .* gone: .*--env.options dense"):
+        train("--env.dense", "False")
+    flags = {flag.removeprefix("--") for one in settings(TrainConfig) for flag in one.flags}
+    assert not flags & GONE.keys()
+    named = {name for text in GONE.values() for name in re.findall(r"--([a-z.-]*[a-z])", text)}
+    assert named and named <= flags
+
+
+def test_a_name_without_a_value_is_told():
+    options = "held_keys", "jump=1", "attack=0"
+    with pytest.raises(UserError, match="names and values in turn, received 3: .*in quotes"):
+        train("--env.options", *options, "--steps", "9000")
+    assert train("--env.options", "g", "3", "--steps", "9000").env.options == {"g": "3"}
