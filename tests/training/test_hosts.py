@@ -247,6 +247,21 @@ def test_agents_act_in_environments_of_their_own_and_each_step_counts_once(tmp_p
     assert newest <= sum(stored)
 
 
+@pytest.mark.slow
+def test_two_act_and_learn_in_one_loop_to_its_end(tmp_path: Path) -> None:
+    """Each update is one of both: as many as one process would make of all their steps."""
+    run, flags = tmp_path / "run", AGENT.replace("--updates-per-step 0", "--updates-per-step 0.1")
+    flags += "--prefill 60 --steps 180 --logdir"
+    ended = end(start(2, *flags.split(), run))
+    assert [code for code, *_ in ended] == [0, 0], ended
+    found, saves = losses(run), CheckpointStore(run / CHECKPOINTS, 9)
+    assert list(found) == [180] and np.isfinite(found[180])  # episodes end at 150
+    counters = saves.meta(180)["counters"]
+    assert (counters["steps"], counters["updates"], counters["skipped"]) == (180, 12, 0)
+    assert counters == CheckpointStore(run / SHARDS / "1" / CHECKPOINTS, 9).meta(180)["counters"]
+    assert json.loads((run / "evaluation.json").read_text())["return"] < 0
+
+
 @pytest.mark.parametrize("given", ["2", "here,0,2", "here:1,0", "here:1,a,2"])
 def test_what_does_not_say_who_joins_is_refused(given: str) -> None:
     with pytest.raises(UserError, match=r"hosts: expected `auto` .* received '.*'; such as"):
