@@ -181,13 +181,14 @@ def latent(agent: dict[str, Any]) -> dict[str, Any]:
 
 def hidden(agent: dict[str, Any]) -> dict[str, Any]:
     """Actor, critic and heads are as wide as the model's hidden layers."""
-    units = agent["behaviour"].pop("hidden", agent["model"]["hidden"])
+    behaviour = dict(agent["behaviour"])
+    units = behaviour.pop("hidden", agent["model"]["hidden"])
     if units != agent["model"]["hidden"]:
         raise UserError(
             f"behaviour.hidden: expected that of the model, {agent['model']['hidden']}, received "
             f"{units}: they are one setting today; go on with the version that versions.json names"
         )
-    return agent
+    return agent | {"behaviour": behaviour}
 
 
 def navigate(env: dict[str, Any]) -> dict[str, Any]:
