@@ -110,9 +110,7 @@ def make_kit(
     model = ClockworkConfig(
         strides=strides, deter=WIDTH, hidden=WIDTH, embed=WIDTH, stoch=8, vector_std=0.1
     )
-    behaviour = ActorCriticConfig(
-        horizon=max(4 * stride, 8), discount=0.95, starts=STARTS, hidden=WIDTH
-    )
+    behaviour = ActorCriticConfig(horizon=max(4 * stride, 8), discount=0.95, starts=STARTS)
     actions = ActionCodec(Probe.action_space)
     config = AgentConfig(model=model, behaviour=behaviour, codec=codec, keep_plan=keep_plan)
 

@@ -184,7 +184,7 @@ def plain(memory: Memory, rows: tuple[int, ...], block: int) -> dict[str, np.nda
 
 def test_sequences_are_cut_by_the_rule_of_all_samplers(collected: tuple[Any, Any]) -> None:
     memory = one(collected[0]).memory
-    cut = jax.jit(lambda *at: cut_sequence(memory, *at, STRIDE, LENGTH))
+    cut = jax.jit(lambda rows, block: cut_sequence(memory, rows, block, STRIDE, LENGTH))
     ends = 0
     for rows in ((0, 1, 2), (1, 4, 0), (3, 2, 1), (4, 3, 5), (2, 5, 3)):
         for block in range(-(-(lengths(memory)[rows[0]] + STRIDE - 1) // STRIDE)):

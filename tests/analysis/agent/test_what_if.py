@@ -102,8 +102,8 @@ def test_the_return_is_that_of_the_windows_and_the_value_at_the_end(make_agent):
 def test_decoded_futures_share_the_noise_of_all_levels(make_agent, strides):
     agent = make_agent(BOX, strides)
     found = futures(agent, np.array([[1.0, 1.0], [1.0, 1.0], [-1.0, 0.0]]))
-    first = jax.tree.map(lambda x: x[:, 0], (found.states, found.chunk))
-    obs = decode_futures(agent, start_of(agent), *first, jax.random.key(4))["x"]
+    top, chunk = jax.tree.map(lambda x: x[:, 0], (found.states, found.chunk))
+    obs = decode_futures(agent, start_of(agent), top, chunk, jax.random.key(4))["x"]
     assert obs.shape == (4, TICKS * strides[-1], 4)
     np.testing.assert_array_equal(obs[1], obs[2])
     assert np.abs(obs[1] - obs[3]).max() > 1e-4
