@@ -35,6 +35,8 @@ COMPLEX = "\n\ndef planted(n: int) -> int:\n" + "".join(
 
 HOUSE = ("pytest", "-q", "-n", "0", "tests/test_house.py")
 
+COUNTED = "python -m benchmarks.run --count --only act --against benchmarks/results/counts.json"
+COUNTS = tuple(COUNTED.split())
 REFERENCES = ("pytest", "-q", "-n", "0", "tests/test_references.py")
 NAMES = '''
 """`elsewhere.py`, docs/design.md, Nowhere, adr-999, `agent.keep_plans`, `clock.tick_masques`."""
@@ -78,6 +80,14 @@ FAULTS = (
         "worldmodel/planted.py",
         "def planted(n):\n    return n\n",
         "missing a type annotation",
+    ),
+    Fault(
+        "counts",
+        COUNTS,
+        "benchmarks/run.py",
+        'STATE = "--env pure:pendulum --size s ',
+        "more than 10% above benchmarks/results/counts.json: act/1 environment",
+        old='STATE = "--env pure:pendulum --size xs ',
     ),
     Fault(
         "import direction",

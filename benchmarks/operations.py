@@ -1,11 +1,11 @@
-"""Floating-point operations of a program, counted from its jaxpr: those of matrix products and
-convolutions alone, two for each multiplication with its addition. A loop counts as often as it
-turns, which XLA's own count leaves out; of branches the largest. Zeros between inputs are not
-counted, which is what a transposed convolution has."""
+"""What a program does, counted from its jaxpr, the same on every machine; nothing is compiled.
+
+A loop counts as often as it turns, which XLA's own count leaves out; of branches the largest.
+"""
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
@@ -13,34 +13,49 @@ from jax.extend import core
 from common import UserError
 
 
-def operations(function: Any, *args: Any) -> float:
-    """Of one call with such arguments; nothing is compiled."""
+class Count(NamedTuple):
+    """Of one call."""
+
+    operations: float = 0.0
+    """Floating-point, of matrix products and convolutions alone: two for each multiplication with
+    its addition. Zeros between inputs are not counted, which is what a transposed convolution
+    has."""
+    elements: float = 0.0
+    """Numbers that everything else gives, before anything is fused."""
+
+
+def count(function: Any, *args: Any) -> Count:
+    """Of one call with such arguments."""
     return _of(jax.make_jaxpr(function)(*args).jaxpr)
 
 
-def _of(jaxpr: core.Jaxpr) -> float:
-    return sum(map(_equation, jaxpr.eqns))
+def _of(jaxpr: core.Jaxpr) -> Count:
+    found = [_equation(equation) for equation in jaxpr.eqns]
+    return Count(sum(x.operations for x in found), sum(x.elements for x in found))
 
 
-def _equation(equation: core.JaxprEqn) -> float:
+def _equation(equation: core.JaxprEqn) -> Count:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
         left = _shape(equation.invars[0])
-        return 2.0 * _size(equation) * math.prod(left[axis] for axis in contracted)
+        return Count(2.0 * _size(equation) * math.prod(left[axis] for axis in contracted))
     if name == "conv_general_dilated":
         kernel, places = _shape(equation.invars[1]), params["dimension_numbers"].rhs_spec
         taps = math.prod(kernel) / kernel[places[0]]  # inputs of an output, of its group
-        return 2.0 * _size(equation) * taps / math.prod(params["lhs_dilation"])
-    if name == "cond":
-        return max(map(_of, _inner(params)), default=0.0)
+        return Count(2.0 * _size(equation) * taps / math.prod(params["lhs_dilation"]))
     if name == "while":
         raise UserError(
             "operations: expected loops that turn a known number of times, received a while loop; "
             "use scan, or fori_loop with fixed bounds"
         )
+    inner = [_of(jaxpr) for jaxpr in _inner(params)]
+    if name == "cond":
+        return Count(*map(max, zip(*inner, strict=True)))
     turns = params["length"] if name == "scan" else 1
-    return turns * sum(map(_of, _inner(params)))
+    if not inner:
+        return Count(0.0, float(sum(math.prod(x.aval.shape) for x in equation.outvars)))
+    return Count(*(turns * sum(parts) for parts in zip(*inner, strict=True)))
 
 
 def _size(equation: core.JaxprEqn) -> int:

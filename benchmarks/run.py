@@ -3,6 +3,7 @@ r"""What a run does, in one table of speeds that compares machines and commits.
   python -m benchmarks.run
   python -m benchmarks.run --only update/state imagine --json speeds.json
   python -m benchmarks.run --against speeds.json
+  python -m benchmarks.run --count --against benchmarks/results/counts.json
 
 Every row is measured in a process of its own on one core, in turn with a product of two float32
 matrices of 1024 by 1024: processor time, medians over turns, the middle half of the ratio behind.
@@ -10,6 +11,9 @@ The ratio to the product compares machines; the operations' share is what the pr
 convolutions of the program (`operations.py`) would take at the product's rate; `needs` is memory of
 the program, as its compiler says beforehand, `peak` what the process had. `--against` prints ratios
 to an earlier file and ends with code 1 where one is more than 10% above it.
+
+`--count` runs nothing: it counts what the programs do from their jaxprs, which is the same on every
+machine, so that CI can tell each change by it.
 """
 
 import argparse
@@ -23,9 +27,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +40,7 @@ from flax import nnx
 
 from agents.imagination import imagine_path
 from agents.policy import initial_policy
-from benchmarks.operations import operations
+from benchmarks.operations import Count, count
 from benchmarks.page_faults import random_records
 from common import UserError, dump_json, read_json
 from common.entry import enter
@@ -67,8 +71,8 @@ class Work(NamedTuple):
     """What a row does once."""
 
     call: Callable[[], Any]  # returns when it is done, or arrays that are waited for
-    operations: float = 0.0  # floating-point operations of it; 0: not counted
-    needs: float = 0.0  # bytes that the compiler says it needs; 0: not asked
+    program: Any = None  # jitted, where all that it does is one program
+    args: tuple[Any, ...] = ()  # of the program
 
 
 def update(flags: str) -> Work:
@@ -88,15 +92,15 @@ def video(flags: str) -> Work:
 
 
 def _updates(built: Any, batch: Any) -> Work:
-    key, states = jax.random.key(0), [built.initial()]
-    counted = operations(built.update, states[0], batch, key)
-    needs = memory(built.update, states[0], batch, key)
+    key, states = jax.random.key(0), []
 
     def call() -> Any:
-        states[0], metrics = built.update(states[0], batch, key)
+        state = states.pop() if states else built.initial()
+        state, metrics = built.update(state, batch, key)
+        states.append(state)
         return metrics
 
-    return Work(call, counted, needs)
+    return Work(call, built.update, (built.abstract(), batch, key))
 
 
 class Core(ClockworkVAE):
@@ -129,7 +133,8 @@ def levels(*strides: int, embed: bool = False) -> Work:
         kl = [jnp.sum(core.latent.kl(belief.post, belief.prior)) for belief in beliefs]
         return sum(kl, jnp.sum(beliefs[0].state.features))
 
-    return Work(partial(jax.jit(jax.grad(loss, argnums=(0, 1))), own, frames))
+    program = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    return Work(partial(program, own, frames), program, (own, frames))
 
 
 def memory(program: Any, *args: Any) -> float:
@@ -153,25 +158,24 @@ def imagine(stride: int, steps: int = 64, count: int = 256) -> Work:
             steps // stride, 1, 0.99, key,
         )  # fmt: skip
 
-    program, params, key = jax.jit(path), built.initial().params, jax.random.key(0)
-    counted, needs = operations(program, params, key), memory(program, params, key)
-    return Work(partial(program, params, key), counted, needs)
+    program, initial, key = jax.jit(path), cache(built.initial), jax.random.key(0)
+    return Work(lambda: program(initial().params, key), program, (built.abstract().params, key))
 
 
 def act(envs: int) -> Work:
     """The policy for so many environments, with the observations at hand."""
     built = Built(parse_train(STATE.split(), False, "float32"))
-    policy, params, key = built.policy(greedy=False), built.initial().params, jax.random.key(0)
+    policy, initial, key = built.policy(greedy=False), cache(built.initial), jax.random.key(0)
     shapes = built.spaces.obs.spaces.items()
     obs = {name: np.zeros((envs, *(s.shape or ())), s.dtype) for name, s in shapes}
     carries = [initial_policy(built.agent, envs, built.config.agent.replan)]
     first = np.zeros(envs, bool)
 
     def call() -> Any:
-        carries[0], action = policy(params, carries[0], obs, first, key)
+        carries[0], action = policy(initial().params, carries[0], obs, first, key)
         return action
 
-    return Work(call)
+    return Work(call, policy, (built.abstract().params, carries[0], obs, first, key))
 
 
 def sample() -> Work:
@@ -220,6 +224,7 @@ ROWS: dict[str, Callable[[], Work]] = {
     "step/navigate": partial(step, "minerl_navigate --env.backend builtin"),
     "step/cartpole": partial(step, "gym:CartPole-v1"),
 }
+PROGRAMS = ("update/", "levels/", "imagine/", "act/")  # beginnings of rows that are one program
 
 
 def measure(work: Work, seconds: float) -> dict[str, float]:
@@ -239,10 +244,12 @@ def measure(work: Work, seconds: float) -> dict[str, float]:
     unit = statistics.median(unit for _, unit in took)
     own = statistics.median(own for own, _ in took)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    share = work.operations / PRODUCT / ratio
     found = {"ms": 1e3 * own, "products": ratio, "low": low, "high": high, "turns": len(took)}
-    found |= {"floor": share, "product_ms": 1e3 * unit, "peak_gib": peak}
-    return found | {"needs_mib": work.needs / 1024**2}
+    found |= {"product_ms": 1e3 * unit, "peak_gib": peak}
+    if work.program is None:
+        return found | {"floor": 0.0, "needs_mib": 0.0}
+    share = count(work.program, *work.args).operations / PRODUCT / ratio
+    return found | {"floor": share, "needs_mib": memory(work.program, *work.args) / 1024**2}
 
 
 def _seconds(call: Callable[[], Any], often: int) -> float:
@@ -267,10 +274,30 @@ def table(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]
     return "\n".join(lines)
 
 
-def slower(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> list[str]:
-    """Rows that take more than they did, by `SLOWER`."""
+def slower(
+    found: dict[str, dict[str, float]],
+    before: dict[str, dict[str, float]],
+    of: Sequence[str] = ("products",),
+) -> list[str]:
+    """Rows that take more than they did of any of these, by `SLOWER`."""
     both = [name for name in found if name in before]
-    return [n for n in both if found[n]["products"] > SLOWER * before[n]["products"]]
+    return [n for n in both if any(found[n][x] > SLOWER * before[n][x] for x in of)]
+
+
+def count_all(names: list[str]) -> dict[str, dict[str, float]]:
+    """`operations.Count` of every row that is one program."""
+    works = {name: ROWS[name]() for name in names if name.startswith(PROGRAMS)}
+    return {name: count(work.program, *work.args)._asdict() for name, work in works.items()}
+
+
+def table_of_counts(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> str:
+    """Markdown, in millions; ratios to an earlier file where there is one."""
+    lines = [f"| {' | '.join(('', *Count._fields))} |", "|---" * (1 + len(Count._fields)) + "|"]
+    for name, row in found.items():
+        ratios = {x: f" ({row[x] / before[name][x]:.3f})" for x in row if name in before}
+        cells = [f"{row[x] / 1e6:.3g}{ratios.get(x, '')}" for x in Count._fields]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _ratio(name: str, row: dict[str, float], before: dict[str, dict[str, float]]) -> str:
@@ -295,6 +322,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", help="beginnings of rows' names")
+    parser.add_argument("--count", action="store_true", help="count, measure nothing")
     parser.add_argument("--json", type=Path, help="write what was found there too")
     parser.add_argument("--against", type=Path, help="a file of an earlier --json")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of measuring a row")
@@ -305,21 +333,28 @@ def main() -> None:
         print(dump_json(measure(ROWS[args.row](), args.seconds)))
         return
     before = read_json(args.against) if args.against else {}
-    found: dict[str, dict[str, float]] = {}
-    for name in chosen(args.only):
-        print(f"{name} …", file=sys.stderr, flush=True)
-        command = [sys.executable, "-m", "benchmarks.run", "--row", name]
-        command += ["--seconds", str(args.seconds)]
-        found[name] = json.loads(
-            subprocess.check_output(_pinned(command), text=True).splitlines()[-1]
-        )
-    unit = statistics.median(row["product_ms"] for row in found.values())
-    print(f"One core; a product takes {unit:.1f} ms ({PRODUCT / unit / 1e6:.0f} GFLOP/s); ", end="")
-    print(f"load {os.getloadavg()[0]:.1f}.\n\n{table(found, before)}")
+    names = chosen(args.only)
+    found = count_all(names) if args.count else measure_all(names, args.seconds)
+    print((table_of_counts if args.count else table)(found, before))
     if args.json:
         write_text(args.json, dump_json(found, indent=1) + "\n")
-    if late := slower(found, before):
-        raise SystemExit(f"error: more than 10% slower than {args.against}: {', '.join(late)}")
+    if late := slower(found, before, Count._fields if args.count else ("products",)):
+        raise SystemExit(f"error: more than 10% above {args.against}: {', '.join(late)}")
+
+
+def measure_all(names: list[str], seconds: float) -> dict[str, dict[str, float]]:
+    """Each row in a process of its own; says by what they were measured."""
+    found: dict[str, dict[str, float]] = {}
+    for name in names:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        command = [sys.executable, "-m", "benchmarks.run", "--row", name]
+        command += ["--seconds", str(seconds)]
+        told = subprocess.check_output(_pinned(command), text=True)
+        found[name] = json.loads(told.splitlines()[-1])
+    unit = statistics.median(row["product_ms"] for row in found.values())
+    print(f"One core; a product takes {unit:.1f} ms ({PRODUCT / unit / 1e6:.0f} GFLOP/s); ", end="")
+    print(f"load {os.getloadavg()[0]:.1f}.\n")
+    return found
 
 
 def _pinned(command: list[str]) -> list[str]:
