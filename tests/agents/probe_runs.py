@@ -144,6 +144,7 @@ def learn(
     evaluate: Callable[[Any], list[Any]],
     enough: Callable[[Any], bool],
     behave: Any = None,
+    most: int = MOST,
 ) -> list[Learned]:
     """Trains until of every seed two evaluations in a row were enough, or the updates are spent.
 
@@ -151,6 +152,7 @@ def learn(
       seeds: of the first parameters, the environments, and all that is drawn.
       evaluate: of all seeds' parameters, to what is found of each.
       behave: collects in place of the agents.
+      most: updates.
     """
     keys = jax.vmap(jax.random.key)(jnp.array(seeds))
     states, count = kit.initial(keys), len(seeds)
@@ -167,13 +169,13 @@ def learn(
     ]
     learned = [Learned([], None) for _ in seeds]
     updates = steps = 0
-    while updates < MOST and any(one.updates is None for one in learned):
+    while updates < most and any(one.updates is None for one in learned):
         collector.step(states.params, jax.random.fold_in(keys[0], steps))
         steps += ENVS
-        while updates < min(MOST, (steps - PREFILL) // RATIO):
+        while updates < min(most, (steps - PREFILL) // RATIO):
             drawn = [Records(**sampler.sample()) for sampler in samplers]
             batch = jax.tree.map(lambda *x: np.stack(x), *drawn)
-            update_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, MOST * ENVS + updates)
+            update_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, most * ENVS + updates)
             states, _ = kit.update(states, batch, update_keys)
             updates += 1
             if updates % EVERY == 0:
@@ -195,6 +197,6 @@ def judged(one: Learned, new: Any, enough: Callable[[Any], bool], updates: int) 
     return Learned(found, updates if passed else one.updates)
 
 
-def left(learned: list[Learned]) -> list[float]:
+def left(learned: list[Learned], most: int = MOST) -> list[float]:
     """Of each seed the share of the updates that it did not need; below 0 where it never passed."""
-    return [-1.0 if one.updates is None else 1 - one.updates / MOST for one in learned]
+    return [-1.0 if one.updates is None else 1 - one.updates / most for one in learned]
