@@ -54,12 +54,16 @@ def _equation(equation: core.JaxprEqn) -> Count:
         return Count(*map(max, zip(*inner, strict=True)))
     turns = params["length"] if name == "scan" else 1
     if not inner:
-        return Count(0.0, float(sum(math.prod(x.aval.shape) for x in equation.outvars)))
+        return Count(0.0, float(sum(map(_numbers, equation.outvars))))
     return Count(*(turns * sum(parts) for parts in zip(*inner, strict=True)))
 
 
 def _size(equation: core.JaxprEqn) -> int:
-    return math.prod(_shape(equation.outvars[0]))
+    return _numbers(equation.outvars[0])
+
+
+def _numbers(value: Any) -> int:
+    return math.prod(_shape(value))
 
 
 def _shape(value: Any) -> tuple[int, ...]:

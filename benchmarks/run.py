@@ -92,7 +92,8 @@ def video(flags: str) -> Work:
 
 
 def _updates(built: Any, batch: Any) -> Work:
-    key, states = jax.random.key(0), []
+    key = jax.random.key(0)
+    states: list[Any] = []
 
     def call() -> Any:
         state = states.pop() if states else built.initial()
