@@ -1,6 +1,6 @@
 """Train a world model on video, without an environment.
 
-  python pretrain_video.py --data moving_digits --preset cwvae
+  python pretrain_video.py --data orbiting_ball
 
 The same update, store, logs and checkpoints as `train_agent.py`. Read next:
 `training/loop.py`, the loop; `worldmodel/pretraining.py`, the loss;

@@ -23,7 +23,7 @@ USAGE = """usage: clockwork COMMAND [options]     clockwork COMMAND --help     c
 
   train      an agent in an environment        clockwork train --env minerl_navigate
              several seeds as one program      clockwork train --env pure:pendulum --seeds 0 1 2
-  pretrain   a world model on video            clockwork pretrain --data moving_digits
+  pretrain   a world model on video            clockwork pretrain --data orbiting_ball
   evaluate   what a run has come to            clockwork evaluate --run RUN
   imagine    what it imagines, as a video      clockwork imagine --run RUN --output out.mp4
   analyse    what each clock holds, a report   clockwork analyse --run RUN

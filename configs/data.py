@@ -26,6 +26,9 @@ class Generated(NamedTuple):
 
 
 GENERATED = {
+    "orbiting_ball": Generated(
+        "recordings.generators.orbiting_ball:OrbitingBall", "mazes", on_black=True
+    ),
     "moving_digits": Generated(
         "recordings.generators.moving_digits:MovingDigits", "moving_mnist", on_black=True
     ),
@@ -46,7 +49,7 @@ class DataConfig:
 
     name: Annotated[
         str, tyro.conf.arg(aliases=("--data",), help=f"{SOURCES}, which is imported.")
-    ] = "moving_digits"
+    ] = "orbiting_ball"
     folder: MayChange[Path] = Path("data")
     """Where generated and imported videos are kept."""
     image_size: Annotated[ImageSize | None, Before(None)] = None

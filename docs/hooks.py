@@ -14,7 +14,7 @@ from configs.video_presets import resolve_video
 from training.numbers import NUMBERS
 
 AGENT = resolve("general", None, "auto", False, "float32")
-VIDEO = resolve_video("cwvae", "moving_digits", "auto", "auto", False, "float32")
+VIDEO = resolve_video("cwvae", "orbiting_ball", "auto", "auto", False, "float32")
 CONFIGS = {"TrainConfig": (AGENT, AGENT_FIRST), "PretrainConfig": (VIDEO, VIDEO_FIRST)}
 """As on a CPU, in an environment without a preset of its own; the video model's default."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis.probes import rooms
+from analysis.probes.ball import colours
 from analysis.probes.digit_reader import likeliest, over_window, right_digits
 
 Probe = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
@@ -18,6 +19,7 @@ Read = Callable[[np.ndarray], np.ndarray]  # frames to log-probabilities: `digit
 
 LIKENESS, DISPLACEMENT = "PSNR, dB", "centre of brightness off by, px"
 PAIR, DIGITS = "both digits right, share of videos", "digits right, share"
+COLOUR = "colour of the ball right, share of videos"
 KIND = "kind of room sequence right, share of videos"
 ROOM, SHOWN_ROOM = "room right, share of videos", "room right where the context has shown it, share"
 
@@ -78,6 +80,16 @@ def digits(read: Read, true: np.ndarray, window: int) -> Probe:
         said = likeliest(over_window(read(images), window), 2)
         right = true[rows, None]
         return {PAIR: (said == right).astype(float), DIGITS: right_digits(said, right)}
+
+    return probe
+
+
+def ball_colour(true: np.ndarray) -> Probe:
+    """Whether the colour of the one ball is the true one. Colours: int [V, H]."""
+
+    def probe(rows: np.ndarray, images: np.ndarray) -> dict[str, np.ndarray]:
+        said = colours(images)
+        return {COLOUR: (said == true[rows, : said.shape[1]]).astype(float)}
 
     return probe
 

@@ -1,7 +1,7 @@
 """A run and its held-out videos, looked into: what is looked for depends on what the data know.
 
 Where the data have `factor/identity` of two digits, a reader of digits is put to the predictions;
-where they have `factor/room`, the colours of the rooms. Read next:
+where they have `factor/room`, the colours of the rooms; `factor/colour`, that of a ball. Read next:
 `analysis/video/inspection.py`, which does the looking; `analyse_video.py`, the report.
 """
 
@@ -36,6 +36,7 @@ from common import Count, CountOrZero
 from configs.data import GENERATED
 from recordings.data import open_test
 from recordings.generators.digits import digit_images
+from recordings.generators.moving_ball import PALETTE
 from recordings.held_out import enough, only_image, sizes
 from replay import first_steps
 from training.build_video import VideoRun, load_video_run, marks_plans, to_records, with_lead
@@ -43,7 +44,7 @@ from worldmodel.records import Records
 
 MOST_VIDEOS = 32  # looked at by default
 TRUSTED = 0.97  # accuracy on true frames below which a reader of digits is not
-IDENTITY, ROOM = "factor/identity", "factor/room"
+IDENTITY, ROOM, COLOUR = "factor/identity", "factor/room", "factor/colour"
 COLUMNS = 11  # of a film's future
 
 
@@ -166,6 +167,8 @@ def look_for(
     )
     if IDENTITY in steps and steps[IDENTITY].shape[-1] == 2:
         look_for_digits(sought, run, steps[IDENTITY][:, 0], videos[:, context:], settings)
+    if COLOUR in steps:
+        look_for_colours(sought, np.asarray(steps[COLOUR])[:, context:], videos[:, context:])
     if ROOM in steps:
         look_for_rooms(sought, videos, np.asarray(steps[ROOM]), context)
     return sought
@@ -203,6 +206,21 @@ def look_for_digits(
             f"the reader of digits is below {TRUSTED:.0%}: what it says of predictions is as "
             "uncertain; raise --reader-steps"
         )
+
+
+def look_for_colours(sought: Sought, colour: np.ndarray, future: np.ndarray) -> None:
+    """Adds the ball's colour: int [V, H], future uint8 [V, H, h, w, 3]."""
+    probe = measures.ball_colour(colour)
+    true, guess = over(probe, future), np.full(future.shape[1], 1 / len(PALETTE))
+    sought.probes.append(probe)
+    sought.references[measures.COLOUR] = {
+        measures.TRUE: true[measures.COLOUR],
+        "any fixed colour": guess,
+    }
+    sought.explained.append(
+        f"Colour: which of the {len(PALETTE)} colours of the palette the sum of all pixels points "
+        "to; none where the picture has hardly any light."
+    )
 
 
 def look_for_rooms(sought: Sought, videos: np.ndarray, room: np.ndarray, context: int) -> None:

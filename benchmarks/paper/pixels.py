@@ -16,9 +16,10 @@ import jax
 import numpy as np
 
 from analysis.pages.stills import draw_stills
+from analysis.probes.ball import colours
+from analysis.probes.measures import centres
 from analysis.video.frames import draw_frames, frames_at_once
 from analysis.video.rollout import imagine_samples, usable_context
-from recordings.generators.moving_ball import PALETTE
 from recordings.generators.seeded import PIXELS
 from recordings.held_out import read_videos
 from replay.atomic import write_text
@@ -41,7 +42,6 @@ SYSTEMS = {
 CONTEXT, HORIZON, VIDEOS = 36, 300, 64
 SHOWN, VIDEOS_SHOWN = (1, 10, 50, 100, 300), 3  # frames after the context, videos in the picture
 SPANS = ((1, 10), (41, 50), (91, 100), (291, 300))  # of which means are told
-FAINT = 0.1  # of a ball's light: with less in the picture no ball is seen
 
 
 def command(system: str, updates: int, seed: int) -> list[str]:
@@ -75,25 +75,10 @@ def predictions(run: VideoRun, steps: dict[str, Any], seed: int) -> np.ndarray:
     return np.asarray(roll(jax.random.key(seed)))
 
 
-def colours(frames: np.ndarray) -> np.ndarray:
-    """Colour of the palette, [V, H]; -1 where no ball is seen. Frames: uint8 [V, H, h, w, 3]."""
-    light = frames.astype(np.float64).sum((2, 3))
-    ways = PALETTE / np.linalg.norm(PALETTE, axis=1, keepdims=True)
-    area = np.pi * 7.0**2 * (frames.shape[2] / PIXELS) ** 2
-    size = np.linalg.norm(light, axis=-1)
-    faint = size < FAINT * area * np.linalg.norm(PALETTE, axis=1).min()
-    return np.where(faint, -1, (light @ ways.T).argmax(-1))
-
-
 def places(frames: np.ndarray) -> np.ndarray:
     """Centre of brightness (row, column) in px of the 64 in which balls are drawn, [V, H, 2]; the
     picture's middle where all is black."""
-    light, edge = frames.astype(np.float64).sum(-1), frames.shape[2]
-    at = (np.arange(edge) + 0.5) * PIXELS / edge
-    total = light.sum((2, 3))
-    rows, columns = light.sum(3) @ at, light.sum(2) @ at
-    found = np.stack([rows, columns], -1) / np.maximum(total, 1e-9)[..., None]
-    return np.where(total[..., None] > 0, found, PIXELS / 2)
+    return (centres(frames) + 0.5) * PIXELS / frames.shape[2]
 
 
 def knows(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

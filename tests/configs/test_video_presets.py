@@ -95,3 +95,16 @@ def test_an_agents_model_is_that_of_its_environment():
     assert config.model.strides == (1, 4) and config.model.window == "causal"
     assert config.objective.kl == "balanced" and config.batch == 8
     check(config)
+
+
+def test_a_first_look_is_small_and_flags_override_it():
+    """The orbiting ball on a CPU; at the paper's size it is as other data are."""
+    small = parse_pretrain(["--data", "orbiting_ball"], False, "float32")
+    assert (small.data.image_size, small.length, small.steps) == (32, 144, 2_500)
+    assert small.length % small.model.strides[-1] == 0
+    other = parse_pretrain(
+        ["--data", "orbiting_ball", "--data.image-size", "64", "--length", "72"], False, "float32"
+    )
+    assert (other.data.image_size, other.length) == (64, 72)
+    paper = parse_pretrain(["--data", "orbiting_ball"], True, "float32")
+    assert (paper.data.image_size, paper.length) == (None, 100)

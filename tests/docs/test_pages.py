@@ -64,7 +64,8 @@ def check_ours(name: str, args: list[str]) -> None:
         assert args[0] in SHELLS
     elif name in BY_KIND:
         run, *args = args if args[0] != "--run" else args[1:]
-        kind = OF_VIDEO if "--run" in args else OF_AGENTS
+        of_video = {"--run", "--levels"} & {*args}  # else the run says which it is
+        kind = OF_VIDEO if of_video else OF_AGENTS
         flag = "--eval" if kind[name] is EvalConfig else "--run"
         parse(kind[name], [flag, run, *args])
     else:

@@ -182,7 +182,7 @@ def test_folders_without_a_video_are_refused(tmp_path):
 def test_newer_settings_do_not_make_data_anew():
     """Folders as 289f83a named them."""
     given = {"change": 0.3, "image_size": 32}
-    digits, ball = DataConfig(), DataConfig("moving_ball", **given, shard=True)
+    digits, ball = DataConfig("moving_digits"), DataConfig("moving_ball", **given, shard=True)
     assert _generated(digits, "train").name == "moving_digits-train-1be46729"
     assert _generated(digits, "test").name == "moving_digits-test-07cb153a"
     assert _generated(ball, "train").name == "moving_ball-train-710b861c"

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from analysis.probes import measures
+from analysis.probes.ball import colours
 from analysis.probes.digit_reader import CLASSES
+from recordings.generators.moving_ball import PALETTE, paint
 
 ROWS = np.arange(2)
 
@@ -30,6 +32,18 @@ def test_displacement_by_hand():
     drawn = np.stack([[spot(4, 5), spot(2, 2)], [spot(5, 3), spot(3, 4)]])
     said = measures.displacement(true)(ROWS, drawn)[measures.DISPLACEMENT]
     np.testing.assert_allclose(said, [[5, 0], [2, 0.5**0.5]], atol=1e-4)  # black: the middle, 3.5
+
+
+def test_the_colour_of_a_ball_is_read():
+    """Of balls that are drawn in every colour, halved in light, and of black."""
+    colour = np.arange(len(PALETTE))
+    frames = paint(np.full((8, 2), 30.0), 7.0, PALETTE)
+    np.testing.assert_array_equal(colours(frames), colour)
+    np.testing.assert_array_equal(colours(frames // 2), colour)
+    assert (colours(np.zeros_like(frames)) == -1).all()
+    true = np.stack([colour, (colour + [0, 1] * 4) % 8])
+    said = measures.ball_colour(true)(ROWS, np.stack([frames[:6]] * 2))[measures.COLOUR]
+    np.testing.assert_array_equal(said, [[1] * 6, [1, 0] * 3])
 
 
 def test_centre_of_brightness_is_weighted():
