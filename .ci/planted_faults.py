@@ -86,7 +86,7 @@ FAULTS = (
         COUNTS,
         "benchmarks/run.py",
         'STATE = "--env pure:pendulum --size s ',
-        "more than 10% above benchmarks/results/counts.json: act/1 environment",
+        "over 10% from benchmarks/results/counts.json: act/1 environment",
         old='STATE = "--env pure:pendulum --size xs ',
     ),
     Fault(

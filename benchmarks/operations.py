@@ -1,6 +1,7 @@
 """What a program does, counted from its jaxpr, the same on every machine; nothing is compiled.
 
-A loop counts as often as it turns, which XLA's own count leaves out; of branches the largest.
+A loop counts as often as it turns, which XLA's own count leaves out; of branches, those by platform
+too, the largest, number by number.
 """
 
 import math
@@ -49,7 +50,8 @@ def _equation(equation: core.JaxprEqn) -> Count:
             "operations: expected loops that turn a known number of times, received a while loop; "
             "use scan, or fori_loop with fixed bounds"
         )
-    inner = [_of(jaxpr) for jaxpr in _inner(params)]
+    leaf = name.startswith(("scatter", "reduce", "select_and"))  # what is within is for one number
+    inner = [] if leaf else [_of(jaxpr) for jaxpr in _inner(params)]
     if name == "cond":
         return Count(*map(max, zip(*inner, strict=True)))
     turns = params["length"] if name == "scan" else 1

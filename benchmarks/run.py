@@ -13,7 +13,7 @@ the program, as its compiler says beforehand, `peak` what the process had. `--ag
 to an earlier file and ends with code 1 where one is more than 10% above it.
 
 `--count` runs nothing: it counts what the programs do from their jaxprs, which is the same on every
-machine, so that CI can tell each change by it.
+machine, so that CI sees each change of over 10%.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -275,14 +275,21 @@ def table(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]
     return "\n".join(lines)
 
 
-def slower(
-    found: dict[str, dict[str, float]],
-    before: dict[str, dict[str, float]],
-    of: Sequence[str] = ("products",),
-) -> list[str]:
-    """Rows that take more than they did of any of these, by `SLOWER`."""
+def slower(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> list[str]:
+    """Rows that take more than they did, by `SLOWER`."""
     both = [name for name in found if name in before]
-    return [n for n in both if any(found[n][x] > SLOWER * before[n][x] for x in of)]
+    return [n for n in both if found[n]["products"] > SLOWER * before[n]["products"]]
+
+
+def differing(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> list[str]:
+    """Rows whose counts are others than before, by `SLOWER` more or less, or that only one has."""
+
+    def same(name: str) -> bool:
+        pairs = [(found[name][x], before[name][x]) for x in Count._fields]
+        return all(max(pair) <= SLOWER * min(pair) for pair in pairs)
+
+    both = {*found} & {*before}
+    return sorted({*found} ^ {*before} | {name for name in both if not same(name)})
 
 
 def count_all(names: list[str]) -> dict[str, dict[str, float]]:
@@ -333,14 +340,36 @@ def main() -> None:
         choose_device(), enable_compilation_cache(None), keep_freed_memory()
         print(dump_json(measure(ROWS[args.row](), args.seconds)))
         return
-    before = read_json(args.against) if args.against else {}
     names = chosen(args.only)
+    before = earlier(args.against, names, args.count) if args.against else {}
     found = count_all(names) if args.count else measure_all(names, args.seconds)
     print((table_of_counts if args.count else table)(found, before))
     if args.json:
         write_text(args.json, dump_json(found, indent=1) + "\n")
-    if late := slower(found, before, Count._fields if args.count else ("products",)):
-        raise SystemExit(f"error: more than 10% above {args.against}: {', '.join(late)}")
+    if args.count and before and (rows := differing(found, before)):
+        raise SystemExit(
+            f"error: over 10% from {args.against}: {', '.join(rows)}; if it is meant: "
+            f"python -m benchmarks.run --count --json {args.against}"
+        )
+    if not args.count and (late := slower(found, before)):
+        raise SystemExit(f"error: more than 10% slower than {args.against}: {', '.join(late)}")
+
+
+def earlier(path: Path, names: list[str], counted: bool) -> dict[str, dict[str, float]]:
+    """The rows of an earlier `--json` that are among these.
+
+    Raises:
+      UserError: where they are of the other kind, or there is none.
+    """
+    found = {name: row for name, row in read_json(path).items() if name in names}
+    needed = {*Count._fields} if counted else {"products"}
+    if not found or any(needed - {*row} for row in found.values()):
+        flags = " --count" * counted
+        raise UserError(
+            f"{path}: expected rows with {', '.join(sorted(needed))}, received others; make it by "
+            f"python -m benchmarks.run{flags} --json {path}"
+        )
+    return found
 
 
 def measure_all(names: list[str], seconds: float) -> dict[str, dict[str, float]]:

@@ -1,5 +1,5 @@
-"""Which colour a ball on black has, read off its pictures. See `recordings/generators/`: of
-`moving_ball.py` and `orbiting_ball.py`."""
+"""Which colour a ball on black has, read off its pictures: the balls of
+`recordings/generators/moving_ball.py` and `orbiting_ball.py`."""
 
 import numpy as np
 

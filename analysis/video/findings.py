@@ -36,7 +36,6 @@ from common import Count, CountOrZero
 from configs.data import GENERATED
 from recordings.data import open_test
 from recordings.generators.digits import digit_images
-from recordings.generators.moving_ball import PALETTE
 from recordings.held_out import enough, only_image, sizes
 from replay import first_steps
 from training.build_video import VideoRun, load_video_run, marks_plans, to_records, with_lead
@@ -159,7 +158,8 @@ def look_for(
     """What these data allow to be looked for."""
     videos, data = steps["obs"][image], run.config.data
     sought = Sought([measures.likeness(videos[:, context:])], {}, [], [])
-    if data.name in GENERATED and GENERATED[data.name].on_black:
+    on_black = data.name in GENERATED and GENERATED[data.name].on_black
+    if on_black:
         sought.probes.append(measures.displacement(videos[:, context:]))
     still = np.broadcast_to(videos[:, context - 1 : context], videos[:, context:].shape)
     sought.references.update(
@@ -167,7 +167,7 @@ def look_for(
     )
     if IDENTITY in steps and steps[IDENTITY].shape[-1] == 2:
         look_for_digits(sought, run, steps[IDENTITY][:, 0], videos[:, context:], settings)
-    if COLOUR in steps:
+    if COLOUR in steps and on_black:
         look_for_colours(sought, np.asarray(steps[COLOUR])[:, context:], videos[:, context:])
     if ROOM in steps:
         look_for_rooms(sought, videos, np.asarray(steps[ROOM]), context)
@@ -211,15 +211,15 @@ def look_for_digits(
 def look_for_colours(sought: Sought, colour: np.ndarray, future: np.ndarray) -> None:
     """Adds the ball's colour: int [V, H], future uint8 [V, H, h, w, 3]."""
     probe = measures.ball_colour(colour)
-    true, guess = over(probe, future), np.full(future.shape[1], 1 / len(PALETTE))
+    true, several = over(probe, future), len(np.unique(colour))
     sought.probes.append(probe)
     sought.references[measures.COLOUR] = {
         measures.TRUE: true[measures.COLOUR],
-        "any fixed colour": guess,
+        "any fixed colour": np.full(future.shape[1], 1 / several),
     }
     sought.explained.append(
-        f"Colour: which of the {len(PALETTE)} colours of the palette the sum of all pixels points "
-        "to; none where the picture has hardly any light."
+        f"Colour: which colour of the palette the sum of all pixels points to; none where the "
+        f"picture has hardly any light. These videos have {several}."
     )
 
 

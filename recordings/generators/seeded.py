@@ -1,7 +1,7 @@
 """What the generators share: video number i depends on (options, seed, i) and on nothing else.
 
 So any stretch of the numbers can be made on its own: generation resumes anywhere, in any order and
-on any number of processes. Read next: `moving_digits.py`, `moving_ball.py`, `mazes.py`.
+on any number of processes. Read next: `orbiting_ball.py`, `moving_digits.py`, `mazes.py`.
 """
 
 from abc import ABC, abstractmethod

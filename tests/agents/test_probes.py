@@ -36,8 +36,8 @@ PROBES = [
     for probe in asked
 ]
 UPDATES = {"Commit": 2 * MOST}
-"""At the most, where not `MOST`: a needless move costs a tenth of what its block is worth, and is
-unlearned last (adr 22)."""
+"""At the most, where not `MOST`: a needless move of Commit costs a tenth of what its block is
+worth, and is unlearned last (adr 22)."""
 EPISODES = 4  # of each cue
 GRAIN = 0.1 / (2 * EPISODES)
 """Mean returns over the evaluation's episodes are multiples of this where the level does nothing:

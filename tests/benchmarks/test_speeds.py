@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks.operations import Count, count
-from benchmarks.run import chosen, main, memory, slower, table, table_of_counts
+from benchmarks.run import chosen, differing, earlier, main, memory, slower, table, table_of_counts
 from common import UserError, read_json
 
 
@@ -45,6 +45,9 @@ def test_elements_by_hand():
     assert count(once, x) == Count(0.0, 12 + 1 + 1)
     turned = lambda x: jax.lax.scan(lambda c, _: (jnp.exp(c), None), x, length=7)[0]  # noqa: E731
     assert count(turned, x).elements == 7 * 12
+    rows = jnp.arange(2)
+    added = count(lambda x: x.at[rows].add(1.0), x).elements - count(lambda x: x[rows], x).elements
+    assert added >= 12 - 2 * 4  # what is scattered to has 12 numbers, what is gathered 8
 
 
 def test_memory_by_hand():
@@ -67,10 +70,26 @@ def test_what_is_slower_is_named():
     assert lines[2].endswith("| 1.20 |") and lines[4].endswith("| – |")
 
 
-def test_what_does_more_is_named():
+def test_what_does_more_or_less_is_named():
     found, before = {"a": Count(1e6, 3e6)._asdict()}, {"a": Count(1e6, 2e6)._asdict()}
-    assert slower(found, before, Count._fields) == ["a"] and not slower(before, found, ["elements"])
+    assert differing(found, before) == ["a"] == differing(before, found)
+    assert not differing(found, found | {"a": Count(1.05e6, 3e6)._asdict()})
+    assert differing(found, {}) == ["a"] == differing({}, found)
     assert table_of_counts(found, before).splitlines()[2] == "| a | 1 (1.000) | 3 (1.500) |"
+
+
+def test_an_earlier_file_of_the_other_kind_is_refused(tmp_path):
+    counts, speeds = tmp_path / "counts.json", tmp_path / "speeds.json"
+    counts.write_text('{"a": {"operations": 1, "elements": 2}, "b": {"operations": 1}}')
+    speeds.write_text('{"a": {"products": 1}}')
+    assert earlier(counts, ["a"], counted=True) == {"a": {"operations": 1, "elements": 2}}
+    for path, names, counted in (
+        (counts, ["a"], False),
+        (speeds, ["a"], True),
+        (speeds, ["c"], False),
+    ):
+        with pytest.raises(UserError, match=rf"{path.name}: expected rows with .* make it by"):
+            earlier(path, names, counted)
 
 
 def test_rows_are_chosen_by_their_beginning():
@@ -98,5 +117,5 @@ def test_a_row_is_measured_and_compared(tmp_path, monkeypatch, capsys):
     found["step/cartpole"]["products"] /= 10
     file.write_text(str(found).replace("'", '"'))
     monkeypatch.setattr("sys.argv", [*command[:5], "--against", str(file)])
-    with pytest.raises(SystemExit, match="more than 10% above .*: step/cartpole"):
+    with pytest.raises(SystemExit, match="more than 10% slower than .*: step/cartpole"):
         main()

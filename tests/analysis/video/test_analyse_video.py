@@ -11,7 +11,10 @@ import pytest
 from processes import run_here
 from video_runs import make_run
 
+from analysis.probes.measures import COLOUR
 from analysis.video.analyse import kl_lines
+from analysis.video.findings import Sought, look_for_colours
+from recordings.generators.orbiting_ball import OrbitingBall
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -48,7 +51,7 @@ def command(*args):
 @pytest.fixture(scope="module")
 def digits(folder):
     """Two runs at different speeds: (what was printed, the report, its numbers)."""
-    data = ["--data.folder", folder / "data", "--strides", 1, 4]
+    data = ["--data", "moving_digits", "--data.folder", folder / "data", "--strides", 1, 4]
     runs = [make_run(folder / f"speed{x}", *SMALL, *data, "--data.speed", x) for x in (1, 2)]
     output = folder / "both.html"
     printed = command("--run", runs[0], "--run", runs[1], "--output", output, *QUICK)
@@ -109,6 +112,22 @@ def test_its_numbers_are_beside_it(digits):
 
 
 @pytest.mark.slow
+def test_the_colours_that_the_videos_have_are_the_chance():
+    """Two colours of eight: who knows nothing is right in half; of true frames all are."""
+    balls = [OrbitingBall(length=6).video(n, 0) for n in range(9)]
+    picked = [b for b in balls if b.factors["colour"][0] in (0, 4)][:4]
+    colour = np.stack([b.factors["colour"] for b in picked])
+    assert len(np.unique(colour)) == 2
+    images = np.stack([b.obs["image"] for b in picked])
+    sought = Sought([], {}, [], [])
+    look_for_colours(sought, colour, images)
+    lines = sought.references[COLOUR]
+    np.testing.assert_array_equal(lines["true frames"], np.ones(6))
+    np.testing.assert_array_equal(lines["any fixed colour"], np.full(6, 0.5))
+    said = sought.probes[0](np.arange(4), images[::-1])[COLOUR]
+    np.testing.assert_array_equal(said, colour[::-1] == colour)
+
+
 def test_rooms_are_looked_for_where_the_data_have_them(folder):
     data = ["--data", "mazes", "--data.folder", folder / "data", "--preset", "rssm"]
     run = make_run(folder / "maze", *SMALL, *data)

@@ -31,7 +31,7 @@ SMALL += ["--data.test-episodes", "3", "--data.test-length", "20"]
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
-    data = ["--data.folder", folder / "data"]
+    data = ["--data", "moving_digits", "--data.folder", folder / "data"]
     return {
         "cwvae": make_run(folder / "cwvae", *SMALL, "--strides", 1, 2, 4, *data),
         "rssm": make_run(folder / "rssm", *SMALL, "--preset", "rssm", *data),
