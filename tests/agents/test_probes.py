@@ -26,7 +26,7 @@ pytestmark = [
 
 TRAIN_LIMIT = 8  # steps at which Invest is cut in training
 ASKED = {
-    (1, 4): ("OneStep", "Delayed", "Commit", "Exit", "Invest"),
+    (1, 4): ("OneStep", "Delayed", "Exit", "Invest"),
     (1,): ("Commit",),
     (1, 2, 4): ("Delayed",),
 }
