@@ -48,7 +48,8 @@ def test_the_paper_size_carries_the_papers_hyperparameters():
 @pytest.mark.parametrize("like", ["moving_mnist", "kth", "mazes", "minerl"])
 @pytest.mark.parametrize("size", ["debug", "xs", "s", "m", "l", "paper"])
 def test_every_preset_can_run(preset, like, size):
-    check(resolve_video(preset, "moving_digits", like, size, False, "float32"))
+    for data in ("moving_digits", "orbiting_ball"):
+        check(resolve_video(preset, data, like, size, False, "float32"))
 
 
 def test_the_device_chooses_the_size():
