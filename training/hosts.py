@@ -9,21 +9,27 @@ the mesh over all of them; docs/scaling.md.
 
 import json
 import os
+import socket
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed
 from jax.experimental import multihost_utils
+from jaxlib import _jax
 
 from common import RunFailed, UserError, dump_json
-from common.entry import leave_at_once
+from common.entry import fail, leave_at_once
+from training.heartbeats import Heartbeats
 
 FLAG = "--hosts"
 COLLECTIVE = ("Gloo", "NCCL", "RCCL", "coordination", "UNAVAILABLE")
@@ -32,9 +38,15 @@ OWN = ("logdir", "track", "data.name", "data.folder")
 """Settings that may differ between processes."""
 OTHER_PROCESS = 104_729  # between the seeds of processes' draws
 SECONDS = 30
-"""Within which the others are missed where no connection tells."""
+"""After which others are missed where no connection tells."""
+GO_ON = (
+    "the same command goes on from the last checkpoint, in any number of processes that divides "
+    "the batch"
+)
 SHARDS = "processes"
 """The folder in `--logdir` of what processes but the first keep there, by their index."""
+
+_heartbeats: list[Heartbeats] = []
 
 
 def join(args: Sequence[str]) -> list[str]:
@@ -50,7 +62,9 @@ def join(args: Sequence[str]) -> list[str]:
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     try:
         jax.distributed.initialize(
-            *_named(given), heartbeat_timeout_seconds=SECONDS, shutdown_timeout_seconds=SECONDS
+            *_named(given),
+            heartbeat_timeout_seconds=3 * SECONDS,  # by which JAX aborts
+            shutdown_timeout_seconds=SECONDS,
         )
     except (RuntimeError, ValueError) as error:
         raise UserError(
@@ -58,6 +72,7 @@ def join(args: Sequence[str]) -> list[str]:
             f"{str(error).splitlines()[0]}; say the same address and number to each, and to each "
             "another index from 0 on"
         ) from error
+    _meet()
     leave_at_once()
     if not first():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
@@ -87,6 +102,42 @@ def _named(given: str) -> tuple[str | None, int | None, int | None]:
             f"received {given!r}; such as {FLAG} 10.0.0.1:7777,0,2"
         )
     return address, int(numbers[1]), int(numbers[0])
+
+
+def _missed(silent: Sequence[int]) -> None:
+    """Ends the process: what it waits for will not come."""
+    names = ", ".join(map(str, silent))
+    fail(f"nothing has been heard for {SECONDS} s of process {names}, so this one ends; {GO_ON}", 1)
+
+
+def _meet() -> None:
+    """Lets processes on CPUs exchange gradients by the addresses at which they reach the first.
+
+    JAX takes what a host's name resolves to, which on Debian and in containers is the host itself.
+    """
+    world: Any = distributed.global_state
+    host, _, port = world.coordinator_address.rpartition(":")
+    own = address_towards(host.strip("[]"), int(port))
+    world.client.key_value_set(f"clockwork/address/{world.process_id}", own)
+    known = [
+        world.client.blocking_key_value_get(f"clockwork/address/{i}", 1000 * SECONDS)
+        for i in range(world.num_processes)
+    ]
+    outside = [address for address in known if not ip_address(address).is_loopback]
+    if outside and ip_address(own).is_loopback:  # where the first one is, by its own name
+        own = address_towards(outside[0], int(port))
+    _jax.make_gloo_tcp_collectives = partial(_jax.make_gloo_tcp_collectives, hostname=own)
+    beats = Heartbeats(world.client, world.process_id, world.num_processes, SECONDS, _missed)
+    _heartbeats.append(beats)
+
+
+def address_towards(host: str, port: int) -> str:
+    """The address of this machine from which a host is reached; nothing is sent."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind, protocol) as asked:
+        asked.connect(address)
+        own: str = asked.getsockname()[0]
+    return own
 
 
 def count() -> int:
@@ -135,6 +186,7 @@ def leave_others() -> bool:
     """Parts from the other processes, all of them at once; whether this is the first, which may go
     on alone."""
     if count() > 1:
+        _heartbeats.pop().stop()
         jax.distributed.shutdown()
     return first()
 
@@ -163,8 +215,7 @@ def told() -> Iterator[None]:
         if count() == 1 or not plain or not any(word in str(error) for word in COLLECTIVE):
             raise
         raise RunFailed(
-            "another process of the run has ended, so this one does; the same command goes on from "
-            "the last checkpoint, in any number of processes that divides the batch"
+            f"another process of the run has ended, so this one does; {GO_ON}"
         ) from error
 
 

@@ -2,53 +2,31 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack
 
 import pytest
 from emitted import TROUBLED, collect, group, logged, start_ends, stored
+from machines import NEEDS_MACHINES, free_address, machines, ray_node
+from processes import ROOT, finish
 
 from benchmarks.actors import rates
 from common import UserError
 from envs import EnvConfig, choose_workers, make_vector
+from replay import ReplayConfig, ReplayStore, read_fields
 
 ray = pytest.importorskip("ray")
 
-
-@contextmanager
-def node(*flags):
-    """A machine of a cluster, as `ray start` makes it, in a session of its own."""
-    least = ["--block", "--disable-usage-stats", "--include-log-monitor=false"]
-    least += ["--object-store-memory", str(80 * 2**20)]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *flags, *least]
-    settings = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}  # whatever lies here
-    process = subprocess.Popen(
-        command,
-        start_new_session=True,
-        env=os.environ | settings,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert any("--block" in line for line in process.stdout)  # which it says once it runs
-    try:
-        yield process
-    finally:
-        process.terminate()  # which ends all that it started
-        process.communicate()
+HEAD = ("--head", "--no-monitor", "--include-dashboard=false")
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """Of one machine with four CPUs, at the address that runs look for."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    address = f"127.0.0.1:{port}"
-    head = ["--head", f"--port={port}", "--no-monitor", "--include-dashboard=false"]
-    with node(*head, "--num-cpus=4"):
+    address = free_address()
+    with ray_node(*HEAD, f"--port={address.rpartition(':')[2]}", "--num-cpus=4"):
         os.environ["RAY_ADDRESS"] = address
         yield address
         del os.environ["RAY_ADDRESS"]
@@ -107,7 +85,7 @@ def test_one_that_raises_dies_or_hangs_is_named_and_started_again(cluster, tmp_p
 @pytest.mark.slow
 def test_what_a_lost_machine_stepped_goes_on_elsewhere(cluster, tmp_path, caplog):
     """A second machine is killed in mid-step, with all that runs there."""
-    with node(f"--address={cluster}", "--num-cpus=2") as second:
+    with ray_node(f"--address={cluster}", "--num-cpus=2") as second:
         envs = make_vector(config(log=tmp_path, always=-1), 12, seed=0)
         assert [len(rows) for rows in envs.rows] == [2] * 6
         send, sent = envs.step_async, []
@@ -131,6 +109,46 @@ def test_what_a_lost_machine_stepped_goes_on_elsewhere(cluster, tmp_path, caplog
             assert_cut(stream, logs, i)
         else:
             assert stored(stream) == logs[i]
+
+
+@NEEDS_MACHINES
+@pytest.mark.slow
+def test_a_machine_that_is_cut_off_is_missed_and_its_environments_go_on_elsewhere(tmp_path):
+    """Of two machines that step for a third. What replay holds is what was counted."""
+    run, logs = tmp_path / "run", tmp_path / "logs"
+    logs.mkdir()
+    flags = f"--env {TROUBLED} --env.options log {logs} always -1 --env.workers ray"
+    flags += " --env.num-envs 8 --size debug --length 16 --updates-per-step 0 --steps 4000"
+    flags += " --video-every 0 --eval-every 0 --save-every 4000 --eval-episodes 1 --report False"
+    with ExitStack() as stack:
+        learner, *others = stack.enter_context(machines(3))
+        address = f"{learner.address}:6379"
+        for on, *own in (
+            (learner, *HEAD, "--port=6379", "--num-cpus=0"),
+            *((other, f"--address={address}", "--num-cpus=2") for other in others),
+        ):
+            here = f"--node-ip-address={on.address}"
+            stack.enter_context(ray_node(*own, here, prefix=on.prefix))
+        process = subprocess.Popen(
+            [*learner.prefix, sys.executable, "train_agent.py", *flags.split(), "--logdir", run],
+            cwd=ROOT,
+            env=os.environ | {"RAY_ADDRESS": address, "RAY_AUTH_MODE": "disabled"},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        stack.callback(process.kill)
+        while sum(len(log.read_text().splitlines()) for log in logs.iterdir()) < 400:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.2)
+        others[1].unplug()
+        out, err = finish(process)
+    assert process.returncode == 0, err
+    assert f"4 actors for 8 environments, in a cluster of 4 CPUs at {address}" in out
+    assert "its actor ended: the actor's node was terminated unexpectedly" in err
+    with ReplayStore(run / "replay", read_fields(run / "replay"), ReplayConfig()) as store:
+        kept = store.steps
+    assert kept == 4000 + 8
 
 
 @pytest.mark.parametrize("workers", ["async", "ray"])

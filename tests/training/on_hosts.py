@@ -16,6 +16,7 @@ from flax import nnx
 from test_guard import TinySource, settings
 
 from common.entry import enter
+from training import hosts
 from training.hosts import join
 from training.loop import train
 from worldmodel.learner import Learner
@@ -70,4 +71,5 @@ def main(logdir: Path, steps: int) -> None:
 
 
 if __name__ == "__main__":
+    hosts.SECONDS = int(os.environ.get("SECONDS_OF_SILENCE", hosts.SECONDS))
     enter(lambda: (lambda args: main(Path(args[0]), int(args[1])))(join(sys.argv[1:])))

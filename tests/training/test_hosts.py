@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from machines import NEEDS_MACHINES, Machine, free_address, machines
 from processes import PATIENCE, ROOT, last_update, wait_for_update
 
 from common import UserError
@@ -27,7 +27,7 @@ from replay import ReplayConfig, ReplayStore, read_fields
 from training import CheckpointStore, hosts, read_metrics
 from training.build_video import BuiltVideo
 from training.checkpoint import CHECKPOINTS
-from training.hosts import SHARDS, join
+from training.hosts import SHARDS, address_towards, join
 from training.loop import train
 from training.metrics import METRICS
 from training.video_source import VideoSource
@@ -46,15 +46,18 @@ AGENT += "--keep 9 --report False --agent.model.deter 8 --agent.model.hidden 8 "
 
 
 def start(
-    count: int, *command: Any, own: Sequence[Sequence[Any]] = ((),) * 3
+    count: int,
+    *command: Any,
+    own: Sequence[Sequence[Any]] = ((),) * 3,
+    on: Sequence[Machine] = (),
 ) -> list[subprocess.Popen[str]]:
-    """So many processes of one run, each with arguments of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    """So many processes of one run, each with arguments of its own, and on a machine of its own
+    where there are some."""
+    address = f"{on[0].address}:7777" if on else free_address()
     return [
         subprocess.Popen(
             [
+                *(on[index].prefix if on else ()),
                 *(sys.executable, *map(str, (*command, *own[index]))),
                 *("--hosts", f"{address},{index},{count}"),
             ],
@@ -120,6 +123,60 @@ def test_a_signal_to_one_stops_all_and_they_have_learned_as_one(tmp_path: Path) 
     one, both = losses(tmp_path / "alone" / "run"), losses(tmp_path / "run")
     assert list(one) == list(both) and len(one) >= 3
     np.testing.assert_allclose(list(both.values()), list(one.values()), rtol=1e-4)
+
+
+def test_one_that_is_silent_is_missed(tmp_path: Path) -> None:
+    """It is stopped, and its connections stay: as of a machine that has lost its network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PATHS, "SECONDS_OF_SILENCE", "5")
+        two = start(2, PROGRAM, tmp_path, 10**6)
+    wait_for_update(two[0], tmp_path / "run" / METRICS, after=20)
+    two[1].send_signal(signal.SIGSTOP)
+    _, told = two[0].communicate(timeout=PATIENCE)
+    two[1].kill()
+    two[1].communicate()
+    assert two[0].returncode == 1
+    assert told.endswith(
+        "error: nothing has been heard for 5 s of process 1, so this one ends; the same command "
+        "goes on from the last checkpoint, in any number of processes that divides the batch\n"
+    )
+
+
+def test_addresses_are_those_that_others_are_reached_from() -> None:
+    assert address_towards("127.0.0.1", 7777) == "127.0.0.1"
+    assert address_towards("::1", 7777) == "::1"
+    with pytest.raises(OSError):
+        address_towards("no-such-host.invalid", 7777)
+
+
+@NEEDS_MACHINES
+def test_on_machines_of_their_own_they_learn_as_one(tmp_path: Path) -> None:
+    """Losses to 1e-4. The name of each machine is told as 127.0.0.1, as many are."""
+    with machines(2) as on:
+        ended = end(start(2, PROGRAM, tmp_path, 40, on=on))
+    assert [code for code, *_ in ended] == [0, 0], ended
+    assert end(start(1, PROGRAM, tmp_path / "alone", 40))[0][0] == 0
+    one, both = losses(tmp_path / "alone" / "run"), losses(tmp_path / "run")
+    assert list(one) == list(both) and len(one) == 4
+    np.testing.assert_allclose(list(both.values()), list(one.values()), rtol=1e-4)
+
+
+@NEEDS_MACHINES
+@pytest.mark.slow
+def test_of_three_machines_one_is_cut_off_and_two_go_on(tmp_path: Path) -> None:
+    with machines(3) as on:
+        three = start(3, PROGRAM, tmp_path, 10**6, on=on)
+        wait_for_update(three[0], tmp_path / "run" / METRICS, after=45)
+        on[2].unplug()
+        ended = end(three)
+        for (code, _, told), others in zip(ended, ("2", "2", "0, 1"), strict=True):
+            (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
+            assert code == 1 and f"heard for 30 s of process {others}, so this one ends" in line
+        saved = CheckpointStore(tmp_path / "run" / "checkpoints", 1).latest()
+        assert saved is not None and saved >= 40
+        two = end(start(2, PROGRAM, tmp_path, saved + 20, on=on))
+    assert [code for code, *_ in two] == [0, 0], two
+    assert f"resuming {tmp_path / 'run'} at update {saved}" in two[0][1]
 
 
 @pytest.mark.slow
