@@ -19,7 +19,7 @@ with importing():
     from analysis.agent.episode import AnalyseAgentConfig
     from configs.cli import Help, parse
     from training.commands import this_command
-    from training.device import enable_compilation_cache
+    from training.device import enable_compilation_cache, in_float32
 
 
 EXAMPLES = """Examples:
@@ -27,6 +27,7 @@ EXAMPLES = """Examples:
   {program} --run RUN --episodes 3 --start 100 --output look.html"""
 
 
+@in_float32
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)

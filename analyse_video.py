@@ -20,7 +20,7 @@ with importing():
     from analysis.video.findings import AnalyseVideoConfig
     from configs.cli import Help, parse
     from training.commands import this_command
-    from training.device import enable_compilation_cache
+    from training.device import enable_compilation_cache, in_float32
 
 
 EXAMPLES = """Examples:
@@ -28,6 +28,7 @@ EXAMPLES = """Examples:
   {program} --run RUN --run RUN2"""
 
 
+@in_float32
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)

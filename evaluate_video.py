@@ -16,7 +16,7 @@ with importing():
     from analysis.video.evaluate import EvaluateVideoConfig, evaluate
     from configs.cli import Help, parse
     from training.commands import this_command
-    from training.device import enable_compilation_cache
+    from training.device import enable_compilation_cache, in_float32
 
 
 EXAMPLES = """Examples:
@@ -24,6 +24,7 @@ EXAMPLES = """Examples:
   {program} --run RUN --run RUN2 --levels True"""
 
 
+@in_float32
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)

@@ -14,7 +14,7 @@ from common.signals import importing
 with importing():
     from analysis.imagine import ImagineConfig, imagine
     from configs.cli import Help, parse
-    from training.device import enable_compilation_cache
+    from training.device import enable_compilation_cache, in_float32
 
 
 EXAMPLES = """Examples:
@@ -23,6 +23,7 @@ EXAMPLES = """Examples:
   {program} --run RUN --output out.mp4 --video my.mp4      a video model on a video of your own"""
 
 
+@in_float32
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)

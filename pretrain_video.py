@@ -15,12 +15,18 @@ from common.signals import importing
 with importing():
     from configs.video_presets import parse_pretrain
     from training.commands import command, tensorboard
-    from training.device import choose_device, enable_compilation_cache, keep_freed_memory
+    from training.device import (
+        choose_device,
+        enable_compilation_cache,
+        in_float32,
+        keep_freed_memory,
+    )
     from training.hosts import join
     from training.loop import train
     from training.video_source import VideoSource
 
 
+@in_float32
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)

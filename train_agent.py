@@ -23,12 +23,18 @@ with importing():
     from training.agent_source import AgentSource
     from training.build import kept_settings
     from training.commands import command, tensorboard
-    from training.device import choose_device, enable_compilation_cache, keep_freed_memory
+    from training.device import (
+        choose_device,
+        enable_compilation_cache,
+        in_float32,
+        keep_freed_memory,
+    )
     from training.hosts import alone, join, leave_others
     from training.loop import train
     from training.seeds import train_seeds
 
 
+@in_float32
 def main() -> None:
     """Command line."""
     enable_compilation_cache(None)

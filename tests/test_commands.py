@@ -1,6 +1,7 @@
 """The README's commands, as a user runs them: a run is watched, resumed, looked into."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -14,7 +15,8 @@ from analysis.agent.evaluate import EvalConfig, evaluate
 from analysis.imagine import ImagineConfig, imagine
 from training import CheckpointStore, read_metrics
 from training.build import EVAL_SEED, load_run
-from training.checkpoint import BEST
+from training.checkpoint import BEST, STATE
+from training.trained import load_agent
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -83,6 +85,26 @@ def test_eval_prints_sampled_and_greedy(agent_run, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "sampled  return -" in out and "greedy   return -" in out and "± " in out
     assert output.stat().st_size > 0
+
+
+@pytest.fixture
+def doubles():
+    """As by JAX_ENABLE_X64=1, or where an environment's code has turned it on."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def test_a_run_goes_on_and_acts_in_float32_whatever_is_turned_on(agent_run, tmp_path, doubles):
+    run = tmp_path / "run"
+    shutil.copytree(agent_run.path, run)
+    more = agent_run.steps + 20
+    run_here("train_agent.py", *PENDULUM, "--steps", more, "--logdir", run, "--report", "False")
+    with np.load(run / "checkpoints" / str(more) / STATE) as saved:
+        kinds = {saved[name].dtype.name for name in saved.files}
+    assert "float32" in kinds and "float64" not in kinds
+    obs = np.zeros((1, 3), np.float32)
+    assert load_agent(run).act(obs, [True])[0].dtype == np.float32
 
 
 def last_state(run):

@@ -11,8 +11,10 @@ import platform
 import resource
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import jax
 
@@ -20,6 +22,9 @@ from common import UserError
 
 Kind = Literal["cpu", "gpu", "tpu"]
 Precision = Literal["float32", "bfloat16"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 GIB = 1024**3
 
@@ -113,6 +118,18 @@ def memory_use() -> dict[str, float]:
     if "peak_bytes_in_use" in stats:
         use["memory/device_peak_gib"] = stats["peak_bytes_in_use"] / GIB
     return use
+
+
+def in_float32(function: Callable[P, T]) -> Callable[P, T]:
+    """Computes in float32 and int32 within, whatever the caller or the environment has turned on
+    (`jax_enable_x64`): it is what checkpoints hold."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with jax.enable_x64(False):
+            return function(*args, **kwargs)
+
+    return run
 
 
 def keep_freed_memory() -> bool:

@@ -25,6 +25,7 @@ from envs import check_named
 from envs.spaces import Canonical
 from training.build import AgentRun, load_run
 from training.checkpoint import BEST, CHECKPOINTS
+from training.device import in_float32
 
 
 class Future(NamedTuple):
@@ -37,6 +38,7 @@ class Future(NamedTuple):
     actions: list[list[Any]]  # [N][H·K] of the action space; none of agents with a latent codec
 
 
+@in_float32
 def load_agent(
     run: str | Path,
     observation_space: Space[Any] | None = None,
@@ -87,6 +89,7 @@ class TrainedAgent:
                     f"{observation_space}; act in that environment"
                 )
 
+    @in_float32
     def act(self, obs: Any, first: Any, greedy: bool = True) -> Any:
         """What it does at an observation.
 
@@ -124,10 +127,12 @@ class TrainedAgent:
         actions = [self.built.codec.decode(row) for row in rows]
         return actions if several else actions[0]
 
+    @in_float32
     def value(self) -> np.ndarray:
         """[N] the critic's, of the observations last acted on: the discounted return to come."""
         return np.asarray(self.built.value(self.params, self._belief))
 
+    @in_float32
     def imagine(self, ticks: int = 15, samples: int = 1) -> Future:
         """What it expects if it goes on as it would from the observations last acted on, imagined
         at the top clock alone; N = samples · environments, those of one environment together.
@@ -144,6 +149,7 @@ class TrainedAgent:
         actions = [[self.built.codec.decode(action) for action in row] for row in rows]
         return Future(np.asarray(path.reward), np.asarray(path.cont), np.asarray(value), actions)
 
+    @in_float32
     def evaluate(
         self, episodes: int = 20, greedy: bool = True, env: str | None = None
     ) -> dict[str, float]:

@@ -35,10 +35,11 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
     built, params, step = load_run(config.run, config.env)
     played = [play_episode(built, params, config, n) for n in range(config.episodes)]
     length = padded(max(map(len, played)), built.agent.model.stride)  # one for all: one program
-    looked = [
-        inspect_episode(built, params, stack(arrivals, built.agent.model.lead, length), config)
-        for arrivals in played
-    ]
+    with jax.debug_nans(False):  # here NaN says that there is no value, and is no fault
+        looked = [
+            inspect_episode(built, params, stack(arrivals, built.agent.model.lead, length), config)
+            for arrivals in played
+        ]
     several = built.config.eval_episodes if config.random is None else config.random
     chance = random_returns(built, several)
     blocks = verdict_section(metrics(config.run), chance)

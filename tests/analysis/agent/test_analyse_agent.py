@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -122,17 +123,18 @@ def test_its_numbers_are_beside_it(pendulum):
 
 @pytest.mark.slow
 def test_images_three_levels_and_an_episode_that_ends_early(tmp_path):
-    """Navigate's spaces, more than one episode, no metrics and no evaluation."""
+    """Navigate's spaces, more than one episode, no metrics and no evaluation; by JAX_DEBUG_NANS."""
     run = make_run(
         tmp_path / "walk", "--env.backend", "builtin", "--env.time-limit", "40",
         "--strides", "1", "2", "4",
     )  # fmt: skip
     (run / "metrics.jsonl").unlink()
     output = tmp_path / "sub.html"
-    printed = command(
-        "--run", run, "--output", output, "--episodes", 2, "--ticks", 1, "--rows", 3,
-        "--samples", 1, "--columns", 3, "--start", 1000, "--random", 1,
-    )  # fmt: skip
+    with jax.debug_nans(True):
+        printed = command(
+            "--run", run, "--output", output, "--episodes", 2, "--ticks", 1, "--rows", 3,
+            "--samples", 1, "--columns", 3, "--start", 1000, "--random", 1,
+        )  # fmt: skip
     page = output.read_text()
     assert "has not been evaluated" in page and "How it learned" not in page
     assert "random actions, the same worlds" in page
