@@ -132,12 +132,23 @@ def _meet() -> None:
 
 
 def address_towards(host: str, port: int) -> str:
-    """The address of this machine from which a host is reached; nothing is sent."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, kind, protocol) as asked:
-        asked.connect(address)
-        own: str = asked.getsockname()[0]
-    return own
+    """The address of this machine from which a host is reached; nothing is sent.
+
+    Raises:
+      OSError: if it is not known, or no network leads to it.
+    """
+    error: OSError | None = None
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as asked:
+            try:
+                asked.connect(address)
+            except OSError as unreachable:  # such as IPv6 where a name has both
+                error = unreachable
+                continue
+            own: str = asked.getsockname()[0]
+            return own
+    raise error or OSError(f"{host}: no address")
 
 
 def count() -> int:
