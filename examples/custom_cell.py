@@ -1,9 +1,9 @@
-"""A cell of one's own: a minimal gated unit in place of the GRU of every level.
+"""A custom recurrent cell: a minimal gated unit in place of the GRU of every level.
 
     python examples/custom_cell.py
 
-A cell is a module that maps an input [N, hidden] and a state [N, deter] to the next state. The
-model is made as always, then each level is given another cell. Source: Zhou et al. 2016, "Minimal
+A cell is a module that maps an input [N, hidden] and a state [N, deter] to the next state. Build
+the model as usual, then replace each level's cell. Source: Zhou et al. 2016, "Minimal
 Gated Unit for Recurrent Neural Networks".
 """
 
@@ -33,7 +33,7 @@ class MinimalGatedUnit(nnx.Module):
 
 
 def main(updates: int) -> None:
-    """Trains such a model on noise that repeats every 8 steps."""
+    """Trains the model on noise that repeats every 8 steps."""
     config = ClockworkConfig(strides=(1, 2), deter=32, hidden=32, embed=32, stoch=8)
     rngs = nnx.Rngs(0)
     model = ClockworkVAE(config, {"x": (2,)}, action_width=0, rngs=rngs)

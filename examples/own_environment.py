@@ -1,9 +1,10 @@
-"""An environment of one's own: any Gymnasium environment, named by its file and class.
+"""Your own environment: any Gymnasium environment, named by its file and class.
 
     python examples/own_environment.py
     clockwork train --env examples/own_environment.py:Corridor --env.time-limit 50 --steps 20000
 
-The first looks whether it keeps Gymnasium's interface, and plays an episode of random actions.
+The first command checks the environment against Gymnasium's interface and plays an episode with
+random actions.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 
 
 class Corridor(gymnasium.Env[dict[str, np.ndarray], np.int64]):
-    """Walk to the right end of a corridor of so many places; a step costs a little."""
+    """Walk to the right end of a corridor; each step costs a little."""
 
     def __init__(self, places: int = 10) -> None:
         self.places = places
@@ -23,13 +24,13 @@ class Corridor(gymnasium.Env[dict[str, np.ndarray], np.int64]):
         self.action_space = gymnasium.spaces.Discrete(2)  # left, right
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """At any place but the last."""
+        """Starts at any place but the last."""
         super().reset(seed=seed)
         self.place = int(self.np_random.integers(self.places - 1))
         return self._observe(), {}
 
     def step(self, action: Any) -> Any:
-        """One place to the left or right; `success`, where it is given, is counted."""
+        """Moves one place left or right. `success` in the info is optional and is counted."""
         self.place = int(np.clip(self.place + 2 * action - 1, 0, self.places - 1))
         there = self.place == self.places - 1
         return self._observe(), float(there) - 0.01, there, False, {"success": there}

@@ -1,4 +1,4 @@
-"""The world model alone, trained by optax on arrays of one's own, and rolled into the future.
+"""The world model alone, trained with optax on your own arrays, and rolled out into the future.
 
 python examples/world_model_alone.py
 """
@@ -25,7 +25,7 @@ from clockwork import (
 def update(
     model: ClockworkVAE, optimizer: nnx.Optimizer, records: Records, key: Any
 ) -> dict[str, Any]:
-    """One gradient step; returns the loss and what it is made of."""
+    """One gradient step; returns the loss and its terms."""
     batch, length = records.mask.shape
 
     def loss(model: ClockworkVAE) -> Any:
@@ -39,18 +39,18 @@ def update(
 
 @nnx.jit(static_argnums=2)
 def imagine(model: ClockworkVAE, records: Records, start: int, action: Any, key: Any) -> Any:
-    """Observations that follow time `start` under actions [B, n, A], n whole windows."""
+    """Predicts observations after time `start` under actions [B, n, A]; n is a multiple of K."""
     observe_key, key = jax.random.split(key)
     batch, length = records.mask.shape
     beliefs = model.observe(records, model.draw_noise(observe_key, batch, length - model.lead))
-    states = model.states_at(beliefs, start)  # of every level
+    states = model.states_at(beliefs, start)  # one per level
     noise = model.imagination_noise(key, batch, action.shape[1])
     imagined = model.imagine(states, action, jnp.ones(action.shape[:2]), noise)
     return model.to_observations(model.decode(imagined[0].features))
 
 
 def main(updates: int) -> None:
-    """Waves that run on; the action is what moves them."""
+    """Trains on travelling waves, which the action moves."""
     time = np.arange(24)[None] + np.arange(8)[:, None]
     x = np.stack([np.sin(time / 3), np.cos(time / 3), time / 24], -1).astype(np.float32)
     action = np.ones((8, 23, 1), np.float32)  # action[:, t] is taken at x[:, t]

@@ -32,7 +32,7 @@ def test_videos_of_one_s_own(tmp_path, capsys):
 def test_an_agent_in_a_loop(agent_run, capsys):
     main("agent_in_a_loop.py")(str(agent_run.path), 12)
     out = capsys.readouterr().out
-    for words in ("12 steps", "rewards of windows (16, 5)", "3 actions of three", "return over 2"):
+    for words in ("12 steps", "window rewards (16, 5)", "3 actions for three", "return over 2"):
         assert words in out
 
 

@@ -1,8 +1,8 @@
 """The numbers of a run as lines of JSON: append-only, safe to kill, safe to resume.
 
 One line per step: `{"step": 100, "time": 1700000000.0, "loss/image": 0.5, …}`; `time` is Unix time
-in seconds. A number that is not finite stands as null, and is read as
-nan. Read next: `logger.py`, which writes the same numbers to TensorBoard.
+in seconds. A number that is not finite is written as null and read as NaN. Read next: `logger.py`,
+which writes the same numbers to TensorBoard.
 """
 
 import json
@@ -25,17 +25,21 @@ DAMAGED = "metrics.damaged.jsonl"
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics file, in the order written; an unfinished last line is left out."""
+    """The rows of a metrics file in the order written, without an unfinished last line."""
     rows, _ = _split(path)
     return rows
 
 
 def metrics_frame(run: str | Path) -> Any:
-    """A run's metrics as a pandas frame: a row per logged step (the index), a column per number,
-    nan where a row has none; episodes' own rows among them.
+    """A run's metrics as a pandas DataFrame.
 
+    Args:
+      run: the run's directory, ``--logdir``.
+    Returns:
+      One row per logged step (the index) and per finished episode, one column per metric, NaN where
+      a row lacks it.
     Raises:
-      UserError: where there is no run, or pandas is not installed.
+      UserError: if there is no run, or pandas is not installed.
     """
     path = Path(run) / METRICS
     if not path.is_file():

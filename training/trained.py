@@ -1,9 +1,9 @@
-"""A trained agent in one's own loop: what it does at each observation, and what it imagines.
+"""A trained agent in your own loop: its action at each observation, and what it imagines.
 
     agent = load_agent("runs/mine", env.observation_space)
     action = agent.act(obs, first=True)  # then first=False, until the next episode begins
 
-No environment is built, and no key, carry or codec is the caller's to handle.
+No environment is built, and the caller handles no keys, carry or codec.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from training.device import in_float32
 
 
 class Future(NamedTuple):
-    """What an agent expects of the next H ticks of its top clock, [N, H]; one tick is
+    """What an agent predicts for the next H ticks of its top clock, [N, H]; one tick is
     ``TrainedAgent.stride`` environment steps."""
 
     reward: np.ndarray  # of each window, environment units
@@ -47,16 +47,18 @@ def load_agent(
     best: bool = False,
     seed: int = 0,
 ) -> "TrainedAgent":
-    """A trained agent from its run's directory.
+    """Loads a trained agent from its run's directory.
 
     Args:
-      observation_space: of the environment that it will act in, whose observations it is then given
-        as they are; None: it is given what ``TrainedAgent.observation_space`` holds.
-      newest: the parameters of the last update, in place of their average over the last ones.
-      best: those that were evaluated best.
-      seed: of its random numbers.
+      run: the run's directory, ``--logdir``.
+      observation_space: of the environment in which the agent will act; ``act`` then takes that
+        environment's observations unchanged. None: ``act`` takes observations that lie in
+        ``TrainedAgent.observation_space``.
+      newest: use the parameters of the last update instead of their moving average.
+      best: use the parameters with the best evaluation.
+      seed: of the agent's random numbers.
     Raises:
-      UserError: if there is no run or checkpoint, or it sees other observations than these.
+      UserError: if there is no run or checkpoint, or the agent was trained on other observations.
     """
     folder = BEST if best else CHECKPOINTS
     found = load_run(Path(run), acts=False, folder=folder, newest=newest)
@@ -64,7 +66,7 @@ def load_agent(
 
 
 class TrainedAgent:
-    """See `load_agent`. One object acts in one environment, or in a fixed number side by side."""
+    """See `load_agent`. One object acts in one environment, or in a fixed number in parallel."""
 
     def __init__(
         self, found: AgentRun, run: Path, observation_space: Space[Any] | None, seed: int
@@ -91,18 +93,19 @@ class TrainedAgent:
 
     @in_float32
     def act(self, obs: Any, first: Any, greedy: bool = True) -> Any:
-        """What it does at an observation.
+        """The agent's action at an observation.
 
         Args:
-          obs: of one environment, or [N, ...] of several; an array where there is but one.
-          first: whether it is its episode's first: a bool, or [N] of several. Whoever skips it
-            leaves the agent with the memory of another episode.
-          greedy: by modes; else sampled, as it explored.
+          obs: an observation of one environment, or [N, ...] of several; a dict, or an array if the
+            space has a single part.
+          first: whether the observation is the first of its episode: a bool, or [N] of several.
+            If it is left False there, the agent keeps its memory of the previous episode.
+          greedy: take the mode of the policy; otherwise sample, as during exploration.
         Returns:
-          An action of `action_space`, a list of them for several environments.
+          An action in `action_space`; for several environments, a list of actions.
         Raises:
-          UserError: for observations of other shapes, another number of environments than before
-            without all being first, or a first call that is none.
+          UserError: if an observation has the wrong shape, or if the first call, or a call with
+            another number of environments, has observations that are not first.
         """
         several = np.ndim(first) == 1
         firsts = np.atleast_1d(np.asarray(first, bool))
@@ -129,13 +132,18 @@ class TrainedAgent:
 
     @in_float32
     def value(self) -> np.ndarray:
-        """[N] the critic's, of the observations last acted on: the discounted return to come."""
+        """[N] the critic's value of the last observations: the expected discounted return."""
         return np.asarray(self.built.value(self.params, self._belief))
 
     @in_float32
     def imagine(self, ticks: int = 15, samples: int = 1) -> Future:
-        """What it expects if it goes on as it would from the observations last acted on, imagined
-        at the top clock alone; N = samples · environments, those of one environment together.
+        """Imagines the agent's own policy from the last observations, at the top clock alone.
+
+        Args:
+          ticks: H, transitions of the top level to imagine.
+          samples: imagined futures per environment.
+        Returns:
+          Predictions with N = environments · samples, grouped by environment.
 
         Raises:
           UserError: before the first `act`.
@@ -153,12 +161,15 @@ class TrainedAgent:
     def evaluate(
         self, episodes: int = 20, greedy: bool = True, env: str | None = None
     ) -> dict[str, float]:
-        """Plays so many episodes in environments of its own: mean return, length and others, by
-        name (`agents.statistics.summary`).
+        """Evaluates the agent in environments that it builds itself.
 
         Args:
-          env: the environment's name where it is none that is registered, said again as for
+          episodes: how many to play.
+          greedy: as for ``act``.
+          env: the environment's name, to be given again if it is not a registered one, as for
             ``train_agent.py --eval``.
+        Returns:
+          Mean return, length and other statistics by name (`agents.statistics.summary`).
         """
         check_named(self.built.config.env, env, self.run)
         return summary(self.built.evaluate(self.params, episodes, greedy).episodes)

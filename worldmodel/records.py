@@ -29,12 +29,12 @@ class Records(NamedTuple):
 
 
 def video(obs: dict[str, Array], action_width: int = 0, lead: int = 0) -> Records:
-    """Records of unlabelled video that starts with its first frame: no rewards, unknown actions.
+    """Records of unlabelled video from its first frame on: no rewards, unknown actions.
 
     Args:
       obs: [B, T, ...].
-      action_width: A of the model that reads it, 0 for one without actions.
-      lead: records of lead-in that the model wants, padding here (``ClockworkVAE.lead``).
+      action_width: A of the model that reads them; 0 for a model without actions.
+      lead: records of the model's lead-in (``ClockworkVAE.lead``), here padding.
     Returns:
       [B, lead+T, ...].
     """
@@ -62,22 +62,24 @@ def episodes(
     lead: int,
     stride: int,
 ) -> Records:
-    """Records of whole episodes of one length, from arrays as one's own loop leaves them: the
-    action taken *at* an observation, and the reward that it brought. They are shifted to the
-    arrival convention, and padded before and behind as the model wants it.
+    """Records of whole episodes of equal length, from arrays as a user's loop collects them.
+
+    There, ``action[t]`` is taken *at* ``obs[t]`` and ``reward[t]`` follows it. Both are shifted to
+    the arrival convention, and the sequences are padded at both ends as the model requires.
 
     Args:
       obs: [B, T, ...], images uint8, vectors float32.
-      action: [B, T-1, A] or [B, T, A], floats; the last of T led nowhere and is left out.
+      action: [B, T-1, A] or [B, T, A], floats; the last of T actions has no successor and is
+        dropped.
       reward: [B, T-1] or [B, T], likewise; None: 0.
       terminal: [B] bool, whether an episode's last observation is terminal; None: none is.
-      lead: ``ClockworkVAE.lead`` of the model that reads them.
+      lead: ``ClockworkVAE.lead`` of the model that reads the records.
       stride: its ``stride``, K.
     Returns:
-      [B, lead+T', ...] with T' the first multiple of K from T + K - 1 on: the tick that closes the
-      last record's window is among them. Steps after T are padding.
+      [B, lead+T', ...], where T' is the first multiple of K that is at least T + K - 1, so that the
+      tick that closes the last record's window is included. Steps after T are padding.
     Raises:
-      UserError: for arrays of other shapes.
+      UserError: if the arrays' shapes do not agree.
     """
     batch, steps = next(iter(obs.values())).shape[:2]
     shapes = {f"obs[{name!r}]": x.shape[:2] for name, x in obs.items()} | {
