@@ -1,4 +1,4 @@
-"""Names to Gymnasium environments, and how the agent sees them."""
+"""Gymnasium environments by name, and the form in which the agent sees them."""
 
 from envs.config import EnvConfig
 from envs.named import check_named, said_again

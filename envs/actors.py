@@ -1,8 +1,8 @@
 """Environments in actors of Ray, on this machine or on others.
 
-An actor is a process that Ray starts where a CPU is, and that steps some environments one after
-another, by Gymnasium's `SyncVectorEnv`. Ray carries what is sent, watches machines and ends an
-actor's processes with it. Read next: `workers.py`, what is done about one that fails.
+An actor is a process that Ray starts where it finds a CPU. It steps a group of environments one
+after another with Gymnasium's `SyncVectorEnv`. Ray transfers the data, monitors the machines and
+ends an actor's processes with it. Read next: `workers.py`, which handles failures.
 
 Source: Moritz et al., "Ray" (OSDI 2018), and its documentation.
 """
@@ -28,17 +28,17 @@ from envs import workers
 from envs.workers import Lost, Remote, Worker
 
 ADDRESS = "RAY_ADDRESS"
-"""Ray's own variable: the address of a cluster that runs."""
+"""Ray's own environment variable: the address of a running cluster."""
 ANSWERS = 10.0
-"""Seconds in which a cluster takes a connection."""
+"""Seconds within which a cluster must accept a connection."""
 MEMORY = 80 * 2**20
-"""Bytes of shared memory of a cluster started here, about the least that Ray takes."""
+"""Bytes of shared memory of a cluster started here, about the least that Ray accepts."""
 
 
 class Actor(Worker):
-    """Steps a group of environments."""
+    """An actor that steps a group of environments."""
 
-    start_limit = 300.0  # a machine that has to be fetched, and what an environment imports
+    start_limit = 300.0  # for a machine to be provided, and for the environment's imports
 
     def __init__(self, here: str, remotes: Sequence[Callable[[], Remote]]) -> None:
         super().__init__(here, remotes)
@@ -48,19 +48,19 @@ class Actor(Worker):
         self._asked = self.actor.started.remote()
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> None:
-        """Asks for a reset."""
+        """Request a reset."""
         self._asked = self.actor.reset.remote(seeds, options)
 
     def step(self, actions: Any) -> None:
-        """Asks for a step."""
+        """Request a step."""
         self._asked = self.actor.step.remote(actions)
 
     def ready(self, seconds: float) -> bool:
-        """Whether it has answered, or ended."""
+        """Whether the actor has answered or ended."""
         return bool(self.ray.wait([self._asked], timeout=seconds)[0])
 
     def answer(self) -> tuple[Any, ...]:
-        """What it returned."""
+        """The actor's answer to the last request."""
         try:
             found: tuple[Any, ...] = self.ray.get(self._asked)
         except self.ray.exceptions.RayError as error:
@@ -69,9 +69,9 @@ class Actor(Worker):
 
     @staticmethod
     def close(workers_: Sequence[Actor], asked: bool) -> None:
-        """Ends actors."""
+        """End actors."""
         ray = importlib.import_module("ray")
-        if not ray.is_initialized():  # they have ended with it
+        if not ray.is_initialized():  # the actors have ended with Ray
             return
         if asked:
             closing = [worker.actor.close.remote() for worker in workers_]
@@ -81,11 +81,12 @@ class Actor(Worker):
 
 
 class Group:
-    """Environments of one actor, where Ray puts it.
+    """The environments of one actor, in the process where Ray runs it.
 
     Args:
-      remotes: what makes each.
-      folder: that the run was started in, from which relative names are read where there is one.
+      remotes: a factory for each environment.
+      folder: the directory in which the run was started; relative paths refer to it if it exists
+        on the actor's machine.
     """
 
     def __init__(self, remotes: list[Callable[[], Remote]], folder: str) -> None:
@@ -96,28 +97,28 @@ class Group:
         self.envs = SyncVectorEnv(remotes, copy=False, autoreset_mode=mode)
 
     def started(self) -> tuple[()]:
-        """Nothing, once it runs."""
+        """Return nothing; an answer shows that the actor runs."""
         return ()
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> Any:
-        """Of all, or of those that `reset_mask` of the options says."""
+        """Reset all environments, or those that the option `reset_mask` selects."""
         return self.envs.reset(seed=seeds, options=options)
 
     def step(self, actions: Any) -> Any:
-        """Of all."""
+        """Step all environments."""
         return self.envs.step(actions)
 
     def close(self) -> None:
-        """All of them."""
+        """Close all environments."""
         self.envs.close()
 
 
 def actors_for(num_envs: int) -> tuple[int, str]:
-    """How many actors step so many environments, and where they are: one for each, or as many as
-    the cluster has CPUs.
+    """The number of actors for ``num_envs`` environments, and where they run: one actor for each
+    environment, but at most one for each CPU of the cluster.
 
     Raises:
-      UserError: without the package, or where there is no such cluster.
+      UserError: if Ray is not installed, or there is no such cluster.
     """
     cpus = int(_connected().cluster_resources().get("CPU", 1))
     address = os.environ.get(ADDRESS)
@@ -127,10 +128,10 @@ def actors_for(num_envs: int) -> tuple[int, str]:
 
 
 def _connected() -> Any:
-    """The package, once this process is part of a cluster.
+    """Return the package ray after connecting this process to a cluster.
 
     Raises:
-      UserError: as `actors_for`.
+      UserError: as for `actors_for`.
     """
     with _signals_kept():
         try:
@@ -146,17 +147,17 @@ def _connected() -> Any:
 
 
 def _join(ray: Any) -> None:
-    """The cluster at `ADDRESS`; else one is started, which ends with this process."""
+    """Join the cluster at `ADDRESS`; without an address, start one that ends with this process."""
     address = os.environ.get(ADDRESS)
     if not address:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to others
-        os.environ.setdefault("RAY_worker_niceness", "0")  # as the learner's, not 15
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # no one else gets in
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics to others
+        os.environ.setdefault("RAY_worker_niceness", "0")  # the learner's, not Ray's default of 15
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # keep others out
         least: Any = {"object_store_memory": MEMORY, "include_dashboard": False}
         ray.init("local", logging_level="ERROR", **least)
         return
     try:
-        if re.fullmatch(r"[^/]+:\d+", address):  # where no one listens Ray tries for minutes
+        if re.fullmatch(r"[^/]+:\d+", address):  # Ray retries for minutes if nothing listens there
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), ANSWERS).close()
         ray.init(address, logging_level="ERROR")
@@ -169,13 +170,14 @@ def _join(ray: Any) -> None:
 
 
 def _first(error: BaseException) -> BaseException:
-    """What an error came from."""
+    """The original cause of an error."""
     return error if error.__cause__ is None else _first(error.__cause__)
 
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray sets handlers of its own, by which a signal would end a run before it is saved."""
+    """Restore the signal handlers that Ray replaces: with Ray's handlers, a signal would end a run
+    before it is saved."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -184,12 +186,12 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in handlers.items():
-            if handler is not None:  # one of C's own
+            if handler is not None:  # None: a handler installed from C
                 signal.signal(number, handler)
 
 
 def _why(error: Exception) -> str:
-    """What Ray says, of several lines, in one sentence."""
+    """Reduce Ray's message of several lines to one sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else repr(error)
     return last.rpartition("because ")[2].partition(". ")[0].rstrip(".")

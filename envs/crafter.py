@@ -1,6 +1,6 @@
-"""Crafter (Hafner 2021) by Gymnasium's interface: its package has a step of four values.
+"""Crafter (Hafner 2021) with Gymnasium's interface; the package's own step returns four values.
 
-Importing this registers `Crafter-v1`, with the rewards of achievements, and `CrafterNoReward-v1`.
+Importing this module registers `Crafter-v1`, which rewards achievements, and `CrafterNoReward-v1`.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ from gymnasium import spaces
 
 
 class CrafterEnv(gymnasium.Env[np.ndarray, Any]):
-    """One world; an episode is truncated at the package's own 10 000 steps.
+    """One world; by default, episodes are truncated after the package's own 10 000 steps.
 
     Args:
       reward: whether achievements and health are rewarded.
-      size: pixels along an edge of the picture.
-      length: steps of an episode at most.
+      size: pixels along each edge of the picture.
+      length: steps after which an episode is truncated.
     """
 
     metadata = {"render_modes": ["rgb_array"]}
@@ -34,20 +34,20 @@ class CrafterEnv(gymnasium.Env[np.ndarray, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """A new world; of a seed the same one."""
+        """Start in a new world; the same seed gives the same world."""
         super().reset(seed=seed)
         world = int(self.np_random.integers(2**31 - 1))
         self._env = crafter.Env(**self._options, seed=world)
         return self._env.reset(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """One step; dying is terminal, the limit is not."""
+        """Take one step; death is terminal, the time limit is a truncation."""
         obs, reward, over, info = self._env.step(int(action))
         dead = bool(over) and info["discount"] == 0
         return obs, float(reward), dead, bool(over) and not dead, {}
 
     def render(self) -> Any:
-        """The picture."""
+        """The picture of the current state."""
         return self._env.render()
 
 

@@ -1,8 +1,9 @@
 """The tasks of the DeepMind Control Suite as Gymnasium environments, observed by their state.
 
-Source: Tassa et al. 2018, arXiv 1801.00690. One frame is one control step of the task; each pays a
-reward in [0, 1] and an episode has 1 000 of them, so that a return is at most 1 000. State needs no
-graphics library. Read next: `dmc_render.py`, the pictures; `registry.py`, which names them.
+Source: Tassa et al. 2018, arXiv 1801.00690. One frame is one control step of the task. Each frame
+pays a reward in [0, 1] and an episode has 1 000 frames, so that a return is at most 1 000.
+Observations of the state need no graphics library. Read next: `dmc_render.py`, the pictures;
+`registry.py`, the names.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from common import UserError
 from envs.dmc_render import GL_PACKAGES, Renderer
 
 PINS = {"dm-control": "1.0.50", "mujoco": "3.17.0"}  # the extras [dmc] and [test]
-CAMERAS = {"quadruped": 2}  # camera 0 of the others follows the body or shows it all
-UNLIMITED = 1e10  # what dm_control gives as the bound of an actuator that has none
+CAMERAS = {"quadruped": 2}  # in other domains, camera 0 follows the body or shows the whole scene
+UNLIMITED = 1e10  # dm_control's bound for an actuator without limits
 
 Observation = dict[str, Any]  # name -> float32 vector
 
@@ -32,8 +33,8 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
     """One task of the suite.
 
     Observations: a Dict of dm_control's arrays by name, each a float32 vector. Actions: a Box in
-    [-1, 1], stretched onto the task's own bounds (only the quadruped's differ). The task's time
-    limit ends an episode as a truncation, a discount of 0 as a terminal.
+    [-1, 1], rescaled to the task's own bounds (only the quadruped's differ). The task's time limit
+    truncates an episode; a discount of 0 marks a terminal.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}
@@ -50,15 +51,15 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         Args:
           task: DOMAIN_TASK, such as walker_walk or ball_in_cup_catch.
           size: pixels along one edge of what `render` returns.
-          camera: index of the model's camera, -1 the free one; None: 0, the quadruped's 2.
+          camera: index of the model's camera, -1 for the free one; None: 0, or 2 for the quadruped.
           render_mode: `rgb_array`, or None for no pictures.
         Raises:
           UserError: for an unknown task, one with unbounded actions (lqr), packages that are
-            missing or not the pinned ones, a size below 1, a camera or a mode that is not there.
+            missing or not at the pinned version, a size below 1, an unknown camera or mode.
         """
         suite = load_suite()
         domain, name = _split(task, suite.ALL_TASKS)
-        # What is random is drawn from the seed that `reset` gives the task.
+        # The task draws its random numbers from the seed that `reset` gives it.
         self.dm_env = suite.load(domain, name, task_kwargs={"random": 0})
         space = _observation_space(self.dm_env.observation_spec())
         self.observation_space, self._names = space, tuple(space.spaces)
@@ -79,7 +80,7 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """A new episode, drawn from the seed; without one, from where the generator stands."""
+        """Start a new episode, drawn from the seed; without a seed, from the current generator."""
         super().reset(seed=seed)
         if seed is not None or not self._seeded:
             self.dm_env.task.random.seed(int(self.np_random.integers(2**32)))
@@ -90,10 +91,10 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         return self._observation(start.observation), {}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """One frame.
+        """Advance one frame.
 
         Raises:
-          UserError: after an episode's end, before `reset`.
+          UserError: before the first `reset`, or after an episode's end.
         """
         result = self.dm_env.step(self._middle + self._half * np.asarray(action, np.float64))
         if result.first():
@@ -106,10 +107,10 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         return obs, float(result.reward), terminated, truncated, {}
 
     def render(self) -> np.ndarray | None:
-        """The camera's picture of the present state, uint8 (size, size, 3); None without a mode.
+        """The camera's picture of the current state, uint8 (size, size, 3); None without a mode.
 
         Raises:
-          UserError: when there is no graphics library, with the packages that bring one.
+          UserError: if there is no graphics library, with the packages that provide one.
         """
         if self.render_mode is None:
             return None
@@ -119,7 +120,7 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         return self._renderer(physics.data.ptr)
 
     def close(self) -> None:
-        """Gives the graphics context back."""
+        """Release the graphics context."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
@@ -150,10 +151,11 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
 
 
 def load_suite() -> Any:
-    """`dm_control.suite`, imported without a graphics library unless MUJOCO_GL names one.
+    """Import `dm_control.suite`, without a graphics library unless MUJOCO_GL names one.
 
     Raises:
-      UserError: when a package is missing, not the pinned version, or MUJOCO_GL cannot be had.
+      UserError: if a package is missing or not at the pinned version, or if the library that
+        MUJOCO_GL names cannot be used.
     """
     for package, pin in PINS.items():
         try:
@@ -166,7 +168,7 @@ def load_suite() -> Any:
                 "pip install -e '.[dmc]'"
             )
     before = os.environ.get("MUJOCO_GL")
-    os.environ["MUJOCO_GL"] = before or "disable"  # dm_control would try them all, and may fail
+    os.environ["MUJOCO_GL"] = before or "disable"  # dm_control would try every one, and may fail
     try:
         return importlib.import_module("dm_control.suite")
     except (ImportError, AttributeError, RuntimeError) as error:

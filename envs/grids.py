@@ -1,4 +1,4 @@
-"""Small grids whose numbers are categories though their space says bytes: MiniGrid's views."""
+"""Small grids of categories whose space declares bytes, such as MiniGrid's views."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-CATEGORIES = (11, 6, 4)  # MiniGrid's kinds of object, colours, and states or directions, of a cell
+CATEGORIES = (11, 6, 4)  # of a cell in MiniGrid: kinds of object, colours, states or directions
 
 
 LARGEST = 25  # cells along an edge; pictures of grids have more pixels
 
 
 class GridCategories(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """Declares every uint8 grid of three numbers a cell that is too small for a picture as what it
-    is: (kind of object, colour, state) of each cell, so that it is read one-hot."""
+    """Declare every uint8 grid that has three numbers per cell and is too small for a picture as
+    (kind of object, colour, state) of each cell, so that it is one-hot encoded."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -25,7 +25,7 @@ class GridCategories(gymnasium.ObservationWrapper[Any, Any, Any]):
             self.observation_space = _declared(inner)
 
     def observation(self, observation: Any) -> Any:
-        """The same numbers, as integers of the declared kind."""
+        """The same numbers, as integers of the declared space."""
         space = self.observation_space
         if isinstance(space, spaces.Dict):
             return {key: _as(space[key], value) for key, value in observation.items()}

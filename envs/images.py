@@ -1,6 +1,6 @@
-"""Images made to fit: first to a square, then to a size by the mean of what each pixel covers.
+"""Images made square, then resized: each new pixel is the mean of the area that it covers.
 
-The words for how, and the sizes that there are, stand in `common/images.py`.
+The names of the fits and the possible sizes are defined in `common/images.py`.
 """
 
 from functools import lru_cache
@@ -14,25 +14,25 @@ SQUARED: dict[Fit, str] = {
     "pad": "padded to a square with black bars",
     "crop": "cut to the middle square",
 }
-"""What is said of a picture that is no square."""
-_BLOCK = 2**24  # numbers of images that are resized at once
+"""How messages describe what happens to a non-square picture."""
+_BLOCK = 2**24  # values of images that are resized at once
 
 
 def fitted(images: np.ndarray, size: int, fit: Fit) -> np.ndarray:
-    """uint8 [..., H, W, C] as uint8 [..., size, size, C]."""
+    """Fit uint8 [..., H, W, C] into uint8 [..., size, size, C]."""
     square = {"squeeze": lambda x: x, "pad": padded_square, "crop": middle_square}[fit]
     return resize(square(images), size)
 
 
 def described(height: int, width: int, size: int, fit: Fit) -> str:
-    """In words, what ``fitted`` makes of images; empty where it leaves them as they are."""
+    """Describe what ``fitted`` does to images; empty if it leaves them unchanged."""
     said = [SQUARED[fit]] * (height != width)
     said += [f"resized to {size} x {size}"] * ((height, width) != (size, size))
     return ", ".join(said)
 
 
 def padded_square(images: np.ndarray) -> np.ndarray:
-    """[..., H, W, C] between black bars as [..., S, S, C], S the longer edge."""
+    """Pad [..., H, W, C] with black bars to [..., S, S, C], where S is the longer edge."""
     height, width = images.shape[-3:-1]
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
@@ -41,7 +41,7 @@ def padded_square(images: np.ndarray) -> np.ndarray:
 
 
 def middle_square(images: np.ndarray) -> np.ndarray:
-    """[..., H, W, C] cut to [..., S, S, C], S the shorter edge."""
+    """Crop [..., H, W, C] to the middle [..., S, S, C], where S is the shorter edge."""
     height, width = images.shape[-3:-1]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -49,7 +49,7 @@ def middle_square(images: np.ndarray) -> np.ndarray:
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [..., H, W, C] as uint8 [..., size, size, C], averaged by area."""
+    """Resize uint8 [..., H, W, C] to uint8 [..., size, size, C] by averaging areas."""
     height, width, channels = images.shape[-3:]
     if (height, width) == (size, size):
         return images
@@ -66,7 +66,7 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 
 @lru_cache
 def area_weights(old: int, new: int) -> np.ndarray:
-    """Resampling matrix: each new pixel is the mean of the old ones it covers.
+    """Resampling matrix: each new pixel is the mean of the old pixels that it covers.
 
     Returns:
       float32 [new, old], rows sum to 1; shared between callers, so read-only.

@@ -1,6 +1,6 @@
-"""What `EnvConfig.options` says: keyword options of an environment, and of Navigate some more.
+"""Parsing of `EnvConfig.options`: an environment's keyword options, and more for Navigate.
 
-Read next: `registry.py`, which hands them to the environment.
+Read next: `registry.py`, which passes them to the environment.
 """
 
 import ast
@@ -12,25 +12,25 @@ from envs.config import EnvConfig
 
 
 class NavigateOptions(NamedTuple):
-    """Navigate's own; all others go to the back end, such as the builtin's `goal_distance` in
-    blocks."""
+    """Navigate's own options. All others go to the back end, such as the builtin's `goal_distance`
+    in blocks."""
 
     dense: bool
     """Also reward each frame's decrease of the distance to the compass target. Default: True."""
     camera_limit: float
-    """Largest turn in degrees per frame and axis, of the 180 that MineRL allows. Default: 15."""
+    """Largest turn in degrees per frame and axis; MineRL allows 180. Default: 15."""
     held_keys: dict[str, int]
-    """Keys taken out of the agent's action space, each held at a value, such as `jump=1 attack=0`;
-    the environment itself keeps MineRL's action space. Default: none."""
+    """Keys removed from the agent's action space, each held at a fixed value, such as
+    `jump=1 attack=0`; the environment itself keeps MineRL's action space. Default: none."""
     rest: dict[str, Any]
-    """Of the back end."""
+    """Options of the back end."""
 
 
 def navigate_options(config: EnvConfig) -> NavigateOptions:
-    """The options of Navigate.
+    """Parse the options of Navigate.
 
     Raises:
-      UserError: for a value that an option cannot take.
+      UserError: for a value that an option does not accept.
     """
     rest = literals(config.options)
     dense, limit = rest.pop("dense", True), rest.pop("camera_limit", 15.0)
@@ -50,8 +50,8 @@ def _refused(name: str, expected: str, received: Any) -> UserError:
 
 
 def literals(options: Mapping[str, str]) -> dict[str, Any]:
-    """The options, each value a Python literal where its text is one (3, 0.5, True, None), and
-    otherwise the text."""
+    """Parse each option's text as a Python literal if it is one (3, 0.5, True, None); otherwise
+    keep the text."""
     return {key: _literal(text) for key, text in options.items()}
 
 

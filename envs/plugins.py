@@ -1,8 +1,8 @@
-"""Packages that bring environments to Gymnasium's registry: which ids are whose, how to get them.
+"""Packages that add environments to Gymnasium's registry: their ids, and how to install them.
 
-A package that brings ids registers them when it is imported, so whoever names an id of it would
-have to know that. `bring` imports what an id needs, or names the command that installs it. Add a
-row for a new package. Read next: `registry.py`, which calls it.
+Such a package registers its ids when it is imported, which a user who names an id would otherwise
+have to know. `bring` imports what an id needs, or names the command that installs it. To support
+another package, add a row to `PLUGINS`. Read next: `registry.py`, which calls `bring`.
 """
 
 import importlib
@@ -21,17 +21,17 @@ Wrap = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]
 class Plugin(NamedTuple):
     """One package."""
 
-    ids: str  # regular expression of a whole id
-    module: str  # whose import registers them, or without which they do not run
+    ids: str  # regular expression that matches a whole id
+    module: str  # module that registers the ids when imported, or that they need to run
     install: str  # argument of pip install
-    wrap: Wrap | None = None  # what tells more of its observations than their space does
+    wrap: Wrap | None = None  # wrapper that declares more about observations than their space does
 
 
 CONTROL = "Ant|HalfCheetah|Hopper|Humanoid|HumanoidStandup|InvertedDoublePendulum|InvertedPendulum"
 CONTROL += "|Pusher|Reacher|Swimmer|Walker2d"
 
 ROBOTS = "Adroit|AntMaze_|Fetch|FrankaKitchen|HandManipulate|HandReach|PointMaze_"
-"""Of Gymnasium-Robotics, in which most of Minari's data sets were recorded."""
+"""Ids of Gymnasium-Robotics, with which most of Minari's data sets were recorded."""
 
 PLUGINS = (
     Plugin(r"ALE/.+", "ale_py", "ale-py"),
@@ -44,19 +44,19 @@ PLUGINS = (
     Plugin(rf"({ROBOTS}).*-v\d+", "gymnasium_robotics", "gymnasium-robotics"),
     Plugin(rf"({CONTROL})-v\d+", "mujoco", '"gymnasium[mujoco]"'),
 )  # fmt: skip
-"""Who brings which ids."""
+"""The packages, with the ids that they provide."""
 
 
 def plugin_of(env_id: str) -> Plugin | None:
-    """The package that brings an id; None for Gymnasium's own ones and for unknown ones."""
+    """The package that provides an id; None for Gymnasium's own ids and for unknown ids."""
     return next((plugin for plugin in PLUGINS if re.fullmatch(plugin.ids, env_id)), None)
 
 
 def bring(env_id: str) -> Plugin | None:
-    """Imports what an id needs, and says what that was.
+    """Import the package that an id needs, and return it.
 
     Raises:
-      UserError: where it is not installed, with the command that installs it.
+      UserError: if the package is not installed, with the command that installs it.
     """
     plugin = plugin_of(env_id)
     if plugin is not None:

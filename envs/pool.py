@@ -1,8 +1,8 @@
-"""EnvPool's environments, `envpool:ID`: many of them, stepped at once by threads of one process.
+"""EnvPool's environments, `envpool:ID`: many environments, stepped together by threads.
 
-A `Pool` steps all of its environments together. A `PoolRow` is one of them as a `gymnasium.Env`, so
-that it is checked and wrapped as any other; `vector.py: PooledVectorEnv` steps the pool and then
-asks every row what came to it.
+A `Pool` steps all of its environments together. A `PoolRow` presents one of them as a
+`gymnasium.Env`, so that it is checked and wrapped like any other; `vector.py: PooledVectorEnv`
+steps the pool, then asks every row for its results.
 
 Source: Weng et al., "EnvPool" (NeurIPS 2022 Datasets and Benchmarks), and its documentation.
 """
@@ -21,14 +21,14 @@ from envs.plugins import plugin_of
 
 
 class Pool:
-    """Environments of one id that are stepped at once, with NEXT_STEP autoreset.
+    """Environments of one id that are stepped together, with NEXT_STEP autoreset.
 
     Args:
-      env_id: EnvPool's name.
-      count: how many.
+      env_id: the id in EnvPool.
+      count: number of environments.
       options: keywords of `envpool.make_gymnasium`, such as frame_skip or max_episode_steps.
     Raises:
-      UserError: without the package, for an unknown id, or options that it does not take.
+      UserError: if EnvPool is not installed, the id is unknown, or it does not accept the options.
     """
 
     def __init__(self, env_id: str, count: int, options: dict[str, Any]) -> None:
@@ -36,25 +36,25 @@ class Pool:
         self.env = self._make(0)
         self.action_space = self.env.action_space
         self.observation_space = _unbounded(self.env.observation_space)
-        self.arrived: tuple[Any, ...] = ()  # what `step` returns, of all rows
+        self.arrived: tuple[Any, ...] = ()  # what `step` returns, for all rows
 
     def start(self, seed: int) -> None:
-        """First observations of all; environment i draws from ``seed`` + i."""
+        """Recreate and reset all environments; environment i is seeded with ``seed`` + i."""
         self.env.close()
         self.env = self._make(seed)
         self.restart()
 
     def restart(self) -> None:
-        """New episodes of all, each from its own generator."""
+        """Start a new episode in every environment, each drawn from its own generator."""
         obs, none = self.env.reset()[0], np.zeros(self.count, bool)
         self.arrived = obs, np.zeros(self.count), none, none, {}
 
     def send(self, actions: Any) -> None:
-        """Begins a step of all, [N, ...]; threads of the pool take it from here."""
+        """Start a step of all environments, actions [N, ...]; the pool's threads carry it out."""
         self.env.send(np.asarray(actions, self.action_space.dtype))
 
     def receive(self) -> None:
-        """Waits for what has come of it, in the order of the rows."""
+        """Wait for the results of the step, in the order of the rows."""
         self.arrived = self.env.recv()
 
     def _make(self, seed: int) -> Any:
@@ -82,9 +82,9 @@ class Pool:
                 f"expected options that envpool:{self.env_id} takes, received {self.options}: "
                 f"{' '.join(str(error).split())}; see --env.options"
             ) from error
-        with warnings.catch_warnings():  # that the bounds of its spaces are rounded to their type
+        with warnings.catch_warnings():  # about bounds of its spaces rounded to their dtype
             warnings.filterwarnings("ignore", message=".*precision lowered")
-            _ = env.observation_space, env.action_space  # made once
+            _ = env.observation_space, env.action_space  # built here, then cached
         return env
 
 
@@ -92,8 +92,8 @@ class PoolRow(gymnasium.Env[Any, Any]):
     """One environment of a pool.
 
     Args:
-      pool: that it is of, stepped by who holds it.
-      index: which row; None: the only one, which steps the pool itself.
+      pool: the pool of this row; its owner steps it.
+      index: which row; None: the pool's only row, which steps the pool itself.
     """
 
     def __init__(self, pool: Pool, index: int | None = None) -> None:
@@ -113,7 +113,7 @@ class PoolRow(gymnasium.Env[Any, Any]):
         return self._row(self.pool.arrived[0]), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """What came to this row at the pool's step."""
+        """The result of the pool's step for this row."""
         if self.alone:
             self.pool.send(np.asarray(action)[None])
             self.pool.receive()
@@ -122,24 +122,25 @@ class PoolRow(gymnasium.Env[Any, Any]):
         return self._row(obs), float(reward[self.index]), *ends, {}
 
     def close(self) -> None:
-        """Ends the pool, which ends all of its rows."""
+        """Close the pool, and with it all of its rows."""
         self.pool.env.close()
 
     def _row(self, batch: Any) -> Any:
         if isinstance(batch, dict):
             return {name: self._row(part) for name, part in batch.items()}
-        return np.array(batch[self.index])  # the pool writes over its own
+        return np.array(batch[self.index])  # a copy: the pool reuses its buffers
 
 
 def pool_row(pool: Pool, index: int | None = None) -> gymnasium.Env[Any, Any]:
-    """A row, told as what Gymnasium's environment of the same id is told as (`plugins.py`)."""
+    """A row, wrapped in the same way as Gymnasium's environment of the same id (`plugins.py`)."""
     row: gymnasium.Env[Any, Any] = PoolRow(pool, index)
     plugin = plugin_of(pool.env_id)
     return row if plugin is None or plugin.wrap is None else plugin.wrap(row)
 
 
 def _unbounded(space: Any) -> Any:
-    """Of floats EnvPool's lowest bound is the least positive number where it means none."""
+    """Replace missing bounds by infinity. For a missing lower bound of floats, EnvPool gives the
+    smallest positive number."""
     if isinstance(space, spaces.Dict):
         return spaces.Dict({name: _unbounded(part) for name, part in space.spaces.items()})
     if isinstance(space, spaces.Box) and space.dtype in (np.float32, np.float64):

@@ -1,6 +1,6 @@
-"""An environment in a process of its own: Gymnasium's `AsyncVectorEnv` of one (forkserver, shared
-memory), so that one that hangs or dies leaves the others as they are. What is sent between
-processes is its business. Read next: `workers.py`, what is done about one that fails.
+"""One environment in its own process: Gymnasium's `AsyncVectorEnv` of size one (forkserver, shared
+memory), so that an environment that hangs or dies does not affect the others. `AsyncVectorEnv`
+handles the communication between processes. Read next: `workers.py`, which handles failures.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from envs import workers
 from envs.workers import Lost, Remote, Worker
 
 ENDED = (EOFError, OSError, NoAsyncCallError)
-"""What is raised where a process has ended: when a step is received, or had been sent."""
+"""Raised if a process has ended: on receiving a step, or because sending it failed."""
 
 
 class Process(Worker):
-    """Steps one environment."""
+    """A process that steps one environment."""
 
     def __init__(self, here: str, remotes: Sequence[Callable[[], Remote]]) -> None:
         super().__init__(here, remotes)
@@ -40,25 +40,25 @@ class Process(Worker):
         self._call: Callable[..., Any] = self.env.reset_wait
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> None:
-        """Asks for a reset."""
+        """Request a reset."""
         self._call = self.env.reset_wait
         with suppress(*ENDED):
             self.env.reset_async(seeds, options)
 
     def step(self, actions: Any) -> None:
-        """Asks for a step."""
+        """Request a step."""
         self._call = self.env.step_wait
         with suppress(*ENDED):
             self.env.step_async(actions)
 
     def ready(self, seconds: float) -> bool:
-        """Whether it has answered, or ended."""
+        """Whether the process has answered or ended."""
         with suppress(*ENDED):
             return bool(self.env.parent_pipes[0].poll(seconds))
         return True
 
     def answer(self) -> tuple[Any, ...]:
-        """What it returned."""
+        """The process's answer to the last request."""
         try:
             found: tuple[Any, ...] = self._call()
         except ENDED:
@@ -67,12 +67,12 @@ class Process(Worker):
 
     @staticmethod
     def close(workers: Sequence[Process], asked: bool) -> None:
-        """Ends processes."""
+        """End processes."""
         _close([worker.env for worker in workers], asked)
 
 
 def _start(remote: Callable[[], Remote]) -> AsyncVectorEnv[Any, Any]:
-    """A process for one environment, which is not made yet."""
+    """Start a process for one environment, which is not built yet."""
     multiprocessing.set_forkserver_preload([__name__])
     with _script_left_out():
         made = partial(_begun, remote, os.getpid())
@@ -81,8 +81,8 @@ def _start(remote: Callable[[], Remote]) -> AsyncVectorEnv[Any, Any]:
 
 @contextmanager
 def _script_left_out() -> Iterator[None]:
-    """Processes that are started within do not run this one's script once more: an environment
-    needs nothing of it, and a script without a guard would start them without end."""
+    """Keep processes started inside this context from running the main script again: environments
+    need nothing from it, and a script without a main guard would start processes without end."""
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -92,9 +92,9 @@ def _script_left_out() -> Iterator[None]:
 
 
 def _begun(remote: Callable[[], Remote], parent: int) -> Remote:
-    """Called once for its spaces where the processes are started, and once in each."""
+    """Make the remote environment: once in the parent, for its spaces, and once in each process."""
     if os.getpid() != parent:
-        os.setsid()  # a group with all that the environment starts, which no Ctrl-C reaches
+        os.setsid()  # a group for everything that the environment starts; Ctrl-C does not reach it
         signal.signal(signal.SIGTERM, _end_group)
         os.environ["JAX_PLATFORMS"] = "cpu"  # accelerators are the learner's
         Thread(target=_end_with_parent, daemon=True).start()
@@ -113,7 +113,8 @@ def _end_group(*_: Any) -> None:
 
 
 def _close(envs: Sequence[AsyncVectorEnv[Any, Any]], asked: bool) -> None:
-    """Ends processes, with all that they started: asked first, where so, to close environments."""
+    """End processes and all that they started; with ``asked``, request them to close environments
+    first."""
 
     def kill() -> None:
         for env in envs:
@@ -126,7 +127,7 @@ def _close(envs: Sequence[AsyncVectorEnv[Any, Any]], asked: bool) -> None:
     for env in envs if asked else ():
         with suppress(*ENDED, multiprocessing.TimeoutError):
             for wait_for in (env.step_wait, env.reset_wait):
-                with suppress(NoAsyncCallError):  # nothing was asked of it that it has not returned
+                with suppress(NoAsyncCallError):  # no such request is pending
                     wait_for(workers.PATIENCE)
             env.close()
     timer.cancel()

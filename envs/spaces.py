@@ -1,20 +1,20 @@
 """Canonical observations: any Gymnasium space as a flat Dict of images and float vectors.
 
-The agent sees one shape of data whatever the environment is: a flat Dict of name -> Box, where an
-image is uint8 (H, W, C) at one size and everything else a float32 vector (n,):
+Whatever the environment, the agent sees data of one form: a flat Dict of name -> Box, where an
+image is uint8 (H, W, C) of one size and everything else is a float32 vector (n,):
 
 | space | becomes |
 |---|---|
-| Box of 2 to 4 axes that is a picture, see `is_image` | image, made to fit |
+| Box of 2 to 4 axes that is a picture, see `is_image` | image, made square and resized |
 | any other Box | float32 (n,), flattened; a scalar is (1,) |
 | Discrete, MultiDiscrete | one-hot, concatenated |
 | MultiBinary | float32 (n,) of 0 and 1 |
 | Dict, Tuple | their parts, named by the path with dots: `compass.angle`, `0` |
-| Text | left out, and said so |
+| Text | left out, and reported |
 
-A picture's rows and columns are its two neighbouring axes that are longest; all others are
-channels: colours first or last, or frames stacked on one another.
-A bare space is named `image` or `observation`. Read next: `wrappers.py`, `vector.py`.
+The rows and columns of a picture are its two longest neighbouring axes; all other axes are
+channels: colours, first or last, or stacked frames. A space that is not a Dict or Tuple is named
+`image` or `observation`. Read next: `wrappers.py`, `vector.py`.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ from common.images import FIT, Fit
 from envs.images import described, fitted
 
 _MIN_IMAGE_EDGE = 8  # pixels; smaller arrays are vectors
-_MOST_CHANNELS = 32  # more are features, not colours of a few frames
+_MOST_CHANNELS = 32  # with more, they are features rather than the colours of a few frames
 
 
 class Part(ABC):
     """One entry of a canonical observation."""
 
     space: spaces.Box[Any]
-    described: str  # in a few words
+    described: str  # a description in a few words
 
     def __init__(self, source: spaces.Space[Any]) -> None:
         self.source = source
 
     def lead(self, value: np.ndarray) -> tuple[int, ...]:
-        """Axes of a value before those of the source space, such as time."""
+        """The leading axes of a value, before those of the source space, such as time."""
         return value.shape[: value.ndim - len(self.source.shape or ())]
 
     @abstractmethod
     def __call__(self, value: Any) -> np.ndarray:
-        """The canonical array, of this part's space, for a value of the original space.
+        """Convert a value of the original space to a canonical array in this part's space.
 
-        Axes before the space's own are kept.
+        Leading axes are kept.
         """
 
 
 class ImagePart(Part):
-    """An image: channels last, made to fit; of floats in [0, 1], by 255."""
+    """An image: channels last, made square and resized; floats in [0, 1] are multiplied by 255."""
 
     def __init__(self, source: spaces.Box, size: int, fit: Fit) -> None:
         """Plan the conversion of `source` into uint8 (size, size, C)."""
@@ -133,14 +133,15 @@ class Canonical:
         Args:
           source: the environment's observation space.
           image_size: pixels along one edge of every image.
-          image_fit: what becomes of an image that is no square.
-          keys: patterns of names (`fnmatch`), of which one must match; none: all are read.
+          image_fit: how a non-square image is made square.
+          keys: patterns (`fnmatch`); an observation is read if one of them matches its name. If
+            there are no patterns, all observations are read.
         Raises:
           UserError: for a space with no fixed-size form (Graph, Sequence, OneOf), a name that would
-            occur twice, a pattern that matches none, or where nothing is left to be read.
+            occur twice, a pattern that matches no name, or if nothing is left to read.
         """
         self.parts: dict[str, tuple[tuple[Any, ...], Part]] = {}
-        self.left_out: dict[str, str] = {}  # and why
+        self.left_out: dict[str, str] = {}  # name -> reason
         for path, leaf in _leaves(source, ()):
             bare = "image" if is_image(leaf) else "observation"
             name = ".".join(str(key).replace("/", ".") for key in path) or bare
@@ -171,11 +172,11 @@ class Canonical:
         return {name: part(_at(obs, path)) for name, (path, part) in self.parts.items()}
 
     def series(self, obs: Any) -> dict[str, np.ndarray]:
-        """Recorded observations, arrays [T, ...] nested as the space is, as [T, ...] by name.
+        """Convert recorded observations [T, ...], nested like the space, to [T, ...] by name.
 
         Raises:
-          UserError: for arrays of another shape, pictures outside the space's bounds, or categories
-            that it does not have.
+          UserError: for arrays of the wrong shape, pictures outside the space's bounds, or
+            categories that the space does not have.
         """
         for name, (path, part) in self.parts.items():
             shape = np.shape(_at(obs, path))
@@ -190,12 +191,12 @@ class Canonical:
 
 
 def chosen(names: Iterable[str], patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """The observations that are decoded, of the names of those that are read.
+    """Choose, from the names of the observations that are read, those that are decoded.
 
     Args:
-      patterns: of names (`fnmatch`), of which one must match; none: all are decoded.
+      patterns: patterns (`fnmatch`), of which one must match a name; none given: all are decoded.
     Raises:
-      UserError: for a pattern that matches none.
+      UserError: for a pattern that matches no name.
     """
     names = tuple(names)
     unused = [key for key in patterns if not any(fnmatch(name, key) for name in names)]
@@ -208,10 +209,10 @@ def chosen(names: Iterable[str], patterns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def one_hot(index: np.ndarray, size: int) -> np.ndarray:
-    """Choices from 0 to size-1, integers [...], as float32 [..., size].
+    """One-hot encode choices from 0 to size-1, integers [...], as float32 [..., size].
 
     Raises:
-      UserError: for what is no integer, or no such choice.
+      UserError: for values that are not integers or are out of range.
     """
     if index.size and index.dtype.kind not in "iub":
         raise UserError(f"choices: expected integers, received {index.dtype}; convert them")
@@ -226,13 +227,13 @@ def one_hot(index: np.ndarray, size: int) -> np.ndarray:
 def one_hots(
     values: np.ndarray, start: np.ndarray, sizes: np.ndarray, lead: tuple[int, ...]
 ) -> np.ndarray:
-    """Several choices [*lead, ...], side by side: float32 [*lead, sum of their sizes].
+    """One-hot encode several choices [*lead, ...], concatenated: float32 [*lead, sum of sizes].
 
     Args:
       start: first value of each choice.
-      sizes: how many values each has.
+      sizes: number of values of each choice.
     Raises:
-      UserError: as `one_hot`.
+      UserError: as for `one_hot`.
     """
     columns = values.reshape(*lead, len(sizes)) - start.astype(values.dtype)
     pieces = [one_hot(columns[..., n], int(size)) for n, size in enumerate(sizes)]
@@ -240,7 +241,7 @@ def one_hots(
 
 
 def channels_last(images: np.ndarray, axes: int) -> np.ndarray:
-    """Pictures of so many axes each, in any order, as [..., H, W, C]."""
+    """Rearrange pictures with ``axes`` axes each, in any order, to [..., H, W, C]."""
     lead = images.ndim - axes
     rows = lead + _rows(images.shape[lead:])
     images = np.moveaxis(images, (rows, rows + 1), (lead, lead + 1))
@@ -255,9 +256,8 @@ def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def is_image(space: spaces.Space[Any]) -> bool:
-    """Whether the space is a picture: of bytes, or of 3 axes or more of floats within [0, 1] or
-    numbers within [0, 255]; with rows and columns of 8 pixels or more, and 32 channels at the
-    most."""
+    """Whether the space is a picture: at least 8 rows and 8 columns, at most 32 channels, and
+    either bytes or, with at least 3 axes, floats in [0, 1] or numbers in [0, 255]."""
     if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3, 4):
         return False
     height, width, channels = picture_shape(space.shape)
@@ -286,7 +286,7 @@ def _part(space: spaces.Space[Any], image_size: int, image_fit: Fit) -> Part:
 def _leaves(
     space: spaces.Space[Any], path: tuple[Any, ...]
 ) -> list[tuple[tuple[Any, ...], spaces.Space[Any]]]:
-    """All (path, leaf space) of a nested space, in its own order."""
+    """All (path, leaf space) pairs of a nested space, in its own order."""
     children: list[tuple[Any, spaces.Space[Any]]]
     if isinstance(space, spaces.Dict):
         children = list(space.spaces.items())
@@ -305,7 +305,7 @@ def _at(obs: Any, path: tuple[Any, ...]) -> Any:
 
 
 def _check_within(name: str, images: np.ndarray, source: spaces.Space[Any]) -> None:
-    """UserError for pictures that would be cut at the bounds of their space, or are not finite."""
+    """Raise UserError for pictures that exceed the bounds of their space or are not finite."""
     assert isinstance(source, spaces.Box)
     low, high = float(source.low.min()), float(source.high.max())
     if images.size and not (low <= images.min() and images.max() <= high):
@@ -316,7 +316,8 @@ def _check_within(name: str, images: np.ndarray, source: spaces.Space[Any]) -> N
 
 
 def _rows(shape: tuple[int, ...]) -> int:
-    """The axis of an image's rows: that of the two neighbours whose shorter one is longest."""
+    """The axis of an image's rows: the first of the two neighbouring axes whose shorter one is
+    longest."""
     return max(range(len(shape) - 1), key=lambda i: min(shape[i], shape[i + 1]))
 
 

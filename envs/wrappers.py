@@ -30,7 +30,7 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
           env: an environment whose action space is a Dict with a Box named `camera`.
           degrees: new bound, per frame and axis; at most the environment's own.
         Raises:
-          UserError: when there is no such Box or the bound is outside (0, its own].
+          UserError: if there is no such Box, or the bound is outside (0, the Box's own bound].
         """
         super().__init__(env)
         inner = env.action_space
@@ -50,12 +50,12 @@ class CameraLimit(gymnasium.ActionWrapper[Any, Any, Any]):
         self.action_space = spaces.Dict(keys)
 
     def action(self, action: Any) -> Any:
-        """The same action."""
+        """Return the action unchanged."""
         return action
 
 
 class HeldKeys(gymnasium.ActionWrapper[Any, Any, Any]):
-    """Take keys out of a Dict action space: each is held at one value instead."""
+    """Remove keys from a Dict action space; each is held at a fixed value instead."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], keys: Mapping[str, int]) -> None:
         """See the class.
@@ -86,11 +86,11 @@ class HeldKeys(gymnasium.ActionWrapper[Any, Any, Any]):
 class CompassVector(gymnasium.ObservationWrapper[Any, Any, Any]):
     """Navigate's needle as a unit vector: `compass.angle` in degrees becomes `compass.needle`.
 
-    The needle is [cos, sin], so that -180 and 180 degrees, which are one direction, look alike.
+    The needle is [cos, sin], so that -180 and 180 degrees, the same direction, have the same value.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        """See the class; the environment's observations are Navigate's."""
+        """See the class; the environment must have Navigate's observations."""
         super().__init__(env)
         inner = env.observation_space
         assert isinstance(inner, spaces.Dict)
@@ -106,15 +106,16 @@ class CompassVector(gymnasium.ObservationWrapper[Any, Any, Any]):
 
 @runtime_checkable
 class Sparing(Protocol):
-    """Does less for an observation that no one sees: draws no picture, checks nothing. Of an
-    episode that it sees end it does all; where a wrapper round it ends one, nothing can be spared.
+    """An environment that saves work on observations that no one sees: it draws no picture for
+    them and does not check them. The last observation of an episode that it ends itself is always
+    complete; if a wrapper around it ends episodes, no work can be saved.
     """
 
-    seen: bool  # whether the observations of the next steps are
+    seen: bool  # whether the observations of the next steps are seen
 
 
 def layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
-    """An environment's wrappers, outermost first, and what they are round."""
+    """An environment's wrappers, outermost first, then the environment inside them."""
     yield env
     while isinstance(env, gymnasium.Wrapper):
         env = env.env
@@ -122,17 +123,17 @@ def layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:
 
 
 def _limited(env: gymnasium.Env[Any, Any]) -> bool:
-    """Whether a wrapper ends episodes unseen by what it is round."""
+    """Whether a wrapper ends episodes without the `Sparing` layer inside it noticing."""
     outside = takewhile(lambda layer: not isinstance(layer, Sparing), layers(env))
     return any(isinstance(layer, TimeLimit) for layer in outside)
 
 
 class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Hold each action for several frames and sum their rewards; stop early at an episode's end.
-    Of what is `Sparing` the last frame alone is drawn and checked."""
+    `Sparing` layers draw and check the last frame only."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], repeat: int) -> None:
-        """Hold each action for `repeat` frames (at least 1, else ValueError)."""
+        """Hold each action for `repeat` frames (at least 1, else UserError)."""
         super().__init__(env)
         if repeat < 1:
             raise UserError(f"expected action_repeat of at least 1 frame, received {repeat}")
@@ -140,7 +141,7 @@ class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.sparing = [] if _limited(env) else [x for x in layers(env) if isinstance(x, Sparing)]
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Last observation, summed reward, and how the last frame ended."""
+        """The last frame's observation and flags, with the summed reward."""
         total = 0.0
         for frame in range(self.repeat):
             for layer in self.sparing:
@@ -158,12 +159,12 @@ class CanonicalObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
     def __init__(
         self, env: gymnasium.Env[Any, Any], image_size: int, image_fit: Fit, keys: tuple[str, ...]
     ) -> None:
-        """Make images fit `image_size` pixels along each edge; of several observations read those
-        whose names match a pattern of `keys`."""
+        """Resize images to `image_size` pixels along each edge, and read the observations whose
+        names match a pattern in `keys`; if there are no patterns, read all."""
         super().__init__(env)
         self.canonical = Canonical(env.observation_space, image_size, image_fit, keys)
         self.observation_space = self.canonical.space
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:
-        """The canonical form."""
+        """The observation in canonical form."""
         return self.canonical(observation)

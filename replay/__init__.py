@@ -1,4 +1,4 @@
-"""Replay: episodes on disk, sampled by memory map. Read `store.py`, then `sampler.py`."""
+"""Replay: episodes on disk, sampled through memory maps. Read `store.py`, then `sampler.py`."""
 
 from replay.clips import ClipSampler
 from replay.episodes import first_steps

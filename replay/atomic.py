@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed onto it."""
+"""Atomic writes: a file is written under a temporary name, then renamed to its final one."""
 
 import os
 import uuid
@@ -12,16 +12,16 @@ import numpy as np
 from common.errors import named_in_errors
 
 TEMPORARY = ".tmp-"
-"""How the name of a file begins that is still being written, or was when its process was killed."""
+"""Prefix of the names of files still being written, or left unfinished by a killed process."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path to write to; on success it replaces `path`, on any error it goes.
+    """Yield a temporary path to write to; it replaces `path` on success and is deleted on error.
 
     The temporary file lies in the same folder (a rename does not cross file systems), keeps the
-    suffix (encoders look at it) and is this call's alone; the folder is made if missing. What was
-    written is on the disk before the name is.
+    suffix (encoders look at it) and has a unique name; the folder is created if missing. The
+    contents reach the disk before the rename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
@@ -37,19 +37,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays as npz, whole or not at all."""
+    """Write arrays as npz, atomically."""
     named: dict[str, Any] = dict(arrays)
     with replacing(path) as temporary:
         np.savez(temporary, allow_pickle=False, **named)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what killed processes left in a folder. Only for whoever alone may write there."""
+    """Remove what killed processes left in a folder. Only its sole writer may call this."""
     for path in folder.glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)

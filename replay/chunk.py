@@ -1,12 +1,13 @@
-"""One chunk of an episode: one plain `.npy` file of a structured dtype, one element per step.
+"""A chunk of an episode: a plain `.npy` file with a structured dtype, one element per step.
 
     e00000012-c00003-n00128-more-1a2b3c4d.npy
      episode   chunk  steps  status  CRC-32
 
-`status` says what follows: `more` (the episode goes on in the next chunk), `end` (terminal or time
-limit) or `cut` (the store was closed, or the environment reset, in mid-episode). The CRC covers the
-store's id, the name before it and every byte of the file, so neither a flipped bit nor a file
-renamed or brought from another store passes. Nothing is ever unpickled. Read next: `index.py`.
+`status` says what follows: `more` (the episode continues in the next chunk), `end` (terminal or
+time limit) or `cut` (the store was closed, or the environment reset, mid-episode). The CRC
+covers the store's id, the part of the name before it, and every byte of the file, so that a flipped
+bit, a renamed file and a file from another store are all rejected. Nothing is ever unpickled. Read
+next: `index.py`.
 """
 
 import io
@@ -27,8 +28,8 @@ from replay.atomic import TEMPORARY, replacing
 
 MORE, END, CUT = "more", "end", "cut"
 BLOCK = 4096  # bytes: a file occupies whole blocks of the disk
-_parsing = Lock()  # NumPy parses a header by `ast`: in two threads, CPython 3.11 may SystemError
-_LARGEST_HEADER = 65536  # bytes of a .npy header; ours have a few hundred
+_parsing = Lock()  # NumPy reads headers by `ast`: CPython 3.11 may raise SystemError in two threads
+_LARGEST_HEADER = 65536  # bytes of a .npy header; those written here have a few hundred
 _NAME = re.compile(r"e(\d{8,})-c(\d{5,})-n(\d{5,})-(more|end|cut)-([0-9a-f]{8})\.npy", re.ASCII)
 
 
@@ -40,7 +41,7 @@ class Field(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A sealed chunk, the `number`-th of its episode; the data are the last of the file's bytes."""
+    """A sealed chunk, the `number`-th of its episode; its data are the last bytes of the file."""
 
     episode: int
     number: int
@@ -87,7 +88,7 @@ def record_dtype(fields: Mapping[str, Field]) -> np.dtype:
 
 
 def write_chunk(folder: Path, chunk: Chunk, records: np.ndarray, store_id: str) -> Chunk:
-    """Write `records` [steps], whole or not at all. Returns the chunk completed."""
+    """Write `records` [steps] atomically. Returns the chunk with its CRC and size filled in."""
     buffer = io.BytesIO()
     np.save(buffer, records, allow_pickle=False)
     data = buffer.getbuffer()
@@ -101,7 +102,7 @@ def check_chunk(path: Path, dtype: np.dtype, store_id: str) -> Chunk:
     """Read one file in full and return its chunk.
 
     Raises:
-      UserError: with the reason, if it is not exactly what `write_chunk` left for this store.
+      UserError: with the reason, if it is not exactly what `write_chunk` wrote for this store.
     """
     match = _NAME.fullmatch(path.name)
     if path.name.startswith(TEMPORARY):
@@ -128,7 +129,7 @@ def check_chunk(path: Path, dtype: np.dtype, store_id: str) -> Chunk:
 def map_chunk(path: Path, chunk: Chunk, dtype: np.dtype) -> tuple[np.ndarray, mmap.mmap]:
     """Map a chunk that `check_chunk` or `write_chunk` returned: ([steps] of dtype, its mapping).
 
-    What `np.load(mmap_mode="r")` gives, without reading again the header that was checked.
+    Equivalent to `np.load(mmap_mode="r")`, but without reading the checked header again.
     """
     file = os.open(path, os.O_RDONLY)
     try:
@@ -140,7 +141,7 @@ def map_chunk(path: Path, chunk: Chunk, dtype: np.dtype) -> tuple[np.ndarray, mm
 
 
 def advise(mapping: mmap.mmap, start: int, stop: int) -> None:
-    """Let the kernel begin to read bytes start..stop-1 of a mapping, where it takes such hints."""
+    """Hint the kernel to begin reading bytes start..stop-1 of a mapping, if it accepts hints."""
     if hasattr(mmap, "MADV_WILLNEED"):
         start -= start % mmap.PAGESIZE
         mapping.madvise(mmap.MADV_WILLNEED, start, stop - start)

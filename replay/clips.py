@@ -1,10 +1,10 @@
-"""Clips of video for the learner: consecutive frames of one episode, drawn anywhere, or as streams.
+"""Clips of video for the learner: consecutive frames of one episode, drawn anywhere or as streams.
 
-A clip of T frames lies whole inside its episode: no lead-in, no padding, no second episode (what
-CW-VAE trains on, §3). As *streams* each row reads one episode on, clip after clip, so that the
-model's states can be carried across the seam; ``continues`` says where they may be. An episode's
-first clip starts within its first T frames, so that every phase is seen; what is left over at its
-end and shorter than a clip is skipped. Read next: `sampler.py`, the sequences of agents.
+A clip of T frames lies entirely inside its episode: no lead-in, no padding, no second episode (what
+CW-VAE trains on, §3). As *streams*, each row reads through an episode clip by clip, so that the
+model's states can be carried from one clip to the next; ``continues`` says where they may be. An
+episode's first clip starts within its first T frames, so that every phase occurs; a remainder at
+its end that is shorter than a clip is skipped. Read next: `sampler.py`, the sequences of agents.
 """
 
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ from replay.store import ReplayStore
 
 
 class ClipSampler(SequenceSampler):
-    """Draws batches of clips. Deterministic: same store, same seed, same batches.
+    """Draws batches of clips; the same store and the same seed give the same batches.
 
     Args:
       store: a `ReplayStore` with the fields of `standard_fields`.
       batch: B, clips per batch.
       length: T, frames per clip.
-      streams: whether rows go on where their last clip ended.
+      streams: whether each row continues where its last clip ended.
       seed: of the draws.
-      share: as `SequenceSampler`.
+      share: as for `SequenceSampler`.
     Raises:
-      UserError: if sizes are not positive, a field is missing, or no episode is that long.
+      UserError: if sizes are not positive, a field is missing, or no episode is long enough.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class ClipSampler(SequenceSampler):
                 f"longest has {store.index.longest}; shorten --length, or import longer videos"
             )
         self._streams = streams
-        self._cursor: list[tuple[Segment, int] | None] = [None] * batch  # where a row goes on
+        self._cursor: list[tuple[Segment, int] | None] = [None] * batch  # where a row continues
 
     def sample(self) -> dict[str, Any]:
-        """One batch, axes [B, T, ...], as `SequenceSampler.sample`; and "continues" [B] bool: the
-        clip is the one after the same row's last."""
+        """Draw a batch, axes [B, T, ...], as in `SequenceSampler.sample`, and "continues" [B] bool:
+        whether a clip directly follows the last one of the same row."""
         runs, parts = self._locate()
         before = self._cursor
         continues = [
@@ -74,7 +74,7 @@ class ClipSampler(SequenceSampler):
         """Continue from `state()`: over the same data, the same batches follow.
 
         Raises:
-          UserError: if it is the state of a sampler of other clips, or of another store.
+          UserError: if the state is that of a sampler of other clips, or of another store.
         """
         super().restore(state)
         rows = [*state["cursor"], *[None] * self._batch][: self._batch]

@@ -1,10 +1,10 @@
-"""The files of a store: what is trusted on opening, what is set aside, and who may write.
+"""The files of a store: which are trusted on opening, which are set aside, and who may write.
 
 directory/store.json   format, id, fields
-directory/lock         held by the one writer
+directory/lock         held by the only writer
 directory/chunks/      one file per sealed chunk (`chunk.py`)
-directory/set_aside/   files found damaged or foreign on opening, the newest of them (`ASIDE_FILES`,
-                       `ASIDE_BYTES`); yours to look at or delete
+directory/set_aside/   files found damaged or foreign on opening; only the newest are kept
+                       (`ASIDE_FILES`, `ASIDE_BYTES`), and users may inspect or delete them
 """
 
 import logging
@@ -24,8 +24,8 @@ from replay.lock import DirectoryLock
 
 FORMAT = 1
 ASIDE_FILES, ASIDE_BYTES = 100, 10**9
-"""What `set_aside` holds at most; beyond it the oldest files go."""
-_OURS = {"lock", "chunks", "set_aside"}  # what a process killed while creating may have left
+"""Most files and bytes that `set_aside` keeps; beyond them, the oldest files are deleted."""
+_OURS = {"lock", "chunks", "set_aside"}  # what a process killed while creating a store may leave
 _log = logging.getLogger(__name__)
 
 
@@ -33,16 +33,17 @@ def read_fields(directory: str | Path) -> dict[str, Field]:
     """The fields of an existing store.
 
     Raises:
-      UserError: if there is no store, or one that this version cannot read.
+      UserError: if there is no store, or this version cannot read it.
     """
     return _read_header(Path(directory))[1]
 
 
 class StoreDirectory:
-    """An opened directory. Checks come before anything is touched.
+    """An opened directory. All checks come before any change.
 
     Raises:
-      UserError: other fields than those stored, a directory of something else, a second writer.
+      UserError: if the fields differ from those stored, the directory contains something else, or
+        there is already a writer.
     """
 
     def __init__(self, path: Path, fields: Mapping[str, Field], read_only: bool) -> None:
@@ -68,7 +69,7 @@ class StoreDirectory:
             raise
 
     def load(self) -> list[Chunk]:
-        """Check every file; the good ones in order of episode and chunk, the others set aside."""
+        """Check every file; set bad ones aside, return good ones in order of episode and chunk."""
         paths = sorted(self.chunks.iterdir())
         _log.info("replay: checking %d files of %s", len(paths), self.chunks)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -84,7 +85,7 @@ class StoreDirectory:
         return [chunks[key] for key in sorted(chunks)]
 
     def next_episode(self) -> int:
-        """A number above that of any episode whose file is here, good or set aside."""
+        """A number above that of every episode with a file here, good or set aside."""
         return 1 + max((number for number, _ in self._numbered()), default=-1)
 
     def remove_from(self, episode: int) -> None:
@@ -94,15 +95,15 @@ class StoreDirectory:
                 path.unlink()
 
     def write(self, chunk: Chunk, records: np.ndarray) -> Chunk:
-        """Seal `records` [steps]; returns the chunk as it lies on disk."""
+        """Seal `records` [steps]; return the chunk as written to disk."""
         return write_chunk(self.chunks, chunk, records, self._id)
 
     def remove(self, chunk: Chunk) -> None:
-        """Delete a chunk's file; maps that are open stay readable."""
+        """Delete a chunk's file; open maps of it stay readable."""
         (self.chunks / chunk.name).unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Let the next writer in."""
+        """Release the lock, so that the next writer can open the directory."""
         if self._lock is not None:
             self._lock.release()
 
@@ -127,7 +128,7 @@ class StoreDirectory:
         _log.warning("replay: set aside %s as %s: %s", path, target, reason)
 
     def _numbered(self) -> list[tuple[int, Path]]:
-        """(episode, file) of what is here, good, half-written or set aside."""
+        """(episode, file) of every file here: good, half-written or set aside."""
         paths = [path for place in ("chunks", "set_aside") for path in self._list(place)]
         found = [
             (re.match(r"e(\d{8,18})-", path.name.removeprefix(TEMPORARY)), path) for path in paths
@@ -140,7 +141,7 @@ class StoreDirectory:
 
 
 def _bound(folder: Path) -> None:
-    """Of the files set aside, the newest stay: as many, and as many bytes, as the bounds allow."""
+    """Delete the oldest files set aside, until their number and their bytes are within bounds."""
     files = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
     total = 0
     for count, path in enumerate(sorted(files, key=lambda p: p.stat().st_mtime_ns, reverse=True)):
@@ -182,7 +183,7 @@ def _write_header(path: Path, fields: Mapping[str, Field]) -> None:
 
 
 def _check_fields(path: Path, fields: Mapping[str, Field]) -> str:
-    """The store's id, if its fields are the given ones."""
+    """Return the store's id, if its fields agree with the given ones."""
     store_id, stored = _read_header(path)
     if record_dtype(stored) != record_dtype(fields):
         names = sorted(k for k in {*stored, *fields} if stored.get(k) != fields.get(k))
@@ -195,7 +196,7 @@ def _check_fields(path: Path, fields: Mapping[str, Field]) -> str:
 
 
 def _check_empty(path: Path) -> None:
-    """A new store needs a directory that is absent or empty, but for an interrupted creation."""
+    """Check that a new store's directory is absent, empty, or left by an interrupted creation."""
     if path.exists() and not path.is_dir():
         raise UserError(
             f"replay directory {path}: expected a directory, received a file; rename it"

@@ -1,4 +1,4 @@
-"""Whole beginnings of stored episodes, in order: what evaluation reads."""
+"""The first records of stored episodes, in order, as evaluation reads them."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from replay.store import ReplayStore
 
 
 def first_steps(store: ReplayStore, count: int, length: int, skip: int = 0) -> dict[str, Any]:
-    """The first ``length`` records of the first ``count`` episodes that have as many.
+    """The first ``length`` records of the first ``count`` episodes that have at least as many.
 
     Args:
-      skip: episodes of that length left out at the beginning.
+      skip: number of such episodes to skip at the beginning.
     Returns:
-      Axes [count, length, ...], nested as `SequenceSampler.sample`.
+      Axes [count, length, ...], nested as in `SequenceSampler.sample`.
     Raises:
       UserError: if there are fewer such episodes.
     """

@@ -1,8 +1,8 @@
-"""Which steps exist, and where: the sealed chunks of all episodes, in memory.
+"""An index in memory of the sealed chunks of all episodes: which steps exist, and where.
 
-An episode is one `Segment` of contiguous chunks; one that lost a chunk is several. Order is by
-episode, then chunk, whatever order they were sealed in, so that a store reopened draws the same
-steps from the same random numbers. Read next: `store.py`.
+An episode is one `Segment` of contiguous chunks, or several if it lost a chunk. Segments are
+ordered by episode, then chunk, whatever the order in which chunks were sealed, so that a reopened
+store draws the same steps from the same random numbers. Read next: `store.py`.
 """
 
 from bisect import bisect_right
@@ -18,10 +18,10 @@ from replay.layout import blocks
 
 @dataclass
 class Segment:
-    """Contiguous chunks of one episode. Frames count from the segment's first step."""
+    """Contiguous chunks of one episode. Frames are counted from the segment's first step."""
 
     chunks: list[Chunk]
-    ends: list[int] = field(init=False)  # ends[i]: steps up to and with chunks[i]
+    ends: list[int] = field(init=False)  # ends[i]: steps up to and including chunks[i]
 
     def __post_init__(self) -> None:
         self.ends = [int(end) for end in np.cumsum([chunk.steps for chunk in self.chunks])]
@@ -37,11 +37,11 @@ class Segment:
 
     @property
     def whole(self) -> bool:
-        """Whether it holds its episode's first frame."""
+        """Whether the segment begins with its episode's first frame."""
         return self.chunks[0].number == 0
 
     def continues(self, chunk: Chunk) -> bool:
-        """Whether `chunk` is the next one of this segment."""
+        """Whether `chunk` is the next chunk of this segment."""
         last = self.chunks[-1]
         following = (last.episode, last.number + 1)
         return last.status == MORE and (chunk.episode, chunk.number) == following
@@ -74,12 +74,12 @@ class Index:
 
     @property
     def episodes(self) -> int:
-        """How many episodes have sealed steps."""
+        """Number of episodes with sealed steps."""
         return len(self._episodes)
 
     @property
     def broken(self) -> int:
-        """How many segments lack the chunk before their first."""
+        """Number of segments whose preceding chunk is missing."""
         return int((~self._whole).sum())
 
     def oldest(self, keep: Container[int]) -> int | None:
@@ -89,7 +89,7 @@ class Index:
         return next((n for n in numbers if n not in keep and n != newest), None)
 
     def add(self, chunk: Chunk) -> None:
-        """Add a sealed chunk; within an episode, in the order of chunks."""
+        """Add a sealed chunk; chunks of one episode must be added in order."""
         at = bisect_right(self._segments, (chunk.episode, chunk.number), key=lambda s: s.key)
         if at and self._segments[at - 1].continues(chunk):
             self._segments[at - 1].extend(chunk)
@@ -102,7 +102,7 @@ class Index:
         self._count(chunk, 1)
 
     def remove(self, episode: int) -> list[Chunk]:
-        """Forget an episode; returns its chunks."""
+        """Remove an episode; return its chunks."""
         at = bisect_right(self._segments, (episode, -1), key=lambda s: s.key)
         end = at + self._episodes.pop(episode)
         chunks = [chunk for segment in self._segments[at:end] for chunk in segment.chunks]
@@ -114,18 +114,18 @@ class Index:
         return chunks
 
     def draw_block(self, rng: np.random.Generator, stride: int) -> tuple[Segment, int]:
-        """(segment, number) of a block drawn uniformly from those of all (`layout.blocks`)."""
+        """Draw (segment, number) of a block, uniformly from all blocks (`layout.blocks`)."""
         if stride not in self._tables:
             self._tables[stride] = np.cumsum(blocks(self._lengths, stride))
         return self._pick(self._tables[stride], rng)
 
     def draw_whole(self, rng: np.random.Generator) -> Segment | None:
-        """One drawn uniformly from those with their episode's first frame; None without any."""
+        """Draw a segment, uniformly from those with an episode's first frame; None without any."""
         whole = np.flatnonzero(self._whole)
         return self._segments[whole[rng.integers(len(whole))]] if len(whole) else None
 
     def clips(self, length: int) -> int:
-        """How many stretches of ``length`` consecutive frames there are."""
+        """Number of clips of ``length`` consecutive frames."""
         return int(np.maximum(self._lengths - length + 1, 0).sum())
 
     @property
@@ -134,14 +134,14 @@ class Index:
         return int(self._lengths.max(initial=0))
 
     def draw_clip(self, rng: np.random.Generator, length: int) -> tuple[Segment, int]:
-        """(segment, first frame) of a clip drawn uniformly from all of that length."""
+        """Draw (segment, first frame) of a clip, uniformly from all clips of that length."""
         return self._pick(np.cumsum(np.maximum(self._lengths - length + 1, 0)), rng)
 
     def segment(self, episode: int, number: int) -> Segment:
-        """The segment of that episode whose first chunk has that number.
+        """The segment of ``episode`` whose first chunk has the given number.
 
         Raises:
-          UserError: if it is not there.
+          UserError: if there is no such segment.
         """
         at = bisect_right(self._segments, (episode, number), key=lambda s: s.key) - 1
         if at < 0 or self._segments[at].key != (episode, number):
@@ -153,7 +153,7 @@ class Index:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """All, in order."""
+        """All segments, in order."""
         return tuple(self._segments)
 
     def _pick(self, table: np.ndarray, rng: np.random.Generator) -> tuple[Segment, int]:

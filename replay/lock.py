@@ -1,4 +1,4 @@
-"""One writer per directory, by `flock`: the kernel drops it with the process, however it ends."""
+"""One writer per directory, by `flock`: the kernel releases the lock however the process ends."""
 
 import fcntl
 import os
@@ -9,10 +9,10 @@ from common import UserError
 
 
 class DirectoryLock:
-    """Holds `path` locked until `release`. A lock file left behind by a dead process is harmless.
+    """A lock on `path` until `release`. A lock file left behind by a dead process is harmless.
 
     Raises:
-      UserError: if another process, or another store of this one, holds it.
+      UserError: if another process, or another store of this process, holds the lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class DirectoryLock:
         self.release()
 
     def release(self) -> None:
-        """Let the next writer in; a second call does nothing."""
+        """Release the lock for the next writer; a second call does nothing."""
         if self._file is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         self._close()
@@ -52,7 +52,7 @@ _held: WeakSet[DirectoryLock] = WeakSet()
 
 
 def _forget_in_child() -> None:
-    """A forked environment worker must not keep the lock alive after the writer's death."""
+    """Close inherited locks: a forked worker must not keep them alive after the writer's death."""
     for lock in list(_held):
         lock._close()
 

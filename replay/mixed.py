@@ -1,4 +1,4 @@
-"""Batches of two stores: an agent's own episodes, and recordings of the same world."""
+"""Batches from two stores: an agent's own episodes, and recordings of the same world."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from replay.sampler import SequenceSampler
 
 
 class MixedSampler:
-    """The rows of two samplers in one batch, the first one's first.
+    """Draws the rows of two samplers as one batch, those of the first sampler first.
 
     Args:
-      own: of the agent's replay.
-      video: of another store with the same observations. Where it holds actions they are kept,
-        and its rewards with them; in video alone both are unknown (`action_mask` 0).
+      own: sampler of the agent's replay.
+      video: sampler of another store with the same observations. If the store has actions, they and
+        its rewards are kept; in plain video both are unknown (`action_mask` 0).
       marked: whether the last float of an action in the agent's replay marks plans.
     Raises:
-      UserError: as `check_alike`.
+      UserError: as for `check_alike`.
     """
 
     def __init__(self, own: SequenceSampler, video: SequenceSampler, marked: bool = False) -> None:
@@ -25,7 +25,7 @@ class MixedSampler:
         check_alike(own.fields, video.fields, marked)
 
     def sample(self) -> dict[str, Any]:
-        """One batch, as `SequenceSampler.sample`."""
+        """Draw a batch, as in `SequenceSampler.sample`."""
         own, video = self._own.sample(), self._video.sample()
         video = with_width(video, own["action"].shape[-1], self._marked)
         batch: dict[str, Any] = {k: np.concatenate([own[k], video[k]]) for k in own if k != "obs"}

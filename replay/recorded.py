@@ -1,5 +1,5 @@
-"""Recordings beside a model's own data: whether they are of what the model reads, and their actions
-in the width that it reads."""
+"""Recordings used next to an agent's own data: a check that they match what the model reads, and
+the conversion of their actions to the width that it reads."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +11,14 @@ from replay.chunk import Field
 
 
 def check_alike(own: Mapping[str, Field], recorded: Mapping[str, Field], marked: bool) -> None:
-    """Checks that sequences of two stores can be rows of one batch.
+    """Check that sequences of two stores can be rows of one batch.
 
     Args:
       own: fields of an agent's replay.
-      recorded: those of recordings.
-      marked: as of `with_width`.
+      recorded: fields of the recordings.
+      marked: as for `with_width`.
     Raises:
-      UserError: if they hold other observations, or actions of another width.
+      UserError: if the stores differ in their observations or in the width of their actions.
     """
     seen, found = (
         {k.removeprefix("obs/"): x.shape for k, x in fields.items() if k.startswith("obs/")}
@@ -34,7 +34,8 @@ def check_alike(own: Mapping[str, Field], recorded: Mapping[str, Field], marked:
 
 
 def check_width(received: int, width: int, marked: bool) -> None:
-    """Raises UserError unless `with_width` can make actions of ``width`` floats of those."""
+    """Raise UserError unless `with_width` can convert actions from ``received`` to ``width``
+    floats."""
     if received and width and received != width and not (marked and received == width - 1):
         unmarked = f", or {width - 1} without the mark of plans" if marked else ""
         raise UserError(
@@ -48,16 +49,16 @@ def _width(fields: Mapping[str, Field]) -> int:
 
 
 def with_width(batch: dict[str, Any], width: int, marked: bool) -> dict[str, Any]:
-    """A sampled batch (`SequenceSampler.sample`) whose actions have `width` floats.
+    """Convert a sampled batch (`SequenceSampler.sample`) to actions of `width` floats.
 
-    Actions that the store lacks are unknown (`action_mask` 0). A mark of plans that the store lacks
-    is added: nothing is known of plans in recordings, so each action counts as planned anew.
+    If the store has no actions, they are unknown (`action_mask` 0). If it has no mark of plans, one
+    is added: nothing is known about plans in recordings, so each action counts as planned anew.
 
     Args:
-      width: floats of an action as the model reads it, its mark among them.
+      width: floats of an action as the model reads it, including its mark.
       marked: whether the last of them marks plans (`agents.codec.Codec.join`).
     Raises:
-      UserError: if the store's actions are of another width.
+      UserError: if the store's actions have another width.
     """
     action = batch["action"]
     received = action.shape[-1]

@@ -1,7 +1,8 @@
-"""Sequences for the learner, cut from the store by the rule of `layout.py`, which read next.
+"""Sequences for the learner, cut from the store by the rule in `layout.py`.
 
-Every sealed step is drawn equally often. The one exception: steps after a hole (an episode that
-lost a file) are no episode's beginning, so they are never packed after another one.
+Every sealed step is drawn equally often. The one exception: steps after a gap (in an episode that
+lost a file) are not the beginning of an episode, so they are never packed after another one. Read
+next: `layout.py`.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ REQUIRED = ("action_mask", "reward", "terminal", "is_first")
 
 
 class Stretch(NamedTuple):
-    """Frames start..stop-1 of a segment, laid from slot `at` of a row; then absorbing to `end`."""
+    """Frames start..stop-1 of a segment from slot `at` of a row on; then absorbing up to `end`."""
 
     row: int
     at: int
@@ -30,7 +31,7 @@ class Stretch(NamedTuple):
 
 
 class SequenceSampler:
-    """Draws batches of sequences. Deterministic: same store, same seed, same batches.
+    """Draws batches of sequences; the same store and the same seed give the same batches.
 
     Args:
       store: a `ReplayStore` with the fields of `standard_fields`.
@@ -38,10 +39,10 @@ class SequenceSampler:
       length: environment steps per sequence without the lead-in; a multiple of stride.
       stride: K, environment steps per tick of the top level.
       seed: of the draws.
-      share: (i, n): all rows are drawn, and of n equal shares of them the i-th is read.
+      share: (i, n): all rows are drawn, but only the i-th of n equal shares of them is read.
     Raises:
-      UserError: if sizes are not positive, length is no multiple of stride, a field is missing, or
-        the batch has no such shares.
+      UserError: if sizes are not positive, length is not a multiple of stride, a field is missing,
+        or the batch cannot be divided into such shares.
     """
 
     def __init__(
@@ -77,12 +78,12 @@ class SequenceSampler:
         self._rng = np.random.default_rng(seed)
 
     def sample(self) -> dict[str, Any]:
-        """One batch, axes [B, lead + length, ...].
+        """Draw a batch, axes [B, lead + length, ...].
 
         Returns:
-          "obs": the `obs/<key>` fields by key; every other field by name, "action" without a float
-          where the store has none; "mask": float32, 1 on real steps, 0 on padding. The arrays are
-          the caller's own.
+          "obs": the `obs/<key>` fields by key; every other field by name, with "action" of width 0
+          if the store has none; "mask": float32, 1 on real steps, 0 on padding. The caller owns the
+          arrays.
         Raises:
           UserError: if the store has no sealed step.
         """
@@ -92,7 +93,7 @@ class SequenceSampler:
     def gather(
         self, runs: list[Stretch], parts: list[tuple[int, int, np.ndarray]]
     ) -> dict[str, Any]:
-        """A batch from where it lies: the runs, and their (row, slot, mapped records)."""
+        """Assemble a batch from its runs and their (row, slot, mapped records) pieces."""
         flat = self._empty()
         for row, at, records in parts:
             self._copy(flat, row, at, records)
@@ -101,11 +102,11 @@ class SequenceSampler:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """Those of the store."""
+        """The fields of the store."""
         return self._store.fields
 
     def draw(self) -> list[Stretch]:
-        """Where the next batch lies, row by row in order of slots; nothing is read."""
+        """Draw the runs of the next batch, row by row in order of slots; nothing is read."""
         return [run for row in range(self._batch) for run in self._draw_row(row)]
 
     def state(self) -> dict[str, Any]:
@@ -113,27 +114,27 @@ class SequenceSampler:
         return {"rng": self._rng.bit_generator.state}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`: over the same data, the same batches follow, or where the batch
-        has another size, the same sequences; sequences of another length are other ones."""
+        """Continue from `state()`: over the same data, the same batches follow. With another batch
+        size the same sequences follow; with another length, different ones."""
         self._rng.bit_generator.state = state["rng"]
 
     def _locate(self) -> tuple[list[Stretch], list[tuple[int, int, np.ndarray]]]:
-        """All runs of one batch, and the (row, slot, mapped records) pieces of those to read."""
+        """Draw the runs of one batch, and map the (row, slot, records) pieces of those to read."""
         while True:
             with self._store.lock:
                 runs = self.draw()
                 try:
                     return runs, [part for run in self._read(runs) for part in self.open(run)]
                 except EpisodeGone:
-                    continue  # the store has forgotten it: draw anew
+                    continue  # the store has removed it from its index: draw again
 
     def _read(self, runs: list[Stretch]) -> list[Stretch]:
-        """Those of the rows that are read, counted from the first of these."""
+        """The runs of the rows that are read; rows are then counted from the first of these."""
         first = self._rows[0]
         return [run._replace(row=run.row - first) for run in runs if run.row in self._rows]
 
     def _draw_row(self, row: int) -> Iterator[Stretch]:
-        """The runs of one sequence, in order of slots."""
+        """Draw the runs of one sequence, in order of slots."""
         index = self._store.index
         if not index.steps:
             raise UserError(
@@ -174,7 +175,7 @@ class SequenceSampler:
         flat["mask"][row, slots] = 1
 
     def _pad(self, flat: dict[str, np.ndarray], runs: list[Stretch]) -> None:
-        """Fill the slots that no record fills: zeros, but for the absorbing step's observation."""
+        """Fill slots without a record: with zeros, except the observations of absorbing steps."""
         row = -1
         for run in runs:
             if run.row != row and run.at:

@@ -31,13 +31,13 @@ __all__ = [
     "standard_fields",
 ]
 
-OPEN_MAPS = 128  # files kept mapped at once for reading; each holds one file descriptor
+OPEN_MAPS = 128  # files kept mapped at once for reading; each takes one file descriptor
 
 _log = logging.getLogger(__name__)
 
 
 class EpisodeGone(Exception):
-    """An episode's file vanished after opening: evicted by the writer, if we only read."""
+    """Raised if an episode's file has vanished: for a reader, because the writer evicted it."""
 
 
 class _Stream:
@@ -50,18 +50,20 @@ class _Stream:
 
 
 class ReplayStore:
-    """Episodes under one directory, created or reopened. One writing process; its threads share it.
+    """Episodes under one directory, created or reopened.
 
-    `set_aside` lists (file name, reason) of what was found damaged or foreign on opening.
+    Only one process may write to a store, and its threads share the store. `set_aside` lists (file
+    name, reason) of files found damaged or foreign on opening.
 
     Args:
-      directory: a store, or absent or empty to create one.
-      fields: of every record; `is_first` (bool scalar) must be one.
+      directory: that of a store, or an absent or empty one, in which a store is created.
+      fields: of every record; `is_first` (bool scalar) must be among them.
       config: sizes; may differ from those of an earlier opening.
-      read_only: take no lock and change nothing; bad files are skipped and named, and what a
+      read_only: take no lock and change nothing; bad files are skipped and reported, and what a
         writer seals later is not seen.
     Raises:
-      UserError: other fields than those stored, a directory of something else, a second writer.
+      UserError: if the fields differ from those stored, the directory contains something else, or
+        there is already a writer.
     """
 
     def __init__(
@@ -121,8 +123,9 @@ class ReplayStore:
         Args:
           stream: which environment; each has one episode open at a time.
           record: one value per field. `is_first` starts an episode (one that is still open in this
-            stream is sealed as cut short, like a time limit).
-          last: terminal or time limit: the episode ends with this step and is sealed.
+            stream is sealed as cut short, as at a time limit).
+          last: whether the episode ends with this step, by a terminal or a time limit; it is then
+            sealed.
         Raises:
           UserError: if a field is missing, unknown, or of another shape or kind; if no episode is
             open and `is_first` is false; if the store is closed or read-only.
@@ -133,7 +136,7 @@ class ReplayStore:
                 self._start(stream)
             state = self._streams[stream]
             if state.count >= self.config.chunk_steps:
-                self._seal(state, MORE)  # what failed, on a full disk
+                self._seal(state, MORE)  # retry a seal that failed, as on a full disk
             for name, value in values.items():
                 state.columns[name][state.count] = value
             state.count += 1
@@ -144,8 +147,8 @@ class ReplayStore:
             self._evict()
 
     def drop_from(self, episode: int) -> None:
-        """Delete the episodes numbered `episode` and above, unfinished ones too; the next one to
-        start gets that number. For an import that fails in the middle: nothing of it remains.
+        """Delete the episodes numbered `episode` and above, including unfinished ones; the next one
+        to start gets that number. For an import that fails midway, so that nothing of it remains.
 
         Raises:
           UserError: if the store is closed or read-only.
@@ -162,8 +165,8 @@ class ReplayStore:
             self._next_episode = episode
 
     def state(self) -> dict[str, np.ndarray]:
-        """Where the store stands, as arrays: the number of the next episode, the open ones (stream,
-        episode, chunk, steps in it), and their records that are not sealed yet, by field."""
+        """The store's position, as arrays: the number of the next episode, the open episodes
+        (stream, episode, chunk, steps in it), and their unsealed records, by field."""
         with self._writing:
             streams = sorted(self._streams.items())
             rows = [(number, s.episode, s.chunk, s.count) for number, s in streams]
@@ -177,9 +180,9 @@ class ReplayStore:
             }
 
     def cut_back(self, state: Mapping[str, np.ndarray]) -> None:
-        """Deletes what was stored after `state()`, and opens again the episodes open then.
+        """Delete what was stored after `state()`, and reopen the episodes that were open then.
 
-        What was evicted since does not come back. Arrays without a number may be absent.
+        Episodes evicted since then are not restored. Empty arrays may be absent from ``state``.
 
         Raises:
           UserError: if the store is closed or read-only.
@@ -197,7 +200,7 @@ class ReplayStore:
                 self._streams[number] = stream
 
     def close(self) -> None:
-        """Seal what is unfinished as episodes cut short, and let the next writer in."""
+        """Seal unfinished episodes as cut short, and release the directory for the next writer."""
         with self._writing:
             self._state = "closed"
             try:
@@ -214,12 +217,12 @@ class ReplayStore:
         self.close()
 
     def read(self, chunk: Chunk, first: int, end: int) -> np.ndarray:
-        """Steps first..end-1 of a sealed chunk, mapped and not copied; their reading in begins.
+        """Steps first..end-1 of a sealed chunk, mapped, not copied; the kernel begins to read them.
 
-        The map stays readable while the array lives, though the episode be evicted.
+        The map stays readable while the array lives, even if the episode is evicted.
 
         Raises:
-          EpisodeGone: if the file has vanished; the episode is then forgotten.
+          EpisodeGone: if the file has vanished; the episode is then removed from the index.
         """
         with self.lock:
             records, mapping = self._map(chunk)
@@ -228,7 +231,7 @@ class ReplayStore:
         return records[first:end]
 
     def _map(self, chunk: Chunk) -> tuple[np.ndarray, mmap.mmap]:
-        """(records [steps], mapping); the least recently used maps are closed."""
+        """Map a chunk: (records [steps], mapping). The least recently used maps are closed."""
         if chunk not in self._maps:
             path = self._files.chunks / chunk.name
             try:
@@ -243,7 +246,7 @@ class ReplayStore:
         return self._maps[chunk]
 
     def close_maps(self) -> None:
-        """Close the files mapped for reading; they are opened again when needed."""
+        """Close the files mapped for reading; they are reopened when needed."""
         with self.lock:
             self._maps.clear()
 
@@ -262,7 +265,7 @@ class ReplayStore:
             _log.warning("%s", describe_size(self.fields, self.config, self._files.path))
 
     def _drop_chunks(self, episode: int, first: int) -> None:
-        """Delete the chunks of an episode from one on."""
+        """Delete the chunks of an episode from number ``first`` on."""
         with self.lock, suppress(KeyError):  # an episode without a sealed chunk
             for chunk in self.index.remove(episode):
                 if chunk.number < first:
@@ -278,7 +281,7 @@ class ReplayStore:
             )
 
     def _checked(self, stream: int, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The record's values as arrays, if all is as the store needs it."""
+        """Check that a record can be stored, and return its values as arrays."""
         self._check_open()
         if record.keys() != self.fields.keys():
             raise UserError(
@@ -316,7 +319,7 @@ class ReplayStore:
             state.chunk, state.count = state.chunk + 1, 0
 
     def _evict(self) -> None:
-        """Oldest episodes out until both caps hold; never one being written, nor the newest."""
+        """Evict oldest episodes until both caps hold, but never the newest or one being written."""
         writing = {state.episode for state in self._streams.values()}
         while self._state == "open" and self._over():
             with self.lock:
@@ -327,7 +330,7 @@ class ReplayStore:
             if not chunks:
                 self._warn_of_oversize()
                 return
-            for chunk in reversed(chunks):  # killed in between, the episode's beginning remains
+            for chunk in reversed(chunks):  # if killed in between, the episode's beginning remains
                 self._files.remove(chunk)
 
     def _over(self) -> bool:

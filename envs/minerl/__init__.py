@@ -1,4 +1,4 @@
-"""The real MineRL Navigate, in an interpreter of its own."""
+"""The real MineRL Navigate, in a separate Python interpreter."""
 
 from envs.minerl.adapter import interpreter, make, missing
 

@@ -5,8 +5,9 @@
 It is written for Python 3.7 with numpy, gym and minerl, and imports nothing else of this project.
 `adapter.py`, at the other end of the pipes, uses its `send` and `receive`.
 
-A frame is a header's length in 4 bytes, big-endian; the header, JSON in UTF-8; and the arrays that
-the header's `arrays` lists as [name, dtype, shape], in C order. Every request has one reply:
+A frame consists of the header's length in 4 bytes, big-endian; the header, JSON in UTF-8; and the
+arrays, in C order, that the header's `arrays` lists as [name, dtype, shape]. Every request has one
+reply:
 
 | request | reply |
 |---|---|
@@ -14,8 +15,9 @@ the header's `arrays` lists as [name, dtype, shape], in C order. Every request h
 | `reset`: a seed or null | the observation's arrays |
 | `step`: an action, by name | the same, with `reward`, `done`, `truncated` |
 
-A reply with `error`, a line, and `trace`, a traceback, says what raised; with `missing`, that a
-module is not there. The request `close`, and the end of the requests, end the program.
+A reply with `error`, one line, and `trace`, a traceback, reports an exception; its `missing` says
+whether minerl or gym is not installed. The request `close`, or the end of the requests, ends the
+program.
 """
 
 from __future__ import annotations
@@ -37,18 +39,18 @@ from typing import Any
 import numpy as np
 
 HEADER, ARRAY = 2**20, 2**26
-"""Bytes of a header and of an array at the most."""
+"""Largest header and largest array, in bytes."""
 TRACE = 20_000
-"""Characters of a traceback that are told, its last ones."""
+"""Number of characters of a traceback that are reported, counted from its end."""
 CLOSE = "close"
 
 
 class BadFrame(Exception):
-    """What came through a pipe is no frame."""
+    """Raised if what came through a pipe is not a frame."""
 
 
 def send(pipe: int, header: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
-    """Writes a frame: a header, and arrays by name."""
+    """Write a frame: a header, and arrays by name."""
     arrays = {} if arrays is None else arrays
     listed = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
     head = json.dumps(dict(header, arrays=listed)).encode()
@@ -61,14 +63,14 @@ def send(pipe: int, header: dict[str, Any], arrays: dict[str, np.ndarray] | None
 def receive(
     pipe: int, ready: Callable[[], None] = lambda: None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Reads a frame: its header, and its arrays by name.
+    """Read a frame: its header, and its arrays by name.
 
     Args:
       pipe: a file descriptor.
-      ready: called before every read; returns where there is something to read, or raises.
+      ready: called before every read; returns when there is something to read, or raises.
     Raises:
-      EOFError: where the other end is closed.
-      BadFrame: where something else than a frame comes.
+      EOFError: if the other end is closed.
+      BadFrame: if anything other than a frame comes.
     """
     (length,) = struct.unpack(">I", _exactly(pipe, 4, ready))
     if length > HEADER:
@@ -89,7 +91,7 @@ def receive(
 
 
 def _exactly(pipe: int, count: int, ready: Callable[[], None]) -> bytearray:
-    """So many bytes."""
+    """Read exactly ``count`` bytes."""
     data = bytearray()
     while len(data) < count:
         ready()
@@ -101,12 +103,12 @@ def _exactly(pipe: int, count: int, ready: Callable[[], None]) -> bytearray:
 
 
 def descendants(pid: int) -> list[int]:
-    """Processes that one has started, and those that they have, by Linux' /proc; none elsewhere."""
+    """All descendants of a process, from Linux's /proc; on other systems, none are found."""
     children: dict[int, list[int]] = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((place / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-        except (OSError, IndexError):  # it has ended
+        except (OSError, IndexError):  # the process has ended
             continue
         children.setdefault(parent, []).append(int(place.name))
     found: list[int] = []
@@ -118,7 +120,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def kill(pids: list[int]) -> None:
-    """Ends processes, whether they are there or not."""
+    """Kill processes; those that have already ended are ignored."""
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -127,7 +129,7 @@ def kill(pids: list[int]) -> None:
 
 
 def serve(requests: int, replies: int, name: str) -> None:
-    """Answers requests until `close`."""
+    """Answer requests until `close`."""
     inbox: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_listen, args=(requests, inbox), daemon=True).start()
     try:
@@ -143,13 +145,13 @@ def serve(requests: int, replies: int, name: str) -> None:
             return
         try:
             reply = _answer(env, request)
-        except Exception as error:  # noqa: BLE001 - it is told elsewhere
+        except Exception as error:  # noqa: BLE001 - the reply reports it
             reply = _told(error), {}
         send(replies, *reply)
 
 
 def _listen(requests: int, inbox: queue.Queue[dict[str, Any]]) -> None:
-    """Hands requests on; where they end, this program does, with all that it started."""
+    """Put requests into the inbox; when they end, kill this program and all that it started."""
     try:
         while True:
             inbox.put(receive(requests)[0])
@@ -159,7 +161,7 @@ def _listen(requests: int, inbox: queue.Queue[dict[str, Any]]) -> None:
 
 
 def _made(name: str) -> tuple[Any, dict[str, Any]]:
-    """The environment, and what is told of it."""
+    """Make the environment, and the first reply, which describes it."""
     minerl, gym = importlib.import_module("minerl"), importlib.import_module("gym")
     env = gym.make(name)
     spaces = getattr(env.action_space, "spaces", {})
@@ -173,7 +175,7 @@ def _made(name: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _version(module: Any) -> str:
-    """What a package says of itself, or pip does of it."""
+    """A package's version, according to the package itself or to pip."""
     told = getattr(module, "__version__", None)
     if told is None:
         resources = importlib.import_module("pkg_resources")
@@ -185,7 +187,7 @@ def _version(module: Any) -> str:
 
 
 def _answer(env: Any, request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """A reply's header and arrays."""
+    """Carry out a request, and return the reply's header and arrays."""
     if "reset" in request:
         if request["reset"] is not None:
             env.seed(request["reset"])
@@ -197,7 +199,7 @@ def _answer(env: Any, request: dict[str, Any]) -> tuple[dict[str, Any], dict[str
             f"step: expected (observation, reward, done, info), as gym had until 0.25, got {told}"
         )
     obs, reward, done, info = found
-    if "error" in info:  # MineRL's own word: the observation that comes with it is a random one
+    if "error" in info:  # set by MineRL; the observation that comes with it is random
         raise ConnectionError("the game failed: {}".format(info["error"]))
     limit = bool(info.get("TimeLimit.truncated", False))
     return (
@@ -207,7 +209,7 @@ def _answer(env: Any, request: dict[str, Any]) -> tuple[dict[str, Any], dict[str
 
 
 def _action(space: Any, given: dict[str, Any]) -> Any:
-    """An action as the environment's space has it; keys that are not given do nothing."""
+    """Convert an action to the environment's space; keys that are not given do nothing."""
     action = space.no_op()
     for key, value in given.items():
         action[key] = np.asarray(value, np.float32) if isinstance(value, list) else value
@@ -215,7 +217,7 @@ def _action(space: Any, given: dict[str, Any]) -> Any:
 
 
 def _arrays(obs: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, np.ndarray]]:
-    """Every number of an observation, by the dotted name of its place."""
+    """All arrays of an observation, each with its dotted name."""
     if hasattr(obs, "items"):
         for key, value in obs.items():
             yield from _arrays(value, (*path, key))
@@ -228,7 +230,7 @@ def _arrays(obs: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, np.ndar
 
 
 def _told(error: BaseException) -> dict[str, Any]:
-    """An error as a reply; its traceback begins after this file's own lines."""
+    """Report an error as a reply; its traceback begins after this file's own lines."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next

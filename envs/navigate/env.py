@@ -1,9 +1,9 @@
 """Navigate in the builtin voxel world, with exactly the spaces of MineRL 0.4.4's Navigate.
 
-What it shares with the original: spaces, frame, task constants, rewards. What it leaves out: mobs,
-health, drowning and falling damage, day and night, falling sand, flowing water, drops to pick up
-(dug dirt goes straight to the inventory). What it makes easier: the goal cannot be dug away, swims
-at the surface over deep water, and swimmers can climb banks one block high.
+It shares with the original the spaces, the frame, the task constants and the rewards. It leaves out
+mobs, health, drowning and falling damage, day and night, falling sand, flowing water and drops to
+pick up (dug dirt goes straight to the inventory). It is easier in that the goal cannot be dug away
+and floats on deep water, and that swimmers can climb banks one block high.
 Read next: `task.py`, `world.py`, `physics.py`, `render.py`.
 """
 
@@ -53,12 +53,13 @@ def action_space() -> spaces.Dict:
 
 
 class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
-    """Find the goal block some 64 blocks off, with a compass that points near it.
+    """Find the goal block some 64 blocks away, with a compass that points near it.
 
     Reward: +100 once for touching the goal, which ends the episode (terminated). With `dense`, each
-    frame also the decrease of the 3-D distance to the compass target, in blocks. After `time_limit`
-    frames the episode is truncated. `info["success"]` says whether the goal has been touched.
-    MineRL calls a run solved at a return of 100, or 160 with `dense` (`reward_threshold`).
+    frame also pays the decrease of the 3-D distance to the compass target, in blocks. After
+    `time_limit` frames the episode is truncated. `info["success"]` says whether the goal has been
+    touched. MineRL considers a run solved at a return of 100, or 160 with `dense`
+    (`reward_threshold`).
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
@@ -78,11 +79,12 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
           time_limit: frames of 50 ms.
           render_mode: None, or "rgb_array" for `render()`.
           render_size: pixels along one edge of what `render()` returns.
-          goal_distance: blocks from the start to the goal, horizontally; MineRL's are 64, nearer
-            ones are easier to meet by chance (the compass points 8 to 11 blocks beside all goals).
+          goal_distance: horizontal distance in blocks from the start to the goal. MineRL's is 64;
+            nearer goals are easier to reach by chance (the compass points 8 to 11 blocks beside
+            every goal).
         Raises:
-          UserError: for a time limit or size below 1, an unknown render mode, or a goal that is no
-            block away or lies further than half of the world, which goes round.
+          UserError: for a time limit or size below 1, an unknown render mode, or a goal that is
+            less than 1 block away or further than half of the world, which is a torus.
         """
         if time_limit < 1 or render_size < 1:
             raise UserError(
@@ -107,12 +109,12 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.render_mode = render_mode
         self.render_size = render_size
         self.goal_distance = goal_distance
-        self.seen = True  # whether the next observations are; an episode's last one is
+        self.seen = True  # whether the next observations are seen; an episode's last one always is
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A new world and a new goal, drawn from `seed` or from this environment's generator."""
+        """Start in a new world with a new goal, from `seed` or the environment's generator."""
         super().reset(seed=seed)
         self.world = generate(int(self.np_random.integers(2**31)))
         self.body = place_player(self.world, self.np_random)
@@ -126,7 +128,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def step(
         self, action: dict[str, Any]
     ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """One frame: turn, move, dig and place, then reward."""
+        """Advance one frame: turn, move, dig and place, then reward."""
         self._turn(action["camera"])
         self._walk(action)
         self._use_hands(bool(action["attack"]), bool(action["place"]))
@@ -180,7 +182,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             self._place(x + normal[0], y + normal[1], z + normal[2])
 
     def _dig(self, cell: tuple[int, int, int] | None) -> None:
-        """One frame of work on a block; the count starts anew when another block is looked at."""
+        """Dig at a block for one frame; looking at another block restarts the count."""
         if cell != self._digging:
             self._digging, self._progress = cell, 0
         if cell is None:
@@ -195,7 +197,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             self.dirt = min(MAX_DIRT, self.dirt + 1)
 
     def _place(self, x: int, y: int, z: int) -> None:
-        """Put one dirt where there is air or water, but not into the player."""
+        """Place one block of dirt in air or water, but not inside the player."""
         free = 0 < y < HEIGHT and P.block_at(self.world.blocks, x, y, z) < B.FIRST_SOLID
         if free and self.dirt and not self._occupied(x, y, z):
             set_block(self.world, x, y, z, B.DIRT)
@@ -220,7 +222,7 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         return render(world.blocks, world.top, world.tile_top, eye, yaw, pitch, size)
 
     def _observe(self, drawn: bool) -> dict[str, Any]:
-        """The observation, as `observation_space` says; its picture the last one, unless drawn."""
+        """The observation, in `observation_space`; unless ``drawn``, with the previous picture."""
         if drawn:
             self._pov = self._view(PIXELS)
         return {

@@ -1,15 +1,15 @@
-"""A scripted player of Navigate, for reference: follows the compass, then looks for the goal.
+"""A scripted reference player of Navigate: follows the compass, then looks for the goal.
 
-It sees what an agent sees (the picture and the needle, no positions) and keeps within 15 degrees
-of turning per frame. What it does, in order of precedence:
+It sees what an agent sees (the picture and the needle, no positions) and turns at most 15 degrees
+per frame. Its behaviours, in order of precedence:
 
-1. seek: the goal's cyan is in the picture: walk towards it;
-2. free itself: the picture has not changed although it walks: dig ahead, then try another way;
-3. search: the needle swung round, so the compass target is here and the goal 8 to 11 blocks off:
-   look all round, then walk a circle round the target, wider each time;
+1. seek: if the goal's cyan is in the picture, walk towards it;
+2. free itself: if the picture stays the same although it walks, dig ahead, then try another way;
+3. search: if the needle has swung round, the compass target is here and the goal 8 to 11 blocks
+   away; look all round, then walk a circle around the target, wider each time;
 4. follow: turn to the needle and run.
 
-It runs and jumps all the time, which is how one swims and climbs here.
+It runs and jumps all the time, which is how a player swims and climbs here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SPIN = 40  # frames to look all round at 10 degrees per frame
 _OUT = 34  # frames to walk from the target to where the goal may be
 _CIRCLE = 260  # frames to walk round the target at that distance
 _MEMORY = 25  # frames to keep going towards a goal that has left the picture
-_PATIENCE = 350  # frames of following the needle without arriving, until it tries another way
+_PATIENCE = 350  # frames of following the needle without arriving, then it tries another way
 _PAST = 26  # pictures remembered
 _STILL = 2.0  # mean change of the picture (of 255) below which it counts as the same
 
@@ -52,8 +52,8 @@ class CompassFollower:
         self.followed = 0
         self.since_goal = _MEMORY
         self.walked = 0
-        self.past = np.zeros((_PAST, 32, 32, 3), np.uint8)  # a ring of small pictures
-        self.seen = 0  # pictures put into it since the last stop
+        self.past = np.zeros((_PAST, 32, 32, 3), np.uint8)  # ring buffer of small pictures
+        self.seen = 0  # pictures stored since the last stop
 
     def __call__(self, obs: dict[str, Any]) -> dict[str, Any]:
         """The action for an observation of `NavigateEnv`."""
@@ -98,7 +98,7 @@ class CompassFollower:
         return self._act(0.5 * right, pitch, run=abs(right) < 20)
 
     def _plan_search(self) -> None:
-        """Look all round, walk out, walk round; the other way and wider in the next round."""
+        """Look all round, walk out, then walk a circle; the next round is wider and reversed."""
         self.aligned = self.followed = 0
         side = 90.0 if self.rounds % 2 else -90.0
         wider = 1 + 0.25 * (self.rounds % 4)
@@ -121,7 +121,7 @@ class CompassFollower:
         self.plan.extendleft(reversed(steps[2 * int(self.rng.random() < 0.5) :]))
 
     def _follow_plan(self, angle: float) -> dict[str, Any]:
-        """One frame of the first step of the plan."""
+        """Act for one frame of the plan's first step."""
         what, degrees, frames = self.plan.popleft()
         if what == "away" and abs(degrees) > MAX_TURN:
             turn = float(np.copysign(MAX_TURN, degrees))
@@ -155,7 +155,7 @@ class CompassFollower:
         return action
 
     def _is_stuck(self, pov: np.ndarray) -> bool:
-        """Whether a picture seen 8 to 26 frames ago (a jump takes 12) comes back while walking."""
+        """Whether a picture seen 8 to 26 frames ago (a jump takes 12) recurs while walking."""
         if not self.walked:
             self.seen = 0
         slot = self.seen % _PAST
@@ -168,8 +168,8 @@ class CompassFollower:
 
 @kernel()
 def _smallest_change(past: np.ndarray, slot: int, recent: int) -> float:
-    """Mean absolute difference of picture `slot` of a ring of pictures to the most alike of the
-    others, the `recent` ones before it left out."""
+    """Mean absolute difference between picture `slot` of a ring buffer and the most similar of the
+    others, except those less than `recent` frames old."""
     smallest = np.inf
     now = past[slot].ravel()
     for age in range(recent, len(past)):
@@ -182,12 +182,12 @@ def _smallest_change(past: np.ndarray, slot: int, recent: int) -> float:
 
 
 def goal_bearing(pov: np.ndarray) -> tuple[float, float] | None:
-    """Where the goal's cyan is in a picture.
+    """Direction of the goal's cyan in a picture.
 
     Args:
       pov: uint8 [size, size, 3] RGB.
     Returns:
-      (right, down) in degrees from the middle, or None where fewer than 2 pixels match.
+      (right, down) in degrees from the middle, or None if fewer than 2 pixels match.
     """
     rows, columns = _goal_pixels(pov)
     if len(rows) < 2:

@@ -1,4 +1,4 @@
-"""Sizes, biome names and the torus: what every other file of the builtin world agrees on.
+"""Sizes, biome names and the torus, shared by all other files of the builtin world.
 
 x grows east, z south, y up. The compiled kernels bake these constants in, and numba does not see a
 change in an imported file: after changing one here or in `blocks.py`, delete `__pycache__`.

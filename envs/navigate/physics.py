@@ -1,4 +1,4 @@
-"""The player's body: walking, jumping, swimming, collision, and what he looks at.
+"""The player's body: walking, jumping, swimming, collision, and what the player looks at.
 
 A call is one frame of 50 ms. Constants are Minecraft's (1.11): acceleration, then movement clipped
 against the blocks axis by axis (y, x, z), then drag and gravity. Angles follow Minecraft too:
@@ -23,7 +23,7 @@ WALK, FLY, SWIM = 0.1, 0.02, 0.02  # blocks/frame² of acceleration on the groun
 SPRINT_FACTOR, SNEAK_FACTOR = 1.3, 0.3
 WATER_DRAG, SINK, PADDLE = 0.8, 0.02, 0.04
 CLIMB_OUT = (
-    0.42  # blocks/frame; a jump, so that banks one block high never trap a swimmer (0.3 there)
+    0.42  # blocks/frame (Minecraft: 0.3); a jump, so that banks one block high trap no swimmer
 )
 
 # Fields of a body: float64 [11].
@@ -167,7 +167,7 @@ def _wall(
 
 @kernel()
 def block_at(blocks: np.ndarray, x: int, y: int, z: int) -> int:
-    """Block id; round the torus in x and z, bedrock below the world, air above it."""
+    """Block id at a position: x and z wrap round the torus; bedrock below the world, air above."""
     if y < 0:
         return B.BEDROCK
     if y >= HEIGHT:

@@ -5,7 +5,7 @@ from column to column while it flies above the column (`top`), and reads blocks 
 Shading: a 16 x 16 texture per face, Minecraft's brightness by face, shade under anything that
 covers the sky, water that shows the ground through it, and fog that ends in the sky's colour.
 
-The functions below `_draw` are pasted into it (`inline`): a call that hands arrays on costs as much
+The functions below `_draw` are inlined into it (`inline`): a call that passes arrays costs as much
 as ten steps of a ray. All numbers are float32 (`F32`). Read next: `textures.py`.
 """
 
@@ -82,7 +82,7 @@ def _draw(
     yaw: float,
     pitch: float,
 ) -> None:
-    """Fill the frame, a pixel at a time. The eye moves to the torus' first copy, for float32."""
+    """Fill the frame pixel by pixel. For float32, the eye is moved to the torus's first copy."""
     size = frame.shape[0]
     ox, oy, oz = F32(eye_x % SIZE), F32(eye_y), F32(eye_z % SIZE)
     sine, cosine = F32(math.sin(math.radians(yaw))), F32(math.cos(math.radians(yaw)))
@@ -151,11 +151,11 @@ def _cast(
 
     Args:
       blocks, top, tile_top: as in `world.World`.
-      roof: nothing reaches higher, blocks.
+      roof: height in blocks that nothing exceeds.
       ox, oy, oz: origin, blocks. dx, dy, dz: unit direction.
-      drowned: whether the origin is in water (then entering water is not noted).
+      drowned: whether the origin is in water (entering water is then not recorded).
     Returns:
-      (t, t_wet, block, face, x, y, z): distance to the hit and to the water before it (1e9 when
+      (t, t_wet, block, face, x, y, z): distance to the hit and to the water before it (1e9 if
       there is none), the block hit (AIR: none in sight), the face (0 x, 1 y, 2 z) and the cell.
     """
     inv_x, inv_z = _inverse(dx), _inverse(dz)
@@ -247,7 +247,7 @@ def _floor(value: F32) -> int:
 
 @_inlined
 def _inverse(component: F32) -> F32:
-    """1 / component, finite where the ray runs along the other axis."""
+    """1 / component, kept finite if the ray runs along the other axis."""
     small = abs(component) < F32(1e-6)
     sign = F32(1) if component > 0 else F32(-1)
     return sign / (F32(1e-6) if small else abs(component))
@@ -255,7 +255,7 @@ def _inverse(component: F32) -> F32:
 
 @_inlined
 def _inside(cell: int, tile: int) -> int:
-    """The cell, kept inside its tile against rounding at the tile's edge."""
+    """Keep a cell inside its tile, against rounding errors at the tile's edge."""
     return min(max(cell, tile * TILE), tile * TILE + TILE - 1)
 
 
@@ -278,7 +278,7 @@ def _sky(
     dz: F32,
     drowned: bool,
 ) -> tuple[F32, F32, F32]:
-    """What lies at the end of a ray: deep water, or a day sky with a square sun and clouds."""
+    """The colour at the end of a ray: deep water, or a day sky with a square sun and clouds."""
     height = min(F32(1), max(F32(0), dy * F32(1.6)))
     red, green, blue = (
         F32(196) - F32(92) * height,
@@ -341,7 +341,7 @@ def _lit(
 def _through_water(
     atlas: np.ndarray, red: F32, green: F32, blue: F32, px: F32, pz: F32, depth: F32
 ) -> tuple[F32, F32, F32]:
-    """The colour behind `depth` blocks of water whose surface is pierced at (px, pz)."""
+    """The colour seen through `depth` blocks of water, which the ray enters at (px, pz)."""
     i, j = _floor(px * F32(4)) & (TEXELS - 1), _floor(pz * F32(4)) & (TEXELS - 1)
     body = min(F32(0.94), F32(0.5) + depth * F32(0.08))
     return (

@@ -1,7 +1,8 @@
 """Trees, cacti, houses and wells, stamped into the block array of a fresh world.
 
-All coordinates wrap round the torus. Every stamp keeps `top` true. Compiled, so that a whole world
-takes milliseconds; the randomness comes in as arrays, so that the caller owns the only generator.
+All coordinates wrap round the torus. Every stamp keeps `top` up to date. The code is compiled, so
+that a whole world takes milliseconds; random numbers are passed in as arrays, so that the caller
+owns the only generator.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def grow_vegetation(
 
     Args:
       blocks, top, ground, biome: as in `world.World`.
-      chance: float32 [SIZE / 4, SIZE / 4, 4] uniform in [0, 1): whether, where x, where z, which.
+      chance: float32 [SIZE / 4, SIZE / 4, 4] uniform in [0, 1): whether to plant, where in x, where
+        in z, and which plant.
     """
     for i in range(chance.shape[0]):
         for j in range(chance.shape[1]):
@@ -130,7 +132,7 @@ def _house(
     south: int,
     chance: np.ndarray,
 ) -> None:
-    """A house of planks or cobble with a stepped roof; its door looks at the village's middle."""
+    """A house of planks or cobble with a stepped roof; its door faces the village's centre."""
     mask = SIZE - 1
     level, half = int(ground[x & mask, z & mask]), 2 + int(2 * chance[1])
     if level <= SEA:
@@ -187,7 +189,7 @@ def _wall_column(
 
 @kernel()
 def put(blocks: np.ndarray, top: np.ndarray, x: int, y: int, z: int, block: int) -> None:
-    """Set one block, wrapping round the torus, and keep `top` true."""
+    """Set one block, wrapping round the torus, and keep `top` up to date."""
     mask = SIZE - 1
     x, z = x & mask, z & mask
     blocks[x, z, y] = block

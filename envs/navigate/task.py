@@ -34,7 +34,8 @@ class Needle:
         self.speed = 0.0
 
     def update(self, true: float) -> float:
-        """Follow the true angle (degrees, positive to the right) by one frame; the new angle."""
+        """Follow the true angle (degrees, positive to the right) for one frame; return the new
+        angle."""
         self.speed = 0.8 * (self.speed + 0.1 * wrap_degrees(true - self.angle))
         self.angle = wrap_degrees(self.angle + self.speed)
         return self.angle
@@ -56,7 +57,7 @@ class Task:
           world: changed in place: one block becomes GOAL.
           rng: source of the goal's direction and the compass offset.
           body: float64 [11] of the player at the start.
-          goal_distance: blocks from there to the goal, horizontally.
+          goal_distance: horizontal distance in blocks from the start to the goal.
         """
         start_x, start_z = float(body[P.X]), float(body[P.Z])
         east = rng.uniform(-goal_distance, goal_distance)
@@ -108,7 +109,7 @@ class Task:
 
 
 def place_player(world: World, rng: np.random.Generator) -> np.ndarray:
-    """Stand the player on free, dry ground: a biome at random, then a column of it at random.
+    """Place the player on free, dry ground: in a random column of a random biome.
 
     Returns:
       float64 [11] body at rest, looking in a random horizontal direction.

@@ -1,4 +1,4 @@
-"""Procedural textures: the block atlas and the clouds, drawn by rule from fixed seeds.
+"""Procedural textures: the block atlas and the clouds, generated from fixed seeds.
 
 Read next: `render.py` (how they are looked up).
 """
@@ -46,7 +46,7 @@ _GRAIN |= {B.SNOW: 0.03, B.GOAL: 0.04, B.PLANKS: 0.07, B.SAND: 0.07, B.ROOF: 0.0
 
 
 def texture_atlas() -> np.ndarray:
-    """Textures of all blocks, drawn by rule from a fixed seed.
+    """Textures of all blocks, generated from a fixed seed.
 
     Returns:
       uint8 [NUM_BLOCKS, 3, TEXELS, TEXELS, 3]: block, face (TOP, SIDE, BOTTOM), row from the top

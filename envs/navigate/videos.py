@@ -1,10 +1,10 @@
-"""Video of the builtin world, as an agent of given settings would see it, played by the follower.
+"""Video of the builtin world as an agent with given settings would see it, played by the follower.
 
 `NavigateVideos(config.env).episode(i, seed)` is one walk with observations, actions, rewards and
-ground truth. Observations pass through the very wrappers of `vector.make_agent_env`, and the
-actions are the agent's own: once per agent's step the follower's wish is cut to the agent's action
-space and held for `action_repeat` frames. So a world model pretrained on these frames, with or
-without the actions, meets the same spaces in the environment.
+ground truth. Observations pass through the same wrappers as in `vector.make_agent_env`, and actions
+are in the agent's action space: at each step of the agent, the follower's action is clipped to that
+space and held for `action_repeat` frames. A world model that is pretrained on these frames, with or
+without the actions, therefore meets the same spaces in the environment.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _NO_LIMIT = 2**62  # frames
 
 
 class Episode(NamedTuple):
-    """One walk of T of the agent's steps, in the arrival convention.
+    """One walk of T steps of the agent, in the arrival convention.
 
-    Record t holds what was seen, the action that led there, and the reward and terminal that came
+    Record t holds an observation, the action that led to it, and the reward and terminal that came
     with it; record 0 is the reset, whose action and reward are 0.
     """
 
@@ -47,10 +47,10 @@ class Episode(NamedTuple):
 
 
 class _Player(NavigateEnv):
-    """Navigate as a scripted player and a narrator see it."""
+    """Navigate, extended for a scripted player and for recording the ground truth."""
 
     def look(self) -> dict[str, Any]:
-        """The observation, with its picture, whether the last step drew one or not."""
+        """The current observation with its picture, even if the last step did not draw one."""
         return self._observe(drawn=True)
 
     def set_next_goal(self) -> None:
@@ -61,7 +61,7 @@ class _Player(NavigateEnv):
         self.task.needle = needle
 
     def truth(self) -> dict[str, Any]:
-        """Ground truth of this moment, without `goals`."""
+        """Ground truth of the current state, without `goals`."""
         x, z = (int(np.floor(self.body[axis])) % SIZE for axis in (P.X, P.Z))
         return {
             "position": self.body[[P.X, P.Y, P.Z]].astype(np.float32),
@@ -72,26 +72,26 @@ class _Player(NavigateEnv):
 
 @dataclass(frozen=True)
 class NavigateVideos:
-    """Walks of the scripted follower; number i depends on these options, the seed and i alone.
+    """Walks of the scripted follower; walk i depends only on these options, the seed and i.
 
     Factors:
-      position: float32 [T, 3], x, y, z of the feet in blocks. The world repeats every 512 in x and
-        z; these go on counting.
+      position: float32 [T, 3], x, y, z of the feet in blocks. The world repeats every 512 blocks in
+        x and z; the coordinates do not wrap.
       view: float32 [T, 2], yaw and pitch, degrees, as in `physics`.
-      biome: int32 [T] underfoot, index into `grid.BIOMES`.
+      biome: int32 [T], the biome under the feet, an index into `grid.BIOMES`.
       goals: int32 [T], goals touched so far.
     """
 
     env: EnvConfig = field(default_factory=EnvConfig)
-    """What the agent sees and does. The back end is `builtin` whatever this says."""
+    """The agent's environment: what it observes and does. The back end is always `builtin`."""
     length: int = 1_000
-    """The agent's steps per episode (at most, unless endless)."""
+    """The agent's steps per episode (at most that many, unless `endless`)."""
     endless: bool = True
-    """Whether a touched goal is followed by the next one, 64 blocks on, so that every episode has
-    `length` steps and none a terminal. Otherwise it ends as the environment's do."""
+    """Whether touching a goal sets the next one, 64 blocks further on, so that every episode has
+    `length` steps and no terminal. Otherwise episodes end as in the environment."""
 
     def __post_init__(self) -> None:
-        """Raises UserError for a length below 1 or another environment than builtin Navigate."""
+        """Raise UserError for a length below 1 or an environment other than builtin Navigate."""
         if self.length < 1:
             raise UserError(f"length: expected 1 step or more, received {self.length}; raise it")
         if self.env.name != NAVIGATE or self.env.backend == "minerl":
@@ -106,7 +106,7 @@ class NavigateVideos:
             yield self.episode(index, seed)
 
     def episode(self, index: int, seed: int) -> Episode:
-        """Episode number `index` of the endless series that `seed` starts (neither negative)."""
+        """Episode `index` of the endless series that `seed` defines (neither may be negative)."""
         player, agent = self._player(), self.agent_env()
         player.reset(seed=world_seed(index, seed))
         follower = CompassFollower(world_seed(index, seed))
@@ -142,17 +142,17 @@ class NavigateVideos:
         """The agent's action nearest to the follower's: keys that the agent lacks are dropped, and
         a step turns as far as the follower would in a frame, within the camera's limit."""
         while "attack" not in keys and follower.plan and follower.plan[0][0] == "dig":
-            follower.plan.popleft()  # it cannot dig: on with what comes after that
+            follower.plan.popleft()  # it cannot dig: skip to what comes after that
         wish = follower(raw)
         camera = keys["camera"]
         assert isinstance(camera, spaces.Box)
         turn = np.clip(wish["camera"] / self.env.action_repeat, camera.low, camera.high)
         done = float(turn[0]) * self.env.action_repeat
-        follower.pitch += done - float(wish["camera"][0])  # it counts on having been obeyed
+        follower.pitch += done - float(wish["camera"][0])  # it assumes that its action was taken
         return {key: turn if key == "camera" else np.int64(wish[key]) for key in keys}
 
     def _hold(self, player: _Player, action: dict[str, Any]) -> tuple[float, bool, bool, int]:
-        """The frames of one step. Returns (reward, terminal, whether it ended, goals touched)."""
+        """Play the frames of one step. Returns (reward, terminal, episode ended, goals touched)."""
         total, touched = 0.0, 0
         for _ in range(self.env.action_repeat):
             _, reward, terminated, truncated, _ = player.step(action)
@@ -166,7 +166,7 @@ class NavigateVideos:
 
 
 def world_seed(index: int, seed: int) -> int:
-    """The environment's reset seed of an episode.
+    """The seed with which the environment is reset for an episode.
 
     Raises:
       UserError: if either number is negative.
@@ -177,7 +177,7 @@ def world_seed(index: int, seed: int) -> int:
 
 
 def agent_view(env: gymnasium.Env[Any, Any], obs: Any) -> Any:
-    """What the wrappers of `env` make of an observation of the environment inside them."""
+    """Apply the wrappers of `env` to an observation of the environment inside them."""
     if not isinstance(env, gymnasium.Wrapper):
         return obs
     inner = agent_view(env.env, obs)
@@ -185,7 +185,7 @@ def agent_view(env: gymnasium.Env[Any, Any], obs: Any) -> Any:
 
 
 def agent_action(env: gymnasium.Env[Any, Any], action: Any) -> Any:
-    """What the wrappers of `env` make of an action for the environment inside them."""
+    """Apply the wrappers of `env` to an action for the environment inside them."""
     while isinstance(env, gymnasium.Wrapper):
         action = env.action(action) if isinstance(env, gymnasium.ActionWrapper) else action
         env = env.env
@@ -198,7 +198,7 @@ def _keys(env: gymnasium.Env[Any, Any]) -> dict[str, spaces.Space[Any]]:
 
 
 def _forget_all_but_pitch(follower: CompassFollower) -> None:
-    """A new task begins, but the head is where it was."""
+    """Reset the follower for a new task, but keep the pitch of its head."""
     pitch = follower.pitch
     follower.reset()
     follower.pitch = pitch

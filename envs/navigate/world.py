@@ -1,9 +1,9 @@
 """The voxel world: biomes, terrain, vegetation and villages, drawn from one seed.
 
-A world is a torus of `SIZE` x `SIZE` columns, `HEIGHT` blocks high: who walks 512 blocks in one
-direction is back where he started, so there is no edge to fall off. x grows east, z south, y up.
+A world is a torus of `SIZE` x `SIZE` columns, `HEIGHT` blocks high: a player who walks 512 blocks
+in one direction is back at the start, so there is no edge to fall off. x grows east, z south, y up.
 Blocks are stored `[x, z, y]`, so that one column is contiguous.
-Read next: `structures.py` (trees and houses), `render.py` and `physics.py` (who reads the arrays).
+Read next: `structures.py` (trees and houses), `render.py` and `physics.py` (use of the arrays).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def generate(seed: int) -> World:
 
 
 def set_block(world: World, x: int, y: int, z: int, block: int) -> None:
-    """Change one block in place and keep `top` and `tile_top` true. x and z may be any integers."""
+    """Change one block in place and update `top` and `tile_top`. x and z may be any integers."""
     x, z = x % SIZE, z % SIZE
     world.blocks[x, z, y] = block
     filled = np.flatnonzero(world.blocks[x, z])

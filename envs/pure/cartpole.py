@@ -11,38 +11,38 @@ from envs.pure.environment import PureEnv, Transition, clip_action, controls, nu
 GRAVITY, CART, POLE, FORCE = 9.81, 1.0, 0.1, 10.0  # m/s², kg, kg, N
 CENTRE, INERTIA = 0.5, 9.42459e-3  # m from the hinge; kg m² of the capsule about its centre
 DAMPING = (5e-4, 2e-6)  # of the slide, N s/m, and of the hinge, N m s/rad
-SECONDS, RAIL = 0.01, 1.8  # per frame; m from the middle
-FRAMES = 2  # for which an action is held
+SECONDS, RAIL = 0.01, 1.8  # s per frame; m from the middle to either end
+FRAMES = 2  # for which each action is held
 
 
 class CartpoleState(NamedTuple):
-    """Of cart and pole."""
+    """Positions and velocities of cart and pole."""
 
     position: Array  # [2] m from the middle, rad from upright
     velocity: Array  # [2] m/s, rad/s
 
 
 class CartpoleSwingup(PureEnv):
-    """An episode is 1 000 frames of 0.01 s, a step holds its action for 2; at most 1 000 points.
+    """Episodes of 1 000 frames of 0.01 s, 2 frames per step; returns are at most 1 000.
 
-    The reward of a frame is upright · centred · small control · small velocity, each in [0, 1].
-    Unlike MuJoCo's, the rail ends in a hard wall. Source: Tassa et al.
-    2018, DeepMind Control Suite; agreement in ``tests/envs/test_pure.py``.
+    The reward of a frame is the product upright · centred · small control · small velocity, each in
+    [0, 1]. Unlike MuJoCo's rail, this one ends in a hard wall. Source: Tassa et al. 2018, DeepMind
+    Control Suite; agreement is tested in ``tests/envs/test_pure.py``.
     """
 
     length = 500
     observation_space = numbers(5)  # x, cos θ, sin θ, x', θ'
-    action_space = controls(1)  # force over 10 N
+    action_space = controls(1)  # force in units of 10 N
 
     def reset(self, key: PRNGKeyArray) -> CartpoleState:
-        """Hanging in the middle, up to noise of deviation 0.01."""
+        """Start at rest in the middle, the pole hanging, plus noise of standard deviation 0.01."""
         noise = 0.01 * jax.random.normal(key, (2, 2))
         return CartpoleState(noise[0] + jnp.array([0.0, jnp.pi]), noise[1])
 
     def step(
         self, state: CartpoleState, action: Float[Array, " A"], key: PRNGKeyArray
     ) -> Transition:
-        """Two frames of a fourth-order Runge-Kutta step; rewards are summed."""
+        """Advance two frames by fourth-order Runge-Kutta steps and sum their rewards."""
         control, total = clip_action(action)[0], jnp.zeros(())
         for _ in range(FRAMES):
             state = advance(state, FORCE * control)
@@ -60,8 +60,8 @@ class CartpoleSwingup(PureEnv):
 
 
 class CartpoleSwingupSparse(CartpoleSwingup):
-    """As DeepMind Control's swingup sparse: a frame pays 1 where the pole stands within 5.7 degrees
-    of upright and the cart within 0.25 m of the middle."""
+    """DeepMind Control's swingup sparse: a frame pays 1 if the pole is within 5.7 degrees of
+    upright and the cart within 0.25 m of the middle."""
 
     def paid(self, state: CartpoleState, control: Array) -> Array:
         """The reward of one frame."""
@@ -70,7 +70,7 @@ class CartpoleSwingupSparse(CartpoleSwingup):
 
 
 def acceleration(position: Array, velocity: Array, force: Array) -> Array:
-    """[x'', θ''] of M(q) q'' = forces; θ is measured from upright, clockwise.
+    """Solve M(q) q'' = forces for [x'', θ'']; θ is measured clockwise from upright.
 
     (m_c + m_p) x'' + m_p l cos θ θ'' = F - d_x x' + m_p l sin θ θ'²
     m_p l cos θ x'' + (I + m_p l²) θ'' = m_p g l sin θ - d_θ θ'
@@ -84,7 +84,7 @@ def acceleration(position: Array, velocity: Array, force: Array) -> Array:
 
 
 def advance(state: CartpoleState, force: Array) -> CartpoleState:
-    """One Runge-Kutta step of 0.01 s, then the wall at either end of the rail."""
+    """Take one Runge-Kutta step of 0.01 s, then apply the walls at the ends of the rail."""
 
     def slope(q: Array, v: Array) -> tuple[Array, Array]:
         return v, acceleration(q, v, force)
@@ -102,7 +102,7 @@ def advance(state: CartpoleState, force: Array) -> CartpoleState:
 
 
 def reward(state: CartpoleState, control: Array) -> Array:
-    """Of one frame, in [0, 1]."""
+    """The reward of one frame, in [0, 1]."""
     upright = (jnp.cos(state.position[1]) + 1) / 2
     centred = (1 + near_zero(state.position[0], 2.0)) / 2
     small_control = (4 + jnp.maximum(1 - control**2, 0.0)) / 5

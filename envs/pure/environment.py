@@ -1,8 +1,8 @@
-"""What a pure environment is, and the same one as a Gymnasium environment.
+"""The interface of pure environments, and an adapter to Gymnasium's interface.
 
-All of it is functions of arrays, so any number of them step together, and collection and learning
-compile into one program (`agents/compiled.py`). Read next: `pendulum.py`, a small one;
-`of_gymnax.py` and `of_navix.py`, those of libraries.
+A pure environment consists of functions of arrays, so any number of environments step together, and
+collection and learning compile into one program (`agents/compiled.py`). Read next: `pendulum.py`, a
+small example; `of_gymnax.py` and `of_navix.py`, environments of other libraries.
 """
 
 from abc import ABC, abstractmethod
@@ -18,46 +18,47 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from common import UserError
 
-EnvState = Any  # pytree of arrays, of the same shapes and types from reset on
+EnvState = Any  # pytree of arrays, whose shapes and dtypes stay the same from reset on
 
 
 class Transition(NamedTuple):
-    """What a step leads to."""
+    """The outcome of a step."""
 
     state: EnvState
-    reward: Float[Array, ""]  # on arriving there
-    terminated: Bool[Array, ""]  # whether it is a terminal state; a time limit makes none
+    reward: Float[Array, ""]  # received on arriving in that state
+    terminated: Bool[Array, ""]  # whether that state is terminal; a time limit does not make it so
 
 
 class PureEnv(ABC):
-    """One environment; ``vmap`` makes many."""
+    """One environment as pure functions; ``vmap`` turns it into a batch."""
 
     length: int  # steps after which an episode that has not terminated is truncated
     terminates: bool = False  # whether there are terminal states
     observation_space: spaces.Box | spaces.MultiBinary  # [n]
-    action_space: spaces.Box | spaces.Discrete  # a Box is [A], with finite bounds
+    action_space: spaces.Box | spaces.Discrete  # a Box has shape [A] and finite bounds
 
     @abstractmethod
     def reset(self, key: PRNGKeyArray) -> EnvState:
-        """A state to start from."""
+        """Draw an initial state."""
 
     @abstractmethod
     def step(self, state: EnvState, action: Array, key: PRNGKeyArray) -> Transition:
-        """One step from a state that is not terminal.
+        """Take one step from a non-terminal state.
 
         Args:
-          action: of the action space.
+          action: an element of the action space.
         """
 
     @abstractmethod
     def observe(self, state: EnvState) -> Array:
-        """What the agent sees of a state, [n] of the observation space."""
+        """The agent's observation of a state, [n], in the observation space."""
 
 
 class PureGym(gymnasium.Env[np.ndarray, Any]):
-    """A pure environment, one step at a time: the same numbers, for all that asks for Gymnasium's.
+    """A pure environment with Gymnasium's interface: the same numbers, one step at a time.
 
-    Truncated after ``length`` steps. The key of step t of an episode is the episode's, folded by t.
+    Episodes are truncated after ``length`` steps. The key of step t is the episode's key with t
+    folded in.
     """
 
     def __init__(self, env: PureEnv) -> None:
@@ -70,17 +71,17 @@ class PureGym(gymnasium.Env[np.ndarray, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """A new episode."""
+        """Start a new episode."""
         super().reset(seed=seed)
         self._key = jax.random.key(int(self.np_random.integers(2**31)))
         self._state, self._time = self._reset(self._key), 0
         return self._seen(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """One step.
+        """Take one step.
 
         Raises:
-          UserError: before the first reset.
+          UserError: if called before the first reset.
         """
         if self._state is None:
             raise UserError("step: expected reset() before it, received none; call reset() first")
@@ -91,14 +92,14 @@ class PureGym(gymnasium.Env[np.ndarray, Any]):
         return self._seen(), float(moved.reward), terminated, truncated, {}
 
     def state(self) -> dict[str, Any]:
-        """All that its future depends on, as a pytree of arrays and a key; before the first reset
-        the environment's own are shapes."""
+        """Everything that the future depends on, as a pytree of arrays and a key. Before the first
+        reset, shapes take the place of the pure environment's state."""
         own = jax.eval_shape(self.env.reset, self._key) if self._state is None else self._state
         words = generator_words(self.np_random)
         return {"own": own, "key": self._key, "time": np.array(self._time), "generator": words}
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Goes on where `state()` was taken."""
+        """Resume from a state that `state()` returned."""
         self._state, self._key, self._time = state["own"], state["key"], int(state["time"])
         set_generator(self.np_random, state["generator"])
 
@@ -108,7 +109,7 @@ class PureGym(gymnasium.Env[np.ndarray, Any]):
 
 @cache
 def programs(env: PureEnv) -> tuple[Any, Any, Any]:
-    """Reset, step and observation, compiled once for all who step the same environment."""
+    """Compiled (reset, step, observe), shared by all users of the same environment."""
 
     def step(state: EnvState, action: Array, key: PRNGKeyArray, time: Array) -> Transition:
         return env.step(state, action, jax.random.fold_in(key, time))
@@ -136,15 +137,15 @@ def set_generator(generator: np.random.Generator, words: np.ndarray) -> None:
 
 
 def numbers(count: int) -> spaces.Box:
-    """Of observations."""
+    """The space of observations of ``count`` numbers."""
     return spaces.Box(-1e3, 1e3, (count,))
 
 
 def controls(count: int) -> spaces.Box:
-    """Of actions."""
+    """The space of actions of ``count`` numbers in [-1, 1]."""
     return spaces.Box(-1.0, 1.0, (count,))
 
 
 def clip_action(action: Float[Array, " A"]) -> Float[Array, " A"]:
-    """Into [-1, 1]."""
+    """Clip an action to [-1, 1]."""
     return jnp.clip(action, -1.0, 1.0)

@@ -1,6 +1,7 @@
-"""What may stand between a pure environment and the agent: a time limit, and actions that are held.
+"""Wrappers between a pure environment and the agent: a time limit and action repeat.
 
-As `gymnasium.wrappers.TimeLimit` and `envs.wrappers.ActionRepeat` do it one step at a time.
+For environments that are not pure, `gymnasium.wrappers.TimeLimit` and `envs.wrappers.ActionRepeat`
+do the same.
 """
 
 from copy import copy
@@ -15,10 +16,10 @@ from envs.pure.environment import EnvState, PureEnv, Transition
 
 
 def limited(env: PureEnv, frames: int | None) -> PureEnv:
-    """The environment, whose episodes are truncated after so many frames; None: as it is.
+    """Truncate the environment's episodes after ``frames`` frames; None: leave it unchanged.
 
     Raises:
-      UserError: for more than its own limit.
+      UserError: if ``frames`` exceeds the environment's own limit.
     """
     if frames is None:
         return env
@@ -33,19 +34,20 @@ def limited(env: PureEnv, frames: int | None) -> PureEnv:
 
 
 def held(env: PureEnv, frames: int) -> PureEnv:
-    """The environment, of which a step is so many of its own under the same action."""
+    """Hold each action for ``frames`` steps of the environment."""
     return env if frames == 1 else Held(env, frames)
 
 
 class HeldState(NamedTuple):
-    """Of the environment within."""
+    """The state of the wrapped environment, and the time."""
 
     inner: EnvState
-    time: Array  # [] frames of the episode
+    time: Array  # [] frames of the episode so far
 
 
 class Held(PureEnv):
-    """Actions are held for several frames, to the episode's end at most; rewards are summed."""
+    """Action repeat: holds each action for several frames, at most to the episode's end, and sums
+    their rewards."""
 
     def __init__(self, env: PureEnv, frames: int) -> None:
         self.env, self.frames = env, frames
@@ -53,11 +55,11 @@ class Held(PureEnv):
         self.observation_space, self.action_space = env.observation_space, env.action_space
 
     def reset(self, key: PRNGKeyArray) -> HeldState:
-        """The environment's."""
+        """Reset the wrapped environment."""
         return HeldState(self.env.reset(key), jnp.zeros((), jnp.int32))
 
     def step(self, state: HeldState, action: Array, key: PRNGKeyArray) -> Transition:
-        """Frames after the episode's last change nothing."""
+        """Advance several frames; those after the episode's end change nothing."""
 
         def frame(now: Transition, key: PRNGKeyArray) -> tuple[Transition, None]:
             moved = self.env.step(now.state.inner, action, key)
@@ -72,5 +74,5 @@ class Held(PureEnv):
         return moved
 
     def observe(self, state: HeldState) -> Array:
-        """The environment's."""
+        """The wrapped environment's observation."""
         return self.env.observe(state.inner)

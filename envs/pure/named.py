@@ -1,7 +1,7 @@
-"""Names to environments in JAX: `pure:NAME`, which are ours, `gymnax:NAME` and `navix:NAME`.
+"""Environments in JAX by name: `pure:NAME` (this project's own), `gymnax:NAME` and `navix:NAME`.
 
-Nothing above imports this but where one is asked for, so that processes of other environments load
-no JAX. Read next: `environment.py`, what one is.
+This module is imported only when such an environment is requested, so that processes of other
+environments do not load JAX. Read next: `environment.py`, the interface.
 """
 
 from collections.abc import Callable
@@ -32,13 +32,14 @@ PURE: dict[str, type[PureEnv]] = {
 
 
 def make_pure(name: str, **options: Any) -> PureEnv:
-    """A pure environment, the same object for the same name and options.
+    """Make a pure environment; the same name and options return the same object.
 
     Args:
-      name: as on the command line, of a scheme in `SCHEMES`.
+      name: as on the command line, with a scheme from `SCHEMES`.
     Raises:
-      UserError: for another name, with the closest one; for options that it does not take.
-      EnvironmentFailed: where the library that it comes from raises.
+      UserError: for an unknown name, with the closest known one; for options that the environment
+        does not accept.
+      EnvironmentFailed: if the library that provides the environment raises.
     """
     scheme, _, rest = name.partition(":")
     if scheme not in SCHEMES:
@@ -48,7 +49,7 @@ def make_pure(name: str, **options: Any) -> PureEnv:
 
 
 def make_gym(name: str, **options: Any) -> PureGym:
-    """The same as Gymnasium's."""
+    """The same environment with Gymnasium's interface."""
     return PureGym(make_pure(name, **options))
 
 
@@ -56,7 +57,7 @@ def make_pure_agent_env(config: EnvConfig) -> PureEnv:
     """One environment in pure JAX as the agent sees it, for a compiled run.
 
     Raises:
-      UserError: for another environment, or settings that it does not take.
+      UserError: if the environment is not in pure JAX or does not accept the settings.
     """
     env = limited(make_pure(config.name, **options_of(config)), config.time_limit)
     return held(env, config.action_repeat)
@@ -69,10 +70,10 @@ def _pure(name: str, scheme: str, rest: str, options: tuple[tuple[str, Any], ...
 
 
 def _own(name: str) -> PureEnv:
-    """One of ours."""
+    """One of this project's own environments."""
     check_known("environment", [f"pure:{name}"], [f"pure:{known}" for known in PURE])
     return PURE[name]()
 
 
 SCHEMES: dict[str, Callable[..., PureEnv]] = {"pure": _own, "gymnax": Gymnax, "navix": Navix}
-"""What makes them, by scheme: of NAME and keyword options."""
+"""Factories by scheme; each takes NAME and keyword options."""

@@ -1,7 +1,7 @@
 """Environments of gymnax (Lange 2022): `gymnax:CartPole-v1`, `gymnax:Breakout-MinAtar`, ...
 
-Observations of any shape are flattened, categories one-hot. Options are the fields of the
-environment's own parameters, such as `max_steps_in_episode`.
+Observations of any shape are flattened; categories are one-hot encoded. Options are the fields of
+the environment's own parameters, such as `max_steps_in_episode`.
 """
 
 from typing import Any, NamedTuple
@@ -28,10 +28,10 @@ class Gymnax(PureEnv):
     """One environment of gymnax.
 
     Args:
-      name: as `gymnax.make` takes it.
-      options: of its parameters.
+      name: a name that `gymnax.make` accepts.
+      options: values for fields of the environment's parameters.
     Raises:
-      UserError: for a name or an option that there is not, or spaces that are neither.
+      UserError: for an unknown name or option, or an action space that is neither Box nor Discrete.
     """
 
     terminates = True
@@ -55,12 +55,12 @@ class Gymnax(PureEnv):
         )
 
     def reset(self, key: PRNGKeyArray) -> GymnaxState:
-        """The library's own."""
+        """The library's reset."""
         obs, inner = self.inner.reset_env(key, self.params)
         return GymnaxState(as_at_first(inner, self.first), self._flat(obs))
 
     def step(self, state: GymnaxState, action: Array, key: PRNGKeyArray) -> Transition:
-        """The library's own, without its automatic reset."""
+        """The library's step, without its automatic reset."""
         found = self.inner.step_env(key, state.inner, action, self.params)
         obs, inner, reward, terminated, _ = found
         moved = GymnaxState(as_at_first(inner, self.first), self._flat(obs))
@@ -71,11 +71,11 @@ class Gymnax(PureEnv):
         )
 
     def observe(self, state: GymnaxState) -> Array:
-        """What came with the state."""
+        """The observation that came with the state."""
         return state.obs
 
     def _flat(self, obs: Array) -> Array:
-        """[n], of floats, or of int8 where there are but two values."""
+        """Flatten an observation to [n]: int8 if it has only two values, else float32."""
         if self.categories is not None:
             return jax.nn.one_hot(obs, self.categories, dtype=jnp.int8)
         flat = jnp.ravel(obs)
@@ -83,7 +83,7 @@ class Gymnax(PureEnv):
 
 
 def _actions(space: Any) -> spaces.Box | spaces.Discrete:
-    """One of gymnax's action spaces as Gymnasium's."""
+    """Convert an action space of gymnax to one of Gymnasium."""
     kind = type(space).__name__
     if kind == "Discrete":
         return spaces.Discrete(int(space.n))

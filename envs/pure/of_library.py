@@ -1,4 +1,4 @@
-"""What environments of other libraries in JAX share: their packages are extras."""
+"""Helpers for environments of other JAX libraries, whose packages are optional extras."""
 
 import difflib
 import importlib
@@ -11,14 +11,14 @@ import jax.numpy as jnp
 
 from common import UserError
 
-MANY = 8  # names that a message lists
+MANY = 8  # names that a message lists at most
 
 
 def imported(package: str) -> Any:
-    """The package; what its own imports warn of is not the user's.
+    """Import a package, without warnings from its own imports, which do not concern the user.
 
     Raises:
-      UserError: where it is not installed.
+      UserError: if the package is not installed.
     """
     try:
         with warnings.catch_warnings():
@@ -32,10 +32,11 @@ def imported(package: str) -> Any:
 
 
 def check_known(what: str, received: Iterable[str], known: Iterable[str]) -> None:
-    """Refuses names that there are not.
+    """Reject unknown names.
 
     Raises:
-      UserError: with the closest one; of many known ones the closest alone are listed.
+      UserError: for an unknown name, with the closest known one; if many names are known, only the
+        closest are listed.
     """
     names = sorted(known)
     for name in received:
@@ -50,15 +51,15 @@ def check_known(what: str, received: Iterable[str], known: Iterable[str]) -> Non
 
 
 def as_at_first(state: Any, first: Any) -> Any:
-    """A state with the types of the first one, so that it may be carried in its place.
+    """Cast a state to the dtypes of the initial state, so that a JAX loop can carry either.
 
     Args:
-      first: shapes and types of what ``reset`` returns.
+      first: shapes and dtypes of the state that ``reset`` returns.
     """
 
     def cast(x: Any, like: jax.ShapeDtypeStruct) -> Any:
         if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
             return x
-        return jnp.asarray(x, like.dtype)  # also no longer a weak type
+        return jnp.asarray(x, like.dtype)  # also removes the weak type
 
     return jax.tree.map(cast, state, first)

@@ -1,7 +1,8 @@
 """MiniGrid in JAX by navix (Pignatelli et al. 2024): `navix:Navix-MemoryS7-v0`, ...
 
-The agent sees the 7 x 7 cells before it, each as its entity, colour and state, one-hot. Options are
-`max_steps`, and `observation`, a symbolic one of navix's: `symbolic` shows the whole grid.
+The agent sees the 7 x 7 cells in front of it; the entity, colour and state of each cell are one-hot
+encoded. Options are `max_steps` and `observation`, the name of one of navix's symbolic
+observations: `symbolic` shows the whole grid.
 """
 
 from typing import Any
@@ -15,18 +16,18 @@ from envs.pure.environment import PureEnv, Transition
 from envs.pure.of_library import as_at_first, check_known, imported
 
 OBSERVATIONS = ("symbolic", "symbolic_first_person")
-ENTITIES, COLOURS, STATES = 11, 6, 4  # values of a cell's three numbers; others count as none
+ENTITIES, COLOURS, STATES = 11, 6, 4  # values of a cell's three numbers; others become all zeros
 
 
 class Navix(PureEnv):
-    """One environment of navix; its random numbers come from the key that it was reset by.
+    """One environment of navix; all of its random numbers derive from the key passed to `reset`.
 
     Args:
-      name: as `navix.make` takes it.
+      name: a name that `navix.make` accepts.
       observation: one of `OBSERVATIONS`.
-      options: `max_steps`, where given.
+      options: `max_steps`, if given.
     Raises:
-      UserError: for a name or an option that there is not.
+      UserError: for an unknown name or option.
     """
 
     terminates = True
@@ -47,16 +48,16 @@ class Navix(PureEnv):
         self.observation_space = spaces.MultiBinary(cells * (ENTITIES + COLOURS + STATES))
 
     def reset(self, key: PRNGKeyArray) -> Any:
-        """The library's own."""
+        """The library's reset."""
         return as_at_first(self.inner.reset(key), self.first)
 
     def step(self, state: Any, action: Array, key: PRNGKeyArray) -> Transition:
-        """The library's own."""
+        """The library's step."""
         moved = self.inner.step(state, action)
         return Transition(as_at_first(moved, self.first), moved.reward, moved.is_termination())
 
     def observe(self, state: Any) -> Array:
-        """The cells, int8 [n]."""
+        """The cells, one-hot encoded, int8 [n]."""
         cells = state.observation.reshape(-1, 3)
         sizes = (ENTITIES, COLOURS, STATES)
         parts = [jax.nn.one_hot(cells[:, i], n, dtype=jnp.int8) for i, n in enumerate(sizes)]

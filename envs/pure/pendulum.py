@@ -13,24 +13,25 @@ MAX_SPEED, MAX_TORQUE = 8.0, 2.0  # rad/s, N m
 
 
 class PendulumState(NamedTuple):
-    """Of the rod."""
+    """Angle and speed of the rod."""
 
     angle: Array  # rad from upright
     speed: Array  # rad/s
 
 
 class Pendulum(PureEnv):
-    """Rewards -(θ² + 0.1 θ'² + 0.001 u²) per step of 0.05 s; the optimum is near -150 an episode.
+    """Pays -(θ² + 0.1 θ'² + 0.001 u²) per step of 0.05 s; the optimal return is near -150.
 
-    Source: Gymnasium's Pendulum-v1, step by step (``tests/envs/test_pure.py``).
+    Source: Gymnasium's Pendulum-v1; agreement is tested step by step in
+    ``tests/envs/test_pure.py``.
     """
 
     length = 200
     observation_space = numbers(3)  # cos θ, sin θ, θ'
-    action_space = controls(1)  # torque over 2 N m
+    action_space = controls(1)  # torque in units of 2 N m
 
     def reset(self, key: PRNGKeyArray) -> PendulumState:
-        """Any angle, at most 1 rad/s."""
+        """Start at any angle, with a speed of at most 1 rad/s."""
         angle_key, speed_key = jax.random.split(key)
         angle = jax.random.uniform(angle_key, (), minval=-jnp.pi, maxval=jnp.pi)
         return PendulumState(angle, jax.random.uniform(speed_key, (), minval=-1.0, maxval=1.0))
@@ -38,7 +39,7 @@ class Pendulum(PureEnv):
     def step(
         self, state: PendulumState, action: Float[Array, " A"], key: PRNGKeyArray
     ) -> Transition:
-        """Semi-implicit Euler."""
+        """Take one step of semi-implicit Euler integration."""
         torque = MAX_TORQUE * clip_action(action)[0]
         angle = (state.angle + jnp.pi) % (2 * jnp.pi) - jnp.pi
         cost = angle**2 + 0.1 * state.speed**2 + 0.001 * torque**2

@@ -1,4 +1,4 @@
-"""A planar arm of two links that reaches for a target, with the masses and the reward of DeepMind
+"""A planar two-link arm that reaches for a target, with the masses and the reward of DeepMind
 Control's reacher easy."""
 
 from typing import NamedTuple
@@ -14,14 +14,14 @@ ARM = (0.0418879, 0.06, 6.33135639e-5)  # kg, m from the shoulder, kg m² about 
 HAND = (0.03560472, 0.05, 3.91756604e-5)  # likewise, from the wrist
 FINGER = (0.00418879, 0.12, 1.67551608e-7)
 DAMPING, TORQUE = 0.01, 0.05  # N m s/rad of either joint; N m
-SECONDS, FRAMES = 0.02, 4  # per frame; for which an action is held
-WRIST = 2.792527  # rad either way, 160 degrees
-REACH = 0.06  # m between finger and target within which it pays
-TARGET = (0.05, 0.20)  # m of the target from the shoulder
+SECONDS, FRAMES = 0.02, 4  # s per frame; frames for which each action is held
+WRIST = 2.792527  # rad to either side, 160 degrees
+REACH = 0.06  # m between finger and target within which a frame pays
+TARGET = (0.05, 0.20)  # m from shoulder to target, lowest and highest
 
 
 class ReacherState(NamedTuple):
-    """Of the arm and its target."""
+    """State of the arm, and its target."""
 
     position: Array  # [2] rad of shoulder and wrist
     velocity: Array  # [2] rad/s
@@ -29,19 +29,19 @@ class ReacherState(NamedTuple):
 
 
 class Reacher(PureEnv):
-    """An episode is 1 000 frames of 0.02 s, a step holds its action for 4; a frame pays 1 where the
-    finger touches the target.
+    """Episodes of 1 000 frames of 0.02 s, 4 frames per step; a frame pays 1 if the finger touches
+    the target.
 
-    Unlike MuJoCo's, the wrist ends in a hard stop. Source: Tassa et al. 2018, DeepMind Control
-    Suite; agreement in ``tests/envs/test_pure.py``.
+    Unlike MuJoCo's wrist, this one has a hard stop. Source: Tassa et al. 2018, DeepMind Control
+    Suite; agreement is tested in ``tests/envs/test_pure.py``.
     """
 
     length = 250
-    observation_space = numbers(7)  # cos, sin of the shoulder, wrist, way to the target, velocities
-    action_space = controls(2)  # torques over 0.05 N m
+    observation_space = numbers(7)  # cos, sin of the shoulder, wrist, target vector, velocities
+    action_space = controls(2)  # torques in units of 0.05 N m
 
     def reset(self, key: PRNGKeyArray) -> ReacherState:
-        """At rest, anywhere; the target at any bearing."""
+        """Start at rest in any configuration, with the target at any bearing."""
         arm_key, target_key, radius_key = jax.random.split(key, 3)
         share = jax.random.uniform(arm_key, (2,), minval=-1.0, maxval=1.0)
         bearing = jax.random.uniform(target_key, (), maxval=2 * jnp.pi)
@@ -52,7 +52,7 @@ class Reacher(PureEnv):
     def step(
         self, state: ReacherState, action: Float[Array, " A"], key: PRNGKeyArray
     ) -> Transition:
-        """Four frames; rewards are summed."""
+        """Advance four frames and sum their rewards."""
         torque, total = TORQUE * clip_action(action), jnp.zeros(())
         for _ in range(FRAMES):
             state = advance(state, torque)
@@ -60,22 +60,22 @@ class Reacher(PureEnv):
         return Transition(state, total, jnp.zeros((), bool))
 
     def observe(self, state: ReacherState) -> Float[Array, " n"]:
-        """cos and sin of the shoulder, the wrist, the way to the target, both velocities."""
+        """cos and sin of the shoulder, the wrist, the vector to the target, both velocities."""
         shoulder, wrist = state.position
         arm = jnp.stack([jnp.cos(shoulder), jnp.sin(shoulder), wrist])
         return jnp.concatenate([arm, 10 * to_target(state), state.velocity / 10])
 
 
 def to_target(state: ReacherState) -> Float[Array, " 2"]:
-    """From finger to target, m."""
+    """Vector from finger to target, m."""
     shoulder, bearing = state.position[0], state.position.sum()
     upper = UPPER * jnp.stack([jnp.cos(shoulder), jnp.sin(shoulder)])
     return state.target - upper - FINGER[1] * jnp.stack([jnp.cos(bearing), jnp.sin(bearing)])
 
 
 def advance(state: ReacherState, torque: Array) -> ReacherState:
-    """One step of MuJoCo's Euler integration, damping implicit: (M + h D) Δv = h (τ - c - D v),
-    then q by the new velocity, then the stop of the wrist."""
+    """Take one step of MuJoCo's Euler integration with implicit damping,
+    (M + h D) Δv = h (τ - c - D v); then move q by the new velocity and apply the wrist's stop."""
     (shoulder, wrist), speed, h = state.position, state.velocity, SECONDS
     mass, length, inertia = ARM
     outer = jnp.array([HAND, FINGER])

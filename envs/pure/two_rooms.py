@@ -1,4 +1,4 @@
-"""Two rooms joined by a hallway, with a cue seen only at the start: a task of memory."""
+"""A memory task: two rooms joined by a hallway, with a cue that is visible only at the start."""
 
 from typing import NamedTuple
 
@@ -11,34 +11,36 @@ from envs.pure.environment import PureEnv, Transition, clip_action, controls, nu
 ROOM, HALL = 2.0, 6.0  # metres: edge of each square room, length of the hallway between them
 HALF_HALL = 0.3  # half of the hallway's width
 SPEED = 0.2  # metres per step and axis
-CUE_STEPS = 4  # for which the cue is shown
+CUE_STEPS = 4  # steps for which the cue is shown
 WRONG = -0.25  # reward per step in the goal that the cue did not name
 
 
 class TwoRoomsState(NamedTuple):
-    """Of the walker."""
+    """State of the walker."""
 
     position: Array  # [2] metres; x from the first room's left wall, y from the middle
     cue: Array  # [] +1: the upper goal pays, -1: the lower
-    time: Array  # [] steps done
+    time: Array  # [] steps taken
 
 
 class TwoRooms(PureEnv):
-    """+1 per step in the goal that the cue named, -0.25 in the other, 0.1 per metre towards room 2.
+    """Pays 1 per step in the goal that the cue named, -0.25 in the other, and 0.1 per metre towards
+    room 2.
 
-    The cue is seen in the first 4 of 128 steps; the goals lie at least 30 steps further. Without
-    memory the best is to stay in either, for 3/8 of what it pays to know: so goals are visited, and
-    what the cue says of them can be learned. Positions are seen, walls and rewards are not.
+    The cue is visible in the first 4 of 128 steps; the goals lie at least 30 steps further. Without
+    memory it is best to stay in either goal, for 3/8 of the reward of a walker that knows the cue.
+    Goals are therefore visited, and the meaning of the cue can be learned. The walker's position is
+    observed; walls and rewards are not.
     """
 
     length = 128
     opens = 0  # steps for which the hallway stays shut at the first room
-    corner = 0.7  # height of the two goals, metres, over the second room's right half
+    corner = 0.7  # metres, height of the two goals, which span the second room's right half
     observation_space = numbers(3)  # x/10, y, the cue while it is shown, else 0
     action_space = controls(2)  # velocity along x and y
 
     def reset(self, key: PRNGKeyArray) -> TwoRoomsState:
-        """Anywhere in the first room, either cue."""
+        """Start anywhere in the first room, with either cue."""
         place, side = jax.random.split(key)
         low, high = jnp.array([0.0, -ROOM / 2]), jnp.array([ROOM, ROOM / 2])
         position = jax.random.uniform(place, (2,), minval=low, maxval=high)
@@ -48,7 +50,7 @@ class TwoRooms(PureEnv):
     def step(
         self, state: TwoRoomsState, action: Float[Array, " A"], key: PRNGKeyArray
     ) -> Transition:
-        """Moves along x, then along y, each as far as the walls allow."""
+        """Move along x, then along y, each as far as the walls allow."""
         x, y = state.position
         dx, dy = SPEED * clip_action(action)
         low, high = reach_x(x, y)
@@ -68,10 +70,10 @@ class TwoRooms(PureEnv):
 
 
 class TwoRoomsDoor(TwoRooms):
-    """Two rooms, of which the first is left after 64 of 192 steps, by a door that is not seen.
+    """Two rooms with an unobserved door, which keeps the first room shut for 64 of 192 steps.
 
-    So 90 steps at least lie between the cue and the goals. These meet in the middle: chance leads
-    to either of them, and what is tested is memory, not exploration.
+    At least 90 steps therefore lie between the cue and the goals. The goals meet in the middle, so
+    that chance leads to either one: the task tests memory, not exploration.
     """
 
     length = 192
@@ -80,7 +82,7 @@ class TwoRoomsDoor(TwoRooms):
 
 
 def reach_x(x: Array, y: Array) -> tuple[Array, Array]:
-    """Lowest and highest x that can be had from (x, y): all of it in the hallway's line."""
+    """Lowest and highest x reachable from (x, y): the full range in line with the hallway."""
     end, line = 2 * ROOM + HALL, jnp.abs(y) <= HALF_HALL
     second = x >= ROOM + HALL
     low = jnp.where(~line & second, ROOM + HALL, 0.0)
@@ -88,7 +90,7 @@ def reach_x(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def reach_y(x: Array) -> tuple[Array, Array]:
-    """Lowest and highest y at a place: within the hallway's width, or the room's."""
+    """Lowest and highest y at x: within the hallway's width, or the room's."""
     hall = (x > ROOM) & (x < ROOM + HALL)
     half = jnp.where(hall, HALF_HALL, ROOM / 2)
     return -half, half
