@@ -1,7 +1,7 @@
 """Primitive actions: any Gymnasium action space as one flat vector, and distributions over it.
 
-A space is a list of independent factors (``factors.py``). Read next: ``codec.py``, what these
-primitive actions are to the top's clock.
+A space is a list of independent factors (``factors.py``). Read next: ``codec.py``, which
+maps primitive actions to the top's clock.
 """
 
 from collections.abc import Iterator
@@ -22,18 +22,18 @@ MAX_STD = 1.0  # largest
 
 
 class ActionSample(NamedTuple):
-    """A sampled action or chunk and what the actor's loss needs of it."""
+    """A sampled action or chunk, with what the actor's loss needs."""
 
     flat: Array  # [..., A] as environment and model receive it, continuous parts in [-1, 1]
-    log_prob: Array  # [...] of the parts that the score function trains, nats; 0 where none
+    log_prob: Array  # [...] of the parts that the score function trains, nats; 0 if none
     entropy: Array  # [..., F] nats of each factor, summed over its primitives
 
 
 class ActionCodec:
-    """Between a Gymnasium action space and flat vectors of ``width`` floats.
+    """Maps between a Gymnasium action space and flat vectors of ``width`` floats.
 
     Raises:
-      UserError: on an unbounded Box, or a space of another kind.
+      UserError: on an unbounded Box or a space of an unsupported kind.
     """
 
     def __init__(self, space: gymnasium.Space[Any]) -> None:
@@ -48,7 +48,7 @@ class ActionCodec:
         return flatten(self.space, action)
 
     def decode(self, flat: np.ndarray) -> Any:
-        """A flat vector [A] as an action of the space: clipped, the largest class of each choice.
+        """A flat vector [A] as an action of the space, clipped; choices take their largest class.
 
         Raises:
           UserError: unless ``flat`` is one vector of A floats.
@@ -62,7 +62,7 @@ class ActionCodec:
         return decode(self.space, flat)[0]
 
     def parts(self, x: Array, outputs: bool) -> Iterator[tuple[Factor, Array]]:
-        """Splits the last axis by factor: distribution numbers (``outputs``) or flat actions."""
+        """Split the last axis by factor: distribution parameters (``outputs``) or flat actions."""
         start = 0
         for factor in self.factors:
             size = factor.outputs if outputs else factor.size
@@ -70,14 +70,14 @@ class ActionCodec:
             start += size
 
     def sample(self, outputs: Float[Array, "*N P"], key: PRNGKeyArray) -> ActionSample:
-        """Samples every factor independently.
+        """Sample every factor independently.
 
-        The gradient passes through continuous parts, which are reparameterised; the score function
-        trains the discrete ones, which log_prob covers. For continuous ones it is no better, and
-        uneven: docs/adr/0008.
+        Continuous parts are reparameterised, so the gradient passes through them; discrete parts
+        are trained by the score function, and only they enter log_prob. For continuous parts the
+        score function is no better, and uneven: docs/adr/0008.
 
         Args:
-          outputs: the actor's numbers, P = ``self.outputs``.
+          outputs: the actor's outputs, P = ``self.outputs``.
         """
         flat, log_prob, entropy = [], jnp.zeros(outputs.shape[:-1]), []
         noises = self.parts(self._noise(outputs.shape[:-1], key), outputs=False)
@@ -92,9 +92,9 @@ class ActionCodec:
     def act(
         self, outputs: Float[Array, "*N P"], normal: Float[Array, "*N A"] | None
     ) -> Float[Array, "*N A"]:
-        """As ``sample`` by given standard normal numbers n, without gradients; None: the mode.
+        """As ``sample``, from given standard normal noise n and without gradients; None: the mode.
 
-        Choices take as Gumbel's noise -log(-log Φ(n)), which is so distributed.
+        Choices use -log(-log Φ(n)), which is Gumbel noise.
         """
         if normal is None:
             return self.mode(outputs)
@@ -119,7 +119,7 @@ class ActionCodec:
     def log_prob(
         self, outputs: Float[Array, "*N P"], flat: Float[Array, "*N A"]
     ) -> Float[Array, "*N"]:
-        """Of given actions, nats, summed over factors; continuous ones as if not clipped."""
+        """Log-probability of actions, nats, over all factors; continuous ones as if not clipped."""
         total = jnp.zeros(outputs.shape[:-1])
         actions = self.parts(flat, outputs=False)
         for (factor, x), (_, value) in zip(self.parts(outputs, outputs=True), actions, strict=True):
@@ -130,10 +130,10 @@ class ActionCodec:
         return total
 
     def spread(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N F"]:
-        """Entropy of each factor as a share: 0 least deviation / one class, 1 largest / uniform.
+        """Entropy of each factor as a share: 0 smallest deviation / one class, 1 largest / uniform.
 
-        A choice counts by its entropy over that of the uniform, a continuous factor by the mean
-        over its dimensions of log(std/MIN_STD) / log(MAX_STD/MIN_STD).
+        For a choice this is its entropy divided by that of the uniform; for a continuous factor,
+        the mean over its dimensions of log(std/MIN_STD) / log(MAX_STD/MIN_STD).
         """
         spread = []
         for factor, x in self.parts(outputs, outputs=True):
@@ -152,7 +152,7 @@ class ActionCodec:
     def _noise(self, batch: tuple[int, ...], key: PRNGKeyArray) -> Array:
         """Standard normal for continuous parts, Gumbel for discrete ones: [*batch, A].
 
-        Drawn for all factors at once: a program of many factors would be slow to compile.
+        Drawn for all factors at once: drawing many factors one by one compiles slowly.
         """
         normal_key, gumbel_key = jax.random.split(key)
         shape = (*batch, self.width)

@@ -25,7 +25,7 @@ from worldmodel.clockwork import ClockworkVAE, ObsShapes
 from worldmodel.networks import MLP
 
 CODECS: dict[str, type[Codec]] = {"chunk": ChunkCodec, "latent": LatentCodec}
-"""The action codecs that there are, by the name that settings give them."""
+"""All action codecs, by their names in the settings."""
 
 
 class Agent(nnx.Module):
@@ -34,7 +34,7 @@ class Agent(nnx.Module):
     Args:
       predicted: names of the observations that are decoded, by the model and at the top; None: all.
     Raises:
-      UserError: on settings that exclude each other, see ``check_agent``.
+      UserError: on settings that exclude each other; see ``check_agent``.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Agent(nnx.Module):
             self.newest = CoarseDecoder(features, obs_shapes=decoded, **kind)
         outputs, dtype = self.codec.outputs, jnp.dtype(config.model.dtype)
         self.actor = MLP(features, outputs=outputs, zero=True, **{**kind, "dtype": dtype})
-        if config.recent_decoder > 0:  # last, so that the other parts start the same without it
+        if config.recent_decoder > 0:  # last: without it, the other parts start the same
             self.recent = CoarseDecoder(features, obs_shapes=decoded, **kind)
         if config.novelty > 0:
             sizes = config.model.deter, config.model.hidden, coarse_width(decoded)
@@ -86,23 +86,23 @@ class Agent(nnx.Module):
 
 
 def plans_marked(config: AgentConfig) -> bool:
-    """Whether replay holds plans of several actions, which are marked there."""
+    """Whether replay holds plans of several actions and therefore marks them."""
     return config.keep_plan > 0 and config.plan_steps > 1 and not CODECS[config.codec].closed_loop
 
 
 def newest_decoded(config: AgentConfig) -> bool:
-    """Whether the top decodes its newest observation: with one level the model does already."""
+    """Whether the top decodes the newest observation; with one level, the model already does."""
     return config.newest and len(config.model.strides) > 1
 
 
 def action_width(config: AgentConfig, actions: ActionCodec) -> int:
-    """Floats of a replayed action, which the world model reads: a primitive action's, and the mark
-    of plans where there is one (``Codec.join``)."""
+    """Floats of a replayed action, as the world model reads it: those of a primitive action, and
+    one for the mark if plans are marked (``Codec.join``)."""
     return actions.width + plans_marked(config)
 
 
 def check_agent(config: AgentConfig) -> None:
-    """Checks settings on which training would fail, or silently do nothing.
+    """Check for settings with which training would fail or silently do nothing.
 
     Raises:
       UserError: naming the setting, what it may be, and what it is.

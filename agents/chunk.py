@@ -1,7 +1,7 @@
-"""The `chunk` action codec: an abstract action is the K primitive actions. docs/design.md, Plans.
+"""The `chunk` action codec: an abstract action is K primitive actions. docs/design.md, Plans.
 
-Nothing is learned, nothing drifts between what is imagined and what is done, and at K = 1 it is the
-primitive action. Read next: ``policy.py``, which executes the first steps of each.
+Nothing is learned, so imagined and executed actions cannot drift apart; at K = 1 a chunk is a
+primitive action. Read next: ``policy.py``, which executes the first steps of each chunk.
 """
 
 import jax
@@ -23,9 +23,9 @@ from worldmodel.objective import Metrics, masked_mean
 
 
 class ChunkCodec(Codec):
-    """u = [a_{t+1} … a_{t+K}], [..., K·A], sampled independently of each other, regularised by the
-    entropy of every factor of every slot. In acting the actor's numbers are kept, and each slot's
-    action is drawn when it is executed."""
+    """u = [a_{t+1} … a_{t+K}], [..., K·A], with actions sampled independently of each other and
+    regularised by the entropy of every factor of every slot. When acting, the actor's outputs are
+    kept, and each slot's action is drawn when it is executed."""
 
     weight = ENTROPY_SCALE
 
@@ -59,7 +59,7 @@ class ChunkCodec(Codec):
     def plan(
         self, outputs: Float[Array, "N P"], features: Float[Array, "N D"], key: PRNGKeyArray | None
     ) -> Float[Array, "N Q"]:
-        """The actor's numbers: nothing is drawn before its step."""
+        """The actor's outputs: no action is drawn before its step."""
         return outputs
 
     def react(
@@ -69,7 +69,7 @@ class ChunkCodec(Codec):
         step: Int[Array, " N"],
         normal: Float[Array, "N A"] | None,
     ) -> Float[Array, "N C"]:
-        """The slot's action, whatever is seen."""
+        """The action of the step's slot, whatever is seen."""
         numbers = self.slots(plan)[jnp.arange(step.shape[0]), step]
         return self.executed(self.actions.act(numbers, normal), step)
 
@@ -85,7 +85,7 @@ class ChunkCodec(Codec):
         alive: Float[Array, " N"],
         config: ActorCriticConfig,
     ) -> tuple[BehaviourState, Metrics]:
-        """The entropy bonus of every factor of every slot follows its target."""
+        """Adapt the entropy bonus of every factor of every slot to the target."""
         spreads = jax.lax.stop_gradient(self.spread(outputs))
         spread = jax.vmap(masked_mean, (1, None))(spreads, alive)
         metrics = {

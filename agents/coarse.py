@@ -1,9 +1,10 @@
 """Auxiliary decoders at the top: what a tick has seen, coarsely, from the top state alone.
 
-The paper decodes from level 1 only, so what an agent must know of the present reaches the top
-level only through rewards that depend on it, which does not suffice (docs/adr/0005). What was seen
-shortly before reaches it even less, and a cue there is forgotten: see docs/adr/0018. They train the
-top's beliefs and are used for nothing else. The targets are the same whatever the strides.
+The paper decodes from level 1 only, so what an agent must know about the present reaches the top
+level only through rewards that depend on it, which is not enough (docs/adr/0005). What was seen
+shortly before reaches the top even less, and a cue seen then is forgotten (docs/adr/0018). The
+decoders train the top's beliefs and are used for nothing else. The targets are the same for any
+strides.
 """
 
 from typing import Any
@@ -19,12 +20,12 @@ from worldmodel.objective import normal_log_prob
 from worldmodel.observations import ObsShapes, pixels
 from worldmodel.records import Records
 
-GRID = 16  # an image's target is its means over a grid of GRID by GRID
+GRID = 16  # an image's target is its block means on a grid of GRID by GRID
 RECENT = 8  # environment steps whose sum is decoded, whatever the clock
 
 
 def coarse_width(obs_shapes: ObsShapes) -> int:
-    """Numbers of a coarse observation."""
+    """Floats of a coarse observation."""
     return sum(GRID * GRID * s[-1] if len(s) == 3 else s[0] for s in obs_shapes.values())
 
 
@@ -42,10 +43,10 @@ class CoarseDecoder(nnx.Module):
 
 
 def coarse(obs: dict[str, Array]) -> tuple[Float[Array, "B T O"], Float[Array, " O"]]:
-    """Targets, and 1 for each that is of an image: vectors as they are, images by blocks.
+    """Targets (vectors unchanged, images by blocks), and 1 for each that is from an image.
 
     Args:
-      obs: [B, T, ...] of ``ClockworkVAE.units``, images of a multiple of GRID pixels along an edge.
+      obs: [B, T, ...] in ``ClockworkVAE.units``; image edges are multiples of GRID pixels.
     """
     targets, kinds = [], []
     for name in sorted(obs):
@@ -63,12 +64,12 @@ def coarse(obs: dict[str, Array]) -> tuple[Float[Array, "B T O"], Float[Array, "
 def seen_recently(
     target: Float[Array, "B T O"], records: Records
 ) -> tuple[Float[Array, "B T O"], Float[Array, "B T"]]:
-    """What was seen in the last environment steps, each frame alike, and 1 where it is known.
+    """Sum of what was seen in the last environment steps, equally weighted, and 1 where known.
 
     y_t = Σ_{i=0..W-1} [t-i real, of t's episode] x_{t-i} / √W,   W = RECENT
 
-    By √W, frames that vary independently give y their own deviation. It is known where the sequence
-    holds all W frames, or the episode's first.
+    Because of √W, y has the deviation of a single frame if frames vary independently. It is known
+    where the sequence contains all W frames or the episode's first.
     """
     real = jnp.where(records.mask[..., None] > 0, target, 0.0)
     segment = jax.vmap(clock.segments)(records.is_first)

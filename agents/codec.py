@@ -1,9 +1,9 @@
 """What an abstract action is: the interface of action codecs. docs/design.md, Plans.
 
 An abstract action ``u`` stands for one window, the K environment steps between two ticks of the
-top. A codec says what it is made of, how the actor samples it, and how it is acted out step by
-step. ``agents.agent.CODECS`` names those that there are; nothing else asks which of them it has to
-do with. Read next: ``chunk.py``, the default, and ``latent.py``, a learned one.
+top. A codec defines what ``u`` consists of, how the actor samples it, and how it is executed step
+by step. ``agents.agent.CODECS`` lists the codecs; no other code distinguishes between them. Read
+next: ``chunk.py``, the default, and ``latent.py``, a learned one.
 """
 
 from abc import abstractmethod
@@ -26,38 +26,39 @@ from worldmodel.records import Records
 
 
 class Codes(NamedTuple):
-    """What the top reads of the intervals that end at its ticks, [B, n, ·]."""
+    """What the top reads for the intervals that end at its ticks, [B, n, ·]."""
 
     sample: Array | None  # None: the recorded actions themselves
-    stats: Stats  # its distribution
+    stats: Stats  # distribution of the sample
 
 
 class Codec(nnx.Module):
-    """Between abstract actions ``u`` of one window and primitive ones. Where nothing is learned and
-    the top reads the K primitive actions, the abstract methods are all there is to say."""
+    """Maps between abstract actions ``u`` of one window and primitive actions. A codec that learns
+    nothing, and whose ``u`` the top reads as the K primitive actions, defines only the abstract
+    methods."""
 
     closed_loop: ClassVar[bool] = False
-    """Whether it acts on what level 1 sees inside the window, so that levels below the top are
-    filtered in acting, and no ``u`` tells its actions beforehand."""
+    """Whether the codec acts on what level 1 sees inside the window. If so, levels below the top
+    are filtered when acting, and ``u`` alone does not determine its actions."""
     coded: ClassVar[bool] = False
-    """Whether the top reads codes of its ``encoder`` in place of actions."""
+    """Whether the top reads codes from ``encoder`` in place of actions."""
 
     width: int  # W, floats of u as the top reads it
-    outputs: int  # P, numbers of the actor that parametrise u
+    outputs: int  # P, outputs of the actor that parametrise u
     plan_width: int  # floats of ``plan``
     primitives: int  # independent random numbers in one u
-    parts: int  # F, of u that the actor is regularised by, each with a weight of its own
-    weight: float  # of each before the first update
+    parts: int  # F, parts of u that regularise the actor, each with its own weight
+    weight: float  # of each part before the first update
 
     def __init__(self, actions: ActionCodec, stride: int, marked: bool) -> None:
-        """Of primitive actions, which replay holds marked (``join``) or not."""
+        """A codec over primitive actions, which replay holds marked (``join``) if ``marked``."""
         self.actions, self.stride, self.marked = actions, stride, marked
 
     @classmethod
     def encoder(
         cls, config: AgentConfig, actions: ActionCodec, rngs: nnx.Rngs
     ) -> ActionCode | None:
-        """What makes the code that the top reads; None: it reads the actions. Part of the model."""
+        """The encoder of what the top reads, part of the model; None: the top reads the actions."""
         return None
 
     @classmethod
@@ -65,14 +66,14 @@ class Codec(nnx.Module):
     def make(
         cls, config: AgentConfig, actions: ActionCodec, model: ClockworkVAE, rngs: nnx.Rngs
     ) -> "Codec":
-        """The codec of an agent whose world model, with ``encoder`` in it, has been made."""
+        """The codec of an agent whose world model, ``encoder`` included, has already been made."""
 
     @abstractmethod
     def sample(
         self, outputs: Float[Array, "*N P"], features: Float[Array, "*N D"], key: PRNGKeyArray
     ) -> ActionSample:
-        """u [..., W], by the actor's numbers at ``features`` of the top; entropy [..., F] of what
-        the actor is regularised by."""
+        """u [..., W] sampled from the actor's outputs at ``features`` of the top; entropy [..., F]
+        of the parts that regularise the actor."""
 
     @abstractmethod
     def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N W"]:
@@ -82,11 +83,11 @@ class Codec(nnx.Module):
     def plan(
         self, outputs: Float[Array, "N P"], features: Float[Array, "N D"], key: PRNGKeyArray | None
     ) -> Float[Array, "N Q"]:
-        """What is kept of a u while it is acted out.
+        """What is kept of a u while it is executed.
 
         Args:
-          outputs: the actor's, at ``features`` of the top.
-          key: of what is drawn once for a window; None: its mode.
+          outputs: the actor's outputs at ``features`` of the top.
+          key: for what is drawn once per window; None: the mode.
         """
 
     @abstractmethod
@@ -100,9 +101,9 @@ class Codec(nnx.Module):
         """The action of one step of a plan, as replay holds it.
 
         Args:
-          features: of level 1 now where ``closed_loop``, else of the top.
+          features: of level 1 now if ``closed_loop``, else of the top.
           step: steps of the plan already done, 0 … K-1.
-          normal: standard normal numbers to draw it by (``ActionCodec.act``); None: its mode.
+          normal: standard normal noise to draw it with (``ActionCodec.act``); None: its mode.
         """
 
     @abstractmethod
@@ -114,22 +115,23 @@ class Codec(nnx.Module):
         alive: Float[Array, " N"],
         config: ActorCriticConfig,
     ) -> tuple[BehaviourState, Metrics]:
-        """Moves the weights of the actor's regulariser, and says how far the actor is from its aim.
+        """Update the weights of the actor's regulariser; metrics show how far the actor is from its
+        target.
 
         Args:
-          outputs: the actor's at the starts of imagination.
+          outputs: the actor's outputs at the starts of imagination.
           entropy: of the ``sample`` there.
           alive: 1 where a start is a state to act in.
         """
 
     def encode(self, model: ClockworkVAE, records: Records, key: PRNGKeyArray) -> Codes:
-        """What the top reads at its ticks of replayed records."""
+        """What the top reads at its ticks for replayed records."""
         return Codes(None, {})
 
     def loss(
         self, model: ClockworkVAE, records: Records, beliefs: tuple[Belief, ...], codes: Codes
     ) -> tuple[Array, Metrics]:
-        """Its own loss on replayed records, of ``encode`` and the beliefs that follow."""
+        """The codec's own loss on replayed records, given ``encode`` and the resulting beliefs."""
         return jnp.zeros(()), {}
 
     def slots(self, x: Array) -> Array:
@@ -139,10 +141,10 @@ class Codec(nnx.Module):
     def join(self, actions: Float[Array, "*N K A"]) -> Float[Array, "*N M"]:
         """Primitive actions of a window as the top reads them, the one executed first in slot 0.
 
-        Where they are marked each carries a float more, for the model alone: 1 if it begins a plan,
-        0 if it goes on with one. So a plan is marked 1, 0, …, 0, actions that were each planned
-        anew 1, 1, …, 1, and the model need not take what reactions led to for what plans lead to.
-        docs/adr/0016.
+        If they are marked, each carries one more float, for the model alone: 1 if it begins a plan,
+        0 if it continues one. A plan is therefore marked 1, 0, …, 0, and actions that were each
+        planned again 1, 1, …, 1, so that the model can separate the outcomes of plans from those of
+        reactions. docs/adr/0016.
         """
         if self.marked:
             begins = (jnp.arange(self.stride) == 0).astype(actions.dtype)[:, None]
@@ -151,15 +153,15 @@ class Codec(nnx.Module):
         return actions.reshape(*actions.shape[:-2], -1)
 
     def executed(self, action: Float[Array, "N A"], step: Int[Array, " N"]) -> Float[Array, "N C"]:
-        """A primitive action as replay holds it, marked as ``join`` marks its step of a plan."""
+        """A primitive action as replay holds it, marked as ``join`` marks that step of a plan."""
         begins = (step == 0).astype(action.dtype)[:, None]
         return jnp.concatenate([action, begins], axis=-1) if self.marked else action
 
     def hold(self, action: Float[Array, "*N A"]) -> Float[Array, "*N W"]:
-        """A primitive action that is done at each of the K steps, as an abstract one.
+        """The abstract action that repeats a primitive action at each of the K steps.
 
         Raises:
-          UserError: where ``closed_loop``.
+          UserError: if ``closed_loop``.
         """
         if self.closed_loop:
             raise UserError(

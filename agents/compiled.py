@@ -1,9 +1,10 @@
 """Collection and learning as one program, for environments in pure JAX.
 
 What `train_agent.py` does from Python (act, record, sample, update) is here one function of a
-state, so that whole runs compile, and ``vmap`` makes many of them: over seeds, and over settings of
-the actor-critic that are numbers. It stops for nothing between: `training/seeds.py` asks for so
-many rounds at a time, and logs, evaluates and saves in between. Read next: `memory.py`.
+state, so that whole runs compile and ``vmap`` makes many of them: over seeds, and over numeric
+settings of the actor-critic. Nothing interrupts the rounds of one call: `training/seeds.py`
+requests a number of rounds at a time, and logs, evaluates and saves between calls. Read next:
+`memory.py`.
 """
 
 from collections.abc import Mapping
@@ -42,13 +43,13 @@ class Schedule:
     """How much is collected, and what an update reads.
 
     Raises:
-      UserError: on sizes below 1.
+      UserError: if a size is below 1.
     """
 
-    rounds: int  # of the whole run, each a step of all environments: what memory is made for
+    rounds: int  # of the whole run, each one step of all environments; memory has room for them
     num_envs: int  # N, stepped together
     batch: int  # B
-    length: int  # L, environment steps per sequence, of whole top strides
+    length: int  # L, environment steps per sequence, a multiple of the top stride
 
     def __post_init__(self) -> None:
         for name in ("rounds", "num_envs", "batch", "length"):
@@ -57,13 +58,13 @@ class Schedule:
 
 
 class Acting(NamedTuple):
-    """Environments, and who acts in them."""
+    """Environments and the policy that acts in them."""
 
     policy: PolicyCarry
     env: Any  # [N, ...] states of the environments
     first: Array  # [N] whether the newest record is its episode's first
     last: Array  # [N] whether it is its last
-    time: Array  # [N] steps of the present episodes
+    time: Array  # [N] steps of the current episodes
     score: Array  # [N] sums of their rewards
 
 
@@ -73,27 +74,27 @@ class RunState(NamedTuple):
     train: TrainState
     acting: Acting
     memory: Memory
-    in_row: Array  # [] updates skipped one after another, up to the newest
+    in_row: Array  # [] consecutive skipped updates, up to the newest
 
 
 class Orders(NamedTuple):
-    """What ``CompiledRun.advance`` shall do."""
+    """What ``CompiledRun.advance`` is to do."""
 
     rounds: Any  # [] at most R
-    updates: Any  # [R] after each round
-    begun: Any  # [] rounds of the run before these: no two draw the same numbers
-    learned: Any  # [] updates before these, likewise
+    updates: Any  # [R] updates after each round
+    begun: Any  # [] rounds of the run before these, so that none repeats random numbers
+    learned: Any  # [] updates of the run before these, likewise
 
 
 class Report(NamedTuple):
-    """What came of it."""
+    """Results of ``CompiledRun.advance``."""
 
     metrics: Metrics  # means over the updates that were not skipped (nan without any)
-    skipped: Array  # [] updates that were
-    in_row: Array  # [] most of them one after another, those before these counted
+    skipped: Array  # [] number of skipped updates
+    in_row: Array  # [] most of them in a row, counting those before these
     ended: Array  # [R, N] whether a round ended an environment's episode
-    score: Array  # [R, N] sum of its rewards
-    length: Array  # [R, N] its steps
+    score: Array  # [R, N] sum of that episode's rewards
+    length: Array  # [R, N] its number of steps
 
 
 class Played(NamedTuple):
@@ -103,20 +104,20 @@ class Played(NamedTuple):
     length: Array  # environment steps
     discounted: Array  # Σ_t γ^(t-1) r_t
     foreseen: Array  # the critic's value at the first observation
-    cut: Array  # bool: neither over nor at the environment's limit
+    cut: Array  # bool: neither terminated nor at the environment's limit
 
 
 class CompiledRun:
     """The program of one run; ``advance`` and ``evaluate`` may be vmapped.
 
-    Map ``initial`` by ``jax.lax.map``: vmapped, its batched QR (orthogonal weights) waits for
-    workers of the very pool that it runs in, on 2 cores for ever (docs/adr/0008).
+    Map ``initial`` with ``jax.lax.map``: under ``vmap``, its batched QR (orthogonal weights) waits
+    for workers of the very pool that it runs in, on 2 cores forever (docs/adr/0008).
 
     Args:
-      template: an agent; of its parameters only shapes are read (``nnx.eval_shape``).
-      make: of a key to a new agent like it.
+      template: an agent, of whose parameters only the shapes are read (``nnx.eval_shape``).
+      make: maps a key to a new agent like ``template``.
       env: the environment.
-      optimizer: as for ``learner.make_update``.
+      optimizer: as in ``learner.make_update``.
       by_row: how a batch's rows are divided among devices; None: they are not.
     """
 
@@ -137,7 +138,7 @@ class CompiledRun:
         self.greedy = make_policy(self.graph, replan, greedy=True)
 
     def initial(self, key: PRNGKeyArray) -> RunState:
-        """Before the first step: new parameters, first records."""
+        """State before the first step: new parameters, first records."""
         s = self.schedule
         params_key, env_key = jax.random.split(key)
         params = split(self.make(params_key))[1]
@@ -166,12 +167,12 @@ class CompiledRun:
         orders: Orders,
         behaviour: Mapping[str, Array] | None = None,
     ) -> tuple[RunState, Report]:
-        """So many rounds: each a step of all environments, then updates. One program for any
-        orders of the same R.
+        """Run the ordered rounds: each one step of all environments, then updates. All orders with
+        the same R share one program.
 
         Args:
           key: the same for a whole run.
-          behaviour: numbers that override those of the agent's ActorCriticConfig.
+          behaviour: numbers that override settings of the agent's ActorCriticConfig.
         """
         s, stride = self.schedule, self.agent.model.stride
         update = make_update(make_loss(self.graph, behaviour), self.optimizer, estimate)
@@ -204,8 +205,9 @@ class CompiledRun:
         return run, Report(sums.means(), sums.skipped, sums.in_row, *ends)
 
     def act(self, run: RunState, key: PRNGKeyArray) -> tuple[RunState, Array, Array, Array]:
-        """One step of every environment, into memory; where an episode is over, the first record of
-        the next one in its place. Also: which episodes it ended, their scores and lengths."""
+        """Step every environment and write the records to memory; where an episode is over, write
+        the next one's first record instead. Also return which episodes the step ended, their scores
+        and their lengths."""
         act_key, step_key, reset_key = jax.random.split(key, 3)
         before, count = run.acting, self.schedule.num_envs
         obs = {OBSERVATION: self._seen(before.env)}
@@ -232,12 +234,12 @@ class CompiledRun:
     def evaluate(
         self, params: Params, key: PRNGKeyArray, count: int, most: int, greedy: bool
     ) -> Played:
-        """Episodes of these parameters, none of which adds to the memory.
+        """Play episodes with these parameters, adding nothing to the memory.
 
         Args:
-          count: M, static.
-          most: steps after which what is not over is cut, static.
-          greedy: act by modes, static.
+          count: M; static.
+          most: steps after which unfinished episodes are cut; static.
+          greedy: act by modes; static.
         """
         reset_key, act_key = jax.random.split(key)
         policy = self.greedy if greedy else self.sampled
@@ -255,7 +257,7 @@ class CompiledRun:
             carry, action = policy(params, carry, obs, first, policy_key)
             value = join(self.graph, params).predict_value(carry.filter.belief.features)
             moved = self._step(state, action, step_key)
-            going = played.cut  # none of the others is over
+            going = played.cut  # `cut` is True while an episode is not over
             reward = jnp.where(going, moved.reward, 0.0)
             played = Played(
                 score=played.score + reward,
@@ -277,11 +279,11 @@ class CompiledRun:
         return jax.vmap(self.env.reset)(jax.random.split(key, count))
 
     def _seen(self, state: Any) -> Float[Array, "N n"]:
-        """As the model reads it."""
+        """Observations as the model reads them."""
         return jax.vmap(self.env.observe)(state).astype(jnp.float32)
 
     def _step(self, state: Any, action: Array, key: PRNGKeyArray) -> Transition:
-        """Every environment by its action, of which it gets what is its own."""
+        """Step every environment by its action, without the part that only the model reads."""
         actions = decode_array(self.env.action_space, action)
         moved: Transition = jax.vmap(self.env.step)(
             state, actions, jax.random.split(key, len(action))
@@ -290,7 +292,7 @@ class CompiledRun:
 
 
 class Ends(NamedTuple):
-    """The last three of a `Report`."""
+    """The last three fields of a `Report`."""
 
     ended: Array
     score: Array
@@ -298,34 +300,34 @@ class Ends(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Of the metrics of updates that were not skipped."""
+    """Sums of metrics over the updates that were not skipped."""
 
     total: Metrics
-    done: Array  # [] how many
-    skipped: Array  # [] how many were
-    in_row: Array  # [] most of them one after another
+    done: Array  # [] number of these updates
+    skipped: Array  # [] number of skipped updates
+    in_row: Array  # [] most skipped updates in a row
 
     @classmethod
     def of(cls, metrics: Any, in_row: Array) -> "Sums":
-        """Of none, for metrics of these shapes."""
+        """Sums over no updates, for metrics of these shapes."""
         total = {name: jnp.zeros(x.shape, x.dtype) for name, x in metrics.items()}
         del total[SKIPPED]
         return cls(total, jnp.zeros(()), jnp.zeros(()), in_row)
 
     def add(self, found: Metrics, in_row: Array) -> "Sums":
-        """With those of one update more."""
+        """Sums that include one more update."""
         done = found[SKIPPED] == 0
         total = {name: x + jnp.where(done, found[name], 0.0) for name, x in self.total.items()}
         most = jnp.maximum(self.in_row, in_row)
         return Sums(total, self.done + done, self.skipped + ~done, most)
 
     def means(self) -> Metrics:
-        """Over the updates that were not skipped."""
+        """Means over the updates that were not skipped."""
         return {name: x / self.done for name, x in self.total.items()}
 
 
 def choose(which: Bool[Array, " N"], here: Any, there: Any) -> Any:
-    """States [N, ...] from the first where ``which``, else from the second."""
+    """States [N, ...] from ``here`` where ``which``, else from ``there``."""
 
     def one(x: Array, y: Array) -> Array:
         return jnp.where(which.reshape(-1, *[1] * (x.ndim - 1)), x, y)

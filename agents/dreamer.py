@@ -1,7 +1,7 @@
 """The agent's loss: world model, window heads, then actor and critic in imagination.
 
-``make_loss`` is what ``worldmodel.learner.make_update`` descends: one loss, one update.
-Read next: ``imagination.py``, ``returns.py`` and ``actor_critic.py``, the parts of it.
+``make_loss`` makes the loss that ``worldmodel.learner.make_update`` takes: one loss, one update.
+Read next: ``imagination.py``, ``returns.py`` and ``actor_critic.py``, its parts.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ __all__ = [
 
 
 def initial_aux(params: Params, agent: Agent) -> BehaviourState:
-    """Aux before the first update. Of the agent only shapes are read."""
+    """Aux before the first update. Only the agent's shapes are read."""
     slow = jax.tree.map(jnp.array, params["critic"])
     weight = np.log(agent.codec.weight)
     scale = jnp.full(agent.codec.parts, weight, jnp.float32)  # not weakly typed: one compile
@@ -71,15 +71,15 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
     """The agent's loss as ``learner.make_update`` takes it, over ``Records`` [B, lead+T, ...].
 
     Args:
-      graph: of ``learner.split(agent)``.
-      behaviour: numbers that override those of the agent's ActorCriticConfig, traced: programs
-        that differ in them alone compile once (``compiled.py``).
+      graph: from ``learner.split(agent)``.
+      behaviour: numbers that override settings of the agent's ActorCriticConfig. They are traced,
+        so programs that differ only in them compile once (``compiled.py``).
     """
 
     def loss(
         params: Params, aux: Aux, records: Records, key: PRNGKeyArray
     ) -> tuple[Array, tuple[Aux, Metrics]]:
-        fixed = jax.lax.stop_gradient(params)  # behaviour never moves the model
+        fixed = jax.lax.stop_gradient(params)  # behaviour never updates the model
         agent: Agent = join(graph, params)
         frozen: Agent = join(graph, fixed)
         if behaviour:
@@ -116,18 +116,18 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
 
 
 def estimate(params: Params, records: Records) -> Params:
-    """The parameters that are estimated from a batch, as ``learner.make_update`` takes it."""
+    """Update the parameters estimated from batches; the ``estimate`` of ``learner.make_update``."""
     model = estimate_scale(params["model"], records.obs, records.mask)
     return {**params, "model": model}
 
 
 def override(config: AgentConfig, numbers: Mapping[str, Array]) -> AgentConfig:
-    """The settings with some of the actor-critic's replaced by traced numbers.
+    """``config`` with some settings of the actor-critic replaced by traced numbers.
 
     Raises:
-      UserError: on a name that is none of its settings.
+      UserError: if a name is not one of its settings.
     """
-    behaviour = copy(config.behaviour)  # not `replace`: its fields are typed as Python's numbers
+    behaviour = copy(config.behaviour)  # not `replace`: fields are typed as Python numbers
     for name, value in numbers.items():
         if not hasattr(behaviour, name):
             raise UserError(f"behaviour: expected settings of ActorCriticConfig, received {name!r}")
@@ -136,10 +136,10 @@ def override(config: AgentConfig, numbers: Mapping[str, Array]) -> AgentConfig:
 
 
 def fill_absorbing(records: Records, key: PRNGKeyArray) -> Records:
-    """Gives the absorbing steps after a terminal actions that were taken elsewhere in the batch.
+    """Give the absorbing steps after a terminal actions that were taken elsewhere in the batch.
 
-    After a terminal any action leads nowhere, and imagination, which plans whole windows, will
-    ask for any: the model must have seen them there. They count as known (``action_mask`` 1).
+    After a terminal no action has any effect, but imagination, which plans whole windows, may try
+    any action there, so the model must have seen them. They count as known (``action_mask`` 1).
     """
     absorbing = jax.vmap(clock.ended)(records.terminal, jax.vmap(clock.segments)(records.is_first))
     absorbing = absorbing & (records.mask == 0)
@@ -158,7 +158,7 @@ def fill_absorbing(records: Records, key: PRNGKeyArray) -> Records:
 def known_windows(agent: Agent, records: Records) -> WindowTargets:
     """Window rewards and continuations of every tick of the top level, [B, n]."""
     model, config = agent.model, agent.config
-    labelled = records.mask * records.action_mask  # of video neither actions nor rewards are known
+    labelled = records.mask * records.action_mask  # in video neither actions nor rewards are known
     targets = jax.vmap(
         lambda r, t, f, m: window_targets(r, t, f, m, model.stride, config.behaviour.discount)
     )(records.reward, records.terminal, records.is_first, labelled)
@@ -168,7 +168,7 @@ def known_windows(agent: Agent, records: Records) -> WindowTargets:
 def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics:
     """Mean observed λ-return of the replayed windows, and the critic's value of the same states.
 
-    The returns end in the critic's own value, so what is wrong at both ends cancels (adr 13).
+    The returns end in the critic's own value, so errors common to both ends cancel (adr 13).
     """
     config, stride = frozen.config.behaviour, frozen.model.stride
     value = frozen.predict_value(belief.state.features)
@@ -182,8 +182,8 @@ def foreseen_returns(frozen: Agent, records: Records, belief: Belief) -> Metrics
 
 
 def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tuple[Array, Metrics]:
-    """Window reward and continuation heads on the top's beliefs, where the window is known; and the
-    auxiliary decoders (``decoder_loss``)."""
+    """Loss of the window reward and continuation heads on the top's beliefs, where the window is
+    known, and of the auxiliary decoders (``decoder_loss``)."""
     targets = known_windows(agent, records)
     features = beliefs[-1].state.features
     logits = agent.reward(features)
@@ -206,8 +206,8 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
 def decoder_loss(
     agent: Agent, records: Records, features: Float[Array, "B n F"]
 ) -> tuple[Array, Metrics]:
-    """The auxiliary decoders of the newest observation and of the recent ones' sum, the latter by
-    its weight, at every real tick."""
+    """Loss of the auxiliary decoders of the newest observation and of the sum of recent ones, the
+    latter times its weight, at every real tick."""
     model, config = agent.model, agent.config
     main = slice(model.lead, None)
     frame, image = coarse(model.units({name: records.obs[name] for name in model.predicted}))
@@ -228,9 +228,10 @@ def decoder_loss(
 def seek_novelty(
     agent: Agent, frozen: Agent, records: Records, beliefs: tuple[Belief, ...], path: Trajectory
 ) -> tuple[Array, Trajectory, Metrics]:
-    """The ensemble's loss, imagined paths whose rewards hold the bonus, metrics (``novelty.py``).
+    """Ensemble loss, imagined paths with the bonus in their rewards, and metrics (``novelty.py``).
 
-    The ensemble reads the top's h and is trained by what arrived there; the model is not moved.
+    The ensemble reads the top's h and is trained on what arrived at that tick; the model gets no
+    gradient.
     """
     model, config = agent.model, agent.config
     main = slice(model.lead, None)
@@ -273,9 +274,9 @@ class Starts(NamedTuple):
 def draw_starts(
     agent: Agent, records: Records, beliefs: tuple[Belief, ...], key: PRNGKeyArray
 ) -> Starts:
-    """Top states of the batch, without gradient, at most ``starts``: those to act in come first.
+    """Up to ``starts`` top states of the batch, without gradient, those to act in preferred.
 
-    A state is to act in (alive) where its step is real and not terminal.
+    A state is one to act in (alive) if its step is real and not terminal.
     """
     model = agent.model
     main = records.after(model.lead)
@@ -293,7 +294,7 @@ def draw_starts(
 def behaviour_loss(
     agent: Agent, frozen: Agent, slow: TwoHot, path: Trajectory, aux: BehaviourState
 ) -> tuple[Array, BehaviourState, Metrics]:
-    """Actor and critic on imagined paths; the critic learns from features without gradient."""
+    """Actor and critic losses on imagined paths; the critic's features carry no gradient."""
     config = agent.config.behaviour
     stop = jax.lax.stop_gradient
     value = frozen.predict_value(path.features)

@@ -1,9 +1,9 @@
-"""Between environments and replay: steps them under a policy, records what arrives.
+"""Between environments and replay: step environments under a policy and record what arrives.
 
-Environments are a Gymnasium vector of any autoreset. With NEXT_STEP, after an episode's last record
-the next step ignores that environment's action and returns the reset observation, which is exactly
-the next episode's first record (arrival convention, ``worldmodel/clock.py``). With the others an
-episode's last record and the next one's first arrive in one step.
+Environments are a Gymnasium vector with any autoreset mode. With NEXT_STEP, after an episode's last
+record the next step ignores that environment's action and returns the reset observation, which is
+exactly the next episode's first record (arrival convention, ``worldmodel/clock.py``). With the
+other modes, an episode's last record and the next one's first arrive in the same step.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,66 +29,66 @@ class Episode(NamedTuple):
 
     score: float  # sum of rewards
     length: int  # environment steps
-    success: bool | None  # None where the environment does not say
-    discounted: float | None = None  # Σ_t γ^(t-1) r_t, where γ was given
-    foreseen: float | None = None  # the critic's value at its first observation, where there is one
-    cut: bool = False  # ended by who played it, or by its environment's failure
+    success: bool | None  # None if the environment does not report it
+    discounted: float | None = None  # Σ_t γ^(t-1) r_t, if γ was given
+    foreseen: float | None = None  # the critic's value at its first observation, if any
+    cut: bool = False  # ended early, by the caller or by its environment's failure
 
 
 @runtime_checkable
 class Sink(Protocol):
-    """What takes records; a replay store does."""
+    """Anything that takes records, such as a replay store."""
 
     def append(self, stream: int, record: dict[str, np.ndarray], last: bool) -> None:
-        """Takes one environment step of one stream."""
+        """Take one environment step of one stream."""
 
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A vector of environments that may be able to go on where it was."""
+    """A vector of environments that may be able to resume where it was."""
 
     def state(self) -> dict[str, Any] | None:
-        """All that its future depends on, as a pytree of arrays; None where it cannot tell."""
+        """All that its future depends on, as a pytree of arrays; None if it cannot be saved."""
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Goes on where `state()` was taken, in place of `reset()`."""
+        """Resume where `state()` was taken, in place of `reset()`."""
 
 
 @runtime_checkable
 class Waiting(Protocol):
-    """A vector of environments that step by themselves, until they are waited for."""
+    """A vector of environments that step in the background until they are waited for."""
 
     def step_async(self, actions: Any) -> None:
-        """Begins a step."""
+        """Begin a step."""
 
     def step_wait(self) -> Any:
-        """What `step` returns, of the step that was begun."""
+        """Finish the step that was begun; return what `step` would."""
 
 
 class Arrival(NamedTuple):
-    """What has just arrived from every environment, [N, ...]. One that failed and was started again
-    has a first record, though its episode's last one never came."""
+    """What has just arrived from every environment, [N, ...]. An environment that failed and was
+    started again has a first record, although the last record of its episode never arrived."""
 
     obs: Obs
-    action: np.ndarray  # flat, that led here; 0 where is_first
+    action: np.ndarray  # flat, leading here; 0 where is_first
     reward: np.ndarray
     terminal: np.ndarray
     is_first: np.ndarray
     last: np.ndarray
     success: list[bool | None]
     ended: Any = None
-    """Where an environment began anew within the step: the `Arrival` before this one, of which
-    only the rows that are `last` count."""
+    """If an environment was reset within the step: the `Arrival` before this one, of which only
+    the rows that are `last` count."""
 
 
 class Stepper:
     """A vector of environments in the arrival convention.
 
     Args:
-      width: A, floats of an action as it is recorded: the codec's, which the environment gets, and
-        any for the model alone after them (``agent.action_width``); None: the codec's.
+      width: A, floats of a recorded action: the codec's, which the environment gets, followed by
+        any that are for the model alone (``agent.action_width``); None: the codec's.
     Raises:
-      UserError: unless the vector says how it resets.
+      UserError: if the vector does not state its autoreset mode.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Stepper:
         return self._first(self.envs.reset()[0])
 
     def nothing(self) -> Arrival:
-        """What `reset` returns, of zeros."""
+        """What `reset` returns, filled with zeros."""
         space = self.envs.single_observation_space
         return self._first(create_empty_array(space, self.size, fn=np.zeros))
 
@@ -119,17 +119,17 @@ class Stepper:
         return Arrival(obs, action, zeros, no, ~no, no, [None] * self.size)
 
     def step(self, before: Arrival, flat: np.ndarray) -> Arrival:
-        """Applies flat actions [N, A]; one whose environment's episode has ended is ignored."""
+        """Apply flat actions [N, A]; those of environments whose episode has ended are ignored."""
         self.send(before, flat)
         return self.receive()
 
     @property
     def under_way(self) -> bool:
-        """Whether a step was begun and not received."""
+        """Whether a step was begun but not yet received."""
         return self._begun is not None
 
     def send(self, before: Arrival, flat: np.ndarray) -> None:
-        """Begins what `step` does; environments that wait step by themselves from here on."""
+        """Begin a step; environments that are `Waiting` step in the background from here on."""
         space, envs = self.envs.single_action_space, self.envs
         actions = [self.codec.decode(row) for row in flat[:, : self.codec.width]]
         empty: Any = create_empty_array(space, self.size)
@@ -141,7 +141,7 @@ class Stepper:
         self._begun = wait, before, flat
 
     def receive(self) -> Arrival:
-        """Ends it."""
+        """Finish the step that `send` began."""
         assert self._begun is not None
         (wait, before, flat), self._begun = self._begun, None
         obs, reward, terminal, truncated, infos = wait()
@@ -165,7 +165,7 @@ class Stepper:
 
 
 def _with(obs: Obs, rows: np.ndarray, where: np.ndarray) -> Obs:
-    """Observations, and in some rows others, which are given one by one."""
+    """``obs``, with those of ``rows``, given one by one, in the rows ``where``."""
     found = {name: np.array(value) for name, value in obs.items()}
     for i in np.flatnonzero(where):
         for name, value in rows[i].items():
@@ -174,7 +174,7 @@ def _with(obs: Obs, rows: np.ndarray, where: np.ndarray) -> Obs:
 
 
 def _rows(where: np.ndarray, new: Arrival, ended: Arrival) -> Arrival:
-    """An arrival after another: in some rows new records, in all others the same ones."""
+    """The arrival after ``ended``: new records in the rows ``where``, the same ones elsewhere."""
 
     def pick(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return np.where(where.reshape(-1, *[1] * (one.ndim - 1)), one, other)
@@ -197,14 +197,14 @@ class Tally:
         self.discounted, self.open = np.zeros(size), np.zeros(size, bool)
 
     def add(self, arrival: Arrival) -> dict[int, Episode]:
-        """Counts an arrival; returns the episodes that it ended, by environment, those that are cut
-        because their environment began anew among them."""
+        """Count an arrival; return the episodes that it ended, by environment, including those cut
+        because their environment was started again."""
         before = arrival.ended
         found = {} if before is None else self._count(before, before.last)
         return found | self._count(arrival, ~arrival.is_first)
 
     def _count(self, arrival: Arrival, rows: np.ndarray) -> dict[int, Episode]:
-        """Counts the records of some rows, none of them a first one."""
+        """Count the records of ``rows``, none of which is a first one."""
         cut = np.flatnonzero(arrival.is_first & self.open).tolist()
         found = {i: self.episode(i, None)._replace(cut=True) for i in cut}
         for total in (self.score, self.length, self.discounted):
@@ -219,7 +219,7 @@ class Tally:
         return found | {i: self.episode(i, arrival.success[i]) for i in ended}
 
     def episode(self, i: int, success: bool | None) -> Episode:
-        """Environment i's, up to its newest record."""
+        """Environment i's episode, up to its newest record."""
         discounted = None if self.discount is None else float(self.discounted[i])
         return Episode(float(self.score[i]), int(self.length[i]), success, discounted)
 
@@ -229,9 +229,9 @@ class Collector:
 
     Args:
       policy: from ``dreamer.make_policy``.
-      carry: from ``dreamer.initial_policy``, of as many environments.
-      overlap: leave environments that step by themselves to it, and receive a step when the next
-        one is to be made, or by `arrive`.
+      carry: from ``dreamer.initial_policy``, for as many environments.
+      overlap: let environments that are `Waiting` step in the background, and receive a step only
+        when the next one is to begin, or in `arrive`.
     """
 
     def __init__(
@@ -242,13 +242,13 @@ class Collector:
         self.overlap, self._carry = overlap and isinstance(stepper.envs, Waiting), carry
 
     def begin(self) -> "Collector":
-        """Appends the first records; `step` or `state` come after it, or after `go_on`."""
+        """Append the first records; call this or `go_on` before `step` or `state`."""
         self.arrival = self.stepper.reset()
         self._store()
         return self
 
     def state(self) -> dict[str, Any] | None:
-        """All that it goes on from, as a pytree of arrays; None where environments cannot tell."""
+        """All that it resumes from, as a pytree of arrays; None if environments cannot be saved."""
         envs = self.stepper.envs
         told = envs.state() if isinstance(envs, Resumable) else None
         if told is None:
@@ -258,7 +258,7 @@ class Collector:
         return {"envs": told, "policy": self.carry, "arrival": arrival, "tally": tally}
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Goes on where `state()` was taken: nothing is reset, nothing appended."""
+        """Resume where `state()` was taken: nothing is reset, nothing appended."""
         assert isinstance(self.stepper.envs, Resumable)
         self.stepper.envs.go_on(state["envs"])
         self.carry, arrival = state["policy"], state["arrival"]
@@ -266,8 +266,8 @@ class Collector:
         self.tally.score, self.tally.length, self.tally.discounted = map(np.array, state["tally"])
 
     def step(self, params: Params, key: PRNGKeyArray) -> list[Episode]:
-        """One step of every environment; returns the episodes that ended, where steps overlap with
-        what is done between them those of the step before."""
+        """Step every environment; return the episodes that ended or, with ``overlap``, those that
+        ended in the step before."""
         ended = self.arrive()
         now = self.arrival
         self._carry, action = self.policy(params, self.carry, now.obs, now.is_first, key)
@@ -275,12 +275,12 @@ class Collector:
         return ended if self.overlap else self.arrive()
 
     def arrive(self) -> list[Episode]:
-        """Waits for a step under way, where there is one, and appends what it brings; returns the
-        episodes that it ended, but those that a failure cut."""
+        """Wait for a step under way, if any, and append its records; return the episodes that it
+        ended, except those cut by a failure."""
         if not self.stepper.under_way:
             return []
         self.arrival = self.stepper.receive()
-        self.carry = self._carry  # an environment that raised has not moved
+        self.carry = self._carry  # only now: if `receive` raised, nothing has moved
         self._store()
         ended = self.tally.add(self.arrival).values()
         return [episode for episode in ended if not episode.cut]
@@ -309,7 +309,7 @@ class Played(NamedTuple):
 
     episodes: list[Episode]
     seen: Obs | None  # [T, ...]
-    action: np.ndarray | None = None  # [T, A] flat, that led there
+    action: np.ndarray | None = None  # [T, A] flat, leading to what was seen
     reward: np.ndarray | None = None  # [T] received on arrival
 
 
@@ -320,13 +320,13 @@ def play(
     discount: float | None = None,
     most: int | None = None,
 ) -> Played:
-    """Plays one episode in every environment, to its end or for so many steps.
+    """Play one episode in every environment, to its end or for ``most`` steps.
 
     Args:
-      act: of (observations, is_first, step) to flat actions [N, A].
-      watch: keep what environment 0's agent saw, did and got, but for the last step's.
-      discount: as ``Tally``.
-      most: environment steps after which what has not ended is cut; None: never.
+      act: maps (observations, is_first, step) to flat actions [N, A].
+      watch: keep what environment 0's agent saw, did and got, except in the last step.
+      discount: as in ``Tally``.
+      most: environment steps after which episodes that have not ended are cut; None: never.
     """
     arrival, tally = stepper.reset(), Tally(stepper.size, discount)
     done: dict[int, Episode] = {}
@@ -365,7 +365,7 @@ class AgentAct:
 
 
 def random_act(envs: VectorEnv[Any, Any, Any], codec: ActionCodec, seed: int) -> Any:
-    """Uniform over the environments' action space, as ``play`` takes it."""
+    """A uniform policy over the environments' action space, as ``play`` takes it."""
     space = envs.single_action_space
     space.seed(seed)
 

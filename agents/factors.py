@@ -28,7 +28,7 @@ class Factor:
 
     @property
     def outputs(self) -> int:
-        """Numbers that parametrise its distribution: mean and spread, or logits."""
+        """Number of parameters of its distribution: mean and spread, or logits."""
         return self.size if self.discrete else 2 * self.size
 
     @property
@@ -41,7 +41,7 @@ def factors(space: gymnasium.Space[Any]) -> Iterator[Factor]:
     """The factors of a space, in the order of its flat vector.
 
     Raises:
-      UserError: on a Box without finite bounds, or a space of another kind.
+      UserError: on a Box without finite bounds or a space of an unsupported kind.
     """
     match space:
         case spaces.Box():
@@ -66,10 +66,10 @@ def flatten(space: gymnasium.Space[Any], action: Any) -> np.ndarray:
     """Actions of a space as flat vectors, float32 [..., A]; those outside a Box are clipped to it.
 
     Args:
-      action: one action, or a series of them: arrays nested as the space is, whose axes before the
-        space's own, such as time, are kept.
+      action: one action or a series of them: arrays nested like the space; axes before the space's
+        own, such as time, are kept.
     Raises:
-      UserError: for a choice that the space does not have.
+      UserError: on a choice that is not in the space.
     """
     return np.concatenate(list(_encode(space, action)), axis=-1, dtype=np.float32)
 
@@ -106,12 +106,12 @@ def _lead(space: gymnasium.Space[Any], value: np.ndarray) -> tuple[int, ...]:
 
 
 def _classes(space: spaces.Discrete | spaces.MultiDiscrete) -> np.ndarray:
-    """How many values each choice has."""
+    """Number of classes of each choice."""
     return np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec)
 
 
 def decode(space: gymnasium.Space[Any], flat: np.ndarray) -> tuple[Any, int]:
-    """The action that ``flat`` starts with, and how many floats it took."""
+    """The action at the start of ``flat``, and the number of floats it takes."""
     match space:
         case spaces.Box():
             size = int(np.prod(space.shape))
@@ -166,7 +166,7 @@ def _decode_all(parts: list[gymnasium.Space[Any]], flat: np.ndarray) -> tuple[li
 
 
 def _decode_box(space: spaces.Box, flat: np.ndarray) -> np.ndarray:
-    """Clipped to the space, to the nearest number of its kind."""
+    """An action of a Box: clipped to the space, rounded if its numbers are integers."""
     low, width = _bounds(space)
     value = (low + (np.clip(flat.astype(np.float64), -1, 1) + 1) / 2 * width).reshape(space.shape)
     if np.issubdtype(space.dtype, np.integer):
@@ -175,10 +175,10 @@ def _decode_box(space: spaces.Box, flat: np.ndarray) -> np.ndarray:
 
 
 def _bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest value, and width (1 where there is but one value), float64, flattened.
+    """Lowest value, and width (1 where there is only one value), float64, flattened.
 
     Raises:
-      UserError: where a bound is not finite.
+      UserError: if a bound is not finite.
     """
     if not (np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
         raise UserError(

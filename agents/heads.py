@@ -17,7 +17,7 @@ LIMIT = 12.0  # symlog units: values beyond symexp(12) = 162 754 are clipped
 class TwoHot(nnx.Module):
     """Scalar regression as classification over bins evenly spaced in symlog units (DreamerV3).
 
-    Starts at 0 everywhere.
+    Initially 0 everywhere.
     """
 
     def __init__(self, inputs: int, hidden: int, *, dtype: str, **kind: Any) -> None:
@@ -29,7 +29,7 @@ class TwoHot(nnx.Module):
 
 
 class Bernoulli(nnx.Module):
-    """Probability as one logit; starts at 1/2 everywhere."""
+    """Probability as one logit; initially 1/2 everywhere."""
 
     def __init__(self, inputs: int, hidden: int, *, dtype: str, **kind: Any) -> None:
         self.mlp = MLP(inputs, hidden, 1, zero=True, dtype=jnp.dtype(dtype), **kind)
@@ -46,7 +46,7 @@ def bins() -> Float[Array, " B"]:
 
 
 def two_hot(x: Float[Array, "*N"]) -> Float[Array, "*N B"]:
-    """Weights on the two bins next to x, whose mean is x: unbiased where the target is random."""
+    """Weights on the two bins around x, with mean x: unbiased if the target is random."""
     centres = bins()
     x = jnp.clip(x, centres[0], centres[-1])
     low = jnp.clip(jnp.searchsorted(centres, x, side="right") - 1, 0, BINS - 2)

@@ -1,7 +1,7 @@
 """Latent imagination at the top clock: s_{j+1} ~ p(s | s_j, u_j), u_j ~ π(u | s_j).
 
 H ticks cost H transitions of one level and cover H·K environment steps; no lower level, decoder
-or frame is touched.
+or frame is involved.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Head = Callable[[Array], Array]
 
 
 class Trajectory(NamedTuple):
-    """Imagined paths of N starts."""
+    """Imagined paths from N starts."""
 
     features: Array  # [N, H+1, F] of s_0 … s_H
     action: Array  # [N, H, K·A] u_0 … u_{H-1}
@@ -43,22 +43,22 @@ def imagine_path(
     discount: float,
     key: PRNGKeyArray,
 ) -> Trajectory:
-    """Rolls the top level alone under a policy.
+    """Roll out the top level alone under a policy.
 
-    A plan u takes n ticks (1, unless ``AgentConfig.plan`` says otherwise). Its reward and its
-    continuation are then those of its ticks as of one window, of W environment steps a tick:
+    A plan u takes n ticks (1 unless ``AgentConfig.plan`` says otherwise), each of W environment
+    steps. Its reward and continuation are those of its ticks taken together as one window:
 
     R = Σ_{i=1..n} γ^{W(i-1)} (Π_{m<i} C_m) R_i,   C = Π_{i=1..n} C_i
 
     Args:
       model: only its top level is used.
-      policy: of (features [N, F], key) to an abstract action.
-      reward: of features to window rewards, environment units.
-      cont: of features to window continuations in [0, 1].
+      policy: maps (features [N, F], key) to an abstract action.
+      reward: maps features to window rewards, environment units.
+      cont: maps features to window continuations in [0, 1].
       start: [N, ·] states of the top level.
       alive: [N] 1 where the start is a state to act in.
-      horizon: H, plans.
-      ticks: n, of one plan.
+      horizon: H, number of plans.
+      ticks: n, ticks per plan.
       discount: γ per environment step.
     """
     count = start.h.shape[0]

@@ -1,7 +1,7 @@
 """The `latent` action codec: a learned code u of one interval, decoded in closed loop.
 
-The top level is conditioned on u ~ q(u | the interval's K actions) (``worldmodel/codes.py``). Here
-are the prior p(u | s) over codes, from which the actor may not stray far, and the decoder
+The top level is conditioned on u ~ q(u | the interval's K actions) (``worldmodel/codes.py``). This
+module adds the prior p(u | s) over codes, near which the actor is kept, and the decoder
 π(a_{t+i+1} | s¹_{t+i}, u, i), which acts at every step on what level 1 sees inside the interval::
 
     time             t     t+1     …     t+K-1    t+K
@@ -34,8 +34,8 @@ from worldmodel.records import Records
 
 SIZE = 8  # floats of a code
 MIN_STD = 0.1  # smallest standard deviation of codes, in encoder, prior and actor
-KL = 0.1  # β: weight of a code's KL beside its actions' nats; lower leaves more to the code
-ACTOR_KL = 0.01  # weight of the actor's KL to the prior beside normalised returns
+KL = 0.1  # β: weight of a code's KL relative to its actions' nats; lower leaves more to the code
+ACTOR_KL = 0.01  # weight of the actor's KL to the prior relative to normalised returns
 
 
 class LatentCodec(Codec):
@@ -81,7 +81,7 @@ class LatentCodec(Codec):
         return cls(actions, model.stride, model.features, latent, **kind)
 
     def stats(self, outputs: Float[Array, "*N P"]) -> Stats:
-        """Numbers of prior or actor as a distribution of codes."""
+        """Outputs of prior or actor as a distribution of codes."""
         return self.latent.stats(*jnp.split(outputs, 2, axis=-1))
 
     def mode(self, outputs: Float[Array, "*N P"]) -> Float[Array, "*N U"]:
@@ -91,9 +91,10 @@ class LatentCodec(Codec):
     def sample(
         self, outputs: Float[Array, "*N P"], features: Float[Array, "*N D"], key: PRNGKeyArray
     ) -> ActionSample:
-        """u = mean + std·noise, which passes the gradient; log_prob 0: no score function is needed.
+        """u = mean + std·noise, through which the gradient passes, so no score function is needed:
+        log_prob is 0.
 
-        Its entropy [..., 1] is that relative to the prior, -KL[π(u | s) ‖ sg(p(u | s))].
+        The entropy [..., 1] is relative to the prior: -KL[π(u | s) ‖ sg(p(u | s))].
         """
         post, prior = self.stats(outputs), jax.lax.stop_gradient(self.stats(self.prior(features)))
         code = self.latent.sample(post, self.latent.noise(key, outputs.shape[:-1]))
@@ -114,18 +115,18 @@ class LatentCodec(Codec):
         step: Int[Array, " N"],
         normal: Float[Array, "N A"] | None,
     ) -> Float[Array, "N A"]:
-        """The decoder's action at what level 1 sees."""
+        """The decoder's action, given what level 1 sees."""
         return self.actions.act(self.decode(features, plan, step), normal)
 
     def decode(
         self, features: Float[Array, "*N F"], code: Float[Array, "*N U"], phase: Int[Array, "*N"]
     ) -> Float[Array, "*N P"]:
-        """π(a_{t+i+1} | s¹_{t+i}, u, i): numbers of an ``ActionCodec`` distribution.
+        """π(a_{t+i+1} | s¹_{t+i}, u, i): parameters of an ``ActionCodec`` distribution.
 
         Args:
           features: of level 1, now.
           code: of the interval.
-          phase: i, steps of it already done, 0 … K-1.
+          phase: i, steps of the interval already done, 0 … K-1.
         """
         clock = jax.nn.one_hot(phase, self.stride)
         return self.decoder(jnp.concatenate([features, code, clock], axis=-1))
@@ -142,7 +143,7 @@ class LatentCodec(Codec):
         return aux, {"actor/prior_kl": -masked_mean(entropy[:, 0], alive)}
 
     def encode(self, model: ClockworkVAE, records: Records, key: PRNGKeyArray) -> Codes:
-        """Samples q(u | actions) for every tick."""
+        """Sample q(u | actions) for every tick."""
         assert model.code is not None
         stats = model.code(model.chunks(records))
         noise = self.latent.noise(key, stats["mean"].shape[:-1])
@@ -151,7 +152,7 @@ class LatentCodec(Codec):
     def loss(
         self, model: ClockworkVAE, records: Records, beliefs: tuple[Belief, ...], codes: Codes
     ) -> tuple[Array, Metrics]:
-        """Trains encoder, prior and decoder on replayed intervals, by their mean over valid ones of
+        """Loss of encoder, prior and decoder on replayed intervals, the mean over valid ones of
 
         -Σ_{i<K} log π(a_{t+i+1} | sg(s¹_{t+i}), u_t, i) + β KL[q_t ‖ p(u | sg(s_t))]
 
@@ -171,7 +172,7 @@ class LatentCodec(Codec):
 
 
 class Intervals(NamedTuple):
-    """Known intervals of a batch, n of them at the times where the top ticks."""
+    """Intervals of a batch, n of them, from the times t at which the top ticks."""
 
     code: Array  # [B, n, U] u_t of the interval from t
     encoded: Stats  # [B, n, U] its distribution q
@@ -185,11 +186,11 @@ class Intervals(NamedTuple):
 def intervals(
     model: ClockworkVAE, records: Records, beliefs: tuple[Belief, ...], codes: Codes
 ) -> Intervals:
-    """Lays codes beside what they are predicted from and decoded to; beliefs without gradient.
+    """Align codes with what they are predicted from and decoded to; beliefs have no gradient.
 
     The code that conditions the top at t+K is that of the interval from t. As for the window reward
     (``returns.window_targets``), an interval is valid if no episode starts in it and every record
-    is real, or follows a terminal inside it; what is done after a terminal is not decoded.
+    is real or follows a terminal inside it; actions after a terminal are not decoded.
     """
     stride, every = model.stride, model.alignment(model.upper).every
     taken = records.mask * records.action_mask

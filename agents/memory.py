@@ -1,9 +1,10 @@
-"""What compiled runs remember: every record so far, in arrays, and sequences drawn from them.
+"""Memory of compiled runs: every record so far, in arrays, and sequences drawn from them.
 
-Each of N environments is a stream of records, one per step of all together, in the arrival
-convention (`worldmodel/clock.py`); after an episode's last record comes the next one's first.
-Sequences are cut by the rule that cuts them from disk (`replay/layout.py`), but that all steps so
-far are drawn from, not whole files of them. Read next: `compiled.py`, which fills it.
+Each of N environments is a stream of records in the arrival convention (`worldmodel/clock.py`), one
+per step of all environments together; after an episode's last record comes the next one's first.
+Sequences are cut by the same rule as from disk (`replay/layout.py`), except that they are drawn
+from all steps so far, not from whole files of them. Read next: `compiled.py`, which fills the
+memory.
 """
 
 from typing import NamedTuple
@@ -16,40 +17,40 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 from replay.layout import Placed, blocks
 from worldmodel.records import Records
 
-OBSERVATION = "observation"  # the name under which the model knows what an environment shows
+OBSERVATION = "observation"  # the model's name for what an environment shows
 
 
 class Arrival(NamedTuple):
     """What has just arrived from every environment."""
 
     obs: Array  # [N, n]
-    action: Array  # [N, A] as the model reads it, that led there; 0 at an episode's first record
+    action: Array  # [N, A] leading there, as the model reads it; 0 at an episode's first record
     reward: Array  # [N]
     terminal: Array  # [N] bool
     first: Array  # [N] bool
 
 
 class Memory(NamedTuple):
-    """Streams of C records at most, and a table of the E episodes that they may hold."""
+    """Streams of at most C records, and a table of up to E episodes in them."""
 
     obs: Array  # [N, C, n]
     action: Array  # [N, C, A]
     reward: Array  # [N, C]
     terminal: Array  # [N, C]
     time: Array  # [] records in each stream
-    stream: Array  # [E] that an episode is in
-    start: Array  # [E] place of its first record there
-    steps: Array  # [E] its records so far, 0 of an episode to come
-    present: Array  # [N] number of the episode that each environment is in
-    begun: Array  # [] episodes so far
+    stream: Array  # [E] stream of an episode
+    start: Array  # [E] index of its first record there
+    steps: Array  # [E] number of its records so far; 0 if it has not begun
+    present: Array  # [N] index of each environment's current episode
+    begun: Array  # [] number of episodes so far
 
 
 def empty(records: int, shortest: int, like: Arrival) -> Memory:
-    """Without a record.
+    """A memory without records.
 
     Args:
       records: C.
-      shortest: fewest records that a whole episode has.
+      shortest: fewest records of a whole episode.
       like: shapes and types of what arrives.
     """
     streams = like.obs.shape[0]
@@ -65,7 +66,7 @@ def empty(records: int, shortest: int, like: Arrival) -> Memory:
 
 
 def write(memory: Memory, now: Arrival) -> Memory:
-    """With one record more in every stream."""
+    """The memory with one more record in every stream."""
 
     def put(array: Array, value: Array) -> Array:
         at = [jnp.zeros((), jnp.int32), memory.time] + [jnp.zeros((), jnp.int32)] * (value.ndim - 1)
@@ -89,7 +90,7 @@ def write(memory: Memory, now: Arrival) -> Memory:
 
 
 def resized(memory: Memory, records: int, episodes: int) -> Memory:
-    """With room for another number of records and episodes; what is held must fit."""
+    """The memory with room for another number of records and episodes; its contents must fit."""
 
     def fit(x: Array, size: int, axis: int) -> Array:
         held = x[:, :size] if axis else x[:size]
@@ -115,7 +116,7 @@ def sample(memory: Memory, key: PRNGKeyArray, batch: int, length: int, stride: i
     drawn = jax.random.randint(start_key, (batch, 1), 0, table[-1])
     row = jnp.searchsorted(table, drawn, side="right")
     block = drawn[:, 0] - jnp.where(row > 0, table[row - 1], 0)[:, 0]
-    more = length // stride - 1  # each fills a block or more
+    more = length // stride - 1  # each episode fills a block or more
     following = jax.random.randint(next_key, (batch, more), 0, memory.begun)
     rows = jnp.concatenate([row, following], axis=1)
 
@@ -131,8 +132,8 @@ def cut_sequence(
     """One sequence [lead+L, ...], lead = K - 1, laid out by `replay/layout.py`.
 
     Args:
-      rows: numbers of the episodes that it is cut from, in order, as many as it may hold.
-      block: of the first of them, at which the sequence starts.
+      rows: indices of the episodes that it is cut from, in order, as many as it may contain.
+      block: the block of the first episode at which the sequence starts.
     """
     lead, steps = stride - 1, memory.steps
     filled = blocks(steps[rows], stride).at[0].add(-block) * stride
@@ -145,7 +146,7 @@ def cut_sequence(
     time, mask = placed.time(slot), placed.real(slot)
     held = jnp.clip(time, 0, placed.steps - 1)  # an absorbing step shows the last observation
     source = memory.stream[row], memory.start[row] + held
-    led: Bool[Array, " S"] = mask & (time > 0)  # to by an action
+    led: Bool[Array, " S"] = mask & (time > 0)  # records that an action led to
     obs = memory.obs[source].astype(jnp.float32)
     return Records(
         obs={OBSERVATION: jnp.where((time >= 0)[:, None], obs, 0.0)},
@@ -159,7 +160,7 @@ def cut_sequence(
 
 
 def of_episodes(obs: Array, action: Array, reward: Array) -> Memory:
-    """Whole episodes of one length, [E, T+1, ...], that end by time limit: a stream each."""
+    """Memory of whole episodes of one length, [E, T+1, ...], ended by time limit: a stream each."""
     episodes, records = reward.shape
     numbers, zeros = jnp.arange(episodes), jnp.zeros(episodes, jnp.int32)
     return Memory(
@@ -177,6 +178,6 @@ def of_episodes(obs: Array, action: Array, reward: Array) -> Memory:
 
 
 def rewards(memory: Memory, number: int) -> np.ndarray:
-    """Of one episode by number, of its records so far."""
+    """Rewards of the episode with index ``number``, for its records so far."""
     stream, start, steps = (int(x[number]) for x in (memory.stream, memory.start, memory.steps))
     return np.asarray(memory.reward[stream])[start : start + steps]

@@ -1,10 +1,10 @@
-"""Novelty: what the world model has not learned to foresee yet, as a reward of imagination.
+"""Novelty: what the world model has not yet learned to predict, as a reward in imagination.
 
 An ensemble of small networks predicts the observation that arrives at a tick from the top's h,
-which knows what was done and not yet what came of it. Where replay has taught them they agree, also
-on what is random, for each predicts the mean; elsewhere they differ as they began. Source:
-Plan2Explore (Sekar et al. 2020), whose ensemble predicts an embedding; what is predicted here stays
-the same while the model learns. docs/adr/0031.
+which knows what was done but not yet the outcome. Where replay has trained the networks they agree,
+even on random outcomes, because each predicts the mean; elsewhere they still differ as initialised.
+Source: Plan2Explore (Sekar et al. 2020), whose ensemble predicts an embedding; the target here
+stays the same while the model learns. docs/adr/0031.
 """
 
 import jax
@@ -36,7 +36,7 @@ class Ensemble(nnx.Module):
 
 
 def variance_of(target: Float[Array, "N O"], mask: Float[Array, " N"]) -> Float[Array, ""]:
-    """Σ_o Var[x_o] over what is real."""
+    """Σ_o Var[x_o] over real steps."""
     mean = jax.vmap(masked_mean, (1, None))(target, mask)
     return masked_mean(jnp.sum((target - mean[None]) ** 2, axis=-1), mask)
 
@@ -55,8 +55,8 @@ def ensemble_loss(
 def disagreement(
     predicted: Float[Array, "M N O"], variance: Float[Array, ""]
 ) -> Float[Array, " N"]:
-    """d = √( Σ_o Var_m[x̂_mo] / Σ_o Var[x_o] ): over the members, as a share of how much
-    observations vary."""
+    """d = √( Σ_o Var_m[x̂_mo] / Σ_o Var[x_o] ): variation over the members as a share
+    of how much observations vary."""
     spread = jnp.sum(jnp.var(predicted, axis=0), axis=-1)
     return jnp.sqrt(spread / (variance + TINY) + TINY)
 
@@ -64,9 +64,9 @@ def disagreement(
 def bonus(
     novel: Float[Array, "N H"], alive: Float[Array, " N"], rate: float, steps: int
 ) -> Float[Array, "N H"]:
-    """b = β W (d - d̄), environment units, d̄ the mean over all imagined states: it neither rewards
-    nor punishes an episode for going on. What is better known than most costs, what is less known
-    pays.
+    """b = β W (d - d̄), environment units, with d̄ the mean over all imagined states, so that an
+    episode is neither rewarded nor punished for continuing. States that are better known than
+    average cost; those that are less known pay.
 
     Args:
       novel: d of imagined states.

@@ -1,9 +1,9 @@
 """Acting: one jitted function over a batch of environments, each with its own clock.
 
-Every step filters one observation; every r-th step of an episode plans anew, and the first r steps
-of each plan are executed: r = K is the plain open-loop semi-MDP. With `keep_plan` the agent goes on
-with some plans for longer. What a plan is, and the action of each of its steps, is the codec's
-(``codec.py``); where that reacts to level 1's belief, the levels below the top are filtered too.
+Every step filters one observation; every r-th step of an episode plans again, and the first r steps
+of each plan are executed: r = K is the plain open-loop semi-MDP. With `keep_plan`, the agent keeps
+some plans for longer. The codec (``codec.py``) defines what a plan is and the action of each of its
+steps; if it reacts to level 1's belief, the levels below the top are filtered too.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,11 @@ class PolicyCarry(NamedTuple):
     """Memory of the acting agent, per environment."""
 
     filter: FilterCarry
-    plan: Array  # [N, Q] what is being executed (``Codec.plan``)
-    step: Array  # [N] steps of it done
+    plan: Array  # [N, Q] the plan being executed (``Codec.plan``)
+    step: Array  # [N] steps of it already done
     action: Array  # [N, C] last action, as the model reads it
-    normal: Array  # [N, A] standard normal numbers by which it was drawn
-    lower: LowerCarry | None  # levels below the top, where the codec reads level 1
+    normal: Array  # [N, A] standard normal noise with which it was drawn
+    lower: LowerCarry | None  # levels below the top, if the codec reads level 1
 
 
 Act = Callable[[Params, PolicyCarry, Any, Any, PRNGKeyArray], tuple[PolicyCarry, Array]]
@@ -36,15 +36,15 @@ Act = Callable[[Params, PolicyCarry, Any, Any, PRNGKeyArray], tuple[PolicyCarry,
 
 def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
     """Jitted ``policy(params, carry, obs, is_first, key) -> (carry, action)``; actions [N, A] flat,
-    with their mark where plans are marked (``Codec.join``).
+    with their mark if plans are marked (``Codec.join``).
 
-    An action given for an observation with ``is_first`` leads to the record after it, as any other.
+    An action for an observation with ``is_first`` leads to the record after it, like any other.
 
     Args:
-      graph: of ``learner.split(agent)``.
+      graph: from ``learner.split(agent)``.
       replan: r, environment steps of each plan that are executed; divides K.
-      greedy: act by modes instead of samples. Beliefs, and which plans are kept, are drawn either
-        way.
+      greedy: act by modes instead of samples. Beliefs, and which plans are kept, are sampled
+        either way.
     """
 
     @jax.jit
@@ -80,7 +80,7 @@ def make_policy(graph: nnx.GraphDef, replan: int, greedy: bool) -> Act:
 
 
 class Keys(NamedTuple):
-    """Of one step of acting."""
+    """Keys for one step of acting."""
 
     filter: PRNGKeyArray
     keep: PRNGKeyArray
@@ -90,8 +90,8 @@ class Keys(NamedTuple):
 
 
 def split_keys(key: PRNGKeyArray, closed_loop: bool) -> Keys:
-    """Keys of what is drawn in a step. Those in closed loop are split in another order: so recorded
-    evaluations of either kind come out as they were."""
+    """Keys for what is drawn in a step. In closed loop they are split in another order, so that
+    recorded evaluations of either kind come out as they were."""
     noise_key, act_key = jax.random.split(key)
     if closed_loop:
         first, lower, react = jax.random.split(act_key, 3)
@@ -105,10 +105,10 @@ def split_keys(key: PRNGKeyArray, closed_loop: bool) -> Keys:
 def correlated(
     last: Float[Array, "N A"], fresh: Float[Array, "N A"], is_first: Bool[Array, " N"], rho: float
 ) -> Float[Array, "N A"]:
-    """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t, at an episode's first step ξ_t.
+    """n_t = ρ n_{t-1} + √(1-ρ²) ξ_t; at an episode's first step, ξ_t.
 
-    Exploration that goes on in one direction, whatever is planned in between. Standard normal for
-    any ρ, so each action by itself is distributed as with ρ = 0. Source: docs/adr/0012.
+    Exploration continues in one direction, whatever is planned in between. n_t is standard normal
+    for any ρ, so each action on its own is distributed as with ρ = 0. Source: docs/adr/0012.
     """
     drawn = rho * last + (1 - rho**2) ** 0.5 * fresh
     return jnp.where(is_first[:, None], fresh, drawn)

@@ -1,6 +1,6 @@
 """Rewards, continuations and returns over windows of the top clock. docs/design.md, Imagination.
 
-With K = 1 all of it is Dreamer's, line for line (``tests/agents/test_returns.py``).
+With K = 1, everything here is Dreamer's, line for line (``tests/agents/test_returns.py``).
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from worldmodel import clock
 
 
 class WindowTargets(NamedTuple):
-    """What the heads on the top state learn, for the window that ends at every time."""
+    """Targets of the heads on the top state, for the window that ends at each time."""
 
     reward: Array  # [T] R
     cont: Array  # [T] C
@@ -34,8 +34,8 @@ def window_targets(
     c = 1 - terminal
 
     A window is valid if its first record is real, no episode starts in it, and every record is real
-    or follows a terminal inside it. A time limit is no terminal: c stays 1, and a window that it
-    cuts short is not valid.
+    or follows a terminal inside it. A time limit is not a terminal: c stays 1, and a window that
+    it cuts short is not valid.
 
     Args:
       reward: r_t received on arriving at t, environment units.
@@ -96,10 +96,10 @@ def lambda_returns(
 
 
 class ObservedReturns(NamedTuple):
-    """Of every tick of a recorded sequence."""
+    """λ-returns at every tick of a recorded sequence."""
 
-    returns: Array  # [n] G; the critic's value where the next window is not known
-    known: Array  # [n] 1 where it is
+    returns: Array  # [n] G; the critic's value where the next window is unknown
+    known: Array  # [n] 1 where it is known
 
 
 def observed_returns(

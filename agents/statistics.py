@@ -1,6 +1,6 @@
-"""What a set of episodes says: mean return with its 95% interval, success rate, length.
+"""Statistics of a set of episodes: mean return with its 95% interval, success rate, length.
 
-The interval is the same for episodes, seeds and videos: few are drawn, so Student's.
+Episodes, seeds and videos share one interval: Student's, because samples are small.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def half_width(values: np.ndarray) -> np.ndarray:
     """Half-width of the 95% interval of a mean over the first axis: t s/√n; nan at n = 1.
 
     t: quantile of Student's distribution with n-1 degrees of freedom. s: standard deviation with
-    n-1 below.
+    denominator n-1.
     """
     count = len(values)
     if count < 2:
@@ -26,22 +26,22 @@ def half_width(values: np.ndarray) -> np.ndarray:
 
 
 def plus_minus(mean: float, half: float | None, digits: int, note: str = "") -> str:
-    """`mean ± half` and a note; the mean alone where the half is not known (None or nan)."""
+    """`mean ± half` and a note; the mean alone if the half is unknown (None or nan)."""
     known = half is not None and not isnan(half)
     return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}{note}" if known else "")
 
 
 def summary(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Numbers by name.
+    """Summary statistics by name.
 
     Returns:
-      return: mean sum of rewards; return_95: half-width of its 95% interval over episodes, where
-      there are several; success: share of successes, where the environment tells;
-      length: mean environment steps; discounted: mean discounted sum of rewards, and foreseen: mean
-      of what the critic expected of it at the first observation, where it was asked. Far above what
-      came, the agent exploits its model (docs/adr/0013); a truncated episode holds only part.
+      return: mean sum of rewards; return_95: half-width of its 95% interval over episodes, if there
+      are several; success: share of successes, if the environment reports them; length: mean
+      environment steps; discounted: mean discounted sum of rewards, and foreseen: the critic's mean
+      prediction of it at the first observation, where recorded. If foreseen far exceeds discounted,
+      the agent exploits its model (docs/adr/0013); a truncated episode has only part of the sum.
     Raises:
-      UserError: without episodes.
+      UserError: if there are no episodes.
     """
     if not episodes:
         raise UserError("summary: expected at least one episode, received none")

@@ -13,9 +13,9 @@ it, the reward ``r_t`` and ``terminal_t`` received on arriving at it. Level ``l`
     lookahead window of tick 4:                       [a   a   a   a]   (x_4..x_7: the block ahead)
     lead-in              [.   .   .]                                    (fills the window of tick 0)
 
-A causal sequence therefore carries ``K-1`` earlier records, the *lead-in*, before its ``T`` own;
-times after the lead-in are *main* times. A *segment* is one episode inside a sequence; ``is_first``
-starts one. Windows never cross segments.
+A causal sequence therefore carries ``K-1`` earlier records, the *lead-in*, before its own ``T``
+records; times after the lead-in are *main* times. A *segment* is the part of one episode inside a
+sequence and begins where ``is_first`` is set. Windows never cross segments.
 
 Axes, here and in every docstring of the package: ``B`` batch, ``T`` time, ``H`` imagined ticks,
 ``L`` levels, ``K`` stride of the top level, ``A`` action, ``E`` embedding, ``D`` deterministic,
@@ -43,22 +43,22 @@ class Alignment(NamedTuple):
     window: Window
     stride: int  # K_l, environment steps per tick
     lead: int  # records of the lead-in
-    every: int  # main times between the ticks wanted: K_l, or 1 for all phases (causal only)
+    every: int  # main times from one tick to the next: K_l, or 1 for all phases (causal only)
 
 
 class TickInputs(NamedTuple):
-    """What one level's n ticks are given."""
+    """Inputs of one level's n ticks."""
 
-    embed: Array  # [n, E]; causal with K_l > 1: [n, 2E], the newest frame beside the window's sum
+    embed: Array  # [n, E]; causal with K_l > 1: [n, 2E], the newest frame and the window's sum
     action: Array  # [n, K_l·A] of one whole interval, in order
-    restart: Array  # [n] bool: the level's state is zeros before the tick
+    restart: Array  # [n] bool: the level's state is reset to zeros before the tick
 
 
 def check_strides(strides: Sequence[int]) -> tuple[int, ...]:
-    """Returns ``strides`` as a tuple of environment steps per tick, level 1 first.
+    """Return ``strides`` as a tuple of environment steps per tick, level 1 first.
 
     Raises:
-      UserError: unless K_1 = 1, all are positive, and each divides the next.
+      UserError: unless K_1 = 1, all strides are positive, and each divides the next.
     """
     strides = tuple(int(k) for k in strides)
     good = bool(strides) and strides[0] == 1 and all(k > 0 for k in strides)
@@ -75,7 +75,7 @@ def check_strides(strides: Sequence[int]) -> tuple[int, ...]:
 
 
 def lead_in(strides: Sequence[int], window: Window) -> int:
-    """Records before a sequence's own first one: K-1 when causal, none when looking ahead."""
+    """Number of records before a sequence's own first one: K-1 if causal, 0 if looking ahead."""
     return strides[-1] - 1 if window == "causal" else 0
 
 
@@ -87,19 +87,19 @@ def segments(is_first: Bool[Array, " T"]) -> Int[Array, " T"]:
 def last_real(mask: Float[Array, " T"]) -> Int[Array, " T"]:
     """Index of the newest real record at or before each time (0 before the first).
 
-    So padding repeats the last real record.
+    Indexing with it makes padding repeat the last real record.
     """
     index = jnp.arange(mask.shape[0])
     return jnp.maximum(jax.lax.cummax(jnp.where(mask > 0, index, -1)), 0)
 
 
 def begun(mask: Float[Array, " T"]) -> Bool[Array, " T"]:
-    """True from the first real record on: what lies before it is not known, and counts as zeros."""
+    """True from the first real record on; everything before it is unknown and counts as zeros."""
     return jnp.cumsum(mask) > 0
 
 
 def shift(x: Array, steps: int, fill: float) -> Array:
-    """``y_t = x_{t-steps}``, ``fill`` where that lies before the sequence. x: [T, ...]."""
+    """``y_t = x_{t-steps}``, or ``fill`` if t-steps lies before the sequence. x: [T, ...]."""
     if steps == 0:
         return x
     pad = jnp.full((min(steps, x.shape[0]), *x.shape[1:]), fill, x.dtype)
@@ -107,7 +107,7 @@ def shift(x: Array, steps: int, fill: float) -> Array:
 
 
 def earlier(x: Float[Array, "T E"], segment: Int[Array, " T"], steps: int) -> Float[Array, "T E"]:
-    """``y_t = x_{t-steps}``, zeros where that is of another segment or before the sequence."""
+    """``y_t = x_{t-steps}``, or zeros if t-steps is in another segment or before the sequence."""
     same = shift(segment, steps, -1) == segment
     return jnp.where(same[:, None], shift(x, steps, 0.0), 0.0)
 
@@ -115,12 +115,12 @@ def earlier(x: Float[Array, "T E"], segment: Int[Array, " T"], steps: int) -> Fl
 def window_sum(
     x: Float[Array, "T E"], segment: Int[Array, " T"], width: int
 ) -> Float[Array, "T E"]:
-    """Sum over the causal window of every time, inside its segment. CW-VAE eq. 4, at every phase.
+    """Sum over the causal window of each time, within its segment. CW-VAE eq. 4, at every phase.
 
     y_t = Σ_{i=0..width-1} [segment_{t-i} = segment_t] x_{t-i}
 
-    DEVIATION(adr-1): by doubling, not by differences of a cumulative sum, whose rounding would let
-    a frame touch windows that do not hold it. Costs log2(width) additions.
+    DEVIATION(adr-1): computed by doubling, not as differences of a cumulative sum, whose rounding
+    would let a frame affect windows that do not contain it. Costs log2(width) additions.
     """
     total, offset = jnp.zeros_like(x), 0
     power, size = x, 1  # power_t sums the `size` records that end at t
@@ -135,9 +135,9 @@ def window_sum(
 def window_stack(
     x: Float[Array, "T A"], segment: Int[Array, " T"], width: int
 ) -> Float[Array, "T W"]:
-    """The causal window of every time, in order: ``[x_{t-width+1} … x_t]``, flat, W = width·A.
+    """The causal window of each time, in order: ``[x_{t-width+1} … x_t]``, flat, W = width·A.
 
-    Records of other segments, or before the sequence, are zeros.
+    Records of other segments or before the sequence are zeros.
     """
     return jnp.concatenate(
         [earlier(x, segment, steps) for steps in reversed(range(width))], axis=-1
@@ -145,15 +145,15 @@ def window_stack(
 
 
 def pad_end(x: Array, stride: int) -> Array:
-    """Zeros after the end up to a multiple of ``stride``. x: [T, ...]."""
+    """Pad the end with zeros to a multiple of ``stride``. x: [T, ...]."""
     pad = -x.shape[0] % stride
     return jnp.concatenate([x, jnp.zeros((pad, *x.shape[1:]), x.dtype)]) if pad else x
 
 
 def restarts(segment: Int[Array, " T"], stride: int, lead: int) -> Bool[Array, " n"]:
-    """True at every main time whose tick starts anew, [T' - lead].
+    """True at every main time whose tick restarts from zeros, [T' - lead].
 
-    That is where no record of its segment lies ``stride`` earlier.
+    A tick restarts if no record of its segment lies ``stride`` steps earlier.
     """
     return (shift(segment, stride, -1) != segment)[lead:]
 
@@ -169,11 +169,11 @@ def tick_inputs(
 
     Args:
       frame: embeddings of single frames.
-      action: that led to each record, 0 at an episode's first.
+      action: the action that led to each record; 0 at an episode's first record.
       is_first: starts of episodes, at multiples of the top stride after the lead-in.
-      mask: 1 real, 0 padding. Padding adds no frame to any window; its actions count only where a
+      mask: 1 real, 0 padding. Padding adds no frame to any window; its actions count only if a
         causal window ends in it (adr-2).
-      alignment: of the level.
+      alignment: how the level's ticks lie in the sequence.
     """
     inputs = causal_inputs if alignment.window == "causal" else lookahead_inputs
     return inputs(frame, action, segments(is_first), mask, alignment)
@@ -182,7 +182,7 @@ def tick_inputs(
 def causal_inputs(
     frame: Array, action: Array, segment: Array, mask: Array, alignment: Alignment
 ) -> TickInputs:
-    """Frames and actions t-K_l+1 … t, the newest frame given apart (for the sum is order-less)."""
+    """Frames and actions t-K_l+1 … t; the newest frame also separately, as the sum has no order."""
     _, stride, lead, every = alignment
     embed = frame[last_real(mask)]
     if stride > 1:
@@ -199,7 +199,7 @@ def lookahead_inputs(
     """Frames and actions t … t+K_l-1; zeros after the end of the sequence and in padding."""
     stride = alignment.stride
     padded = jnp.pad(segment, (0, -len(segment) % stride), mode="edge").reshape(-1, stride)
-    same = (padded == padded[:, -1:])[..., None]  # as a block's last record, of one segment
+    same = (padded == padded[:, -1:])[..., None]  # of the segment of the block's last record
 
     def blocks(x: Array) -> Array:
         x = pad_end(jnp.where(mask[:, None] > 0, x, 0.0), stride)
@@ -220,10 +220,10 @@ def from_phases(x: Array) -> Array:
 
 
 def check_alignment(is_first: Bool[np.ndarray, "B T"], stride: int, lead: int) -> None:
-    """Checks that no episode starts inside a top-level window; on concrete arrays, outside JAX.
+    """Check that no episode starts inside a top-level window; for concrete arrays, outside JAX.
 
     Raises:
-      UserError: where ``is_first`` is set at a main time that is no multiple of the top stride.
+      UserError: if ``is_first`` is set at a main time that is not a multiple of the top stride.
     """
     rows, times = np.nonzero(is_first[:, lead:])
     bad = [(int(b), int(t)) for b, t in zip(rows, times, strict=True) if t % stride]
@@ -245,12 +245,12 @@ def ended(terminal: Bool[Array, " T"], segment: Int[Array, " T"]) -> Bool[Array,
 def tick_mask(
     mask: Float[Array, " T"], terminal: Bool[Array, " T"], is_first: Bool[Array, " T"], stride: int
 ) -> Float[Array, " T"]:
-    """1 where a causal tick at that time is data. [T].
+    """1 where a causal tick at that time counts as data, [T].
 
-    Its record is real, or it closes the window in which a terminal fell. The absorbing steps that
-    complete a terminal's window are known (no reward, no continuation), so the tick that ends it is
-    learned from; padding after a time limit is not known, and never counts. Equals ``mask`` at
-    stride 1. See adr-2.
+    A tick counts if its own record is real or if its window contains a terminal. The absorbing
+    steps that complete such a window are known (no reward, no continuation), so the model learns
+    from the tick that ends it; padding after a time limit is unknown and never counts. Equals
+    ``mask`` at stride 1. See adr-2.
     """
     segment, terminal = segments(is_first), terminal & (mask > 0)
     begins_real = (shift(mask, stride - 1, 0.0) > 0) & (shift(segment, stride - 1, -1) == segment)

@@ -1,17 +1,18 @@
 """The clockwork world model: recurrent latent levels, level l ticking every K_l steps. CW-VAE §2.
 
-One class holds CW-VAE, NoTmpAbs, RSSM and the agent's model; only settings differ::
+One class covers CW-VAE, NoTmpAbs, RSSM and the agent's model, which differ only in settings::
 
     CW-VAE    strides (1, 6, 36), window lookahead, action_width 0
     NoTmpAbs  strides (1, 1, 1),  window lookahead, action_width 0
     RSSM      strides (1,)
     agent     strides (1, 4, 16), window causal, actions
 
-``observe`` filters recorded sequences, ``imagine`` rolls the priors of all levels, ``imagine_top``
-the top level alone by one tick (what an actor needs), ``decode`` draws what level 1 believes and
-``to_observations`` gives it in the units of observations (``observations.py: Observing``).
-Nothing here knows of rewards or policies. Read next: ``objective.py`` (the loss), ``filter.py``
-(the same model one observation at a time).
+``observe`` filters recorded sequences, ``imagine`` rolls out the priors of all levels, and
+``imagine_top`` advances the top level alone by one tick (all that an actor needs). ``decode``
+predicts observations from level 1's beliefs, and ``to_observations`` converts the predictions to
+the units of observations (``observations.py: Observing``). Nothing here knows about rewards or
+policies. Read next: ``objective.py`` (the loss), ``filter.py`` (the same model one observation at a
+time).
 """
 
 from collections.abc import Sequence
@@ -35,13 +36,13 @@ from worldmodel.records import Records
 class ClockworkVAE(Observing):
     """World model over ``obs_shapes`` and flat actions of ``action_width`` floats (0: action-free).
 
-    Of the observations those ``predicted`` are decoded (None: all); the others are only read.
-    With a ``code`` the top level reads a learned code of an interval's actions in their place; the
-    levels below read the actions themselves.
+    The observations named in ``predicted`` are decoded (None: all); the others are only read.
+    With a ``code``, the top level reads a learned code of an interval's actions in their place; the
+    levels below still read the actions themselves.
 
     Raises:
-      UserError: on strides that do not divide, a size below 1, an image of no size that there is,
-        or settings that exclude each other.
+      UserError: if strides do not divide each other, a size is below 1, an image has an unsupported
+        size, or settings exclude each other.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class ClockworkVAE(Observing):
         self.decoder = Decoder(config, self.shown(obs_shapes), self.features, rngs)
 
     def _inputs(self, index: int, embed: int) -> Inputs:
-        """What reaches level ``index`` (from 0), whose frames have ``embed`` floats."""
+        """Input widths of level ``index`` (from 0) with frame embeddings of ``embed`` floats."""
         stride = self.strides[index]
         newest_apart = self.config.window == "causal" and stride > 1
         code = self.code if index == self.upper else None
@@ -101,7 +102,7 @@ class ClockworkVAE(Observing):
 
     @property
     def upper(self) -> int:
-        """L-1, levels above the first."""
+        """L-1, the number of levels above the first."""
         return len(self.strides) - 1
 
     @property
@@ -120,7 +121,7 @@ class ClockworkVAE(Observing):
         return self.config.deter + self.latent.width
 
     def phased(self, index: int) -> bool:
-        """Whether level ``index`` (from 0) is filtered at every phase: the top, if causal."""
+        """Whether level ``index`` (from 0) is filtered at every phase: only the top, if causal."""
         return self.config.window == "causal" and index == self.upper
 
     def alignment(self, index: int) -> clock.Alignment:
@@ -130,23 +131,23 @@ class ClockworkVAE(Observing):
         return clock.Alignment(self.config.window, stride, self.lead, every)
 
     def draw_noise(self, key: PRNGKeyArray, batch: int, length: int) -> tuple[Array, ...]:
-        """Noise of every level for ``observe``: [B, ticks, ...], level 1 first; length: T."""
+        """Noise for every level in ``observe``: [B, ticks, ...], level 1 first; ``length`` is T."""
         keys = jax.random.split(key, len(self.strides))
         counts = [-(-length // self.alignment(n).every) for n in range(len(self.strides))]
         return tuple(self.latent.noise(k, (batch, n)) for k, n in zip(keys, counts, strict=True))
 
     def frame_embeddings(self, obs: dict[str, Array]) -> tuple[Array, ...]:
-        """Embedding of single frames for every level, [..., E_l]; no windows yet."""
+        """Embeddings of single frames for every level, [..., E_l], not yet summed over windows."""
         embeds = [self.encoder(self.units(obs))]
         for mlp in self.level_embeds:
             embeds.append(mlp(embeds[-1] if self.config.networks.cumulative else embeds[0]))
         return tuple(embeds)
 
     def known_actions(self, action: Array, action_mask: Array) -> Array:
-        """Actions, the learned unknown one where ``action_mask`` is 0. [..., A], [...].
+        """Actions, with the learned unknown action where ``action_mask`` is 0. [..., A], [...].
 
         Raises:
-          UserError: on actions of another width than the model's.
+          UserError: if the width of the actions is not the model's.
         """
         if action.shape[-1] != self.action_width:
             raise UserError(
@@ -166,23 +167,24 @@ class ClockworkVAE(Observing):
         carry: tuple[State, ...] | None = None,
         code: Float[Array, "B n U"] | None = None,
     ) -> tuple[Belief, ...]:
-        """Filters recorded sequences with every level, top first.
+        """Filter recorded sequences at every level, top first.
 
         Args:
           records: [B, lead+T, ...]; episodes start at multiples of K after the lead-in.
           noise: from ``draw_noise(key, B, T)``.
-          blind: levels (from 0) that see no observation: their posterior is their prior, whose KL
-            is 0 (CW-VAE §3.6; the look inside is ``analysis/levels.py``).
-          carry: states per level [B, ·] at the last ticks of the same video's earlier records, from
-            which the first ticks go on unless ``is_first``; None: from zeros. Looking ahead only.
+          blind: levels (from 0) that see no observation: their posterior is their prior, so their
+            KL is 0 (CW-VAE §3.6; used by ``analysis/levels.py``).
+          carry: states per level, [B, ·], at the last ticks of the same video's earlier records;
+            the first ticks continue from them unless ``is_first``. None: from zeros. Lookahead
+            only.
           code: what the top reads at its ticks; None: ``interval`` of the recorded actions.
         Returns:
-          Beliefs per level, level 1 first, [B, ticks, ·]; tick n of level l at time n·K_l, but of
-          the causal top, whose chains are interleaved, at time n.
+          Beliefs per level, level 1 first, [B, ticks, ·]. Tick n of level l is at time n·K_l,
+          except at the causal top, whose chains are interleaved: its tick n is at time n.
         Raises:
-          UserError: when T is no multiple of K and the window is causal, or a carry is given and
-            T is none or the window is causal; when actions or observations do not fit, or (on
-            concrete arrays) when an episode starts off the clock.
+          UserError: if the window is causal and T is not a multiple of K; if a carry is given and
+            the window is causal or T is not a multiple of K; if actions or observations do not fit;
+            or (on concrete arrays) if an episode starts off the clock.
         """
         length = records.mask.shape[1] - self.lead
         self._check_length(length)
@@ -227,7 +229,7 @@ class ClockworkVAE(Observing):
             )
 
     def tick_inputs(self, records: Records) -> list[clock.TickInputs]:
-        """Embeddings, actions and restarts of every level's ticks: all outside the recurrence."""
+        """Embeddings, actions and restarts of every level's ticks, all outside the recurrence."""
         frames = self.frame_embeddings(records.obs)
         return [self._tick_inputs(index, frame, records) for index, frame in enumerate(frames)]
 
@@ -241,12 +243,12 @@ class ClockworkVAE(Observing):
         return jax.vmap(inputs)(frame, action, records.is_first, records.mask)
 
     def chunks(self, records: Records) -> Float[Array, "B n W"]:
-        """The K actions that lead to every tick of the top, in order, as ``observe`` takes them."""
+        """The K actions that lead to each tick of the top, in order, as ``observe`` reads them."""
         nothing = jnp.zeros((*records.mask.shape, 0))
         return self._tick_inputs(self.upper, nothing, records).action
 
     def interval(self, chunk: Float[Array, "*N W"]) -> Float[Array, "*N U"]:
-        """What the top reads of the K actions of an interval: themselves, or their code's mean."""
+        """What the top reads for an interval: its K actions, or the mean of their code."""
         return chunk if self.code is None else self.code.mean(chunk)
 
     def _context(self, index: int, above: State, length: int) -> Array:
@@ -256,14 +258,14 @@ class ClockworkVAE(Observing):
         return jnp.repeat(features, upper // stride, axis=1)[:, : -(-length // stride)]
 
     def states_at(self, beliefs: tuple[Belief, ...], time: int) -> tuple[State, ...]:
-        """Every level's state from which ``imagine`` goes on, [B, ·] each.
+        """Every level's state from which ``imagine`` continues, [B, ·] each.
 
         Args:
-          beliefs: of ``observe``.
-          time: a multiple of K. Causal: the main time of the top tick to start from. Looking ahead:
-            the number of records seen, so the states are those of the last ticks before it.
+          beliefs: from ``observe``.
+          time: a multiple of K. Causal: the main time of the top tick to start from. Lookahead: the
+            number of records seen; the states are those of the last ticks before that time.
         Raises:
-          UserError: when ``time`` is no multiple of K or outside the sequence.
+          UserError: if ``time`` is not a multiple of K or lies outside the sequence.
         """
         back = 0 if self.config.window == "causal" else 1
         ticks = [time // self.alignment(index).every - back for index in range(len(beliefs))]
@@ -286,7 +288,7 @@ class ClockworkVAE(Observing):
         Args:
           state: [N, ·].
           chunk: u, the K actions of the interval in order, flattened: W = K·A; or their code.
-          noise: [N, ...] of the latent.
+          noise: of the latent, [N, ...].
         """
         drive = self.top.drive(None, chunk if self.action_width else None)
         return self.top.imagine_step(state, drive, noise)
@@ -299,21 +301,21 @@ class ClockworkVAE(Observing):
         noise: tuple[Array, ...],
         top: State | None = None,
     ) -> tuple[State, ...]:
-        """Open loop: every level's prior over T further steps, T a multiple of K.
+        """Roll out every level's prior in open loop for T further steps, T a multiple of K.
 
-        Causal, ``states`` are those of a top tick t and steps t+1 … t+T follow; looking ahead they
-        are the last of the context and steps start with the next block.
+        Causal: ``states`` are those at a top tick t, and steps t+1 … t+T follow. Lookahead: they
+        are the last states of the context, and the steps start with the next block.
 
         Args:
-          states: of ``states_at``, level 1 first, [B, ·].
-          action: actions that lead to each step.
+          states: from ``states_at``, level 1 first, [B, ·].
+          action: the action that leads to each step.
           action_mask: 0 where unknown.
           noise: per level, [B, T/K_l, ...] (``imagination_noise``).
-          top: the top level's states at its T/K ticks where already imagined, [B, T/K, ·].
+          top: the top level's states at its T/K ticks, if already imagined, [B, T/K, ·].
         Returns:
           States per level, level 1 first, [B, T/K_l, ·].
         Raises:
-          UserError: when T is no positive multiple of K, or actions do not fit.
+          UserError: if T is not a positive multiple of K, or actions do not fit.
         """
         batch, length = action_mask.shape
         if length == 0 or length % self.stride:
@@ -337,7 +339,7 @@ class ClockworkVAE(Observing):
     def _imagined_context(
         self, index: int, states: tuple[State, ...], above: State, length: int
     ) -> Array:
-        """As ``_context``; causal ticks before the level above's next one still see its last."""
+        """As ``_context``; causal ticks before the next one of the level above see its last one."""
         ratio = self.strides[index + 1] // self.strides[index]
         features = above.features
         if self.config.window == "lookahead":
@@ -346,7 +348,7 @@ class ClockworkVAE(Observing):
         return jnp.repeat(features, ratio, axis=1)[:, 1 : 1 + length // self.strides[index]]
 
     def imagination_noise(self, key: PRNGKeyArray, batch: int, length: int) -> tuple[Array, ...]:
-        """Noise of every level for ``imagine`` over ``length`` steps."""
+        """Noise for every level in ``imagine`` over ``length`` steps."""
         keys = jax.random.split(key, len(self.strides))
         return tuple(
             self.latent.noise(k, (batch, length // s))

@@ -1,6 +1,6 @@
-"""The clockwork world model as a model of video: CW-VAE, NoTmpAbs, RSSM, and an agent's own model.
+"""The clockwork world model as a video model: CW-VAE, NoTmpAbs, RSSM, and an agent's own model.
 
-Read next: ``clockwork.py``, the model itself; ``pretraining.py``, what is descended.
+Read next: ``clockwork.py``, the model itself; ``pretraining.py``, the loss that is minimised.
 """
 
 import jax
@@ -18,9 +18,9 @@ from worldmodel.video_model import Clips, Filtered, Rolled, VideoModel, from_to
 
 
 class ClockworkVideo(ClockworkVAE, VideoModel):
-    """A ``ClockworkVAE`` by the protocol of video models, trained by ``objective``.
+    """A ``ClockworkVAE`` that implements ``VideoModel``, trained by ``objective``.
 
-    With streams the states at a clip's end are carried to the clip that follows it, without
+    With streams, the states at the end of a clip are carried to the clip that follows it, without
     gradient, so that levels whose stride is a large part of a clip are trained over many ticks.
     """
 
@@ -42,19 +42,19 @@ class ClockworkVideo(ClockworkVAE, VideoModel):
 
     @property
     def block(self) -> int:
-        """Looking ahead, whole blocks of the top level are seen (as in the original code)."""
+        """K if looking ahead: the top level sees whole blocks (as in the original code). Else 1."""
         return self.stride if self.lookahead else 1
 
     @property
     def clocks(self) -> tuple[str, ...]:
-        """Every stride frames."""
+        """Every level ticks once per stride, in frames."""
         return tuple("every frame" if k == 1 else f"every {k} frames" for k in self.strides)
 
     def filter(self, records: Records, key: PRNGKeyArray, blind: tuple[int, ...] = ()) -> Filtered:
         """As ``VideoModel.filter``.
 
-        A causal model's clock is laid so that its top level ticks at the last frame: the first ones
-        are its lead-in, as in training, and have no features.
+        A causal model's clock is shifted so that its top level ticks at the last frame; the first
+        frames are then its lead-in, as in training, and have no features.
         """
         batch, count = records.mask.shape
         last = 0 if self.lookahead else (count - 1) // self.stride * self.stride  # main time
@@ -77,7 +77,7 @@ class ClockworkVideo(ClockworkVAE, VideoModel):
         action_mask: Float[Array, "B T"],
         key: PRNGKeyArray,
     ) -> Rolled:
-        """As ``VideoModel.roll``: whole windows of the top level, cut. Entropy: TALD Figure 10."""
+        """As ``VideoModel.roll``: whole top-level windows, cut to T. Entropy: TALD Figure 10."""
         batch, length = action_mask.shape
         steps = -(-length // self.stride) * self.stride
         noise = self.imagination_noise(key, batch, steps)
@@ -93,7 +93,7 @@ class ClockworkVideo(ClockworkVAE, VideoModel):
         return Rolled(features, jnp.stack(entropy, axis=2), jnp.stack(ticks, axis=2))
 
     def loss(self, records: Records, key: PRNGKeyArray) -> tuple[Array, Metrics]:
-        """CW-VAE eq. 5, or for agents the balanced objective (``objective.py``)."""
+        """CW-VAE eq. 5 or, for agents, the balanced objective (``objective.py``)."""
         return model_loss(self, records, self._beliefs(records, key, None), self.objective)
 
     def kl(self, records: Records, key: PRNGKeyArray) -> Float[Array, "B L"]:
@@ -101,14 +101,14 @@ class ClockworkVideo(ClockworkVAE, VideoModel):
         return sequence_kl(self, records, self._beliefs(records, key, None))
 
     def start(self, batch: int, streams: bool) -> tuple[State, ...]:
-        """Zeros of every level, [B, ·]; without streams nothing."""
+        """Zero states of every level, [B, ·]; empty without streams."""
         levels = self.levels if streams else []
         return tuple(level.initial((batch,)) for level in levels)
 
     def learn(
         self, clips: Clips, carry: tuple[State, ...], key: PRNGKeyArray
     ) -> tuple[Array, tuple[tuple[State, ...], Metrics]]:
-        """The loss from where the rows' last clips ended, if they go on and there are streams."""
+        """The loss; with streams, rows that continue start from the end of their last clip."""
         before = carried(carry, clips.continues) if carry else None
         beliefs = self._beliefs(clips.records, key, before)
         total, metrics = model_loss(self, clips.records, beliefs, self.objective)
@@ -126,5 +126,5 @@ class ClockworkVideo(ClockworkVAE, VideoModel):
 
 
 def carried(carry: tuple[State, ...], continues: Bool[Array, " B"]) -> tuple[State, ...]:
-    """Zeros where a row does not go on."""
+    """``carry``, with zeros where a row does not continue its last clip."""
     return jax.tree.map(lambda x: jnp.where(continues[:, None], x, 0.0), carry)

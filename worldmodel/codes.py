@@ -1,7 +1,8 @@
-"""A learned code of one interval's actions, for the top level to read in place of them.
+"""A learned code of one interval's actions, which the top level reads in their place.
 
-q(u | a_{t+1} … a_{t+K}) = N(mean, std²), of the actions alone: no state enters it, so the codes of
-all ticks are computed at once outside the recurrence. Read next: ``clockwork.py``, which takes one.
+q(u | a_{t+1} … a_{t+K}) = N(mean, std²) depends on the actions alone and on no state, so the codes
+of all ticks are computed at once outside the recurrence. Read next: ``clockwork.py``, which takes
+such a code.
 """
 
 from typing import Any
@@ -24,9 +25,9 @@ class ActionCode(nnx.Module):
         self.mlp = MLP(chunk, hidden, sum(latent.outputs), dtype=jnp.dtype(dtype), **kind)
 
     def __call__(self, chunk: Float[Array, "*N W"]) -> Stats:
-        """Stats [..., U] of the K actions of an interval in order, flattened: W = K·A."""
+        """Stats [..., U] for the K actions of an interval, in order and flattened: W = K·A."""
         return self.latent.stats(*jnp.split(self.mlp(chunk), 2, axis=-1))
 
     def mean(self, chunk: Float[Array, "*N W"]) -> Float[Array, "*N U"]:
-        """The code that filtering reads; training samples."""
+        """The mean code, which filtering reads; training samples a code instead."""
         return self.latent.mode(self(chunk))

@@ -1,15 +1,16 @@
-"""Strided convolutions that are quick on a CPU too, gradients included.
+"""Strided convolutions that are fast on a CPU too, gradients included.
 
-XLA's own on a CPU take one to nine times as long for the same numbers, the gradients above all
-(benchmarks/results/convolutions.md). There every convolution is products of matrices, of a few
-images at a time, so that what they copy stays in the processor's cache. Of 2×2 blocks (fine images
-with a quarter of the positions and four times the channels, space to depth) a kernel of k×k is one
-of t×t with stride 1, t = ⌈k/2⌉. Its rows are laid side by side in what a product reads and its
-columns in what it gives, which are then moved and added: three times the memory where patches take
-nine times. Other back ends have the library's alone.
+On a CPU, XLA's own convolutions take one to nine times as long for the same numbers, above all for
+the gradients (benchmarks/results/convolutions.md). On a CPU, this module therefore computes
+every convolution as matrix products over a few images at a time, so that what they copy stays in
+the processor's cache. On 2×2 blocks (space to depth: fine images with a quarter of the positions
+and four times the channels), a k×k kernel becomes a t×t kernel with stride 1, t = ⌈k/2⌉. The
+kernel's rows are laid side by side in the input of a product and its columns in the output, whose
+parts are then shifted and added: this takes three times the memory, where patches take nine times.
+Other back ends use the library's convolutions alone.
 
-Products are computed in the precision of x; kernels and biases, and so their gradients, may have a
-higher one.
+Products are computed in the precision of x; kernels and biases, and therefore their gradients, may
+have a higher one.
 """
 
 from collections.abc import Callable
@@ -26,9 +27,9 @@ from worldmodel.precision import add_bias
 Carry = TypeVar("Carry")
 Given = TypeVar("Given")
 AXES = ("NHWC", "HWIO", "NHWC")
-TOGETHER = 4  # images of a product; 2 to 8 measured alike
-SMALL = 6  # pixels along an edge of a coarse map, below which products are slower: borders weigh
-NARROW = range(5, 32)  # channels of which XLA's own convolutions are quicker than products
+TOGETHER = 4  # images per product; 2 to 8 measured alike
+SMALL = 6  # pixels along a coarse map's edge below which products are slower: borders weigh more
+NARROW = range(5, 32)  # channel counts for which XLA's convolutions are faster than products
 
 
 def strided_conv(x: Array, kernel: Array, bias: Array) -> Array:
@@ -98,7 +99,7 @@ _conv_transpose.defvjp(_conv_transpose_fwd, _conv_transpose_bwd)
 def kernel_gradient(
     fine: Float[Array, "N H W a"], coarse: Float[Array, "N h w b"], k: int
 ) -> Float[Array, "k k a b"]:
-    """Gradient of both kernels: Σ_{n,i,j} fine[n, 2i+p, 2j+q] coarse[n, i, j]ᵀ, in float32."""
+    """Gradient of either kernel: Σ_{n,i,j} fine[n, 2i+p, 2j+q] coarse[n, i, j]ᵀ, in float32."""
     cpu, default = partial(gradient_by_products, k=k), partial(gradient_by_library, k=k)
     gradient: Array = lax.platform_dependent(fine, coarse, cpu=cpu, default=default)
     return gradient
@@ -110,7 +111,7 @@ def conv_by_library(x: Array, kernel: Array) -> Array:
 
 
 def transpose_by_library(x: Array, kernel: Array) -> Array:
-    """``strided_conv_transpose`` without bias; the library's correlates."""
+    """``strided_conv_transpose`` without bias; the kernel is flipped, as the library correlates."""
     return lax.conv_transpose(x, kernel[::-1, ::-1], (2, 2), "VALID", dimension_numbers=AXES)
 
 
@@ -129,7 +130,7 @@ def gradient_by_library(fine: Array, coarse: Array, k: int) -> Array:
 
 
 def conv_by_products(x: Array, kernel: Array) -> Array:
-    """``conv_by_library``, which it is where products are slower."""
+    """``conv_by_library`` by matrix products; calls it where products are slower."""
     k, _, a, b = kernel.shape
     h, w = ((n - k) // 2 + 1 for n in x.shape[1:3])
     if w < SMALL or a in NARROW or k % 2:
@@ -146,12 +147,12 @@ def conv_by_products(x: Array, kernel: Array) -> Array:
 
 
 def gradient_by_products(fine: Array, coarse: Array, k: int) -> Array:
-    """``kernel_gradient``; of small maps by the library."""
+    """``kernel_gradient`` by matrix products; small maps use the library."""
     (_, h, w, b), a, taps = coarse.shape, fine.shape[-1], (k + 1) // 2
     if w < SMALL:
         return gradient_by_library(fine, coarse, k)
 
-    wide = 4 * a > b  # the wider side is what a product's rows are made of: faster
+    wide = 4 * a > b  # faster with the wider side along the product's rows
 
     def some(total: Array, fine: Array, coarse: Array) -> tuple[Array, None]:
         moved = [jnp.pad(coarse, ((0, 0), (0, 0), (q, taps - 1 - q), (0, 0))) for q in range(taps)]
@@ -181,7 +182,7 @@ def transpose_by_blocks(x: Array, kernel: Array) -> Array:
 def in_groups(
     some: Callable[..., tuple[Carry, Given]], carry: Carry, *arrays: Array
 ) -> tuple[Carry, Given]:
-    """``some(carry, *arrays)`` of TOGETHER images at a time: the last carry, and all it gave."""
+    """``some(carry, *arrays)`` on TOGETHER images at a time: the last carry, and all outputs."""
     count = len(arrays[0]) // TOGETHER
     whole = [x[: count * TOGETHER].reshape(count, TOGETHER, *x.shape[1:]) for x in arrays]
     carry, given = lax.scan(lambda carry, group: some(carry, *group), carry, whole)
@@ -193,16 +194,16 @@ def in_groups(
 
 
 def rows(fine: Array, k: int, h: int, w: int) -> Array:
-    """What the kernel's rows meet, side by side: [n, H, W, a] to [n, h, w + t - 1, t·4a]."""
+    """Inputs that the kernel's rows meet, side by side: [n, H, W, a] to [n, h, w + t - 1, t·4a]."""
     taps = (k + 1) // 2
-    read = 2 * (h + taps - 1), 2 * (w + taps - 1)  # of `fine`; odd k: one too many
+    read = 2 * (h + taps - 1), 2 * (w + taps - 1)  # positions of `fine`; odd k: one too many
     more = [(0, max(0, n - m)) for n, m in zip(read, fine.shape[1:3], strict=True)]
     fine = space_to_depth(jnp.pad(fine, ((0, 0), *more, (0, 0)))[:, : read[0], : read[1]])
     return jnp.concatenate([fine[:, p : p + h] for p in range(taps)], -1)
 
 
 def blocks(kernel: Array) -> Array:
-    """[k, k, a, b] to [t, t, 2, 2, a, b], with zeros where k is odd."""
+    """[k, k, a, b] to [t, t, 2, 2, a, b], padded with zeros if k is odd."""
     k, _, a, b = kernel.shape
     taps = (k + 1) // 2
     more = (0, 2 * taps - k)

@@ -1,7 +1,8 @@
 """Latent distributions: diagonal Gaussian (CW-VAE §2) and categorical (DreamerV2/V3).
 
-A distribution is a static object; its numbers travel as ``Stats``, a dict of arrays. Sampling takes
-explicit noise, so that the online filter and the training scan can be given the same one.
+A distribution is a static object; its parameters are passed as ``Stats``, a dict of arrays.
+Sampling takes explicit noise, so that the online filter and the training scan can be given the same
+noise.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 Stats = dict[str, Array]
 
-UNIMIX = 0.01  # uniform share of every choice and categorical. Source: Hafner et al. 2023
+UNIMIX = 0.01  # share of the uniform in every choice and categorical. Source: Hafner et al. 2023
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Categorical:
-    """``groups`` one-hot vectors of ``classes``, mixed with ``unimix`` of the uniform.
+    """``groups`` one-hot vectors over ``classes``, mixed with a share ``unimix`` of the uniform.
 
     Stats: logits [..., groups, classes], normalised. Source: Hafner et al. 2023 (DreamerV3),
     §"World model learning".

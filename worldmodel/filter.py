@@ -1,9 +1,10 @@
 """The online filter: the trained top level, one observation at a time, for many environments.
 
-Re-planning every ``r ≤ K`` steps filters the top level in ``C = K/r`` interleaved chains; chain
-``t/r mod C`` advances at step t from its own state K steps ago with the K actions and frames since.
-Each chain is the trained stride-K filter at another phase, so nothing is learned here. Between its
-ticks a chain only accumulates: no frame is kept. docs/design.md, Plans.
+To plan again every ``r ≤ K`` steps, an agent filters the top level in ``C = K/r`` interleaved
+chains. Chain ``t/r mod C`` advances at step t from its own state K steps ago, with the K actions
+and frames since then. Each chain is the trained stride-K filter at another phase, so nothing is
+learned here. Between its ticks a chain only accumulates sums: no frame is kept.
+docs/design.md, Plans.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from worldmodel.level import State
 class FilterCarry(NamedTuple):
     """Memory per environment, each with its own clock."""
 
-    time: Array  # [N] steps since the episode's first observation, of the next observation
+    time: Array  # [N] time of the next observation: steps since the episode's first
     sums: Array  # [N, C, E] frame embeddings since each chain's last tick
     actions: Array  # [N, K, A] the last K, oldest first; zeros before the episode
     chains: State  # [N, C, ·] state of each chain at its last tick
@@ -28,7 +29,7 @@ class FilterCarry(NamedTuple):
 
 
 def check_replan(stride: int, replan: int) -> int:
-    """Returns C = K/r, the number of interleaved chains.
+    """Return C = K/r, the number of interleaved chains.
 
     Raises:
       UserError: unless r divides K.
@@ -42,7 +43,7 @@ def check_replan(stride: int, replan: int) -> int:
 
 
 def initial_carry(model: ClockworkVAE, batch: int, replan: int) -> FilterCarry:
-    """Carry before any observation of ``batch`` environments."""
+    """Carry of ``batch`` environments before their first observation."""
     if model.config.window != "causal":
         raise UserError(
             "filter: expected a model with window 'causal', received 'lookahead', whose frames are "
@@ -68,17 +69,17 @@ def filter_step(
     noise: Array,
     replan: int,
 ) -> tuple[FilterCarry, Bool[Array, " N"]]:
-    """Takes in one observation per environment.
+    """Update the carry with one observation per environment.
 
     Args:
       obs: [N, ...].
-      action: that led to it; ignored where ``is_first``.
+      action: the action that led to the observation; ignored where ``is_first``.
       is_first: resets the environment's carry and clock.
       noise: of the latent, [N, ...].
       replan: r, environment steps between ticks of successive chains.
     Returns:
-      The carry, whose ``belief`` is the newest chain's, and whether a chain has just ticked (then
-      it is time to plan).
+      The carry, whose ``belief`` is that of the chain that ticked last, and whether a chain has
+      just ticked (then it is time to plan).
     """
     carry = jax.tree.map(
         lambda x: jnp.where(is_first.reshape(-1, *[1] * (x.ndim - 1)), jnp.zeros_like(x), x), carry

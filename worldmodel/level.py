@@ -2,9 +2,9 @@
 
 h = GRU(h_prev, in[z_prev, action embedding, context]);   prior p(z | h);   posterior q(z | h, e)
 
-A level is one ``lax.scan`` over its own ticks. What does not depend on the recurrence is computed
-for all ticks at once outside: the context's and actions' share of the input layer, the embedding's
-share of the posterior, every prior.
+A level is one ``lax.scan`` over its own ticks. Everything that does not depend on the recurrence is
+computed for all ticks at once outside the scan: the contributions of context and actions to the
+input layer, that of the embedding to the posterior, and every prior.
 Read next: ``clockwork.py``, the stack of levels.
 """
 
@@ -32,7 +32,7 @@ class State(NamedTuple):
 
     @property
     def features(self) -> Array:
-        """[h, z], what everything downstream reads: [N, D+S]."""
+        """[h, z], the input to everything downstream: [N, D+S]."""
         return jnp.concatenate([self.h, self.z], axis=-1)
 
 
@@ -45,10 +45,10 @@ class Belief(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Floats that reach one level at each of its ticks."""
+    """Widths, in floats, of the inputs to one level at each of its ticks."""
 
     embed: int
-    context: int  # 0 where there is no level above
+    context: int  # 0 if there is no level above
     action: int  # stride·A of one interval, 0 without actions
 
 
@@ -59,7 +59,7 @@ class Level(nnx.Module):
         c = self.config = config
         self.inputs, self.latent, dtype = inputs, make_latent(c), jnp.dtype(c.dtype)
         kind = (c.networks.act, c.networks.norm, dtype, rngs)
-        # Bias and norm of the whole input layer live in its share of z.
+        # The bias and norm of the whole input layer belong to the part that reads z.
         self.input = Dense(self.latent.width, c.hidden, *kind)
         self.context = (
             Linear(inputs.context, c.hidden, use_bias=False, dtype=dtype, rngs=rngs)
@@ -87,9 +87,9 @@ class Level(nnx.Module):
         return State(jnp.zeros((*batch, self.config.deter)), jnp.zeros((*batch, self.latent.width)))
 
     def drive(self, context: Array | None, action: Array | None) -> Array:
-        """Share of the input layer outside the recurrence, from the context and the actions.
+        """Contribution of context and actions to the input layer, outside the recurrence.
 
-        [..., D'+S'] and [..., K·A] to [..., hidden]; a scalar 0 where the level has neither.
+        [..., D'+S'] and [..., K·A] to [..., hidden]; a scalar 0 if the level has neither.
         """
         share = jnp.zeros((), self.config.dtype)
         if self.context is not None and context is not None:
@@ -107,7 +107,7 @@ class Level(nnx.Module):
         return self.prior_out(self.prior_hidden(h))
 
     def posterior(self, h: Array, embed_share: Array) -> Stats:
-        """q(z | h, e), with the embedding's share of the first layer given: ``post_embed(e)``."""
+        """q(z | h, e), given the embedding's contribution to the first layer, ``post_embed(e)``."""
         x = self.post_hidden.finish(self.post_hidden.linear(h) + embed_share)
         for layer in self.post_more:
             x = layer(x)
@@ -120,7 +120,7 @@ class Level(nnx.Module):
         return State(h, self.latent.sample(post, noise))
 
     def imagine_step(self, state: State, drive: Array, noise: Array) -> State:
-        """One tick without: the sample comes from the prior."""
+        """One tick without an observation: the sample comes from the prior."""
         h = self.advance(state, drive)
         return State(h, self.latent.sample(self.prior(h), noise))
 
@@ -133,15 +133,15 @@ class Level(nnx.Module):
         noise: Array,
         blind: bool = False,
     ) -> Belief:
-        """Filters all ticks of a level: the fast twin of a plain loop over ``filter_step``.
+        """Filter all ticks of a level: the fast equivalent of a plain loop over ``filter_step``.
 
         Args:
           carry: state before the first tick, [N, ·].
-          drive: from ``drive``, of all ticks.
+          drive: from ``drive``, for all ticks.
           embed: the level's embedding of every tick.
           restart: True where the state is reset to zeros before the tick.
           noise: of the latent, [N, T, ...].
-          blind: the posterior is the prior: the level sees no observation, only what is above it.
+          blind: the posterior is the prior: the level sees no observation, only its context.
         Returns:
           Beliefs, [N, T, ·].
         """
@@ -170,11 +170,11 @@ class Level(nnx.Module):
         noise: Array,
         blind: bool = False,
     ) -> Belief:
-        """Filters from zeros; the K interleaved chains of a sequence are rows of one batch.
+        """Filter from zeros, with the K interleaved chains of a sequence as rows of one batch.
 
         Args:
-          chains: K where the ticks are of all phases, 1 for a plain sequence.
-          drive, embed, restart, noise, blind: as ``observe``, [B, T, ...], T a multiple of
+          chains: K if the ticks are those of all phases, 1 for a plain sequence.
+          drive, embed, restart, noise, blind: as in ``observe``, [B, T, ...], T a multiple of
             ``chains``.
         Returns:
           Beliefs in the order of the ticks given, [B, T, ·].
@@ -194,7 +194,7 @@ class Level(nnx.Module):
         return jax.tree.map(from_rows, beliefs)
 
     def imagine(self, carry: State, drive: Float[Array, "N T W"], noise: Array) -> State:
-        """Rolls the prior over all ticks of ``drive``: states [N, T, ·]."""
+        """Roll out the prior over all ticks of ``drive``: states [N, T, ·]."""
 
         def tick(state: State, step: tuple[Array, Array]) -> tuple[State, State]:
             state = self.imagine_step(state, *step)
@@ -205,7 +205,7 @@ class Level(nnx.Module):
 
 
 class GRU(nnx.Module):
-    """Gated recurrent unit, reset after the matrix product (as the original's, Keras).
+    """Gated recurrent unit, with the reset after the matrix product (Keras, as in the original).
 
     u = σ(x_u + h_u + keep_bias),   h' = u h + (1 - u) tanh(x_c + σ(x_r + h_r) h_c)
 
@@ -245,7 +245,7 @@ class StatsHead(nnx.Module):
 
 
 def reset(state: State, restart: Bool[Array, " N"]) -> State:
-    """Zeros where ``restart``."""
+    """``state``, with zeros where ``restart``."""
     return jax.tree.map(lambda x: jnp.where(restart[:, None], 0.0, x), state)
 
 

@@ -1,8 +1,8 @@
-"""The online filter of the levels below the top, beside ``filter.py``. docs/design.md, Plans.
+"""The online filter of the levels below the top, alongside ``filter.py``. docs/design.md, Plans.
 
-They tick as one plain chain by the episode's own clock, level l at multiples of K_l. Of the top's
-interleaved chains the first has that clock: it is their context, whatever the interval between
-plans. So they hold the beliefs that ``observe`` forms of the episode from its start.
+These levels tick as one plain chain on the episode's own clock, level l at multiples of K_l. The
+first of the top's interleaved chains has the same clock and is their context, whatever the interval
+between plans. Their beliefs are therefore those that ``observe`` forms from the episode's start.
 """
 
 from typing import NamedTuple
@@ -20,11 +20,11 @@ class LowerCarry(NamedTuple):
     """Memory per environment of levels 1 … L-1, level 1 first."""
 
     sums: tuple[Array, ...]  # [N, E_l] frame embeddings since the level's last tick
-    states: tuple[State, ...]  # [N, ·] at that tick
+    states: tuple[State, ...]  # [N, ·] at the level's last tick
 
 
 def initial_lower(model: ClockworkVAE, batch: int) -> LowerCarry:
-    """Carry before any observation of ``batch`` environments."""
+    """Carry of ``batch`` environments before their first observation."""
     lower = list(zip(model.levels, model.strides, strict=True))[:-1]
     return LowerCarry(
         tuple(jnp.zeros((batch, x.inputs.embed // (2 if k > 1 else 1))) for x, k in lower),
@@ -40,10 +40,10 @@ def lower_step(
     is_first: Bool[Array, " N"],
     noise: Array,
 ) -> LowerCarry:
-    """Takes in one observation per environment.
+    """Update the carry with one observation per environment.
 
     Args:
-      carry: before it.
+      carry: before the observation.
       top: the top's carry after it (``filter_step``), with the clock and the last K actions.
       obs: [N, ...].
       is_first: resets the environment's carry.
@@ -68,5 +68,5 @@ def lower_step(
 
 
 def level1(carry: LowerCarry, top: FilterCarry) -> State:
-    """Belief of level 1, [N, ·]: the top's own where that is the only level."""
+    """Belief of level 1, [N, ·]: the top's if it is the only level."""
     return carry.states[0] if carry.states else top.belief

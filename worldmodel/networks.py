@@ -1,8 +1,8 @@
 """Feed-forward parts: dense layers, and the DCGAN-like image encoder and decoder.
 
-Shapes follow the size of the image by a rule (``edges_in``, ``kernels_out``) that at 64 pixels
-gives those of the original CW-VAE code: stride 2, VALID; kernel 4 on the way in (64→31→14→6→2),
-kernels 5, 5, 6, 6 on the way out (1→5→13→30→64). How the convolutions are computed stands in
+Shapes follow from the size of the image by a rule (``edges_in``, ``kernels_out``) that at 64 pixels
+reproduces the original CW-VAE code: stride 2, VALID; kernel 4 on the way in (64→31→14→6→2),
+kernels 5, 5, 6, 6 on the way out (1→5→13→30→64). The convolutions themselves are computed in
 `convolutions.py`.
 """
 
@@ -22,7 +22,7 @@ from worldmodel.convolutions import strided_conv, strided_conv_transpose
 from worldmodel.precision import Linear
 
 KERNEL_IN = 4
-SMALL = 5  # pixels along an edge, at most, of the last map in, and of the first out
+SMALL = 5  # maximum edge, in pixels, of the last map on the way in and the first on the way out
 
 
 def symlog(x: Array) -> Array:
@@ -49,14 +49,14 @@ class Dense(nnx.Module):
         return self.finish(self.linear(x))
 
     def finish(self, x: Array) -> Array:
-        """Norm and activation of a pre-activation that was summed elsewhere."""
+        """Apply norm and activation to a pre-activation that was summed elsewhere."""
         return activation(self.act)(x if self.norm is None else self.norm(x))
 
 
 class MLP(nnx.Module):
     """``layers`` dense layers of ``hidden`` units, then a linear output in float32.
 
-    ``zero`` starts that output at 0.
+    With ``zero``, the output starts at 0.
     """
 
     def __init__(
@@ -86,8 +86,7 @@ class MLP(nnx.Module):
 
 
 def edges_in(size: int) -> list[int]:
-    """Pixels along an edge of an image and of what each convolution on the way in makes of it: as
-    many as leave 5 or fewer.
+    """Edges, in pixels, of an image and of each map on the way in, down to one of 5 or fewer.
 
     32 → 15 → 6 → 2;  48 → 23 → 10 → 4;  64 → 31 → 14 → 6 → 2;  96 → 47 → 22 → 10 → 4
     """
@@ -98,8 +97,8 @@ def edges_in(size: int) -> list[int]:
 
 
 def kernels_out(size: int) -> list[int]:
-    """Kernels of the transposed convolutions on the way out, from one pixel to an image: 6 where
-    what it makes has an even edge, 5 where an odd one, and the first as large as what is left.
+    """Kernels of the transposed convolutions on the way out, from one pixel to an image: 6 for an
+    output with an even edge, 5 for an odd one; the first makes the whole smallest map.
 
     1 → 5 → 14 → 32;  1 → 3 → 9 → 22 → 48;  1 → 5 → 13 → 30 → 64;  1 → 3 → 9 → 21 → 46 → 96
     """
@@ -132,7 +131,7 @@ class ConvEncoder(nnx.Module):
 
 class ConvDecoder(nnx.Module):
     """Belief features to an image: dense to 1×1×32·depth, then transposed convolutions of
-    ``depth``·(…, 4, 2, 1) channels, the last of the image's own (``kernels_out``)."""
+    ``depth``·(…, 4, 2, 1) channels, the last with the image's channels (``kernels_out``)."""
 
     def __init__(
         self,
@@ -201,7 +200,7 @@ def identity(x: Array) -> Array:
 
 
 def check_image(name: str, shape: Sequence[int]) -> None:
-    """Raises UserError unless an image observation is S×S×channels, S one of ``SIZES``."""
+    """Raise UserError unless an image observation is S×S×channels, S one of ``SIZES``."""
     height, width = shape[:2]
     if height != width or width not in SIZES:
         sizes = ", ".join(map(str, SIZES))

@@ -1,6 +1,7 @@
 """Observations in and out: frames to embeddings, level 1's beliefs to means of observations.
 
-Any dict of images [S, S, C] and vectors [n]; there are no skip connections round the latents.
+Observations are any dict of images [S, S, C] and vectors [n]; no skip connection bypasses the
+latents.
 """
 
 from abc import abstractmethod
@@ -16,14 +17,14 @@ from common import UserError
 from worldmodel.config import ClockworkConfig, ObsShapes, check_config
 from worldmodel.networks import MLP, ConvDecoder, ConvEncoder, symexp, symlog
 
-SMALLEST_SCALE = 0.1  # symlog units: what has hardly moved yet is not blown up when it does
+SMALLEST_SCALE = 0.1  # symlog units: a dimension that has hardly moved is not blown up once it does
 SCALE_MEMORY = 1000  # batches over which the scale is estimated
 
 
 class Scale(nnx.Module):
     """Mean and deviation of every vector observation, per dimension, in symlog units.
 
-    Parameters that no gradient reaches: ``estimate_scale`` moves them at every update.
+    These are parameters that get no gradient: ``estimate_scale`` moves them at every update.
     docs/adr/0014.
     """
 
@@ -37,7 +38,7 @@ class Scale(nnx.Module):
         """Mean μ and deviation σ = max(√(E[x²] - μ²), 0.1), without gradient.
 
         Args:
-          ndim: axes that they shall have, the last of n; those before are of 1.
+          ndim: number of axes of the result: the last of size n, those before it of size 1.
         """
         shape = (*[1] * (ndim - 1), -1)
         parts = (self.mean[name][...], self.square[name][...])
@@ -46,12 +47,12 @@ class Scale(nnx.Module):
 
 
 def estimate_scale(model: Any, obs: dict[str, Array], mask: Float[Array, "B T"]) -> Any:
-    """A model's parameters with those of its ``Scale``, if it has one, moved towards a batch's.
+    """A model's parameters with those of its ``Scale``, if any, moved towards a batch's moments.
 
-    m' = m + max(1/(n+1), 1/1000) (m_batch - m),   n batches before: at first their plain mean.
+    m' = m + max(1/(n+1), 1/1000) (m_batch - m),   n batches before: at first a plain mean.
 
     Args:
-      model: parameters of a ``Observing`` model, a nested dict.
+      model: parameters of an ``Observing`` model, a nested dict.
       obs: [B, T, ...].
       mask: 1 real, 0 padding, which does not count.
     """
@@ -73,10 +74,10 @@ def estimate_scale(model: Any, obs: dict[str, Array], mask: Float[Array, "B T"])
 
 
 class Encoder(nnx.Module):
-    """Frame embedding: every observation's features side by side, in the order of their names.
+    """Frame embedding: the features of all observations, concatenated in the order of their names.
 
-    Images are uint8, or floats in [0, 1]; vectors as ``Observing.units`` gives them. ``image``
-    makes the network of an image of (pixels along an edge, channels), which says its ``width``.
+    Images are uint8 or floats in [0, 1]; vectors are in ``Observing.units``. ``image`` makes the
+    network for an image from (pixels along an edge, channels); the network has a ``width``.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """Means of observations from a frame's ``features`` (so many floats); ``image`` as of
+    """Means of observations from one frame's features, ``features`` floats; ``image`` as in
     ``Encoder``."""
 
     def __init__(
@@ -159,13 +160,13 @@ class Decoder(nnx.Module):
 
 
 class Observing(nnx.Module):
-    """What models of the world share: how they read observations and predict them.
+    """Base class of world models: how they read observations and predict them.
 
-    One that is of this class calls ``observes`` first, and makes its encoder and its decoder.
+    A subclass first calls ``observes``, then makes its encoder and its decoder.
     """
 
     config: ClockworkConfig
-    predicted: tuple[str, ...]  # of the observations, what is decoded; the others are only read
+    predicted: tuple[str, ...]  # observations that are decoded; the others are only read
     vectors: tuple[str, ...]
     scale: Scale | None
     encoder: Encoder
@@ -178,7 +179,7 @@ class Observing(nnx.Module):
         action_width: int = 0,
         predicted: Sequence[str] | None = None,
     ) -> None:
-        """Checks and keeps what is observed, and as what; ``predicted`` None: all of it.
+        """Check the settings and store what is observed and what is ``predicted`` (None: all).
 
         Raises:
           UserError: on settings that cannot be built.
@@ -195,12 +196,12 @@ class Observing(nnx.Module):
         """Floats that ``decode`` reads."""
 
     def shown(self, obs_shapes: ObsShapes) -> ObsShapes:
-        """Those that are ``predicted``."""
+        """Shapes of the observations that are ``predicted``."""
         return {name: obs_shapes[name] for name in self.predicted}
 
     def units(self, obs: dict[str, Array]) -> dict[str, Array]:
-        """Observations as the model reads and predicts them: images as they are, vectors x [..., n]
-        by symlog, and with ``scale_vectors`` as (symlog x - μ) / σ of every dimension."""
+        """Observations as the model reads and predicts them: images unchanged, vectors x [..., n]
+        as symlog x or, with ``scale_vectors``, as (symlog x - μ) / σ of every dimension."""
         result = dict(obs)
         for name in set(self.vectors) & obs.keys():
             result[name] = symlog(obs[name])
@@ -210,17 +211,17 @@ class Observing(nnx.Module):
         return result
 
     def vector_std(self, name: str, ndim: int) -> float | Array:
-        """Deviation of a vector's likelihood in symlog units: `vector_std`, or that many σ of every
-        dimension, with ``ndim`` axes."""
+        """Deviation of a vector's likelihood in symlog units: `vector_std` or, with
+        ``scale_vectors``, `vector_std`·σ of every dimension, with ``ndim`` axes."""
         base = self.config.vector_std
         return base if self.scale is None else base * self.scale.moments(name, ndim)[1]
 
     def decode(self, features: Float[Array, "*N F"]) -> dict[str, Array]:
-        """Means of what is ``predicted``: images in [0, 1], vectors in symlog units, with
-        ``scale_vectors`` too. ``to_observations`` leads on to what was observed.
+        """Means of the ``predicted`` observations: images in [0, 1], vectors in symlog units, even
+        with ``scale_vectors``. ``to_observations`` converts them to the units of observations.
 
         Raises:
-          UserError: when ``features`` are of another width.
+          UserError: if ``features`` have another width.
         """
         if features.shape[-1] != self.features:
             raise UserError(
@@ -235,7 +236,7 @@ class Observing(nnx.Module):
         return means | {name: mean + std * means[name] for name, (mean, std) in scaled.items()}
 
     def to_observations(self, means: dict[str, Array]) -> dict[str, Array]:
-        """What ``decode`` gives as observations: images uint8, vectors in their own units."""
+        """Convert ``decode``'s output to observations: images uint8, vectors in their own units."""
         return {
             name: symexp(x)
             if name in self.vectors
@@ -258,7 +259,7 @@ def make_mlp(
     rngs: nnx.Rngs,
     hidden: int = 0,
 ) -> MLP:
-    """An MLP in the style of ``config``; ``hidden`` 0 takes its width too."""
+    """An MLP in the style of ``config``; ``hidden`` 0 takes its width as well."""
     return MLP(
         inputs,
         hidden or config.hidden,

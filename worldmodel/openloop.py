@@ -1,6 +1,6 @@
-"""Open-loop prediction: filter a context, then roll every level's prior, and decode. CW-VAE §3.
+"""Open-loop prediction: filter a context, roll out every level's prior, and decode. CW-VAE §3.
 
-What videos of the imagined are made of, in training (`runs/`) and in `imagine.py`.
+The videos of imagined futures come from here, in training (`runs/`) and in `imagine.py`.
 """
 
 from typing import NamedTuple
@@ -17,14 +17,14 @@ from worldmodel.video_model import VideoModel, open_loop
 
 
 class OpenLoop(NamedTuple):
-    """True and predicted observations over the same times, images uint8, vectors in their units;
-    of those that the model decodes."""
+    """True and predicted values of the observations that the model decodes, over the same times:
+    images uint8, vectors in their own units."""
 
     true: dict[str, Array]  # [B, n, ...]
     predicted: dict[
         str, Array
     ]  # [B, n, ...] reconstructions up to the context's end, then imagined
-    context: int  # frames of it that were seen
+    context: int  # number of frames at the start that were seen
 
 
 def predict(
@@ -34,16 +34,16 @@ def predict(
     key: PRNGKeyArray,
     top: State | None = None,
 ) -> OpenLoop:
-    """Open-loop prediction of an agent's sequences from their first steps, by the recorded actions.
+    """Open-loop prediction of an agent's sequences from their first steps, under recorded actions.
 
     Args:
       records: [B, lead+T, ...].
       context: a multiple of the top stride K, the main time of the last frame that is seen.
-      top: states of the top level at its imagined ticks, [B, H, ·], where they come from elsewhere.
+      top: states of the top level at its imagined ticks, [B, H, ·], if they come from elsewhere.
     Returns:
-      Times 0 … context + H·K, as many whole windows as the records or ``top`` hold.
+      Times 0 … context + H·K: as many whole windows as the records or ``top`` contain.
     Raises:
-      UserError: where no whole window follows the context.
+      UserError: if no whole window follows the context.
     """
     length = records.mask.shape[1] - model.lead
     ticks = (length - 1 - context) // model.stride if top is None else top.h.shape[1]
@@ -69,15 +69,15 @@ def predict(
 
 
 def predict_video(model: VideoModel, records: Records, context: int, key: PRNGKeyArray) -> OpenLoop:
-    """Open-loop prediction of videos from their first frames, by the recorded actions.
+    """Open-loop prediction of videos from their first frames, under the recorded actions.
 
     Args:
       records: [B, T, ...] from each video's first frame on, without lead-in.
       context: frames seen, a multiple of ``model.block``.
     Returns:
-      The times from the first that the model has features of to the end.
+      All times from the first for which the model has features to the end.
     Raises:
-      UserError: where no frame follows the context.
+      UserError: if no frame follows the context.
     """
     length = records.mask.shape[1]
     if not 0 < context < length:

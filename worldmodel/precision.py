@@ -1,8 +1,8 @@
-"""Products in bfloat16, sums in float32: what is added up over a batch keeps all its digits.
+"""Products in bfloat16, sums in float32: sums over a batch keep all their digits.
 
-bfloat16 has 8 bits of precision. A matrix product adds up in float32 by itself, but the gradient of
-a bias, which is a plain sum over rows, pixels and ticks, would be added up in the precision of what
-it was added to.
+bfloat16 has 8 bits of precision. A matrix product accumulates in float32 by itself, but the
+gradient of a bias, which is a plain sum over rows, pixels and ticks, would be accumulated in the
+precision of the array that the bias is added to.
 """
 
 from typing import Any
@@ -15,12 +15,12 @@ from jaxtyping import Array
 
 
 def add_bias(x: Array, bias: Array) -> Array:
-    """[..., n] + [n] in the precision of ``x``; the bias's gradient is summed in its own."""
+    """[..., n] + [n] in the precision of ``x``; the bias's gradient is summed in the bias's own."""
     return x + jnp.broadcast_to(bias, x.shape).astype(x.dtype)
 
 
 class Linear(nnx.Linear):
-    """nnx's own, but that the bias's gradient is summed in float32 whatever ``dtype`` is."""
+    """``nnx.Linear``, except that the bias's gradient is summed in float32 for any ``dtype``."""
 
     watch: "Watch | None" = None
 
@@ -35,22 +35,22 @@ class Linear(nnx.Linear):
 
 
 class Watch:
-    """Looks at one product of a layer: what it reads, and what gradient reaches its output.
+    """Observes one product of a layer: its input, and the gradient that reaches its output.
 
     Args:
-      turned: the transposed kernel, by which the gradient of what the layer reads is computed; of
-        this product the kernel itself gets none.
-      probe: of the output's shape. It changes nothing, and its gradient is the output's.
+      turned: the transposed kernel, from which the gradient of the input is computed; the kernel
+        itself gets no gradient from this product.
+      probe: an array of the output's shape. It changes nothing, and its gradient is the output's.
     """
 
     def __init__(self, turned: Array | None = None, probe: Array | None = None) -> None:
         self.turned, self.probe = turned, probe
         self.calls = 0
-        self.read: Array | None = None  # what the layer has read
-        self.output: Array | None = None  # and made of it
+        self.read: Array | None = None  # the layer's input
+        self.output: Array | None = None  # and its output
 
     def product(self, x: Array, kernel: Array) -> Array:
-        """The layer's."""
+        """The layer's product, whose input and output are kept."""
         known = self.turned is not None and self.probe is not None
         y = probed(x, kernel, self.turned, self.probe) if known else product(x, kernel)
         self.calls, self.read, self.output = self.calls + 1, jax.lax.stop_gradient(x), y
@@ -65,7 +65,7 @@ def product(x: Array, kernel: Array, out_sharding: Any = None) -> Array:
 
 @jax.custom_vjp
 def probed(x: Array, kernel: Array, turned: Array, probe: Array) -> Array:
-    """``product``, whose gradient goes to x and to the probe."""
+    """``product``, with a gradient for x and the probe only."""
     return product(x, kernel)
 
 

@@ -1,7 +1,7 @@
-"""A model of video's own loss, without an agent: what video pretraining descends.
+"""A video model's own loss, without an agent, which video pretraining minimises.
 
-``make_loss`` is what ``learner.make_update`` takes, as the agent's is. ``aux`` holds what the model
-hands from update to update (``video_model.py``): states of streams, counts.
+``make_loss`` makes a loss for ``learner.make_update``, as the agent's does. ``aux`` holds what the
+model carries from update to update (``video_model.py``): states of streams, counts.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class PretrainAux(NamedTuple):
 
 
 def initial_aux(model: VideoModel, batch: int, streams: bool) -> PretrainAux:
-    """Aux before the first update. Of the model only shapes are read."""
+    """Aux before the first update. Only the model's shapes are read."""
     return PretrainAux(model.start(batch, streams))
 
 
@@ -41,5 +41,5 @@ def make_loss(graph: nnx.GraphDef) -> Loss:
 
 
 def estimate(params: Params, clips: Clips) -> Params:
-    """The parameters that are estimated from a batch, as ``learner.make_update`` takes it."""
+    """Update the parameters estimated from batches; the ``estimate`` of ``learner.make_update``."""
     return estimate_scale(params, clips.records.obs, clips.records.mask)

@@ -16,7 +16,7 @@ class Records(NamedTuple):
     """Sequences in the arrival convention, [B, T', ...] with T' = lead-in + T (``clock.py``)."""
 
     obs: dict[str, Array]  # images uint8 [B, T', S, S, C]; vectors float32 [B, T', n]
-    action: Array  # [B, T', A] that led to the observation; 0 at an episode's first record
+    action: Array  # [B, T', A] leading to the observation; 0 at an episode's first record
     action_mask: Array  # [B, T'] 0 where the action is unknown (unlabelled video)
     reward: Array  # [B, T'] received on arrival, environment units
     terminal: Array  # [B, T'] bool; False at a time limit
@@ -24,7 +24,7 @@ class Records(NamedTuple):
     mask: Array  # [B, T'] 1 real, 0 padding
 
     def after(self, lead: int) -> "Records":
-        """Without the lead-in."""
+        """The records without the lead-in."""
         return jax.tree.map(lambda x: x[:, lead:], self)
 
 
@@ -34,7 +34,7 @@ def video(obs: dict[str, Array], action_width: int = 0, lead: int = 0) -> Record
     Args:
       obs: [B, T, ...].
       action_width: A of the model that reads them; 0 for a model without actions.
-      lead: records of the model's lead-in (``ClockworkVAE.lead``), here padding.
+      lead: records of the model's lead-in (``ClockworkVAE.lead``), filled with padding.
     Returns:
       [B, lead+T, ...].
     """
@@ -64,8 +64,9 @@ def episodes(
 ) -> Records:
     """Records of whole episodes of equal length, from arrays as a user's loop collects them.
 
-    There, ``action[t]`` is taken *at* ``obs[t]`` and ``reward[t]`` follows it. Both are shifted to
-    the arrival convention, and the sequences are padded at both ends as the model requires.
+    In such a loop, ``action[t]`` is taken *at* ``obs[t]`` and ``reward[t]`` follows it. Both are
+    shifted to the arrival convention, and the sequences are padded at both ends as the model
+    requires.
 
     Args:
       obs: [B, T, ...], images uint8, vectors float32.

@@ -1,13 +1,13 @@
-"""A scan over ticks whose weights' gradients are one product each, after it.
+"""A scan over ticks that computes the gradient of each weight as one product, after the scan.
 
-Differentiated as it stands, ``lax.scan`` adds up every weight's gradient tick by tick: a product of
-N rows and an addition, both as large as the weight. With few rows that is most of what learning a
-level costs. Here the scan backwards gives only δ_t, the gradient of each linear layer's output at
-each tick; the gradient of a layer that read x_t is then
+Differentiated directly, ``lax.scan`` accumulates every weight's gradient tick by tick: a product of
+N rows and an addition, both as large as the weight. With few rows, this is most of the cost of
+training a level. Here the backward scan yields only δ_t, the gradient of each linear layer's output
+at each tick; the gradient of a layer with input x_t is then
 
 dW = Σ_t x_tᵀ δ_t
 
-as one product of [inputs, T·N] and [T·N, outputs]. Used by ``level.py``.
+computed as one product of [inputs, T·N] and [T·N, outputs]. Used by ``level.py``.
 """
 
 from collections.abc import Callable
@@ -26,18 +26,18 @@ Carry = TypeVar("Carry")
 Given = TypeVar("Given")
 Path = tuple[Any, ...]  # names on the way to a part of a module
 Named = dict[Path, Array]
-Tick = Callable[[Named, dict[Path, Watch], Any, Any], Any]  # of parameters, watches, carry and x
+Tick = Callable[[Named, dict[Path, Watch], Any, Any], Any]  # of (parameters, watches, carry, x)
 
 
 def scan_ticks(
     step: Callable[[Any, Carry, Any], tuple[Carry, Given]], cell: nnx.Module, carry: Carry, xs: Any
 ) -> tuple[Carry, Given]:
-    """``lax.scan`` of ``step(cell, carry, x)``: the last carry, and what the ticks gave, stacked.
+    """``lax.scan`` of ``step(cell, carry, x)``: the last carry, and the ticks' outputs, stacked.
 
     Args:
-      step: pure. The gradients of linear layers that it calls once are made of all ticks, those of
-        other parameters are added up.
-      cell: whose parameters the step reads.
+      step: a pure function. Gradients of linear layers that it calls once are computed from all
+        ticks at once; those of other parameters are accumulated tick by tick.
+      cell: the module whose parameters the step reads.
       xs: arrays of the ticks, [T, ...].
     """
     graph, state = nnx.split(cell)
@@ -84,7 +84,7 @@ def _forward(tick: Tick, paths: list[Path], params: Named, carry: Any, xs: Any) 
 def _outputs(
     tick: Tick, paths: list[Path], params: Named, carry: Any, x: Any
 ) -> dict[Path, jax.ShapeDtypeStruct]:
-    """Shapes of what the linear layers give that a tick calls once."""
+    """Output shapes of the linear layers that a tick calls once."""
 
     def outputs(carry: Any, x: Any) -> Named:
         watches = {path: Watch() for path in paths}
@@ -97,7 +97,7 @@ def _outputs(
 
 
 def _backward(kept: Any, found: Any) -> tuple[Named, Any, Any]:
-    """With the products added to what came of the parameters otherwise."""
+    """The gradients, with the layers' products added to what the parameters receive otherwise."""
     back, read = kept
     deltas, gradients, carry, xs = back(found)
     for path, delta in deltas.items():

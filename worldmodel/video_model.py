@@ -1,14 +1,16 @@
-"""What is asked of a model of video, whichever it is: training, evaluation, analysis and
-imagination use this and nothing else.
+"""The interface of every video model.
 
-    filter   what it holds after frames that it has seen
-    roll     the future from there, as features
-    decode   observations of features
+Training, evaluation, analysis and imagination use it and nothing else.
+
+    filter   the state after the frames seen
+    roll     the future from that state, as features
+    decode   observations from features
     loss     of recorded sequences, per frame
 
-Frames are records' (``records.py``); nothing past those given is ever seen. What is below ``loss``
-is for models of several levels, or whose training needs more than sequences, and may be left.
-Read next: ``clockwork_video.py``, CW-VAE, NoTmpAbs and RSSM by it.
+Frames are those of records (``records.py``); a model never sees beyond the frames it is given. The
+methods below ``loss`` are for models that have several levels, or whose training needs more than
+sequences; other models may leave them as they are. Read next: ``clockwork_video.py``, which
+implements the interface for CW-VAE, NoTmpAbs and RSSM.
 """
 
 from abc import abstractmethod
@@ -24,38 +26,38 @@ from worldmodel.learner import Metrics
 from worldmodel.records import Records
 
 Carry = Any
-"""A pytree of arrays that training hands from an update to the next, without gradient."""
+"""A pytree of arrays that training carries from one update to the next, without gradient."""
 
 
 class Clips(NamedTuple):
     """A batch of video."""
 
     records: Records  # [B, lead+T, ...]
-    continues: Bool[Array, " B"]  # the clip goes on where the row's last ended; else from zeros
+    continues: Bool[Array, " B"]  # the clip continues the row's last one; else starts from zeros
 
 
 class Filtered(NamedTuple):
-    """What a model holds after frames that it has seen."""
+    """Features and state of a model after the frames it has seen."""
 
-    features: Array  # [B, n, ...] at the newest n of them, for `decode`
+    features: Array  # [B, n, ...] at the newest n frames, for `decode`
     state: Any  # pytree of [B, ...], for `roll`
 
 
 class Rolled(NamedTuple):
-    """A future of T frames; of a model without levels features alone."""
+    """A future of T frames; a model without levels gives only features."""
 
     features: Array  # [B, T, ...], for `decode`
     entropy: Array | None = None  # [B, T, L] of each level's prior, nats, held between its ticks
-    ticks: Array | None = None  # [B, T, L] 1 where the level ticks, or how probably it does
+    ticks: Array | None = None  # [B, T, L] 1 where the level ticks, or the probability that it does
 
 
 class VideoModel(nnx.Module):
-    """A model of video over sequences of observations, led by actions or by none."""
+    """A video model over sequences of observations, with or without actions."""
 
     action_width: int = 0
-    """A: floats of an action that it reads; 0: none."""
+    """A: floats of an action that the model reads; 0: none."""
     lead: int = 0
-    """Records before a sequence's own first one that ``loss`` and ``kl`` want."""
+    """Records before a sequence's own first one that ``loss`` and ``kl`` need."""
 
     @property
     @abstractmethod
@@ -64,11 +66,12 @@ class VideoModel(nnx.Module):
 
     @abstractmethod
     def filter(self, records: Records, key: PRNGKeyArray, blind: tuple[int, ...] = ()) -> Filtered:
-        """Sees the first frames of videos.
+        """Filter the first frames of videos.
 
         Args:
-          records: [B, n, ...] from each video's first on, without lead-in; n whole ``block``s.
-          blind: levels, from 0, that see none of them: their posterior is their prior. CW-VAE §3.6.
+          records: [B, n, ...] from each video's first frame on, without lead-in; n is a multiple
+            of ``block``.
+          blind: levels (from 0) that see no frame: their posterior is their prior. CW-VAE §3.6.
         """
 
     @abstractmethod
@@ -79,46 +82,46 @@ class VideoModel(nnx.Module):
         action_mask: Float[Array, "B T"],
         key: PRNGKeyArray,
     ) -> Rolled:
-        """Predicts T frames from ``Filtered.state`` by what leads to each; mask 0: not known."""
+        """Predict T frames from ``Filtered.state``, given each frame's action; mask 0: unknown."""
 
     @abstractmethod
     def decode(self, features: Array) -> dict[str, Array]:
-        """Means of observations: images in [0, 1], vectors in units of the model's own.
+        """Means of observations: images in [0, 1], vectors in the model's own units.
 
-        [..., F] as ``filter`` and ``roll`` give them to [..., S, S, C] and [..., n].
+        Features [..., F], as ``filter`` and ``roll`` return them, to [..., S, S, C] and [..., n].
         """
 
     @abstractmethod
     def loss(self, records: Records, key: PRNGKeyArray) -> tuple[Array, Metrics]:
-        """What is descended, per real frame of records [B, lead+T, ...], and by which runs are
-        compared: `loss/model` of the metrics, among which are `kl/level<l>` of its levels."""
+        """The loss to minimise, per real frame of records [B, lead+T, ...], by which runs are
+        compared: `loss/model` of the metrics, which also hold `kl/level<l>` for each level."""
 
     def to_observations(self, means: dict[str, Array]) -> dict[str, Array]:
-        """What ``decode`` gives as observations. Here all are images: uint8."""
+        """Convert the output of ``decode`` to observations. Here all are images: uint8."""
         return {name: to_bytes(x) for name, x in means.items()}
 
     @property
     def block(self) -> int:
-        """Only a multiple of so many frames can be seen before a prediction."""
+        """Only multiples of this number of frames can be seen before a prediction."""
         return 1
 
     @property
     def clocks(self) -> tuple[str, ...]:
-        """When each of its L levels ticks, in words, level 1 first; empty without levels."""
+        """When each of the L levels ticks, in words, level 1 first; empty without levels."""
         return ()
 
     def kl(self, records: Records, key: PRNGKeyArray) -> Float[Array, "B L"]:
-        """Nats that each level takes from a sequence [lead+T, ...], all in all. CW-VAE Table 1."""
+        """Total nats that each level takes from a sequence [lead+T, ...]. CW-VAE Table 1."""
         return jnp.zeros((records.mask.shape[0], 0))
 
     def start(self, batch: int, streams: bool) -> Carry:
-        """What training begins with; with ``streams`` states that clips go on from."""
+        """The carry before the first update; with ``streams``, states that clips continue from."""
         return ()
 
     def learn(
         self, clips: Clips, carry: Carry, key: PRNGKeyArray
     ) -> tuple[Array, tuple[Carry, Metrics]]:
-        """The loss of an update, and what is handed on; here ``loss``."""
+        """The loss of an update and the carry for the next; here ``loss`` and the same carry."""
         total, metrics = self.loss(clips.records, key)
         return total, (carry, metrics)
 
@@ -131,17 +134,18 @@ def open_loop(
     key: PRNGKeyArray,
     blind: tuple[int, ...] = (),
 ) -> tuple[Filtered, Rolled]:
-    """Sees the first ``context`` frames and predicts ``horizon`` more.
+    """Filter the first ``context`` frames and predict ``horizon`` more.
 
-    The same key and horizon give the same noise whoever is blind: futures differ by what was seen
-    alone.
+    The same key and horizon give the same noise whichever levels are blind, so futures differ only
+    by what was seen.
 
     Args:
       records: [B, T, ...] from each video's first frame on, without lead-in, T at least
-        ``context``; of what follows only actions are read, unknown where the records end.
-      blind: levels, from 0.
+        ``context``. After the context only actions are read; past the records' end they are
+        unknown.
+      blind: levels (from 0) that see no frame.
     Raises:
-      UserError: if the horizon is not positive, or there is no such level.
+      UserError: if the horizon is not positive, or a blind level does not exist.
     """
     if horizon < 1:
         raise UserError(f"horizon: expected 1 frame or more, received {horizon}; raise it")
@@ -159,7 +163,7 @@ def open_loop(
 
 
 def from_to(x: Array, start: int, stop: int) -> Array:
-    """x[:, start:stop], zeros where it does not reach that far."""
+    """x[:, start:stop], padded with zeros beyond the end of x."""
     x = x[:, start:stop]
     return jnp.pad(x, [(0, 0), (0, stop - start - x.shape[1]), *[(0, 0)] * (x.ndim - 2)])
 

@@ -1,1 +1,1 @@
-"""The papers' other systems, as models of video (`worldmodel/video_model.py`)."""
+"""The papers' other systems as video models (`worldmodel/video_model.py`)."""

@@ -1,9 +1,9 @@
-"""SVG-LP's image networks: DCGAN's, with skips from each map of the encoder to the decoder.
+"""SVG-LP's image networks: DCGAN's, with skip connections from each encoder map to the decoder.
 
-    64 → 32 → 16 → 8 → 4 → a vector, and the same the other way; d, 2d, 4d, 8d channels
+    64 → 32 → 16 → 8 → 4 → a vector, and back in reverse; d, 2d, 4d, 8d channels
 
-Denton and Fergus 2018, their code (github.com/edenton/svg). Edges follow ``halving.edges``, so that
-other sizes have more or fewer maps. DEVIATION(adr-28): RMS norm where theirs is a batch norm.
+Denton and Fergus 2018, from their code (github.com/edenton/svg). Edges follow ``halving.edges``, so
+other sizes have more or fewer maps. DEVIATION(adr-28): RMS norm where they use batch norm.
 """
 
 from itertools import pairwise
@@ -25,7 +25,7 @@ def widths(size: int, depth: int) -> list[int]:
 
 
 class SkipEncoder(nnx.Module):
-    """Images in [0, 1] to vectors of ``width`` in ±1, and the maps on the way."""
+    """Images in [0, 1] to vectors of ``width`` in [-1, 1], and the maps on the way."""
 
     def __init__(
         self, size: int, channels: int, depth: int, width: int, dtype: DTypeLike, rngs: nnx.Rngs

@@ -1,9 +1,9 @@
-"""VTA's image networks: convolutions of one width throughout, each of which halves the edge.
+"""VTA's image networks: convolutions of one width throughout, each halving the edge.
 
     64 → 32 → 16 → 8 → 4 → 1;   48 → 24 → 12 → 6 → 1
 
-The last kernel is as large as what is left, 7 pixels at most. Kim et al. 2019, their code at 32
-pixels. DEVIATION(adr-28): RMS norm over channels where theirs is a batch norm, so that a frame's
+The last kernel covers the whole remaining map, 7 pixels at most. Kim et al. 2019, from their code
+at 32 pixels. DEVIATION(adr-28): RMS norm over channels where they use batch norm, so that a frame's
 features depend on no other frame and evaluation needs no running means.
 """
 
@@ -18,11 +18,11 @@ from worldmodel.networks import ConvKernel, activation
 from worldmodel.precision import Linear
 
 KERNEL = 4
-LAST = 7  # pixels along an edge, at most, of the last map
+LAST = 7  # maximum edge, in pixels, of the last map
 
 
 def edges(size: int) -> list[int]:
-    """Pixels along an edge of an image and of what each halving makes of it."""
+    """Edges, in pixels, of an image and of the map after each halving."""
     found = [size]
     while found[-1] > LAST:
         found.append(found[-1] // 2)
@@ -53,7 +53,7 @@ class HalvingEncoder(nnx.Module):
 
 
 class HalvingDecoder(nnx.Module):
-    """Features to an image: the same the other way; a linear layer first where widths differ."""
+    """Features to an image, in reverse; begins with a linear layer if the widths differ."""
 
     def __init__(
         self,

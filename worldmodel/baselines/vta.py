@@ -1,17 +1,17 @@
-"""VTA: two levels, of which the slower ticks where a segment of the video begins, as inferred.
+"""VTA: two levels, the slower of which ticks where a segment of the video is inferred to begin.
 
     m_t ~ p(m | f_{t-1})                       whether frame t begins a segment; the first does
     h_t = GRU(z_{t-1}, h_{t-1}),  z_t ~ p(z | h_t)       where m_t = 1, else as before
     g_t = a_t where m_t = 1, else GRU([s_{t-1}, a_t], g_{t-1}),  s_t ~ p(s | g_t)
     a_t = A[h_t, z_t],  f_t = F[g_t, s_t],  x_t ~ p(x | f_t)
 
-What is inferred: m_t from a window of frames, z_t from all frames before the segment and those in
-it, s_t from the segment's frames so far. The lower level starts anew with every segment. In updates
-the prior of m is held to segments of at most l_max frames and to N_max segments, and gradients pass
-m straight through, as of a relaxed Bernoulli whose temperature falls.
+Inference: m_t from a window of frames, z_t from all frames before the segment and those in it, s_t
+from the segment's frames so far. The lower level restarts with every segment. In updates, the prior
+of m is held to segments of at most l_max frames and to at most N_max segments, and gradients pass
+straight through m as through a relaxed Bernoulli whose temperature falls.
 
-Source: Kim, Ahn and Bengio 2019, "Variational Temporal Abstraction", by their code
-(github.com/taesupkim/vta, commit 4539136); docs/models.md says what is otherwise here.
+Source: Kim, Ahn and Bengio 2019, "Variational Temporal Abstraction", following their code
+(github.com/taesupkim/vta, commit 4539136); docs/models.md lists what differs here.
 """
 
 from typing import NamedTuple
@@ -44,7 +44,7 @@ from worldmodel.video_model import Clips, Filtered, Rolled, VideoModel
 
 
 class Noise(NamedTuple):
-    """Of every frame."""
+    """Noise for every frame."""
 
     top: Array  # [B, T, S] normal
     low: Array  # [B, T, S] normal
@@ -52,7 +52,7 @@ class Noise(NamedTuple):
 
 
 class Beliefs(NamedTuple):
-    """What is inferred of every frame."""
+    """What is inferred for every frame."""
 
     top: Belief  # [B, T, ·] of the segment that the frame is in
     low: Belief  # [B, T, ·]
@@ -62,17 +62,17 @@ class Beliefs(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the levels are shown of a frame; None of a level that sees nothing."""
+    """What each level sees of a frame; None if it sees nothing."""
 
-    top: Stats | None  # posterior of z, were a segment to begin
+    top: Stats | None  # posterior of z, given that a segment begins
     embed: Array | None  # [B, E]
 
 
 class Frame(NamedTuple):
-    """Both levels at a frame."""
+    """Both levels at one frame."""
 
     top: State
-    top_stats: Stats  # of which z was drawn
+    top_stats: Stats  # from which z was drawn
     low: State
     low_stats: Stats
     features: Array  # [B, D]
@@ -80,7 +80,7 @@ class Frame(NamedTuple):
 
 
 class Hidden(NamedTuple):
-    """What goes from frame to frame."""
+    """What is carried from frame to frame."""
 
     top: State  # [B, ·] h, z
     low: State  # [B, ·] g, s
@@ -92,7 +92,7 @@ class VTA(Observing, VideoModel):
     """Variational temporal abstraction over ``obs_shapes``; it reads no actions.
 
     Widths are those of ``config``: |h| = |g| = `deter`, |z| = |s| = `stoch`, and 4·`conv_depth`
-    channels of every convolution.
+    channels in every convolution.
 
     Raises:
       UserError: on settings that cannot be built or exclude each other.
@@ -142,7 +142,7 @@ class VTA(Observing, VideoModel):
         return self.config.deter
 
     def draw_noise(self, key: PRNGKeyArray, batch: int, length: int) -> Noise:
-        """For ``observe`` and ``roll`` of [B, T]."""
+        """Noise for ``observe`` and ``roll`` of [B, T] frames."""
         top, low, begins = jax.random.split(key, 3)
         return Noise(
             self.latent.noise(top, (batch, length)),
@@ -151,7 +151,7 @@ class VTA(Observing, VideoModel):
         )
 
     def initial(self, batch: int) -> Hidden:
-        """Before a first frame, which begins a segment."""
+        """State before a first frame, which begins a segment."""
         zeros = State(jnp.zeros((batch, self.config.deter)), jnp.zeros((batch, self.latent.width)))
         return Hidden(zeros, zeros, zeros.h, jnp.full(batch, 1e6))
 
@@ -163,16 +163,16 @@ class VTA(Observing, VideoModel):
         blind: tuple[int, ...] = (),
         begins: Float[Array, "B T"] | None = None,
     ) -> tuple[Beliefs, Hidden]:
-        """Infers both levels along videos, which begin with their first record.
+        """Infer both levels over videos, which begin with their first record.
 
         Args:
           records: [B, T, ...].
-          noise: of as many frames.
-          heat: temperature of the relaxation whose gradient m has.
-          blind: levels that see nothing; of level 2 (1, from 0) segments come from the prior too.
+          noise: for as many frames.
+          heat: temperature of the relaxation that gives m its gradient.
+          blind: levels (from 0) that see nothing; if 1 is blind, segments come from the prior too.
           begins: where segments begin, 1 at the first frame; None: as inferred.
         Returns:
-          Beliefs of every frame, and what ``roll`` goes on from.
+          Beliefs of every frame, and the state from which ``roll`` continues.
         """
         embed = self.encoder(self.units(records.obs))
         odds = self.detector(embed)
@@ -196,8 +196,8 @@ class VTA(Observing, VideoModel):
         return Beliefs(top, low, f.features, f.begins, odds), last
 
     def _post_top(self, embed: Array, begins: Array) -> Stats:
-        """q(z) were a segment to begin at each frame: from all frames before it, and from those of
-        the segment from it on."""
+        """q(z) at each frame, given that a segment begins there: from all frames before it and from
+        those of the segment from it on."""
 
         def ahead(h: Array, e: Array) -> tuple[Array, Array]:
             after = self.top_past(e, h)
@@ -217,8 +217,8 @@ class VTA(Observing, VideoModel):
     def step(
         self, hidden: Hidden, begins: Float[Array, " B"], seen: Seen, noise: Noise
     ) -> tuple[Hidden, Frame]:
-        """Both levels at one frame: the slower ticks where a segment begins, the faster starts anew
-        there from the slower one's features. Arguments are of one frame, [B, ...]."""
+        """Advance both levels by one frame: where a segment begins, the slower level ticks and the
+        faster restarts from its features. Arguments are those of one frame, [B, ...]."""
         m, top, low = begins[:, None], hidden.top, hidden.low
         h = m * self.top_gru(top.z, top.h) + (1 - m) * top.h
         top_stats = self.prior_top(h) if seen.top is None else seen.top
@@ -249,7 +249,7 @@ class VTA(Observing, VideoModel):
         action_mask: Float[Array, "B T"],
         key: PRNGKeyArray,
     ) -> Rolled:
-        """As ``VideoModel.roll``; where segments begin is drawn, not taken as likeliest."""
+        """As ``VideoModel.roll``; where segments begin is sampled, not set to the mode."""
 
         def frame(hidden: Hidden, noise: Noise) -> tuple[Hidden, Frame]:
             begins = (hidden.odds + noise.begins > 0).astype(jnp.float32)
@@ -268,7 +268,7 @@ class VTA(Observing, VideoModel):
         """[B, T] KL of every frame: of s, of z where a segment begins, and of m.
 
         Args:
-          hold: (l_max, N_max) to which the prior of m is held; None: to nothing.
+          hold: (l_max, N_max), to which the prior of m is held; None: it is not held.
         """
         low = self.latent.kl(beliefs.low.post, beliefs.low.prior)
         top = self.latent.kl(beliefs.top.post, beliefs.top.prior)
@@ -277,10 +277,10 @@ class VTA(Observing, VideoModel):
         if hold is not None:
             prior = held(prior, beliefs.begins, *hold)
         begins = bernoulli_kl(beliefs.odds[:, 1:], prior[:, :-1])
-        return low, top, jnp.pad(begins, [(0, 0), (1, 0)])  # the first frame begins one for certain
+        return low, top, jnp.pad(begins, [(0, 0), (1, 0)])  # the first frame begins a segment
 
     def loss(self, records: Records, key: PRNGKeyArray) -> tuple[Array, Metrics]:
-        """-log p(x) and KL of s, z and m, nats per frame; nothing holds the prior of m."""
+        """-log p(x) and KL of s, z and m, nats per frame; the prior of m is not held."""
         beliefs, _ = self.observe(records, self.draw_noise(key, *records.mask.shape))
         return self._loss(records, beliefs, None)
 
@@ -296,7 +296,7 @@ class VTA(Observing, VideoModel):
         return total, (carry + 1.0, {**metrics, "temperature": heat})
 
     def start(self, batch: int, streams: bool) -> Array:
-        """Updates so far."""
+        """The number of updates so far."""
         return jnp.zeros(())
 
     def _loss(
@@ -320,7 +320,7 @@ class VTA(Observing, VideoModel):
         }
 
     def kl(self, records: Records, key: PRNGKeyArray) -> Float[Array, "B L"]:
-        """As ``VideoModel.kl``; where segments begin is level 2's to know."""
+        """As ``VideoModel.kl``; the KL of m counts as level 2's."""
         beliefs, _ = self.observe(records, self.draw_noise(key, *records.mask.shape))
         low, top, begins = self.nats(beliefs)
         return jnp.stack([jax.vmap(masked_sum)(x, records.mask) for x in (low, top + begins)], 1)
