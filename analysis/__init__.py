@@ -1,1 +1,1 @@
-"""What a trained world model is measured by: metrics of predicted video, and looks inside."""
+"""Analysis of trained world models and agents: metrics of predicted video, probes and reports."""

@@ -1,6 +1,6 @@
-"""Runs in arms: those that differ in their seed alone, and what they have come to over seeds.
+"""Runs grouped into arms, which differ only in the seed, and statistics over an arm's seeds.
 
-Read next: `comparison.py`, the report of them.
+Read next: `comparison.py`, the report on arms.
 """
 
 import re
@@ -21,21 +21,21 @@ from training.config_io import holds_run, load_config, settings_of
 from training.metrics import METRICS, read_metrics
 
 OF_A_SEED = ("seed", "logdir")  # settings in which the runs of an arm differ
-MOST_NAMED = 2  # settings that an arm is named by, at the most
-POINTS = 60  # of a curve of episodes in training, each the mean of those near it
+MOST_NAMED = 2  # settings in an arm's name, at most
+POINTS = 60  # of a curve of training episodes, each the mean of neighbouring episodes
 
 
 class Arm(NamedTuple):
-    """Runs of the same settings but for their seeds."""
+    """Runs with the same settings except for the seed."""
 
     name: str
     runs: tuple[Path, ...]
-    settings: dict[str, Any]  # by dotted name, without those of `OF_A_SEED`
-    rows: tuple[list[dict[str, Any]], ...]  # of each run, the lines of its metrics
+    settings: dict[str, Any]  # by dotted name, without those in `OF_A_SEED`
+    rows: tuple[list[dict[str, Any]], ...]  # the rows of each run's metrics
 
 
 class Curve(NamedTuple):
-    """A number over steps: mean over seeds with the half-width of its 95% interval, nan for one."""
+    """A metric over steps: mean over seeds and half-width of its 95% interval, nan for one seed."""
 
     time: np.ndarray  # [n] steps
     mean: np.ndarray  # [n]
@@ -44,10 +44,10 @@ class Curve(NamedTuple):
 
 
 def gather(given: Sequence[Path]) -> list[Arm]:
-    """The arms of runs, in the order in which they were given.
+    """Group runs into arms, in the order given.
 
     Raises:
-      UserError: without any, where one is no run, or where agents and video models are among them.
+      UserError: if there are no runs, one is not a run, or agents and video models are mixed.
     """
     if not given:
         raise UserError("runs: expected directories of runs, received none; name one or more")
@@ -71,7 +71,7 @@ def gather(given: Sequence[Path]) -> list[Arm]:
 
 
 def runs_in(path: Path) -> list[Path]:
-    """The run in a directory, or those of all seeds.
+    """The run in a directory, or the runs of all seeds in it.
 
     Raises:
       UserError: if there is none.
@@ -85,25 +85,25 @@ def runs_in(path: Path) -> list[Path]:
 
 
 def shared(cls: type[Any], run: Path) -> dict[str, Any]:
-    """All settings of a run but those of its seed."""
+    """All settings of a run except those in `OF_A_SEED`."""
     found = settings_of(load_config(cls, run))
     return {name: value for name, value in found.items() if name not in OF_A_SEED}
 
 
 def metrics_of(run: Path) -> list[dict[str, Any]]:
-    """The lines of its metrics, none where it has not begun."""
+    """The rows of a run's metrics; empty if it has not logged any yet."""
     path = run / METRICS
     return read_metrics(path) if path.is_file() else []
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the settings that are not the same everywhere."""
+    """Names of the settings whose values differ."""
     names = dict.fromkeys(name for one in settings for name in one)
     return [name for name in names if len({dump_json(one.get(name)) for one in settings}) > 1]
 
 
 def name_of(runs: Sequence[Path], settings: Mapping[str, Any], several: Sequence[str]) -> str:
-    """What tells an arm from the others: one or two settings, or else its directory."""
+    """A name that sets an arm apart from the others: one or two settings, else its directory."""
     if 1 <= len(several) <= MOST_NAMED:
         said = [(name.rpartition(".")[2], value(settings.get(name))) for name in several]
         return ", ".join(f"{name} {number}" for name, number in said)
@@ -114,12 +114,12 @@ def name_of(runs: Sequence[Path], settings: Mapping[str, Any], several: Sequence
 
 
 def value(setting: Any) -> str:
-    """As on the command line."""
+    """A setting's value, written as on the command line."""
     return shown(tuple(setting) if isinstance(setting, list) else setting)
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Names, numbered where they are the same."""
+    """The names, with equal ones numbered."""
     return [
         f"{name} ({names[: n + 1].count(name)})" if names.count(name) > 1 else name
         for n, name in enumerate(names)
@@ -127,9 +127,11 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 
 def curve(arm: Arm, key: str) -> Curve | None:
-    """A number of the metrics over the steps that all seeds have come to, between their rows by
-    lines; of episodes in training means of those near each other. None where fewer than two steps,
-    or no seed, have it."""
+    """A metric over the range of steps that all seeds cover, linear between their rows.
+
+    Training episodes are averaged in groups. None if no seed has the metric at two or more steps,
+    or the seeds' ranges do not overlap.
+    """
     series = [one for rows in arm.rows if len((one := points(rows, key)).T) > 1]
     if not series:
         return None
@@ -143,7 +145,7 @@ def curve(arm: Arm, key: str) -> Curve | None:
 
 
 def points(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
-    """[2, n] steps and finite numbers, one per step."""
+    """[2, n] steps and finite values of a metric, averaged per step."""
     found: dict[int, list[float]] = {}
     for row in rows:
         if np.isfinite(row.get(key, np.nan)):
@@ -156,14 +158,14 @@ def points(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
 
 
 def at_end(arm: Arm, key: str) -> np.ndarray:
-    """[seeds] the last of a number of each seed that has it."""
+    """[seeds] the last value of a metric, for each seed that has it."""
     found = [points(rows, key)[1] for rows in arm.rows]
     return np.array([one[-1] for one in found if len(one)])
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Of the means of two samples, with the half-width of its 95% interval: nan where one of them
-    has fewer than two numbers. Source: Welch 1947."""
+    """Difference of two samples' means, with the half-width of its 95% interval: nan if either
+    sample has fewer than two numbers. Source: Welch 1947."""
     gap = float(one.mean() - other.mean())
     if min(len(one), len(other)) < 2:
         return gap, float("nan")
@@ -175,6 +177,6 @@ def difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 
 def logged(arms: Sequence[Arm], pattern: str) -> Iterator[str]:
-    """Names of numbers that some run has, in order."""
+    """Sorted names of the metrics that match ``pattern`` and that at least one run has."""
     names = {name for arm in arms for rows in arm.rows for row in rows for name in row}
     return (name for name in sorted(names) if re.fullmatch(pattern, name))

@@ -1,7 +1,7 @@
-"""What each level takes from what it sees: its KL, and its prior's entropy, tick by tick.
+"""What each level takes from its observations: KL and prior entropy, tick by tick.
 
-KL is the nats that the level takes from the frames of a sequence, an upper bound on what it stores
-there; summed over a sequence: ``worldmodel.objective.sequence_kl``. Read next:
+KL is the information, in nats, that a level takes from the frames, an upper bound on what it stores
+of them; ``worldmodel.objective.sequence_kl`` sums it over a sequence. Read next:
 `analysis/agent/trace.py`, levels along an agent's episode.
 """
 
@@ -17,11 +17,11 @@ from worldmodel.records import Records
 
 
 class LevelTicks(NamedTuple):
-    """What one level did at each of its ticks."""
+    """KL and prior entropy of one level at each of its ticks."""
 
     time: Array  # [n] main times of the ticks, in records after the lead-in; 0 is the first
-    kl: Array  # [B, n] KL[q ‖ p] in nats; nan where the tick is no data
-    prior_entropy: Array  # [B, n] H[p(z | h)] in nats, differential; nan likewise
+    kl: Array  # [B, n] KL[q ‖ p] in nats; nan where the tick is not data
+    prior_entropy: Array  # [B, n] differential entropy H[p(z | h)] in nats; nan where kl is
 
 
 def level_ticks(
@@ -29,12 +29,12 @@ def level_ticks(
 ) -> tuple[LevelTicks, ...]:
     """KL and prior entropy of every level, level 1 first, at the times of its own ticks.
 
-    Tick n of level l lies at main time n·K_l, of a level at all phases at n. Their mean over ticks
-    that are data is ``model_loss``'s `kl/level<l>` and `prior_entropy/level<l>`.
+    Tick n of level l is at main time n·K_l, or at n if the level is filtered in all phases. The
+    means over ticks that are data are ``model_loss``'s `kl/level<l>` and `prior_entropy/level<l>`.
 
     Args:
       records: [B, lead+T, ...].
-      beliefs: of ``model.observe(records, …)``.
+      beliefs: from ``model.observe(records, …)``.
     """
     found = []
     for index, (belief, mask) in enumerate(zip(beliefs, tick_masks(model, records), strict=True)):

@@ -1,4 +1,4 @@
-"""A video of one's own as a world model's records: its frames, and nothing after its end."""
+"""A user's own video as records for a world model: its frames, then black ones after its end."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
@@ -14,20 +14,20 @@ from worldmodel.records import Records
 
 
 class OwnVideo(NamedTuple):
-    """Frames of a video from some frame on."""
+    """Frames of a video from a given frame on."""
 
-    image: str  # observation that they are
+    image: str  # name of the observation
     frames: np.ndarray  # uint8 [n, S, S, C]
 
 
 def read_own(run: VideoRun, video: Path, start: int, most: int) -> OwnVideo:
-    """Frames `start`, ..., at most so many, read as the run's own data were.
+    """Read at most ``most`` frames from frame ``start`` on, in the way the run's data were read.
 
     Args:
-      run: whose model reads one image and nothing else.
+      run: a run whose model reads one image and nothing else.
       video: a file, or a folder of frames.
     Raises:
-      UserError: for a model of something else, or where the video cannot be read, or is shorter.
+      UserError: if the model reads anything else, or the video cannot be read or has no such frame.
     """
     (image, shape), *others = run.spaces.shapes.items()
     if others or len(shape) != 3 or shape[-1] not in (1, 3):
@@ -49,8 +49,8 @@ def read_own(run: VideoRun, video: Path, start: int, most: int) -> OwnVideo:
 
 
 def own_records(run: VideoRun, own: OwnVideo, length: int, count: int) -> Records:
-    """The same video in each of so many rows, of `length` frames; those after its end are black,
-    and no action is known."""
+    """Records with the same video in each of ``count`` rows of ``length`` frames; frames after its
+    end are black, and no action is known."""
     after = [(0, length - len(own.frames)), (0, 0), (0, 0), (0, 0)]
     batch = {
         "obs": {own.image: np.pad(own.frames, after)},

@@ -1,1 +1,1 @@
-"""What is measured, and the tables: each module is a command."""
+"""Benchmarks and their tables of results; each module is a command."""

@@ -1,11 +1,11 @@
-"""Environment steps a second against the number of workers, until the learner is the limit.
+"""Environment steps per second against the number of workers, until the learner is the limit.
 
     python -m benchmarks.actors
 
-Environments of 20 ms a step that need no processor (`sleeping.py`), each in an actor of Ray: in the
-cluster at RAY_ADDRESS, of as many CPUs, or in one on this machine. A round is a step of all by
-random actions, into replay; with updates one is due for every `EVERY` steps, and a program of
-matrix products stands for it (`workers.py`).
+Environments that take 20 ms per step without using a processor (`sleeping.py`), each in a Ray
+actor: in the cluster at RAY_ADDRESS, which needs as many CPUs, or in one on this machine. A round
+is a step of all environments by random actions, into replay. With updates, one is due every `EVERY`
+steps, and a program of matrix products stands in for it (`workers.py`).
 """
 
 import argparse
@@ -24,14 +24,14 @@ from envs.actors import ADDRESS
 
 COUNTS = 1, 2, 4, 8, 16
 EVERY = 16
-"""Environment steps for each update."""
+"""Environment steps per update."""
 UPDATE = "long"
-"""Of `workers.py`: about as long as an agent's of size s on a CPU."""
+"""Update of `workers.py` that takes about as long as that of an agent of size s on a CPU."""
 
 
 def rates(count: int, rounds: int, folder: Path) -> tuple[float, float, float]:
-    """Steps a second without updates and with them; processor milliseconds of this process for
-    each worker and round, without updates."""
+    """Steps per second without updates and with them, and processor milliseconds of this process
+    per worker and round, without updates."""
     config = parse_train(["--env", "benchmarks.sleeping:Sleeping"], False, "float32")
     config = replace(config, env=replace(config.env, num_envs=count))
     side = Side(config, "ray", True, PRODUCTS[UPDATE], folder / str(count))
@@ -39,7 +39,7 @@ def rates(count: int, rounds: int, folder: Path) -> tuple[float, float, float]:
     for every in (0, EVERY):
         side.config = replace(config, updates_per_step=1 / every if every else 0.0)
         side.updates = int(side.steps * side.config.updates_per_step)
-        side.turn(EVERY)  # once each is warm
+        side.turn(EVERY)  # warm-up
         start, used = time.perf_counter(), time.process_time()
         side.turn(rounds)
         found.append(count * rounds / (time.perf_counter() - start))

@@ -1,9 +1,9 @@
-"""Seeds as one compiled program beside the same seeds one by one: the curve of both, and the speed.
+"""Seeds as one compiled program compared with the same seeds one by one: curves and speed of both.
 
   python -m benchmarks.compiled_speed --seeds 0 1 2 --flags "--env pure:pendulum --size xs"
 
-Both are `train_agent.py`; runs are kept under `--output` and not run again. Speeds are those that
-the runs logged: no compiling of the program, no evaluation. Writes benchmarks/results/NAME.md.
+Both use `train_agent.py`; runs are kept under `--output` and not repeated. Speeds are those that
+the runs logged, without compilation and evaluation. Writes benchmarks/results/NAME.md.
 """
 
 import argparse
@@ -32,7 +32,7 @@ DEFAULT += "6000 --video-every 0 --report False"
 
 
 def run(flags: list[str], logdir: Path, seeds: list[int], together: bool) -> dict[str, Any]:
-    """The curves of all seeds, run where they were not yet."""
+    """The curves of all seeds, which are run unless that was done before."""
     runs = [run_of(logdir, seed) for seed in seeds]
     if together:
         commands = {logdir: ["--seeds", *map(str, seeds)]}

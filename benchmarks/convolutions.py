@@ -1,9 +1,10 @@
-"""Our strided convolutions beside the library's own: values and all gradients, layer by layer.
+"""Our strided convolutions compared with the library's: values and all gradients, layer by layer.
 
     python benchmarks/convolutions.py > benchmarks/results/convolutions.md
 
-Every layer of the image encoder and decoder on a batch of frames; the two take turns, and the ratio
-is the median over the turns. The first layer's input is an image, whose gradient nobody asks for.
+Every layer of the image encoder and decoder runs on a batch of frames; the two sides take turns,
+and the ratio is the median over turns. The first layer's input is an image, whose gradient is not
+needed.
 """
 
 import argparse
@@ -32,12 +33,12 @@ ENCODER_SIZES, DECODER_SIZES = edges_in(64)[:-1], (1, 5, 13, 30)
 
 
 def library(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """``strided_conv`` as the library has it."""
+    """``strided_conv`` by the library's operation."""
     return conv_by_library(x, kernel) + bias.reshape(1, 1, 1, -1)
 
 
 def library_transpose(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """``strided_conv_transpose`` as the library has it."""
+    """``strided_conv_transpose`` by the library's operation."""
     return transpose_by_library(x, kernel) + bias.reshape(1, 1, 1, -1)
 
 
@@ -52,7 +53,7 @@ def layers(depth: int) -> Iterator[tuple[str, Conv, Conv, int, int, int, int, bo
 
 
 def compiled(conv: Conv, inputs: bool) -> Callable[..., object]:
-    """Value and gradients of one layer."""
+    """Compiled value and gradients of one layer."""
 
     def total(*arrays: jax.Array) -> jax.Array:
         return jnp.sum(jnp.square(conv(*arrays)))
@@ -61,14 +62,14 @@ def compiled(conv: Conv, inputs: bool) -> Callable[..., object]:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Of one call."""
+    """Wall time of one call."""
     start = time.perf_counter()
     jax.block_until_ready(run())
     return time.perf_counter() - start
 
 
 def print_table(frames: int, depth: int, turns: int) -> None:
-    """Prints the table."""
+    """Print the table."""
     print("| layer | input | kernel | ours, ms | library, ms | library's over ours |")
     print("|---|---|---|---|---|---|")
     sums = [0.0, 0.0]

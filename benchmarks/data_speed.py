@@ -1,14 +1,14 @@
-"""How fast the data that needs no download is made, on one core.
+"""Speed at which data that needs no download is generated, on one core.
 
     python -m benchmarks.data_speed > benchmarks/results/data_speed.md
 
-Frames per second of each generator, in CPU time and in wall time (they differ where other programs
-use the machine), videos, factors and what starts a video included, the first video of each kind
-(compiling, loading digits) not. Each window of about a second makes some videos and then copies
-the same frames, frame by frame, from memory to memory: the ratio of the two times says what a
-frame costs beyond being written at all, whatever else the machine did in that second. `navigate` is
-every frame of the raw environment; `navigate, agent` is what the agent of the
-`minerl_navigate` preset sees, every fourth.
+Frames per second of each generator, in CPU time and in wall time (they differ if other programs use
+the machine). Videos, factors and the set-up of each video are included, but not the first video of
+each kind (compiling, loading digits). Each window of about a second makes some videos and then
+copies the same frames, frame by frame, from memory to memory: the ratio of the two times is the
+cost of a frame relative to just writing it, whatever else the machine did in that second.
+`navigate` is every frame of the raw environment; `navigate, agent` is what the agent of the
+`minerl_navigate` preset sees, every fourth frame.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Window(NamedTuple):
 
     cpu: float  # frames/s
     wall: float  # frames/s
-    copies: float  # CPU time over that of copying the same frames
+    copies: float  # CPU time divided by that of copying the same frames
 
 
 def sources() -> dict[str, tuple[int, Callable[[int], np.ndarray]]]:
@@ -69,7 +69,7 @@ def agent_settings() -> EnvConfig:
 
 
 def measure(make: Callable[[int], np.ndarray], first: int, videos: int) -> Window:
-    """One window: videos first .. first + videos - 1, then the copy of their frames."""
+    """Measure one window: videos first .. first + videos - 1, then the copy of their frames."""
     start, start_cpu = time.perf_counter(), time.process_time()
     made = [make(first + i) for i in range(videos)]
     cpu, wall = time.process_time() - start_cpu, time.perf_counter() - start

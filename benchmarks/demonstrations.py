@@ -2,8 +2,8 @@
 
   python -m benchmarks.demonstrations STORE --walks 150 --length 1000
 
-What they hold stands in `recordings/demonstrations.py`. Killed and run again with the same length
-and seed, it goes on. Then, for instance,
+`recordings/demonstrations.py` describes their contents. If it is interrupted, running it again with
+the same length and seed resumes it. To train on the demonstrations, use, for instance,
 `train_agent.py --env minerl_navigate --env.options dense False --recordings STORE
 --recordings-share 0.5`.
 """

@@ -1,14 +1,14 @@
-"""Frames per CPU second of `dmc:` environments, in turn with dm_control's own loop in one minute.
+"""Frames per CPU second of `dmc:` environments, alternating with dm_control's own loop.
 
   MUJOCO_GL=egl python benchmarks/dmc_speed.py
 
-Every side steps the same task by random actions, in a process of its own (graphics contexts of two
-libraries in one process get in each other's way), one after the other. CPU seconds of all threads
-are counted, so that other work on the machine does not decide. From state `ours` is the
-environment that the agent sees (canonical float32 vectors) and `dm_control` is its `env.step`
-alone. From pixels each draws 64x64 at every frame from the same camera: `dm_control` by
-`physics.render` as it comes (shadows, reflections, oversampling), `dm_control, plain` by the same
-call with the drawing settings of ours. Ratios are medians over rounds of ours / the other.
+Every side steps the same task by random actions in a separate process (graphics contexts of two
+libraries in one process interfere with each other), one after the other. CPU seconds of all threads
+are counted, so that other work on the machine does not decide the result. From state, `ours` is the
+environment that the agent sees (canonical float32 vectors), and `dm_control` is its `env.step`
+alone. From pixels, each draws 64x64 pixels per frame from the same camera: `dm_control` by
+`physics.render` with its defaults (shadows, reflections, oversampling), `dm_control, plain` by the
+same call with our drawing settings. Ratios are medians over rounds of ours / the other.
 """
 
 import argparse
@@ -36,7 +36,7 @@ Step = Callable[[np.ndarray], object]
 
 
 def ours(task: str, pixels: bool) -> Step:
-    """One frame of the agent's environment."""
+    """A function that steps the agent's environment by one frame."""
     env = make_agent_env(EnvConfig(name=f"dmc:{task}", pixels=pixels, image_size=SIZE))
     env.reset(seed=0)
 
@@ -49,7 +49,7 @@ def ours(task: str, pixels: bool) -> Step:
 
 
 def theirs(task: str, pixels: bool, plain: bool) -> Step:
-    """One frame of dm_control's, which resets itself."""
+    """A function that steps dm_control's environment, which resets itself, by one frame."""
     env = load_suite().load(*TASKS[task], task_kwargs={"random": 0})
     flags: dict[str, Any] = {}
     if plain:
@@ -74,11 +74,11 @@ SIDES: dict[str, Callable[[str, bool], Step]] = {
 
 
 def serve(side: str, task: str, pixels: bool, pipe: Connection) -> None:
-    """A side's process: receives CPU seconds, answers with frames per CPU second; 0 ends it."""
+    """Run a side's process: it receives CPU seconds and sends frames per CPU second; 0 ends it."""
     step = SIDES[side](task, pixels)
     width = make_agent_env(EnvConfig(name=f"dmc:{task}")).action_space.shape or (1,)
     actions = np.random.default_rng(0).uniform(-1, 1, (1000, *width)).astype(np.float32)
-    step(actions[0])  # makes graphics contexts
+    step(actions[0])  # creates graphics contexts
     while seconds := pipe.recv():
         frames, used, start = 0, 0.0, time.process_time()
         while used < seconds:
@@ -99,7 +99,7 @@ def measure(task: str, pixels: bool, seconds: float, rounds: int) -> str:
     rates = np.zeros((rounds, len(sides)))
     for row in range(rounds):
         for index in range(len(sides)):
-            which = (row + index) % len(sides)  # no side is always the first
+            which = (row + index) % len(sides)  # no side always goes first
             pipes[which].send(seconds)
             rates[row, which] = pipes[which].recv()
     for pipe in pipes:

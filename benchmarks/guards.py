@@ -1,11 +1,12 @@
-"""What the guards cost: the check of every record on arrival, and that of every update.
+"""Cost of the guards: the check of every record on arrival, and that of every update.
 
     python -m benchmarks.guards
 
-In one process, the guarded side and the plain one in turn, each as often first; processor time,
-and the median over pairs of its difference. Records: a step of the run (policy, environments,
-replay) with each environment in its `Checked`, and without. Updates: the run's jitted update, and
-the same one traced with every number taken for finite, so that the compiler leaves the guard out.
+The guarded and the plain side alternate in one process, each equally often first. Reported are
+processor time and the median over pairs of its difference. Records: a step of the run (policy,
+environments, replay) with each environment in its `Checked`, and without. Updates: the run's jitted
+update, and the same one traced as if every number were finite, so that the compiler removes the
+guard.
 """
 
 import argparse
@@ -38,12 +39,12 @@ LEARNED = {
     "--env pure:pendulum --size xs --batch 8 --length 32": 1.0,
     "--env minerl_navigate --env.backend builtin --size debug --batch 4 --length 32": 0.3,
 }
-"""Flags of a run, and the share of pairs that are measured of it."""
+"""Flags of a run, and the share of pairs that are measured for it."""
 WARM = 20
 
 
 class Cost(NamedTuple):
-    """Milliseconds of processor time; ``low`` to ``high``: the middle half of the differences."""
+    """Milliseconds of processor time; ``low`` to ``high`` is the middle half of the differences."""
 
     plain: float
     more: float
@@ -52,7 +53,7 @@ class Cost(NamedTuple):
 
 
 def paired(guarded: Callable[[], Any], plain: Callable[[], Any], pairs: int) -> Cost:
-    """Times both in turn."""
+    """Time both sides alternately."""
     took: list[tuple[float, float]] = []
     for number in range(pairs + WARM):
         first, second = (guarded, plain) if number % 2 else (plain, guarded)
@@ -71,7 +72,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def unchecked(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-    """The same without its `Checked`."""
+    """The same environment without its `Checked` wrapper."""
     outer, inner = None, env
     while not isinstance(inner, Checked):
         assert isinstance(inner, gymnasium.Wrapper)
@@ -82,7 +83,7 @@ def unchecked(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
 
 
 def stepping(name: str, pairs: int, folder: Path) -> Cost:
-    """A step of a run in an environment, by its preset, updates left out."""
+    """The guard's cost in a step of a run in an environment with its preset, without updates."""
     config = parse_train(["--env", name], False, "float32")
     built = Built(config)
     params = built.initial().params
@@ -103,14 +104,14 @@ def _itself(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
 
 
 def learning(flags: str, pairs: int) -> Cost:
-    """An update on random records."""
+    """The guard's cost in an update on random records."""
     config = parse_train(flags.split(), False, "float32")
     guarded, plain = Built(config), Built(config)
     records, key = random_records(guarded), jax.random.key(0)
     sides = []
     for built, finite in ((guarded, jnp.isfinite), (plain, lambda x: True)):
         state = built.initial()
-        with mock.patch.object(jnp, "isfinite", finite):  # while it is traced
+        with mock.patch.object(jnp, "isfinite", finite):  # during tracing
             state, _ = built.update(state, records, key)
         sides.append(partial(_update, built, [state], records, key))
     return paired(sides[0], sides[1], pairs)
@@ -141,7 +142,7 @@ def main() -> None:
 
 
 def show(what: str, cost: Cost) -> None:
-    """A row of the table."""
+    """Print a row of the table."""
     spread = f"{cost.more:.3f} ({cost.low:.3f} to {cost.high:.3f})"
     print(f"| {what} | {cost.plain:.3f} | {spread} | {cost.more / cost.plain:.1%} |", flush=True)
 

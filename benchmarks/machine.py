@@ -1,4 +1,4 @@
-"""What a table of speeds begins and ends with: the command, the machine, what else it was doing."""
+"""Header and footer of a table of speeds: the command, the machine, and its load."""
 
 import os
 import platform
@@ -11,11 +11,11 @@ import numba
 
 @contextmanager
 def measured(title: str, module: str) -> Iterator[None]:
-    """Prints the head of a page of Markdown, and the load once what is inside has been measured.
+    """Print the header of a Markdown page, and the load once the body of the context has run.
 
     Args:
       title: of the page.
-      module: what is run, such as `benchmarks.navigate`.
+      module: the module that is run, such as `benchmarks.navigate`.
     """
     print(f"# {title}\n\n`{' '.join(['python -m', module, *sys.argv[1:]])}`\n")
     versions = f"Python {platform.python_version()}, numba {numba.__version__}"

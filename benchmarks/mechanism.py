@@ -1,18 +1,18 @@
-"""What a slow clock foresees: arms of the trial learn from one fixed replay, and are asked about
-the same held-out plans.
+"""What a slow clock predicts: arms of the trial learn from one fixed replay and predict the rewards
+of the same held-out plans.
 
   python -m benchmarks.mechanism
   python -m benchmarks.mechanism --tasks pure:pendulum --arms A E4 --output FILE
 
-Exploration is taken out: random actions, each held for 1 to 8 steps, fill a replay of 12 000 steps,
-from which every arm learns by the agent's whole update, as `benchmarks.trial` sets it but for
-imagination of 4 steps, which moves nothing that is asked here. Then episodes that were not learned
-from are filtered up to some step, and the rewards of the windows of 4 steps that follow are
-foreseen under the actions that were taken: by E in one tick a window, by a flat arm in four. The
-score is the share of the window rewards' variance that is foreseen, 1 - error²/variance, of the
-mean of 8 imagined futures. D's model is A's, which its actor does not move; C has held actions in
-place of plans, and cannot be asked. Writes `--output`, benchmarks/results/mechanism.md if none is
-given.
+Exploration is excluded: random actions, each held for 1 to 8 steps, fill a replay of 12 000 steps,
+from which every arm learns by the agent's full update, with the settings of `benchmarks.trial`
+except for imagination of 4 steps, which does not affect anything measured here. Then held-out
+episodes are filtered up to some step, and the rewards of the following windows of 4 steps are
+predicted under the actions that were taken: by E in one tick per window, by a flat arm in four. The
+score is the share of the window rewards' variance that is predicted, 1 - error²/variance, by the
+mean of 8 imagined futures. D's model is A's, which D's actor does not affect; C holds actions
+instead of making plans and cannot be tested. Writes `--output`, by default
+benchmarks/results/mechanism.md.
 """
 
 import argparse
@@ -49,13 +49,13 @@ from worldmodel.records import Records
 RESULT = Path(__file__).resolve().parent / "results" / "mechanism.md"
 STEPS, HELD_OUT, FUTURES = 12_000, 32, 8
 WINDOW, AHEAD = 4, (1, 2, 4, 8)  # steps, windows
-LENGTH, FILTERED, EVERY = 200, 32, 8  # steps of a held-out episode, before the first start, between
+LENGTH, FILTERED, EVERY = 200, 32, 8  # steps: of an episode, before the first start, between starts
 ASKED = ("A", "B", "E2", "E4", "F4")
-FLAGS = ["--agent.keep-plan", "0", "--horizon", "4"]  # nothing is marked; imagination is not asked
+FLAGS = ["--agent.keep-plan", "0", "--horizon", "4"]  # no plans to mark; imagination is not tested
 
 
 def episode(env: PureEnv, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
-    """(observations, flat actions, rewards) of one, [T+1, ...], in the arrival convention."""
+    """(observations, flat actions, rewards) of one episode, [T+1, ...], arrival convention."""
     reset_key, switch_key, draw_key = jax.random.split(key, 3)
     space = env.action_space
     width = (space.shape or ())[0]
@@ -77,13 +77,13 @@ def episode(env: PureEnv, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
 
 
 def replay(env: PureEnv, count: int, seed: int) -> Memory:
-    """So many whole episodes as a run's memory."""
+    """``count`` whole episodes, as a run's memory."""
     keys = jax.random.split(jax.random.key(seed), count)
     return of_episodes(*jax.jit(jax.vmap(partial(episode, env)))(keys))
 
 
 def foreseen(agent: Agent, records: Records, key: PRNGKeyArray) -> tuple[Array, Array]:
-    """Window rewards, what came and what was foreseen in the mean, [rows · starts, windows]."""
+    """Window rewards, actual and predicted (mean over futures), [rows · starts, windows]."""
     model, discount, steps = agent.model, agent.config.behaviour.discount, AHEAD[-1] * WINDOW
     length = records.mask.shape[1] - model.lead
     starts, ticks = jnp.arange(FILTERED, length - steps, EVERY), steps // model.stride
@@ -91,7 +91,7 @@ def foreseen(agent: Agent, records: Records, key: PRNGKeyArray) -> tuple[Array, 
     beliefs = model.observe(records, model.draw_noise(noise_key, len(records.mask), length))
 
     def taken(x: Array, *times: int) -> Array:
-        """x [rows, T, ...] so many steps after every start, [rows · starts, times, ...]."""
+        """x [rows, T, ...] at ``times`` steps after every start, [rows · starts, times, ...]."""
         found = x[:, jnp.add.outer(starts, jnp.array(times))]
         return found.reshape(-1, *found.shape[2:])
 
@@ -115,7 +115,7 @@ def foreseen(agent: Agent, records: Records, key: PRNGKeyArray) -> tuple[Array, 
 
 
 def learn(task: Task, arm: Arm, updates: int, seeds: Sequence[int]) -> np.ndarray:
-    """Shares of the window rewards' variance, by seed and by how many windows ahead."""
+    """Predicted shares of the window rewards' variance, by seed and number of windows ahead."""
     env = make_pure(task.env)
     given = [*task.command(1), *flags(arm, GRID[0], task), *FLAGS]
     config = parse_train(given, False, "float32")

@@ -4,11 +4,12 @@
   python -m benchmarks.memory --strides 1,8 --flags "--agent.model.half-life 0"
   python -m benchmarks.memory --task pure:two_rooms_door --strides 1,16 1
 
-The agent's whole update trains on 320 episodes in which a script walks to one of both goals, drawn
-by chance; whether the goal pays or costs hangs on the cue of the first 4 steps, and it is entered
-60 steps later, or some 110 where a door opens late. On 256 others: how often the sign of the first
-window's reward in the goal is right (1/2 without memory), and from how much of the episode the cue
-can be read off the top state by ridge regression. Writes benchmarks/results/memory.md.
+The agent's full update trains on 320 episodes in which a script walks to one of the two goals,
+chosen at random. The cue of the first 4 steps decides whether the goal pays or costs; it is entered
+60 steps later, or about 110 if a door opens late. Measured on 256 other episodes: how often the
+sign of the first window's reward in the goal is right (1/2 without memory), and at which times of
+the episode ridge regression can read the cue from the top state. Writes
+benchmarks/results/memory.md.
 """
 
 import argparse
@@ -47,7 +48,7 @@ SCRIPTED = ["--agent.keep-plan", "0", "--agent.model.scale-vectors", "False"]
 
 
 def walk(position: Array, goal: Array, noise: Array, waiting: Array) -> Array:
-    """The script: dither, then through the hallway's line and into a corner of the second room."""
+    """The script's action: dither, then walk through the hallway to a corner of the second room."""
     x, y = position
     to_line = jnp.stack([0.0 * x, -y / 0.2])
     through = jnp.stack([1.0 + 0.0 * x, -y / 0.2])
@@ -57,7 +58,7 @@ def walk(position: Array, goal: Array, noise: Array, waiting: Array) -> Array:
 
 
 def episode(env: PureEnv, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
-    """(observations, actions, rewards) of one, [T+1, ...], in the arrival convention."""
+    """(observations, actions, rewards) of an episode, [T+1, ...], in the arrival convention."""
     reset_key, goal_key, wait_key, noise_key = jax.random.split(key, 4)
     goal = jnp.where(jax.random.bernoulli(goal_key), 1.0, -1.0)
     wait = jax.random.randint(wait_key, (), 0, 30)
@@ -79,7 +80,7 @@ def episode(env: PureEnv, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
 
 
 def recorded_episodes(env: PureEnv, count: int, seed: int) -> Memory:
-    """So many finished episodes as a run's memory."""
+    """``count`` finished episodes, as a run's memory."""
     keys = jax.random.split(jax.random.key(seed), count)
     return of_episodes(*jax.jit(jax.vmap(partial(episode, env)))(keys))
 
@@ -87,8 +88,8 @@ def recorded_episodes(env: PureEnv, count: int, seed: int) -> Memory:
 def inspect(
     run: CompiledRun, memory: Memory, rows: Array, params: Params
 ) -> tuple[float, list[float]]:
-    """(Share of first windows in a goal whose sign is right, the cue's readability by eighths of an
-    episode) on these whole episodes; NaN where no goal was entered."""
+    """(Share of first windows in a goal whose sign is right, the cue's readability at every eighth
+    of an episode) over the whole episodes ``rows``; the share is NaN if no goal was entered."""
     agent, schedule = join(run.graph, params), run.schedule
     stride = agent.model.stride
     zero = jnp.zeros((), jnp.int32)
@@ -109,7 +110,7 @@ def inspect(
 
 
 def readable(features: np.ndarray, cue: np.ndarray) -> float:
-    """Share of half the rows whose sign ridge regression on the other half gets right."""
+    """Share of half the rows whose cue ridge regression on the other half predicts correctly."""
     x = np.c_[features, np.ones(len(features))]
     fit, test = slice(0, None, 2), slice(1, None, 2)
     ridge = x[fit].T @ x[fit] + 3.0 * np.eye(x.shape[1])
@@ -118,7 +119,7 @@ def readable(features: np.ndarray, cue: np.ndarray) -> float:
 
 
 def learn(task: str, strides: str, flags: Sequence[str], updates: int, seed: int) -> list[str]:
-    """Lines of the table: one per portion of updates."""
+    """Train a model and return its lines of the table, one per portion of updates."""
     env = make_pure(task)
     flags = [*TASKS[task].flags, *SCRIPTED, *flags, "--strides", strides]
     config = parse_train(flags, False, "float32")

@@ -1,12 +1,12 @@
-"""What the agents of a memory task met, and whether they keep the cue, from a run of the suite.
+"""From a run of the suite: which goals agents of a memory task entered, and if they keep the cue.
 
   python -m benchmarks.learning --tasks pure:two_rooms_door --strides 1,8 1 --output OUTPUT
   python -m benchmarks.memory_agents OUTPUT/pure-two_rooms_door/*.json
 
 Per seed, by quarters of all finished episodes: the mean return, and the goal that was entered first
-(none, the one that pays, the one that costs). Of the last 200, as the model reads them at the end:
-how often the sign of the first window's reward in a goal is right, and from how much of the episode
-ridge regression reads the cue off the top state. Writes benchmarks/results/NAME.md.
+(none, the one that pays, the one that costs). For the last 200 episodes, as read by the final
+model: how often the sign of the first window's reward in a goal is right, and at which times of the
+episode ridge regression can read the cue from the top state. Writes benchmarks/results/NAME.md.
 """
 
 import argparse
@@ -26,27 +26,27 @@ from training.device import enable_compilation_cache
 from training.seeds import load_program, load_state, run_of
 
 LAST = 200  # episodes that the model reads
-IN_GOAL = 0.15  # |reward| of a step that only a goal gives
+IN_GOAL = 0.15  # |reward| that a step exceeds only in a goal
 
 
 def first_goals(reward: np.ndarray) -> np.ndarray:
-    """[E] of rewards [E, T]: +1 where the first goal entered pays, -1 where it costs, 0 if none."""
+    """[E] from rewards [E, T]: +1 if the first goal entered pays, -1 if it costs, 0 without one."""
     entered = np.abs(reward) > IN_GOAL
     first = reward[np.arange(len(reward)), entered.argmax(1)]
     return np.where(entered.any(1), np.sign(first), 0.0)
 
 
 def finished(memory: Memory) -> np.ndarray:
-    """The numbers of the episodes that are over, in the order in which they began."""
+    """Numbers of the finished episodes, in the order in which they started."""
     steps = np.asarray(memory.steps)
     return np.flatnonzero(steps == steps.max())
 
 
 def load(path: Path) -> tuple[Curve, CompiledRun, Iterator[RunState]]:
-    """A finished curve, its program, and the state of every seed at the end.
+    """Load a finished curve, its program, and the final state of every seed.
 
     Raises:
-      UserError: if the curve is not of a memory task, or not at its end.
+      UserError: if the curve is not of a memory task, or is not finished.
     """
     curve = Curve.load(path)
     if curve.task not in ROOMS:
@@ -67,7 +67,7 @@ def quarters(memory: Memory) -> Iterator[str]:
 
 
 def tables(path: Path) -> tuple[list[str], list[str]]:
-    """Lines of both tables, of every seed of a curve."""
+    """Lines of both tables, for every seed of a curve."""
     curve, run, states = load(path)
     met, kept = [], []
     for seed, state in zip(curve.seeds, states, strict=True):

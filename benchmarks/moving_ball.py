@@ -2,12 +2,12 @@
 
   python -m benchmarks.moving_ball
 
-The frames are the ball's own: where it is and which colour it has, in place of its pixels, so that
-minutes on a CPU show enough of them. The colour changes at each bounce, which can be foretold, and
-at random with probability λ, which cannot. Table 3: how probable level 2 held a change where one
+Frames are the ball's position and colour instead of its pixels, so that minutes on a CPU are enough
+to train on them. The colour changes at each bounce, which is predictable, and at random with
+probability λ, which is not. Table 3: the probability that level 2 assigned to a change where one
 was inferred, and where none was; the paper finds .97/.82/.73 and .007/.074/.167 at λ = 0, 0.1, 0.3.
-Table 2: how many levels change per frame, of models with 2 to 5; the paper finds 1.22 to 1.38,
-whatever there are. Writes a page of both to `--output`.
+Table 2: the number of levels that change per frame in models with 2 to 5 levels; the paper finds
+1.22 to 1.38, whatever the number of levels. Writes a page with both tables to `--output`.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from worldmodel.records import Records, video
 from worldmodel.video_model import Clips
 
 RESULTS = Path(__file__).resolve().parent / "results"
-LENGTH, BATCH, TRAIN, TEST = 30, 16, 512, 64  # frames per video, videos per update, of each set
+LENGTH, BATCH, TRAIN, TEST = 30, 16, 512, 64  # frames; videos per update, to train on, to test on
 CONFIG = ClockworkConfig(
     strides=(1,),
     window="lookahead",
@@ -52,20 +52,20 @@ OPTIMIZER = OptimizerConfig(lr=1e-3, eps=1e-4, clip=10_000.0, warmup=0)
 
 
 class Found(NamedTuple):
-    """What a trained model does over the held-out videos, but for their first frames."""
+    """Measures of a trained model over the held-out videos, without their first frames."""
 
     change: float  # mean prior probability of a change of level 2 where one is inferred
-    static: float  # and where none is
+    static: float  # the same where none is inferred
     seen: float  # share of the colour's changes at which level 2 changes
-    other: float  # and of all other frames
+    other: float  # share of all other frames at which it does
     depth: float  # levels that change per frame
     kl: float  # nats per frame, all levels and indicators
-    seconds: float  # of training, with compiling
+    seconds: float  # of training, with compilation
 
 
 def ball(change: float, videos: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames float32 [V, T, 10], position in ±1 and colour, one of 8; and where the colour is not
-    that of the frame before, [V, T]."""
+    """Frames float32 [V, T, 10], position in ±1 and one-hot colour of 8; and whether the colour
+    differs from that of the previous frame, [V, T]."""
     frames, changed = [], []
     for one in MovingBall(length=LENGTH, change=change).videos(videos, seed):
         place = 2 * one.factors["position"] / PIXELS - 1
@@ -75,7 +75,7 @@ def ball(change: float, videos: int, seed: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def batches(frames: np.ndarray, updates: int, seed: int) -> Iterator[Clips]:
-    """Some of the videos at a time, drawn at random."""
+    """Batches of videos drawn at random."""
     rng = np.random.default_rng(seed)
     for _ in range(updates):
         rows = rng.choice(len(frames), BATCH, replace=False)
@@ -83,7 +83,7 @@ def batches(frames: np.ndarray, updates: int, seed: int) -> Iterator[Clips]:
 
 
 def learn(change: float, levels: int, updates: int, seed: int) -> Found:
-    """Trains a model of so many levels, and looks at what it does."""
+    """Train a model with ``levels`` levels and measure it."""
     start = time.monotonic()
     settings = DLHConfig(levels=levels, ramp=updates // 3)
     make = partial(_make, settings, seed)
@@ -116,7 +116,7 @@ def _aux(batch: int, params: Any, model: DLH) -> Any:
 
 
 def measure(beliefs: Any, changed: np.ndarray, seconds: float) -> Found:
-    """The figures of the tables, from ``DLH.observe``'s beliefs and the colour's changes [V, T]."""
+    """The tables' numbers, from ``DLH.observe``'s beliefs and the colour's changes [V, T]."""
     inferred = beliefs.changes[..., 1] == 1
     expected = 1 / (1 + np.exp(-beliefs.odds[..., 1]))
     return Found(
@@ -131,14 +131,14 @@ def measure(beliefs: Any, changed: np.ndarray, seconds: float) -> Found:
 
 
 def mean(values: np.ndarray) -> float:
-    """nan of none."""
+    """The mean, nan if there are no values."""
     return float(values.mean()) if values.size else float("nan")
 
 
 def page(
     updates: int, seed: int, changes: Sequence[float], more: Sequence[int], command: str
 ) -> str:
-    """Both tables, as Markdown: two levels at every λ of ``changes``, ``more`` of them at 0.1."""
+    """Both tables as Markdown: two levels at every λ in ``changes``, ``more`` levels at λ = 0.1."""
     lines = [
         "# Levels that change with the ball's colour: DLH on vector frames",
         "",

@@ -3,11 +3,11 @@
     python -m benchmarks.navigate > benchmarks/results/navigate.md
 
 Speed is for one process: physics, dense reward, compass and the 64 x 64 picture of every frame, in
-wall time and in CPU time (they differ where other programs use the machine). Success is a sparse
+wall time and in CPU time (they differ if other programs use the machine). Success is a sparse
 return of at least 100, that is, the goal block touched within 6 000 frames; one world per episode,
 the same for every policy. The policies:
 
-- follower: `envs.navigate.follower.CompassFollower`, which sees the picture and the needle only;
+- follower: `envs.navigate.follower.CompassFollower`, which sees only the picture and the needle;
 - random: `env.action_space.sample()` every frame, so the camera jumps by up to ±180 degrees;
 - random, camera ±15: the same over the agent's action space (`envs.options`);
 - random, camera ±15, held: the same, each action held for 20 frames (1 s), a better explorer.
@@ -110,7 +110,7 @@ def report_cold_start() -> None:
 
 
 def random_policy(seed: int, camera: float, hold: int) -> Policy:
-    """Uniform over the action space with the camera narrowed, each action held `hold` frames."""
+    """Uniform over the action space with a narrowed camera, each action held for `hold` frames."""
     space = CameraLimit(NavigateEnv(), camera).action_space
     space.seed(seed)
     last: dict[str, Any] = {"frames": 0}
@@ -141,7 +141,7 @@ def run_policy(
 
 
 def wilson(successes: int, count: int) -> tuple[float, float]:
-    """95% interval of a share (Wilson's score)."""
+    """95% interval of a share (Wilson score interval)."""
     z, share = 1.96, successes / count
     middle = share + z * z / (2 * count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))

@@ -1,9 +1,9 @@
-"""A trained Navigate agent against random actions and the scripted follower, on the same worlds.
+"""A trained Navigate agent, random actions and the scripted follower compared in the same worlds.
 
   python train_agent.py --env minerl_navigate --env.backend builtin --logdir RUN ...
   python benchmarks/navigate_learning.py --run RUN --episodes 20
 
-Every policy plays whole episodes of 6 000 frames in worlds of the same seeds, builtin back end.
+Every policy plays whole episodes of 6 000 frames in worlds with the same seeds, builtin back end.
 Writes benchmarks/results/navigate_learning.{md,png} and stills of an episode.
 """
 
@@ -38,7 +38,7 @@ STILLS = 8
 
 
 def follow(built: Built, episodes: int) -> list[Episode]:
-    """The scripted compass-follower; its steps counted as the agent's, of several frames each."""
+    """Episodes of the scripted compass follower, with lengths in the agent's steps."""
     played = []
     dense = navigate_options(built.config.env).dense
     for index in range(episodes):
@@ -64,14 +64,14 @@ def row(name: str, episodes: Sequence[Episode]) -> str:
 
 
 def draw_curve(run: Path) -> None:
-    """Training: return of every finished episode, window reward observed and imagined."""
+    """Plot training: return of every finished episode, observed and imagined window reward."""
     figure = learning_curves(read_metrics(run / "metrics.jsonl"))
     figure.savefig(RESULTS / "navigate_learning.png", dpi=110)
     plt.close(figure)
 
 
 def learning_curves(rows: Sequence[dict[str, Any]]) -> Figure:
-    """The picture of ``draw_curve``, from the rows of metrics.jsonl."""
+    """The figure of ``draw_curve``, from the rows of metrics.jsonl."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
     _plot(left, rows, "episode/return", marker="o", ms=3, ls="")
     left.set(xlabel="environment steps (agent's)", ylabel="return of training episodes")
@@ -83,7 +83,7 @@ def learning_curves(rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 def _plot(ax: Axes, rows: Sequence[dict[str, Any]], key: str, **style: Any) -> None:
-    """Over steps, the rows that hold ``key``; where none does, the panel says so."""
+    """Plot the rows that have ``key`` over steps; if there are none, the panel says so."""
     found = [row for row in rows if key in row]
     ax.plot([row["step"] for row in found], [row[key] for row in found], **style)
     if not found:
@@ -91,7 +91,7 @@ def _plot(ax: Axes, rows: Sequence[dict[str, Any]], key: str, **style: Any) -> N
 
 
 def draw_stills(seen: dict[str, np.ndarray]) -> None:
-    """Frames of the first episode, evenly spaced."""
+    """Save evenly spaced frames of the first episode."""
     frames = pictures(seen, bar_limits(seen))
     chosen = frames[np.linspace(0, len(frames) - 1, STILLS).astype(int)]
     strip = np.concatenate(list(chosen), axis=1).repeat(2, axis=0).repeat(2, axis=1)
@@ -99,7 +99,7 @@ def draw_stills(seen: dict[str, np.ndarray]) -> None:
 
 
 def about(built: Built, step: int) -> str:
-    """What was trained, for how long, on what."""
+    """A sentence on what was trained, for how long and on which device."""
     c = built.config
     strides = " ".join(map(str, c.agent.model.strides))
     return (

@@ -1,7 +1,7 @@
-"""What a program does, counted from its jaxpr, the same on every machine; nothing is compiled.
+"""Operations of a program, counted from its jaxpr: the same on every machine, without compilation.
 
-A loop counts as often as it turns, which XLA's own count leaves out; of branches, those by platform
-too, the largest, number by number.
+A loop's body is counted once per iteration, unlike in XLA's own count. Of branches, including those
+by platform, the largest counts, for each of the two numbers separately.
 """
 
 import math
@@ -15,18 +15,17 @@ from common import UserError
 
 
 class Count(NamedTuple):
-    """Of one call."""
+    """Counts for one call."""
 
     operations: float = 0.0
-    """Floating-point, of matrix products and convolutions alone: two for each multiplication with
-    its addition. Zeros between inputs are not counted, which is what a transposed convolution
-    has."""
+    """Floating-point operations of matrix products and convolutions alone: two per multiplication
+    with its addition. The zeros between inputs of a transposed convolution are not counted."""
     elements: float = 0.0
-    """Numbers that everything else gives, before anything is fused."""
+    """Numbers that all other operations output, before fusion."""
 
 
 def count(function: Any, *args: Any) -> Count:
-    """Of one call with such arguments."""
+    """Count one call with these arguments."""
     return _of(jax.make_jaxpr(function)(*args).jaxpr)
 
 
@@ -43,14 +42,14 @@ def _equation(equation: core.JaxprEqn) -> Count:
         return Count(2.0 * _size(equation) * math.prod(left[axis] for axis in contracted))
     if name == "conv_general_dilated":
         kernel, places = _shape(equation.invars[1]), params["dimension_numbers"].rhs_spec
-        taps = math.prod(kernel) / kernel[places[0]]  # inputs of an output, of its group
+        taps = math.prod(kernel) / kernel[places[0]]  # inputs per output, within its group
         return Count(2.0 * _size(equation) * taps / math.prod(params["lhs_dilation"]))
     if name == "while":
         raise UserError(
             "operations: expected loops that turn a known number of times, received a while loop; "
             "use scan, or fori_loop with fixed bounds"
         )
-    leaf = name.startswith(("scatter", "reduce", "select_and"))  # what is within is for one number
+    leaf = name.startswith(("scatter", "reduce", "select_and"))  # what is inside is for one number
     inner = [] if leaf else [_of(jaxpr) for jaxpr in _inner(params)]
     if name == "cond":
         return Count(*map(max, zip(*inner, strict=True)))
@@ -74,7 +73,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _inner(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
-    """Programs within an equation's parameters."""
+    """The jaxprs among an equation's parameters."""
     for value in params.values():
         for one in value if isinstance(value, tuple | list) else (value,):
             if isinstance(one, core.ClosedJaxpr):

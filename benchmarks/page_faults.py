@@ -1,9 +1,9 @@
-"""Updates of an agent on a CPU with the memory that it frees kept, and given back to the kernel.
+"""Updates of an agent on a CPU with freed memory kept, and with it given back to the kernel.
 
     python benchmarks/page_faults.py > benchmarks/results/page_faults.md
 
-Processes of their own take turns; each makes a few updates on random records, from state and from
-images, then counts: processor time, elapsed time, pages that the kernel had to clear.
+Separate processes take turns. Each makes a few updates on random records, from state and from
+images, then measures processor time, elapsed time, and pages that the kernel had to clear.
 """
 
 import argparse
@@ -31,11 +31,11 @@ UPDATES = {
     "--env pure:pendulum --size xs --batch 8 --length 32": 200,
     "--env minerl_navigate --env.backend builtin --size s": 20,
 }
-WARM = 5  # updates before those that count
+WARM = 5  # updates before the measured ones
 
 
 def child(flags: str, keep: bool) -> None:
-    """Prints processor seconds, elapsed seconds and page faults per update, and peak GiB."""
+    """Print processor seconds, elapsed seconds and page faults per update, and peak GiB."""
     if keep and not keep_freed_memory():
         raise SystemExit("error: expected glibc 2.35 or later, which takes these thresholds")
     enable_compilation_cache(None)

@@ -2,10 +2,10 @@
 
   python benchmarks/pretraining.py --output runs/pretraining
 
-Pretrains the agent's model on walks of the scripted follower, actions unknown; then trains agents
-with and without it, same seeds, same environment steps, and with video kept in the batches. Every
-run is `pretrain_video.py` or `train_agent.py` itself, resumed where it was stopped. Writes
-benchmarks/results/pretraining.{md,png}.
+Pretrains the agent's model on walks of the scripted follower, with unknown actions. Then trains
+agents without it, with it, and with it while video is kept in the batches, for the same seeds and
+environment steps. Every run is one of `pretrain_video.py` or `train_agent.py`, resumed if it was
+stopped. Writes benchmarks/results/pretraining.{md,png}.
 """
 
 import argparse
@@ -31,12 +31,12 @@ from training.device import choose_device
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-SHARE = 0.25  # of each batch that stays video, in the third arm
+SHARE = 0.25  # of each batch that remains video, in the third arm
 Runs = dict[str, dict[int, Path]]
 
 
 def run(script: list[str], logdir: Path) -> Path:
-    """A script of ours to its end, unless it has got there before; returns its directory."""
+    """Run one of our scripts to its end, unless that was done before; return its directory."""
     if not (logdir / "evaluation.json").exists():
         print("$ python " + " ".join(script), flush=True)
         subprocess.run([sys.executable, *script, "--logdir", str(logdir)], check=True, cwd=ROOT)
@@ -44,7 +44,7 @@ def run(script: list[str], logdir: Path) -> Path:
 
 
 def train(output: Path, steps: int, updates: int, seeds: list[int], arms: list[str]) -> Runs:
-    """Every run by arm and seed."""
+    """Train every run; return their directories by arm and seed."""
     data = ["--data", "navigate", "--data.folder", str(output / "data"), "--video-every", "0"]
     video = run(
         ["pretrain_video.py", "--preset", "agent", *data, "--steps", str(updates)],

@@ -1,16 +1,16 @@
-"""Replay's sampling speed against raw random memory-map reads of the same bytes, measured in turn.
+"""Replay's sampling speed compared with raw random memory-map reads of the same bytes, in turns.
 
     python benchmarks/replay_speed.py --gb 8 --budget-gb 2        (needs 8 GB of disk)
 
 The data are larger than the RAM that they may occupy: before each measured block every page of the
 data is dropped from the page cache (maps closed, `posix_fadvise`), and after it the resident pages
-are counted (`mincore`); the run fails if they pass the budget. The raw side copies the very slices
-that the sampler's batches of that block consist of, whole records in one piece, from
-`np.load(mmap_mode="r")` arrays into one buffer; where the slices lie, the arrays and the buffer are
-made before its clock starts, while the sampler draws, opens files and makes its batches inside it.
-`raw` reads slice after slice; `raw advised` first tells the kernel of the whole batch, as the
-sampler does. `in RAM` repeats each block at once, its data now cached; the raw maps then have their
-page tables filled already, the sampler's only as far as it keeps files open.
+are counted (`mincore`); the run fails if they exceed the budget. The raw side copies exactly the
+slices that make up the sampler's batches of that block, as whole records, from
+`np.load(mmap_mode="r")` arrays into one buffer. Its slices, arrays and buffer are prepared before
+its clock starts, whereas the sampler draws, opens files and builds its batches while its clock
+runs. `raw` reads slice after slice; `raw advised` first announces the whole batch to the kernel, as
+the sampler does. `in RAM` repeats each block immediately, with its data now cached; the page tables
+of the raw maps are then filled already, those of the sampler only for the files that it keeps open.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def drop(store: ReplayStore, folder: Path) -> None:
 
 
 def resident(folder: Path) -> int:
-    """Bytes of the data that are in RAM, page by page."""
+    """Bytes of the data that are in RAM, counted page by page."""
     libc = ctypes.CDLL(None, use_errno=True)
     total = 0
     for path in folder.iterdir():
@@ -79,13 +79,13 @@ def resident(folder: Path) -> int:
 
 
 def anonymous() -> float:
-    """MB of this process's memory that is no file's."""
+    """MB of this process's memory that is not backed by a file."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("RssAnon"))
 
 
 def slices_of(sampler: SequenceSampler, folder: Path, batches: int) -> list[Slices]:
-    """Where the sampler's next batches lie; the sampler is left as it was."""
+    """The slices of the sampler's next batches; the sampler's state is left unchanged."""
     state = sampler.state()
     runs = [sampler.draw() for _ in range(batches)]
     sampler.restore(state)
@@ -100,7 +100,7 @@ def slices_of(sampler: SequenceSampler, folder: Path, batches: int) -> list[Slic
 
 
 class Raw:
-    """Copies every slice of every batch into one buffer; maps and buffer are made beforehand."""
+    """Copies every slice of every batch into one buffer; maps and buffer are made in advance."""
 
     def __init__(self, plan: list[Slices], step: int, advise: bool) -> None:
         self.plan, self.step, self.advise = plan, step, advise

@@ -2,12 +2,12 @@
 
   python -m benchmarks.resident --minutes 20 --resumes 3
 
-Starts `train_agent.py` on a pure environment, reads from /proc every few seconds what its process
-holds, stops it by SIGTERM, and runs the same command again, a fifth as long each time. Anonymous
-memory is what a leak would be in; files are those mapped, replay's among them, which the kernel
-drops where it needs room. What grows is told by a line through the second half of the readings of
-a part, the first of which holds what compiling and the first updates allocate. Linux. Writes its
-table to benchmarks/results.
+Starts `train_agent.py` on a pure environment, reads the memory of its process from /proc every few
+seconds, stops it by SIGTERM, and runs the same command again, each time for a fifth as long. A leak
+would show in anonymous memory; files are mapped files, those of the replay among them, which the
+kernel drops when it needs memory. Growth is the slope of a line through the second half of a part's
+readings, as the first half includes what compilation and the first updates allocate. Linux only.
+Writes its table to benchmarks/results.
 """
 
 import argparse
@@ -37,7 +37,7 @@ FLAGS += ["--replay.capacity-steps", "20000"]
 
 
 class Reading(NamedTuple):
-    """At one moment."""
+    """Resident memory at one moment."""
 
     seconds: float
     anonymous: float  # MiB
@@ -45,11 +45,11 @@ class Reading(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A run of the command."""
+    """One run of the command."""
 
     name: str
     first: int  # steps at its start
-    last: int  # at its end
+    last: int  # steps at its end
     readings: list[Reading]
 
 
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def measure(name: str, logdir: Path, seconds: float) -> Part:
-    """Runs the command for so long from its first update on, and stops it."""
+    """Run the command for ``seconds`` from its first update on, and stop it."""
     log, readings = logdir / "metrics.jsonl", list[Reading]()
     first = steps(log)
     command = [sys.executable, "train_agent.py", *FLAGS, "--logdir", str(logdir)]
@@ -90,13 +90,13 @@ def measure(name: str, logdir: Path, seconds: float) -> Part:
 
 
 def steps(log: Path) -> int:
-    """Of the last line of metrics with an update; 0 before the first."""
+    """Steps at the last row of metrics with an update; 0 before the first."""
     rows = read_metrics(log) if log.exists() else []
     return max((row["step"] for row in rows if "loss/total" in row), default=0)
 
 
 def read(pid: int, seconds: float) -> Reading:
-    """What the process and those that it started hold."""
+    """Read the resident memory of the process."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     kib = {name: int(size) for name, size in re.findall(r"(Rss\w+):\s*(\d+) kB", status)}
     return Reading(seconds, kib["RssAnon"] / 1024, (kib["RssFile"] + kib["RssShmem"]) / 1024)

@@ -1,19 +1,19 @@
-r"""What a run does, in one table of speeds that compares machines and commits.
+r"""Speeds of the parts of a run, in one table that compares machines and commits.
 
   python -m benchmarks.run
   python -m benchmarks.run --only update/state imagine --json speeds.json
   python -m benchmarks.run --against speeds.json
   python -m benchmarks.run --count --against benchmarks/results/counts.json
 
-Every row is measured in a process of its own on one core, in turn with a product of two float32
-matrices of 1024 by 1024: processor time, medians over turns, the middle half of the ratio behind.
-The ratio to the product compares machines; the operations' share is what the products and
-convolutions of the program (`operations.py`) would take at the product's rate; `needs` is memory of
-the program, as its compiler says beforehand, `peak` what the process had. `--against` prints ratios
-to an earlier file and ends with code 1 where one is more than 10% above it.
+Every row is measured in a separate process on one core, alternating with a product of two float32
+matrices of 1024 by 1024: processor time, medians over turns, the ratio followed by its middle half.
+The ratio to the product compares machines; the operations' share is the share of the time that the
+program's products and convolutions (`operations.py`) would take at the product's rate; `needs` is
+the program's memory as computed by its compiler, `peak` the peak memory of the process. `--against`
+prints ratios to an earlier file and exits with code 1 if one is more than 10% above it.
 
-`--count` runs nothing: it counts what the programs do from their jaxprs, which is the same on every
-machine, so that CI sees each change of over 10%.
+`--count` runs nothing: it counts the programs' operations from their jaxprs, the same on every
+machine, so that CI detects each change of over 10%.
 """
 
 import argparse
@@ -61,17 +61,17 @@ from worldmodel.video_model import Clips
 
 SIDE = 1024
 PRODUCT = 2 * SIDE**3  # floating-point operations of the product
-SECONDS, LEAST = 8.0, 5  # of measuring a row, and turns at the least
+SECONDS, LEAST = 8.0, 5  # seconds for measuring a row, and the minimum number of turns
 SLOWER = 1.1  # ratio to the reference above which a row fails
 STATE = "--env pure:pendulum --size xs --batch 8 --length 32"
 IMAGE = "--env minerl_navigate --env.backend builtin --size xs --batch 4 --length 32"
 
 
 class Work(NamedTuple):
-    """What a row does once."""
+    """The work that a row measures."""
 
-    call: Callable[[], Any]  # returns when it is done, or arrays that are waited for
-    program: Any = None  # jitted, where all that it does is one program
+    call: Callable[[], Any]  # does it once; returns when it is done, or arrays to wait for
+    program: Any = None  # jitted, if the work is a single program
     args: tuple[Any, ...] = ()  # of the program
 
 
@@ -105,11 +105,11 @@ def _updates(built: Any, batch: Any) -> Work:
 
 
 class Core(ClockworkVAE):
-    """The levels alone: records hold frame embeddings in place of observations, of each level or of
-    the first, of which the others are then made."""
+    """The levels alone: records contain frame embeddings in place of observations, for each level,
+    or for the first level, from which the others are then computed."""
 
     def frame_embeddings(self, obs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
-        """As they are given."""
+        """The embeddings given, and any others computed from the first."""
         given = tuple(obs.values())
         for mlp in self.level_embeds if len(given) == 1 else ():
             given = (*given, mlp(given[-1]))
@@ -117,8 +117,8 @@ class Core(ClockworkVAE):
 
 
 def levels(*strides: int, embed: bool = False) -> Work:
-    """The paper's levels, there and back, on 4 clips of 108 frames; with `embed` the upper levels'
-    frame embeddings too."""
+    """Forward and backward pass of the paper's levels on 4 clips of 108 frames; with `embed`, also
+    of the upper levels' frame embeddings."""
     shape, key = (4, 108), jax.random.key(0)
     config = resize_model(replace(ORIGINAL, strides=strides), "paper")
     model = Core(config, {"image": (64, 64, 3)}, 0, nnx.Rngs(0))
@@ -139,14 +139,14 @@ def levels(*strides: int, embed: bool = False) -> Work:
 
 
 def memory(program: Any, *args: Any) -> float:
-    """Bytes that a jitted program reads, gives and has in between, as its compiler says."""
+    """Bytes of a jitted program's inputs, outputs and temporaries, according to its compiler."""
     told = program.lower(*args).compile().memory_analysis()
     own = told.argument_size_in_bytes + told.output_size_in_bytes - told.alias_size_in_bytes
     return float(own + told.temp_size_in_bytes)
 
 
 def imagine(stride: int, steps: int = 64, count: int = 256) -> Work:
-    """Paths of so many environment steps from so many states, by the actor, at the top's clock."""
+    """Imagined paths of ``steps`` environment steps from ``count`` states, at the top's clock."""
     strides = "1" if stride == 1 else f"1 {stride}"
     built = Built(parse_train(f"{STATE} --strides {strides}".split(), False, "float32"))
     agent = built.agent
@@ -164,7 +164,7 @@ def imagine(stride: int, steps: int = 64, count: int = 256) -> Work:
 
 
 def act(envs: int) -> Work:
-    """The policy for so many environments, with the observations at hand."""
+    """The policy for ``envs`` environments, given their observations."""
     built = Built(parse_train(STATE.split(), False, "float32"))
     policy, initial, key = built.policy(greedy=False), cache(built.initial), jax.random.key(0)
     shapes = built.spaces.obs.spaces.items()
@@ -225,16 +225,16 @@ ROWS: dict[str, Callable[[], Work]] = {
     "step/navigate": partial(step, "minerl_navigate --env.backend builtin"),
     "step/cartpole": partial(step, "gym:CartPole-v1"),
 }
-PROGRAMS = ("update/", "levels/", "imagine/", "act/")  # beginnings of rows that are one program
+PROGRAMS = ("update/", "levels/", "imagine/", "act/")  # prefixes of rows that are one program
 
 
 def measure(work: Work, seconds: float) -> dict[str, float]:
-    """Of one row, in turn with the product."""
+    """Measure one row, alternating with the product."""
     a = jax.random.normal(jax.random.key(1), (SIDE, SIDE), jnp.float32)
     product = jax.jit(lambda x: x @ x)
     for call in (work.call, partial(product, a)) * 2:
         jax.block_until_ready(call())
-    often = max(1, int(0.02 / max(1e-6, _seconds(work.call, 1))))  # calls of a turn
+    often = max(1, int(0.02 / max(1e-6, _seconds(work.call, 1))))  # calls per turn
     took: list[tuple[float, float]] = []
     until = time.monotonic() + seconds
     while len(took) < LEAST or time.monotonic() < until:
@@ -254,7 +254,7 @@ def measure(work: Work, seconds: float) -> dict[str, float]:
 
 
 def _seconds(call: Callable[[], Any], often: int) -> float:
-    """Of processor time, per call."""
+    """Seconds of processor time per call."""
     start = time.process_time()
     for _ in range(often):
         jax.block_until_ready(call())
@@ -262,7 +262,7 @@ def _seconds(call: Callable[[], Any], often: int) -> float:
 
 
 def table(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> str:
-    """Markdown; a column more where there is an earlier file."""
+    """A Markdown table, with one more column if there is an earlier file."""
     head = "| | CPU ms | in products (middle half) | operations' share | needs MiB | peak GiB |"
     lines = [head + " to before |" * bool(before), "|---" * (6 + bool(before)) + "|"]
     for name, row in found.items():
@@ -276,13 +276,13 @@ def table(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]
 
 
 def slower(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> list[str]:
-    """Rows that take more than they did, by `SLOWER`."""
+    """Rows that take more than `SLOWER` times as long as before."""
     both = [name for name in found if name in before]
     return [n for n in both if found[n]["products"] > SLOWER * before[n]["products"]]
 
 
 def differing(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> list[str]:
-    """Rows whose counts are others than before, by `SLOWER` more or less, or that only one has."""
+    """Rows whose counts changed by more than a factor of `SLOWER`, or that only one file has."""
 
     def same(name: str) -> bool:
         pairs = [(found[name][x], before[name][x]) for x in Count._fields]
@@ -299,7 +299,7 @@ def count_all(names: list[str]) -> dict[str, dict[str, float]]:
 
 
 def table_of_counts(found: dict[str, dict[str, float]], before: dict[str, dict[str, float]]) -> str:
-    """Markdown, in millions; ratios to an earlier file where there is one."""
+    """A Markdown table of counts in millions, with ratios to an earlier file if there is one."""
     lines = [f"| {' | '.join(('', *Count._fields))} |", "|---" * (1 + len(Count._fields)) + "|"]
     for name, row in found.items():
         ratios = {x: f" ({row[x] / before[name][x]:.3f})" for x in row if name in before}
@@ -313,10 +313,10 @@ def _ratio(name: str, row: dict[str, float], before: dict[str, dict[str, float]]
 
 
 def chosen(only: list[str] | None) -> list[str]:
-    """Names of rows that begin with one of those given.
+    """Names of the rows that begin with one of the prefixes given.
 
     Raises:
-      UserError: where nothing does.
+      UserError: if none does.
     """
     names = [name for name in ROWS if not only or name.startswith(tuple(only))]
     if not names:
@@ -356,10 +356,10 @@ def main() -> None:
 
 
 def earlier(path: Path, names: list[str], counted: bool) -> dict[str, dict[str, float]]:
-    """The rows of an earlier `--json` that are among these.
+    """The rows of an earlier `--json` file that are among ``names``.
 
     Raises:
-      UserError: where they are of the other kind, or there is none.
+      UserError: if they are of the other kind, or there are none.
     """
     found = {name: row for name, row in read_json(path).items() if name in names}
     needed = {*Count._fields} if counted else {"products"}
@@ -373,7 +373,7 @@ def earlier(path: Path, names: list[str], counted: bool) -> dict[str, dict[str, 
 
 
 def measure_all(names: list[str], seconds: float) -> dict[str, dict[str, float]]:
-    """Each row in a process of its own; says by what they were measured."""
+    """Measure each row in a separate process; print the product's speed and the load."""
     found: dict[str, dict[str, float]] = {}
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
@@ -388,7 +388,7 @@ def measure_all(names: list[str], seconds: float) -> dict[str, dict[str, float]]
 
 
 def _pinned(command: list[str]) -> list[str]:
-    """On one core, where that can be had."""
+    """The command, pinned to one core where that is possible."""
     if not hasattr(os, "sched_getaffinity"):
         return command
     return ["taskset", "-c", str(max(os.sched_getaffinity(0))), *command]

@@ -2,11 +2,11 @@
 
     python -m benchmarks.scaling
 
-A round, as the loop does it with overlap: the learner sends actions to every worker, each worker
-steps its environments one after another, answers come back through the learner's one link, the
-updates that are due run meanwhile, then answers are taken one by one and the policy acts. Devices
-add up gradients by a ring (Patarasuk and Yuan 2009). Nothing here is a run on such a machine: times
-of this project are measured elsewhere and cited, those of networks are assumed and said.
+A round of the training loop with overlap: the learner sends actions to every worker, each worker
+steps its environments one after another, and answers return through the learner's single link while
+the updates that are due run; then answers are taken one by one, and the policy acts. Devices sum
+gradients by a ring (Patarasuk and Yuan 2009). Nothing here is a run on such a machine: times of
+this project are measured elsewhere and cited; those of networks are assumed and marked as such.
 """
 
 import argparse
@@ -27,58 +27,58 @@ class Fleet:
 
     workers: int
     group: int = 1
-    """Environments of a worker, stepped one after another."""
+    """Environments per worker, stepped one after another."""
     step: float = 0.020
-    """Mean seconds of a step."""
+    """Mean seconds per step."""
     spread: float = 0.2
-    """Share of a step's time that is drawn, from an exponential; the rest is always the same."""
+    """Share of a step's time that is drawn from an exponential distribution; the rest is fixed."""
     answer: float = 12_400.0
     """Bytes of an environment's record: an image of 64 x 64 x 3, and little else."""
 
     @property
     def size(self) -> int:
-        """Environments."""
+        """Number of environments."""
         return self.workers * self.group
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What acts and learns."""
+    """The process that acts and learns."""
 
     update: float = 0.478
     """Seconds of an update on one device."""
     per_step: float = 0.25
-    """Updates for each environment step."""
+    """Updates per environment step."""
     devices: int = 1
     parameters: float = 2e6
     send: float = 0.0008
     take: float = 0.0015
-    """Seconds of the learner for each worker: to ask it, and to take its answer into replay. Their
-    sum is measured, on a busy core (benchmarks/results/actors.md); how it divides is assumed."""
+    """Seconds of the learner per worker: to send it actions, and to take its answer into replay.
+    Their sum was measured on a busy core (benchmarks/results/actors.md); its split is assumed."""
     act: float = 0.0015
     act_each: float = 0.00006
-    """Seconds of the policy and the replay for a round, and for each environment of it, assumed."""
+    """Seconds of the policy and the replay per round, and per environment in it; assumed."""
     uneven: float = 0.1
-    """Share of a device's update that is drawn, from an exponential, assumed."""
+    """Share of a device's update that is drawn from an exponential distribution; assumed."""
     link: float = 10 * GIGABIT
-    """Bytes a second, assumed: into the learner, and between devices."""
+    """Bytes per second into the learner, and between devices; assumed."""
     latency: float = 50e-6
-    """Seconds of a message, assumed."""
+    """Seconds per message; assumed."""
 
     def all_reduce(self) -> float:
-        """Seconds in which n devices add up their gradients in a ring: 2(n - 1) messages of
-        parameters / n, of which each sends and receives 2(n - 1)/n of all bytes."""
+        """Seconds in which n devices sum their gradients in a ring: 2(n - 1) messages of
+        parameters / n, so that each device sends and receives 2(n - 1)/n of all bytes."""
         turns = 2 * (self.devices - 1)
         return turns * (FLOAT * self.parameters / self.devices / self.link + self.latency)
 
     def updating(self) -> float:
-        """Seconds of an update of a batch that is divided among the devices."""
+        """Seconds of an update whose batch is divided among the devices."""
         return self.update / self.devices + self.all_reduce()
 
 
 def expected_round(fleet: Fleet, learner: Learner) -> float:
-    """Seconds of a round where every step takes its mean: the longer of the updates that are due
-    and the slowest answer, with what the learner does alone."""
+    """Seconds of a round in which every step takes its mean time: the longer of the updates that
+    are due and the slowest answer, plus what the learner does alone."""
     sending = fleet.workers * learner.send
     arriving = fleet.size * fleet.answer / learner.link
     stepping = learner.latency * 2 + fleet.group * fleet.step + arriving
@@ -91,7 +91,7 @@ def expected_round(fleet: Fleet, learner: Learner) -> float:
 def simulated_rounds(
     fleet: Fleet, learner: Learner, rounds: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Seconds of each of so many rounds."""
+    """Seconds of each of ``rounds`` simulated rounds."""
     drawn = rng.exponential(fleet.step, (rounds, fleet.workers, fleet.group))
     steps = ((1 - fleet.spread) * fleet.step + fleet.spread * drawn).sum(-1)
     asked = learner.send * np.arange(1, fleet.workers + 1)
@@ -106,15 +106,15 @@ def simulated_rounds(
 
 
 def queue(ready: np.ndarray, service: float) -> np.ndarray:
-    """When each is served, one at a time as given [..., N]: t_k = max(t_{k-1}, ready_k) + s."""
+    """When each is served, one at a time in order [..., N]: t_k = max(t_{k-1}, ready_k) + s."""
     place = service * np.arange(ready.shape[-1])
     served: np.ndarray = np.maximum.accumulate(ready - place, axis=-1) + place + service
     return served
 
 
 def simulated_updates(learner: Learner, rounds: int, rng: np.random.Generator) -> np.ndarray:
-    """Seconds of each of so many updates: every device computes its share, and sends a part of its
-    gradient to the next as soon as it has its own and the one before it has sent."""
+    """Seconds of each of ``rounds`` simulated updates: every device computes its share, and sends a
+    part of its gradient to the next device once it is ready and the previous device has sent."""
     n = learner.devices
     drawn = rng.exponential(1.0, (rounds, n))
     at = learner.update / n * (1 - learner.uneven + learner.uneven * drawn)
@@ -126,7 +126,7 @@ def simulated_updates(learner: Learner, rounds: int, rng: np.random.Generator) -
 
 
 def bound(fleet: Fleet, learner: Learner) -> str:
-    """What most of a round is spent on."""
+    """The part on which most of a round is spent."""
     shares = {
         "the steps": fleet.group * fleet.step,
         "the updates": fleet.size * learner.per_step * learner.updating(),
@@ -138,7 +138,7 @@ def bound(fleet: Fleet, learner: Learner) -> str:
 
 
 def environments(learner: Learner, rounds: int, rng: np.random.Generator) -> list[str]:
-    """Rows: environments, workers, steps a second by the closed form and the simulation."""
+    """Rows: environments, workers, steps per second by the closed form and the simulation."""
     rows = []
     for workers, group in FLEETS:
         fleet = Fleet(workers, group)
@@ -153,7 +153,7 @@ def environments(learner: Learner, rounds: int, rng: np.random.Generator) -> lis
 
 
 def devices(learner: Learner, rounds: int, rng: np.random.Generator) -> list[str]:
-    """Rows: devices, an update by the closed form and the simulation, what crosses."""
+    """Rows: devices, time of an update by the closed form and the simulation, MB each sends."""
     rows = []
     for count in DEVICES:
         one = replace(learner, devices=count)
@@ -175,7 +175,7 @@ LEARNERS = {
     "An update of 20 ms (assumed), for every fourth step": Learner(update=0.02, per_step=0.25),
     "An update of 20 ms (assumed), for every 256th step": Learner(update=0.02, per_step=1 / 256),
 }
-"""The first is Navigate's at size s on two cores (benchmarks/results/page_faults.md)."""
+"""The first update is Navigate's at size s on two cores (benchmarks/results/page_faults.md)."""
 MODELS = {
     "12.5 million parameters, 400 ms": Learner(parameters=12.5e6, update=0.4),
     "34 million parameters, 400 ms": Learner(parameters=34e6, update=0.4),
@@ -183,7 +183,7 @@ MODELS = {
         parameters=34e6, update=0.4, link=200 * GIGABIT, latency=10e-6
     ),
 }
-"""CW-VAE of Saxena et al. (2021) for Moving MNIST and for MineRL; times of an update assumed."""
+"""CW-VAE of Saxena et al. (2021) for Moving MNIST and for MineRL; update times are assumed."""
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
-"""An environment that waits, as one whose simulator is elsewhere does. Nothing else is imported
-here: workers load it."""
+"""An environment that waits, like one whose simulator runs elsewhere. Nothing else is imported
+here, as workers load this module."""
 
 import time
 from typing import Any
@@ -10,17 +10,17 @@ from gymnasium import spaces
 
 
 class Sleeping(gymnasium.Env[np.ndarray, Any]):
-    """Takes 20 ms a step, in which it needs no processor."""
+    """An environment that takes 20 ms per step without using a processor."""
 
     observation_space = spaces.Box(-1.0, 1.0, (8,))
     action_space = spaces.Box(-1.0, 1.0, (2,))
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, Any]:
-        """Zeros."""
+        """Return zeros."""
         super().reset(seed=seed)
         return np.zeros(8, np.float32), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, Any]:
-        """The same again."""
+        """Wait, and return zeros."""
         time.sleep(0.020)
         return np.zeros(8, np.float32), 0.0, False, False, {}

@@ -1,12 +1,12 @@
-"""What environments in processes, steps under the update and pictures that are left out are worth.
+"""Benefit of environments in processes, of steps during updates, and of not drawing every frame.
 
     python -m benchmarks.workers
 
-Wall time. All sides of a table in one process, in turn, each as often first; medians over turns of
-the ratio of the first side to another. A turn of a run is so many rounds of it: a step of every
-environment by random actions, into replay, and the updates that are due by the preset, where a
-program of matrix products stands for an update. `sync` steps environments one after another,
-`async` in processes and receives before it updates, `overlap` after it.
+Wall time. All sides of a table take turns in one process, each equally often first; ratios of the
+first side to another are medians over turns. A turn of a run is `--rounds` rounds of it: a step of
+every environment by random actions, into replay, and the updates that are due by the preset, where
+a program of matrix products stands in for an update. `sync` steps environments one after another;
+`async` steps them in processes and receives the results before it updates, `overlap` after it.
 """
 
 import argparse
@@ -45,7 +45,7 @@ RUNS = {
 }
 """Flags of the runs."""
 PRODUCTS = {"short": 30, "long": 300}
-"""Updates: products of two matrices of 256 x 256."""
+"""Lengths of updates: numbers of products of two matrices of 256 x 256."""
 SIDES: dict[str, tuple[Workers, bool]] = {
     "sync": ("sync", False),
     "async": ("async", False),
@@ -54,7 +54,7 @@ SIDES: dict[str, tuple[Workers, bool]] = {
 
 
 class Slow(gymnasium.Env[np.ndarray, Any]):
-    """Takes 5 ms a step, in which it computes or waits, as for a game."""
+    """An environment that takes 5 ms per step, in which it computes or waits, as for a game."""
 
     observation_space = spaces.Box(-1.0, 1.0, (8,))
     action_space = spaces.Box(-1.0, 1.0, (2,))
@@ -63,12 +63,12 @@ class Slow(gymnasium.Env[np.ndarray, Any]):
         self.computes = computes
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, Any]:
-        """Zeros."""
+        """Return zeros."""
         super().reset(seed=seed)
         return np.zeros(8, np.float32), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, Any]:
-        """The same again."""
+        """Compute or wait, and return zeros."""
         if self.computes:
             until = time.thread_time() + 0.005
             while time.thread_time() < until:
@@ -79,7 +79,7 @@ class Slow(gymnasium.Env[np.ndarray, Any]):
 
 
 class Side:
-    """A run of some workers: environments and replay of its own."""
+    """A run with one kind of workers, and with its own environments and replay."""
 
     def __init__(
         self, config: TrainConfig, workers: Workers, overlap: bool, products: int, folder: Path
@@ -100,7 +100,7 @@ class Side:
         self.state, self.steps, self.updates = jnp.eye(256), 0, 0
 
     def turn(self, rounds: int) -> None:
-        """So many rounds, to their end."""
+        """Run ``rounds`` rounds to their end."""
         for _ in range(rounds):
             self.collector.step({}, jax.random.key(0))
             self.steps += self.config.env.num_envs
@@ -111,25 +111,25 @@ class Side:
         jax.block_until_ready(self.state)
 
     def close(self) -> None:
-        """Ends its environments."""
+        """Close its environments and replay."""
         self.collector.stepper.envs.close()
         self.replay.close()
 
 
 @partial(jax.jit, static_argnums=1, donate_argnums=0)
 def update(state: jax.Array, products: int) -> jax.Array:
-    """What stands for an update."""
+    """A program that stands in for an update."""
     return jax.lax.fori_loop(0, products, lambda _, x: x @ x / jnp.linalg.norm(x), state)
 
 
 def in_turn(calls: Sequence[Callable[[], Any]], turns: int) -> np.ndarray:
-    """Seconds [turns, sides] of each, in turn."""
+    """Seconds [turns, sides] of the calls, which take turns."""
     took = np.zeros((turns, len(calls)))
     for call in calls:
         call()
     for turn in range(turns):
         for place in range(len(calls)):
-            side = (turn + place) % len(calls)  # none is always the first
+            side = (turn + place) % len(calls)  # no side always goes first
             start = time.perf_counter()
             calls[side]()
             took[turn, side] = time.perf_counter() - start
@@ -146,7 +146,7 @@ def row(name: str, took: np.ndarray) -> str:
 
 
 def drawing(turns: int) -> str:
-    """A step of Navigate as the agent has it, all frames drawn and the last alone."""
+    """A row for a step of Navigate as the agent takes it: all frames drawn, or only the last."""
     config = parse_train(["--env", "minerl_navigate", "--env.backend", "builtin"], False, "float32")
     calls = []
     for every in (True, False):
@@ -171,13 +171,13 @@ def _steps(env: gymnasium.Env[Any, Any]) -> None:
 
 
 def alone(length: str) -> float:
-    """Milliseconds of an update."""
+    """Milliseconds of an update alone."""
     call = partial(lambda: jax.block_until_ready(update(jnp.eye(256), PRODUCTS[length])))
     return 1e3 * statistics.median(in_turn([call], 15)[:, 0])
 
 
 def running(name: str, length: str, turns: int, rounds: int, folder: Path) -> str:
-    """A round of a run, of all sides."""
+    """A row for a round of a run, with all sides."""
     config, products = parse_train(RUNS[name], False, "float32"), PRODUCTS[length]
     sides = [
         Side(config, *how, products, folder / f"{name}-{length}-{side}".replace("/", "-"))

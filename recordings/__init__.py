@@ -1,1 +1,1 @@
-"""Videos and recorded episodes into the store: real formats and generators. Read `episode.py`."""
+"""Videos and recorded episodes for the store: importers and generators. Read `episode.py`."""

@@ -1,8 +1,8 @@
 """Demonstrations of Navigate sparse in the builtin world: walks of its scripted player.
 
-Every record holds what the agent of `--env minerl_navigate --env.options dense False` would see,
-the player's action in the agent's own actions, and the reward: 100 where a goal is touched, after
-which the next one lies 64 blocks on.
+Every record contains what the agent of `--env minerl_navigate --env.options dense False` would see,
+the player's action in the agent's action space, and the reward: 100 when a goal is touched, after
+which the next goal is 64 blocks away.
 """
 
 from pathlib import Path
@@ -18,12 +18,12 @@ from replay import first_steps
 def make_demonstrations(
     store: Path, walks: int, length: int, seed: int, image_size: int = SIZE
 ) -> str:
-    """Fills a store with walks of ``length`` of the agent's steps; one that has some goes on.
+    """Fill a store with walks of ``length`` of the agent's steps; an unfinished store is resumed.
 
     Args:
-      image_size: the agent's.
+      image_size: the agent's image size.
     Returns:
-      One line: how much there is, and how often a goal was touched.
+      One line: the size of the store, and how often a goal was touched.
     """
     made = NavigateWalks(length, NAVIGATE, actions=True, dense=False)
     fill(store, lambda index: resized(made.video(index, seed), image_size), walks)

@@ -1,7 +1,7 @@
 """One video or recorded episode on its way into the store, in the arrival convention.
 
-What the importers yield and the generators draw; ``append_video`` writes it. Ground truth that a
-generator knows is stored beside the frames as ``factor/<name>``.
+Importers and generators produce it; ``append_video`` writes it. Ground truth that a generator knows
+is stored along with the frames as ``factor/<name>``.
 """
 
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ FACTOR = "factor/"  # prefix of the ground truth's fields
 
 
 class Video(NamedTuple):
-    """One episode of T steps; what is None is unknown."""
+    """One episode of T steps; None means unknown."""
 
-    name: str  # where it came from; unique within its source
+    name: str  # its origin; unique within its source
     obs: dict[str, np.ndarray]  # images uint8 [T, S, S, C], vectors float32 [T, n]
     factors: dict[str, np.ndarray] = {}  # ground truth [T, ...], integer or float
     action: np.ndarray | None = None  # [T, A] that led to each observation; row 0 is ignored
     reward: np.ndarray | None = None  # [T] on arrival
-    terminal: bool = False  # whether the last step is one
-    notes: tuple[str, ...] = ()  # what was changed on the way in
+    terminal: bool = False  # whether the last step is terminal
+    notes: tuple[str, ...] = ()  # what was changed on import
 
     @property
     def steps(self) -> int:
@@ -34,7 +34,7 @@ class Video(NamedTuple):
 
 
 def video_fields(video: Video) -> dict[str, Field]:
-    """Fields of the store that holds videos like this one; no action field without actions."""
+    """Fields of a store of videos like this one; without actions, there is no action field."""
     obs = {name: Field(x.shape[1:], str(x.dtype)) for name, x in video.obs.items()}
     width = 0 if video.action is None else video.action.shape[1]
     factors = {
@@ -47,7 +47,7 @@ def video_columns(video: Video) -> dict[str, np.ndarray]:
     """The records of an episode, field by field, each [T, ...].
 
     Raises:
-      UserError: if an array is of another length or shape, or there is no step.
+      UserError: if an array has a wrong length or shape, or there are no steps.
     """
     _check_shapes(video)
     columns: dict[str, np.ndarray] = {f"obs/{name}": x for name, x in video.obs.items()}
@@ -66,7 +66,7 @@ def video_columns(video: Video) -> dict[str, np.ndarray]:
 
 
 def not_finite(video: Video) -> str | None:
-    """Where an episode holds a number that is nan or infinite in its store; None if nowhere."""
+    """Where an episode, as stored, has a nan or infinite number; None if there is none."""
     for name, column in video_columns(video).items():
         if column.dtype.kind == "f" and not np.isfinite(column).all():
             step = int(np.flatnonzero(~np.isfinite(column).reshape(len(column), -1).all(1))[0])
@@ -76,10 +76,10 @@ def not_finite(video: Video) -> str | None:
 
 
 def append_video(store: ReplayStore, video: Video, stream: int = 0) -> None:
-    """Writes a whole episode into the store.
+    """Write a whole episode into the store.
 
     Raises:
-      UserError: if an array is of another length, or the store has other fields.
+      UserError: if an array has a wrong length, or the store has other fields.
     """
     columns = video_columns(video)
     for t in range(video.steps):
@@ -88,10 +88,10 @@ def append_video(store: ReplayStore, video: Video, stream: int = 0) -> None:
 
 
 def cut(video: Video, most: int) -> Iterator[Video]:
-    """The episode, or where it is longer than `most` steps, its pieces in order.
+    """The episode, or its pieces in order if it is longer than `most` steps.
 
-    A piece is named ``name[first:end]``. Each begins anew: its first action and reward are unknown
-    to it, so they count as 0.
+    A piece is named ``name[first:end]`` and starts a new episode: its first action and reward are
+    unknown, so they count as 0.
     """
     if video.steps <= most:
         yield video
@@ -101,7 +101,7 @@ def cut(video: Video, most: int) -> Iterator[Video]:
 
 
 def piece_name(name: str, first: int, end: int) -> str:
-    """What steps first..end-1 of a longer video are called."""
+    """Name of steps first..end-1 of a longer video."""
     return f"{name}[{first}:{end}]"
 
 
@@ -119,7 +119,7 @@ def _piece(video: Video, first: int, end: int) -> Video:
 
 
 def _check_shapes(video: Video) -> None:
-    """UserError for what no store has a field for."""
+    """Raise UserError for arrays that no store can have a field for."""
     if not video.obs:
         raise UserError(f"video {video.name!r}: expected observations, received none; add some")
     wanted = [("reward", video.reward, "[T]", range(1, 2))]

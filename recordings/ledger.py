@@ -1,7 +1,7 @@
-"""What an import has done: a line per source in `STORE/ledger.jsonl`, the whole in `import.json`.
+"""What an import has done: a line per source in `STORE/ledger.jsonl`, all of it in `import.json`.
 
-A line is written after the source's last chunk, and is the moment from which the source counts. A
-line without its end was cut off by a kill: it is dropped, and the source is read again.
+A line is written after the source's last chunk; from then on the source counts as done. A line
+without its end was cut off by a kill: it is dropped, and the source is read again.
 """
 
 import json
@@ -20,16 +20,16 @@ LEDGER, SUMMARY = "ledger.jsonl", "import.json"
 
 @dataclass(frozen=True)
 class Entry:
-    """One source, done."""
+    """One finished source."""
 
     name: str
-    episodes: dict[str, int]  # in each split up to and with this source
+    episodes: dict[str, int]  # in each split, up to and including this source
     kept: int = 0  # episodes of this source
     frames: int = 0  # of this source
     skipped: list[tuple[str, str]] = field(default_factory=list)  # (what, why)
     notes: list[tuple[str, str]] = field(default_factory=list)  # (what, what was changed)
-    drawn: dict[str, int] = field(default_factory=dict)  # videos of no named split, up to this one
-    held_out: list[str] = field(default_factory=list)  # videos of this source that are
+    drawn: dict[str, int] = field(default_factory=dict)  # videos without a named split, so far
+    held_out: list[str] = field(default_factory=list)  # videos of this source that are held out
 
 
 class Ledger:
@@ -47,7 +47,7 @@ class Ledger:
 
     @property
     def done(self) -> set[str]:
-        """Names of the sources that need no reading."""
+        """Names of the sources that need not be read."""
         return {entry.name for entry in self.entries}
 
     @property
@@ -65,7 +65,7 @@ class Ledger:
         return list({entry.name: entry for entry in self.entries}.values())
 
     def add(self, entry: Entry) -> None:
-        """Write one more line; it is on disk on return."""
+        """Append a line, which is on disk on return."""
         with named_in_errors(self.path), open(self.path, "ab") as file:
             file.write(dump_json(asdict(entry)).encode() + b"\n")
             file.flush()
@@ -86,7 +86,7 @@ class Ledger:
 
 
 def read_summary(root: Path) -> dict[str, Any] | None:
-    """`import.json` of a store, None where there is none; UserError if it cannot be read."""
+    """Read a store's `import.json`; None if there is none, UserError if it cannot be read."""
     path = root / SUMMARY
     if not path.exists():
         return None
@@ -101,10 +101,10 @@ def read_summary(root: Path) -> dict[str, Any] | None:
         )
     match summary:
         case {"options": {"look": {"fit": "stretch"} as look}}:
-            look["fit"] = "squeeze"  # which earlier imports called so
+            look["fit"] = "squeeze"  # its name in earlier imports was "stretch"
     return summary
 
 
 def write_summary(root: Path, summary: Mapping[str, Any]) -> None:
-    """`import.json`, whole or not at all."""
+    """Write `import.json` atomically."""
     write_text(root / SUMMARY, dump_json(summary, indent=1) + "\n")

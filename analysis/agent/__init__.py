@@ -1,1 +1,1 @@
-"""A trained agent evaluated, and looked into: its levels, its promises, what if."""
+"""Evaluation and analysis of a trained agent: its levels, its predictions, what-if futures."""

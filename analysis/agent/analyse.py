@@ -1,6 +1,6 @@
-"""The report of `analyse_agent.py`, which says what stands in it.
+"""The report of `analyse_agent.py`, whose docstring describes its contents.
 
-Read next: `trace.py` and `what_if.py`, which compute; `episode.py`, which puts them together.
+Read next: `trace.py` and `what_if.py`, which compute; `episode.py`, which combines their results.
 """
 
 from pathlib import Path
@@ -30,12 +30,12 @@ from worldmodel.learner import Params
 
 
 def analyse(config: AnalyseAgentConfig, command: str) -> Path:
-    """Plays, looks, writes the report and its numbers; returns the report's path."""
+    """Play episodes, inspect them, write the report and its numbers; return the report's path."""
     output = checked_output(config)
     built, params, step = load_run(config.run, config.env)
     played = [play_episode(built, params, config, n) for n in range(config.episodes)]
-    length = padded(max(map(len, played)), built.agent.model.stride)  # one for all: one program
-    with jax.debug_nans(False):  # here NaN says that there is no value, and is no fault
+    length = padded(max(map(len, played)), built.agent.model.stride)  # one length: compiled once
+    with jax.debug_nans(False):  # here NaN means that there is no value; it is not a fault
         looked = [
             inspect_episode(built, params, stack(arrivals, built.agent.model.lead, length), config)
             for arrivals in played
@@ -60,7 +60,7 @@ def analyse(config: AnalyseAgentConfig, command: str) -> Path:
 
 
 def write_report(run: Path, env: EnvConfig) -> None:
-    """The report of a run that has just ended, `report.html` in it; where that fails, one line."""
+    """Write `report.html` of a run that has just ended; on failure, print one line instead."""
     config = AnalyseAgentConfig(run, env=env.name)
     try:
         output = analyse(config, command("analyse_agent.py", "--run", run, *said_again(env)))
@@ -71,7 +71,7 @@ def write_report(run: Path, env: EnvConfig) -> None:
 
 
 def checked_output(config: AnalyseAgentConfig) -> Path:
-    """The report's path. Raises UserError on settings that cannot run, before anything is done."""
+    """Check the settings before any work, and return the report's path. Raises UserError."""
     check_bounds(config)
     output = config.output or config.run / "report.html"
     if output.suffix != ".html":
@@ -82,7 +82,7 @@ def checked_output(config: AnalyseAgentConfig) -> Path:
 def play_episode(
     built: Built, params: Params, config: AnalyseAgentConfig, index: int
 ) -> list[Arrival]:
-    """Arrivals of one greedy episode, cut after ``steps``."""
+    """Play one greedy episode and return its arrivals, cut after ``steps``."""
     stepper = built.stepper(1, EVAL_SEED + config.seed + index)
     carry = initial_policy(built.agent, 1, built.config.agent.replan)
     act = AgentAct(built.policy(greedy=True), params, carry, jax.random.key(config.seed))
@@ -97,7 +97,7 @@ def play_episode(
 
 
 def random_returns(built: Built, episodes: int) -> np.ndarray:
-    """[episodes] under random actions, in the worlds of evaluation."""
+    """[episodes] returns under random actions, in the evaluation environments."""
     if not episodes:
         return np.zeros(0)
     return np.array([episode.score for episode in built.evaluate_random(episodes).episodes])
@@ -106,7 +106,7 @@ def random_returns(built: Built, episodes: int) -> np.ndarray:
 def episode_section(
     name: str, one: EpisodeInspection, film: str, built: Built, config: AnalyseAgentConfig
 ) -> list[str]:
-    """One episode, as a video and drawn along its time."""
+    """One episode, as a video and as curves over time."""
     strides, steps = built.agent.model.strides, len(one.reward) - 1
     ends = "ended by a terminal" if one.terminal else "ended by a limit of time"
     ends = ends if steps < config.steps else f"looked at up to there (--steps {config.steps})"
@@ -149,7 +149,7 @@ def episode_section(
 
 
 def what_if_section(one: EpisodeInspection, built: Built, config: AnalyseAgentConfig) -> list[str]:
-    """Futures from one time of the episode."""
+    """Imagined futures from one time of the episode."""
     heading, found = report.heading("What if", 3), one.what_if
     if found is None:
         return [heading, report.paragraph(one.why_not)]
@@ -182,13 +182,13 @@ def what_if_section(one: EpisodeInspection, built: Built, config: AnalyseAgentCo
 
 
 def all_settings(built: Built) -> str:
-    """All settings of the run, to be opened."""
+    """All settings of the run, in a collapsed block."""
     rows = [[name, str(value)] for name, value in settings_of(built.config).items()]
     return report.details("All settings of the run", report.table(["setting", "value"], rows))
 
 
 def numbers(looked: list[EpisodeInspection], command: str) -> dict[str, object]:
-    """What the report shows, for JSON; nan as null."""
+    """The report's numbers, for JSON; nan becomes null."""
 
     def plain(x: float | np.floating[Any]) -> float | None:
         return None if np.isnan(x) else round(float(x), 5)

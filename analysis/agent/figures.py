@@ -1,6 +1,6 @@
-"""Figures of the agent's report: how it learned, an episode, what if.
+"""Figures of the agent's report: learning curves, an episode, what-if futures.
 
-Read next: `episode.py`, what is drawn; `analysis/pages/episode_plots.py`, drawing.
+Read next: `episode.py`, the data drawn; `analysis/pages/episode_plots.py`, the drawing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +15,12 @@ from analysis.pages.episode_plots import BLACK, Line, Panel, draw_along, draw_fu
 from analysis.pages.plots import COLOURS, GREY
 from training.picture import pictures
 
-MOST_VECTOR = 6  # dimensions of vector observations that are drawn as curves
+MOST_VECTOR = 6  # dimensions of vector observations drawn as curves, at most
 HAPPENED = "what happened"
 
 
 def draw_training(rows: Sequence[Mapping[str, Any]], chance: np.ndarray) -> Figure | None:
-    """Returns and KL per level over environment steps; None where nothing was logged.
+    """Returns and KL per level over environment steps; None if nothing was logged.
 
     Args:
       rows: of metrics.jsonl.
@@ -59,7 +59,7 @@ def draw_training(rows: Sequence[Mapping[str, Any]], chance: np.ndarray) -> Figu
 
 
 def draw_episode(one: EpisodeInspection, view: View, strides: Sequence[int]) -> Figure:
-    """Frames, what level 1 believes of them, and every curve of the trace on one axis of time."""
+    """Frames, frames decoded from level 1's belief, and the trace's curves on one time axis."""
     trace: Any = one.trace  # numpy by now
     seen = {name: x[view.times] for name, x in one.obs.items()}
     strips = frames({"seen": seen, "decoded": view.decoded}, one.obs)
@@ -93,8 +93,8 @@ def draw_episode(one: EpisodeInspection, view: View, strides: Sequence[int]) -> 
 
 
 def frames(rows: Mapping[str, Obs], scale: Obs) -> dict[str, np.ndarray]:
-    """Rows of observations as pictures; every dimension of a vector on a scale of its own, which
-    is its largest absolute value in ``scale``."""
+    """Rows of observations as pictures; each dimension of a vector is divided by its largest
+    absolute value in ``scale``."""
     most = {n: np.maximum(np.abs(x).max(0), 1e-6) for n, x in scale.items() if x.ndim == 2}
     return {
         row: pictures(
@@ -105,7 +105,7 @@ def frames(rows: Mapping[str, Obs], scale: Obs) -> dict[str, np.ndarray]:
 
 
 def level_title(level: int, strides: Sequence[int], phased: bool) -> str:
-    """Which level's KL a panel shows, and how often it ticks."""
+    """A panel's title: which level's KL it shows, and how often that level ticks."""
     stride = strides[level]
     every = "every step" if stride == 1 else f"every {stride} steps"
     title = f"KL of level {level + 1}, which ticks {every}"
@@ -113,7 +113,7 @@ def level_title(level: int, strides: Sequence[int], phased: bool) -> str:
 
 
 def draw_what_if(found: WhatIf, columns: int) -> Figure:
-    """Decoded futures under each other, the imagined return of each beside it."""
+    """Decoded futures below one another, each with its imagined returns beside it."""
     count = len(next(iter(found.obs.values()))[0])
     wide = sum(x.ndim == 4 for x in found.true.values()) or 1
     times = np.unique(np.linspace(1, count, max(2, columns // wide - 2)).round().astype(int))
@@ -133,16 +133,16 @@ def draw_what_if(found: WhatIf, columns: int) -> Figure:
 
 
 def colours(found: WhatIf) -> dict[str, str]:
-    """Of every row."""
+    """The colour of every row, by name."""
     palette = [GREY, BLACK, *islice(cycle(COLOURS), len(found.names) - 1)]
     return dict(zip([HAPPENED, *found.names], palette, strict=True))
 
 
 def draw_promises(found: WhatIf, trace: Any, stride: int) -> Figure:
-    """Imagined window rewards, values and vector observations of all futures over one another.
+    """Imagined window rewards, values and vector observations, with all futures overlaid.
 
     Args:
-      trace: `EpisodeInspection.trace`, of what happened.
+      trace: `EpisodeInspection.trace`, what actually happened.
     """
     ticks = stride * np.arange(1, found.ticks + 1)
     colour = colours(found)
@@ -171,7 +171,7 @@ def draw_promises(found: WhatIf, trace: Any, stride: int) -> Figure:
 
 
 def vector_curves(found: WhatIf) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, true [n] and imagined [R, H·K] of the first dimensions of vector observations."""
+    """Name, true values [n] and imagined values [R, H·K] of the first vector dimensions."""
     left = MOST_VECTOR
     for name, imagined in sorted(found.obs.items()):
         if imagined.ndim == 3:

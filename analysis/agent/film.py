@@ -1,6 +1,6 @@
-"""An episode as a video in the report: above each frame what was done, got, valued and taken in.
+"""An episode as a video in the report, with action, reward, value and KL above each frame.
 
-Read next: `trace.py`, what is read of an episode; `training/labels.py`, the words.
+Read next: `trace.py`, which computes value and KL; `training/labels.py`, the words for actions.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from training.picture import bar_limits, pictures
 from training.video import Film, encode_mp4, labelled, upscale
 
 MOST_SHOWN = 500  # frames
-ENLARGED = 4  # times, of pixels
+ENLARGED = 4  # factor on the size of pixels
 
 
 def film_figure(arrivals: Sequence[Arrival], one: EpisodeInspection, built: Built) -> str:
-    """The episode as a video, with all that is known of each step above it."""
+    """The episode as a video, with the text of each step above its frame."""
     obs = {name: np.stack([a.obs[name][0] for a in arrivals]) for name in arrivals[0].obs}
     action, reward = (np.stack([getattr(a, x)[0] for a in arrivals]) for x in ("action", "reward"))
     done = episode_texts(action, reward, built.codec)
@@ -37,7 +37,7 @@ def film_figure(arrivals: Sequence[Arrival], one: EpisodeInspection, built: Buil
 
 
 def believed_texts(trace: Any, length: int) -> list[list[str]]:
-    """A line per record: value and the KL of every level at its latest tick."""
+    """Two lines of text per record: the value, and the KL of every level at its latest tick."""
     series = [held(trace.time, trace.value, length)]
     series += [held(level.time, level.kl, length) for level in trace.levels]
     texts = []
@@ -48,7 +48,7 @@ def believed_texts(trace: Any, length: int) -> list[list[str]]:
 
 
 def held(time: np.ndarray, value: np.ndarray, length: int) -> np.ndarray:
-    """[length] at every step the latest value that is known; nan before the first."""
+    """[length] the latest known value at every step; nan before the first."""
     known = np.isfinite(value)
     time, value = np.asarray(time)[known], np.asarray(value)[known]
     at = np.searchsorted(time, np.arange(length), side="right") - 1

@@ -1,4 +1,4 @@
-"""Primitive actions worth holding, named by what they move: what ``what_if.py`` imagines.
+"""Primitive actions to hold in the futures that ``what_if.py`` imagines, named by what they move.
 
 Read next: ``factors.py``, a space as one flat vector.
 """
@@ -17,22 +17,22 @@ Dimensions = Mapping[str, Sequence[str]]
 
 
 class Held(NamedTuple):
-    """A primitive action to be held, in words."""
+    """A named primitive action to be held."""
 
     name: str
     flat: np.ndarray  # [A]
 
 
 def held_actions(codec: ActionCodec, most: int, dimensions: Dimensions | None = None) -> list[Held]:
-    """Primitive actions far apart: all at rest, then one independent part moved.
+    """Primitive actions far apart: all parts at rest, then one independent part moved at a time.
 
-    At rest a dimension of a Box is at the value nearest to 0 that it has, a choice at its first
-    class. A dimension is moved to either end, a choice to its other classes. The first move of
-    every part comes before the second of any.
+    At rest, a dimension of a Box has its value nearest to 0, and a choice its first class. A
+    dimension is moved to either bound, a choice to each of its other classes. The first move of
+    every part precedes the second move of any part.
 
     Args:
-      most: so many at most, in that order.
-      dimensions: names of a Box's dimensions by its own name, numbers where there are none.
+      most: maximum number of actions, taken in that order.
+      dimensions: names of a Box's dimensions, by the Box's name; without names they are numbered.
     """
     parts = list(_parts(codec.space, "", dimensions or {}))
     rest = np.concatenate([part[0].flat for part in parts])
@@ -68,7 +68,7 @@ def _parts(space: gymnasium.Space[Any], name: str, dimensions: Dimensions) -> It
 
 
 def _dimensions(space: spaces.Box, name: str, names: Sequence[str]) -> Iterator[list[Held]]:
-    """Of a Box: the value nearest to 0, the highest, the lowest, scaled to [-1, 1]."""
+    """Per dimension of a Box: value nearest to 0, highest and lowest value, scaled to [-1, 1]."""
     low, high = (x.ravel().astype(np.float64) for x in (space.low, space.high))
     for i, (a, b) in enumerate(zip(low, high, strict=True)):
         label = f"{name or 'action'}" + (f"[{i}]" if len(low) > 1 else "")
@@ -79,7 +79,7 @@ def _dimensions(space: spaces.Box, name: str, names: Sequence[str]) -> Iterator[
 
 
 def _classes(name: str, first: int, count: int) -> list[Held]:
-    """A choice's classes; one of two that has a name is a key."""
+    """The classes of a choice; a named choice between 0 and 1 is shown as a key."""
     names = [f"{name or 'action'} = {first + n}" for n in range(count)]
     if name and (first, count) == (0, 2):
         names = [f"no {name}", name]

@@ -1,6 +1,6 @@
-"""What ran, and how it learned.
+"""The report's overview of a run: what ran, and how it learned.
 
-Read next: `episode.py`, one of its episodes.
+Read next: `episode.py`, one of the run's episodes.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from training.metrics import read_metrics
 
 
 def overview(run: Path, built: Built, step: int) -> str:
-    """What ran."""
+    """A table of what ran: environment, settings, size, commit and device."""
     c, model = built.config, built.agent.model
     size = sum(x.size for x in jax.tree.leaves(built.shapes))
     made = run / VERSIONS
@@ -40,13 +40,13 @@ def overview(run: Path, built: Built, step: int) -> str:
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl; none where there is no such file."""
+    """Rows of metrics.jsonl; empty if there is no such file."""
     path = run / "metrics.jsonl"
     return read_metrics(path) if path.is_file() else []
 
 
 def training_section(run: Path, chance: np.ndarray) -> list[str]:
-    """How it learned, beside what random actions reach."""
+    """Learning curves of the run, compared with the return of random actions."""
     drawn = draw_training(metrics(run), chance)
     if drawn is None:
         return []

@@ -1,7 +1,7 @@
-"""One episode as the agent holds it: what each level stores, what the heads and the critic say.
+"""One episode as seen by the agent: what each level stores, what heads and critic predict.
 
-Everything stands at the time that it belongs to, in environment steps since the episode's first
-record; nan where nothing is known. Read next: ``what_if.py``, futures from one of these times;
+Every quantity is given at the time it belongs to, in environment steps since the episode's first
+record; nan where it is unknown. Read next: ``what_if.py``, futures from one of these times;
 ``analysis/levels.py``, what KL along an episode means.
 """
 
@@ -18,31 +18,32 @@ from worldmodel.records import Records
 
 
 class Trace(NamedTuple):
-    """Along episodes; [B, n] are at the top's ticks, that is at every step.
+    """Quantities along episodes; [B, n] are at the top level's ticks, that is, at every step.
 
-    A tick after a terminal that closes the window in which it fell is data as well.
+    The tick after a terminal that closes the terminal's window counts as data, too.
     """
 
     levels: tuple[LevelTicks, ...]  # level 1 first
-    time: Array  # [n] of the top's ticks
-    value: Array  # [B, n] the critic's, environment units; nan at padding and terminals
+    time: Array  # [n] times of the top level's ticks
+    value: Array  # [B, n] the critic's value, environment units; nan at padding and terminals
     observed: Array  # [B, n] reward R of the window that ends at the tick, environment units
-    believed: Array  # [B, n] the reward head's R from the belief, which has seen the window
-    foreseen: Array  # [B, n] the same from the prior's mode: as imagination would, one tick ahead
+    believed: Array  # [B, n] R predicted from the belief, which has seen the window
+    foreseen: Array  # [B, n] R predicted from the prior's mode, as in imagination one tick ahead
 
 
 def observe_episodes(
     agent: Agent, records: Records, key: PRNGKeyArray
 ) -> tuple[tuple[Belief, ...], Trace]:
-    """Filters whole episodes with every level, and reads what the agent makes of them.
+    """Filter whole episodes with every level, and trace what the agent predicts along them.
 
-    R_t is known (else all three are nan) where its window is: see ``dreamer.known_windows``.
+    ``observed``, ``believed`` and ``foreseen`` are nan unless the window of R_t is known: see
+    ``dreamer.known_windows``.
 
     Args:
-      records: [B, lead+T, ...], each row one episode from its first record at the lead-in's end,
-        padded to whole windows. Give the tail as training sees it (``dreamer.fill_absorbing``).
+      records: [B, lead+T, ...], each row one episode whose first record follows the lead-in, padded
+        to whole windows, with its tail as in training (``dreamer.fill_absorbing``).
     Returns:
-      Beliefs as of ``ClockworkVAE.observe``, and the trace.
+      Beliefs as from ``ClockworkVAE.observe``, and the trace.
     """
     model = agent.model
     batch, length = records.mask.shape[0], records.mask.shape[1] - model.lead

@@ -1,5 +1,5 @@
-"""What a run has come to, in a sentence or two: its return beside that of random actions and of its
-first evaluation, and what its critic foresaw beside what came.
+"""A run's result in a sentence or two: its return compared with random actions and with its first
+evaluation, and the critic's prediction compared with the actual return.
 
 Read next: `overview.py`, what ran.
 """
@@ -14,16 +14,16 @@ from analysis.pages import report
 
 
 def evaluations(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Lines of metrics that hold an evaluation."""
+    """Rows of the metrics that contain an evaluation."""
     return [row for row in rows if "eval/return" in row]
 
 
 def verdict_section(rows: Sequence[Mapping[str, Any]], chance: np.ndarray) -> list[str]:
-    """Sentences, and the numbers in a table.
+    """The result in sentences, and its numbers in a table.
 
     Args:
       rows: of metrics.jsonl.
-      chance: [n] returns of episodes under random actions in the worlds of evaluation.
+      chance: [n] returns of episodes under random actions in the evaluation environments.
     """
     found = evaluations(rows)
     numbers = [("random actions, the same worlds", sampled(chance))] if len(chance) else []
@@ -44,7 +44,7 @@ def verdict_section(rows: Sequence[Mapping[str, Any]], chance: np.ndarray) -> li
 
 
 def compared(last: Mapping[str, Any], chance: np.ndarray) -> str:
-    """The last evaluation beside random actions."""
+    """The last evaluation compared with random actions."""
     text = f"The greedy agent's return is {told(last)}"
     if "eval/success" in last:
         text += f", with {last['eval/success']:.0%} of episodes a success"
@@ -58,7 +58,7 @@ def compared(last: Mapping[str, Any], chance: np.ndarray) -> str:
 
 
 def promised(foreseen: float, came: float) -> str:
-    """What the critic foresaw at first observations, beside the discounted return that came."""
+    """The critic's prediction at first observations, compared with the actual discounted return."""
     gap = foreseen - came
     much = "too much" if gap > 0 else "too little"
     return (
@@ -73,11 +73,11 @@ def told(row: Mapping[str, Any]) -> str:
 
 
 def sampled(scores: np.ndarray) -> str:
-    """The same of episodes' returns."""
+    """The mean of episodes' returns with its 95% interval."""
     half = interval(scores) if len(scores) > 1 else None
     return plus_minus(float(scores.mean()), half, 2, " (95%)")
 
 
 def interval(scores: np.ndarray) -> float:
-    """Half-width of the 95% interval of the mean; 0 where it is not known."""
+    """Half-width of the 95% interval of the mean; 0 if it is unknown."""
     return float(half_width(scores)) if len(scores) > 1 else 0.0

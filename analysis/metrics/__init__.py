@@ -1,1 +1,1 @@
-"""How far predicted frames are from true ones."""
+"""Metrics of the distance between predicted and true frames."""

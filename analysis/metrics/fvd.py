@@ -1,9 +1,9 @@
 """Fréchet video distance: how far apart two sets of videos are in a network's features.
 
-Unterthiner et al. 2018. The network (I3D) comes with no package. What others use is
-`i3d_torchscript.pt`, the TensorFlow-Hub I3D as a TorchScript archive: PyTorch must be installed to
-run it, and AN ARCHIVE CAN RUN CODE: only a file from a source you trust, and only where the user
-names it (--fvd-torchscript). Without it no distance is computed, under no name.
+Unterthiner et al. 2018. No package includes the network (I3D). The file in common use is
+`i3d_torchscript.pt`, the TensorFlow-Hub I3D as a TorchScript archive: running it requires PyTorch,
+and AN ARCHIVE CAN RUN CODE: use only a file from a source you trust. It is loaded only if the user
+names it (--fvd-torchscript). Without it, no distance is computed under any name.
 """
 
 from collections.abc import Callable
@@ -16,22 +16,22 @@ import numpy as np
 from common import UserError
 
 Features = Callable[[np.ndarray], np.ndarray]
-"""Of videos uint8 [n, T, h, w, 3] to features [n, D], float."""
+"""Maps videos, uint8 [n, T, h, w, 3], to features [n, D], float."""
 
 SHORTEST = 10
-"""Frames below which I3D's pooling leaves nothing."""
+"""Minimum number of frames: with fewer, I3D's pooling leaves nothing."""
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared Fréchet distance of two Gaussians with the moments of two sets of features.
+    """Squared Fréchet distance between two Gaussians with the moments of two sets of features.
 
     d = |μa - μb|² + tr(Σa + Σb - 2 (Σa^½ Σb Σa^½)^½)      Dowson and Landau 1982
 
     Args:
-      a, b: [n, D], n at least 2 (below D the covariances are singular, and the distance biased
-        upwards: compare only sets of the same sizes).
+      a, b: [n, D], n at least 2 (for n below D the covariances are singular and the distance is
+        biased upwards: compare only sets of the same size).
     Raises:
-      UserError: on fewer rows, or features of unlike widths.
+      UserError: if a set has fewer rows, or the features differ in width.
     """
     a, b = (np.asarray(x, np.float64) for x in (a, b))
     if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1]:
@@ -50,17 +50,17 @@ def _factor(x: np.ndarray) -> np.ndarray:
 
 
 def load_torchscript(path: Path) -> Features:
-    """Features of the TorchScript I3D at ``path``, on PyTorch's GPU where it has one.
+    """Load the TorchScript I3D at ``path``, on a GPU if PyTorch has one.
 
-    The archive may run code while it is loaded and used.
+    The archive can run code when it is loaded and used.
 
     Raises:
-      UserError: if the file is missing, PyTorch is not installed, or cannot read it.
+      UserError: if the file is missing, or PyTorch is not installed or cannot read the file.
     """
     if not Path(path).is_file():
         raise UserError(f"fvd: expected a TorchScript file, received {path}; check the path")
     try:
-        torch = import_module("torch")  # no dependency of this project
+        torch = import_module("torch")  # not a dependency of this project
     except ImportError as error:
         raise UserError(
             "fvd: expected PyTorch to be installed, for --fvd-torchscript runs in it, received "
@@ -78,7 +78,7 @@ def load_torchscript(path: Path) -> Features:
 
 
 def _run(torch: Any, network: Any, device: str, videos: np.ndarray) -> np.ndarray:
-    """One batch: [n, T, h, w, 3] uint8 to [n, 400]; the archive resizes and rescales itself."""
+    """One batch: [n, T, h, w, 3] uint8 to [n, 400]; the archive does the resizing and rescaling."""
     with torch.no_grad():
         x = torch.from_numpy(np.ascontiguousarray(videos.transpose(0, 4, 1, 2, 3)))
         x = x.to(device).float()
@@ -86,12 +86,12 @@ def _run(torch: Any, network: Any, device: str, videos: np.ndarray) -> np.ndarra
 
 
 def video_features(features: Features, videos: np.ndarray, batch: int = 4) -> np.ndarray:
-    """Features of all videos, some at a time; one channel is repeated.
+    """Features of all videos, computed in batches; a single channel is repeated.
 
     Args:
       videos: uint8 [V, T, h, w, C], T at least ``SHORTEST``.
     Raises:
-      UserError: on shorter videos, or channels other than 1 or 3.
+      UserError: if the videos are shorter, or have neither 1 nor 3 channels.
     """
     length, channels = videos.shape[1], videos.shape[-1]
     if length < SHORTEST or channels not in (1, 3):

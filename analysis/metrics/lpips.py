@@ -1,13 +1,14 @@
 """Learned perceptual distance of frames (LPIPS, version 0.1), AlexNet or VGG-16. Zhang et al. 2018.
 
-The weights are not part of this project. Where the `lpips` package and PyTorch are installed::
+The weights are not part of this project. With the `lpips` package and PyTorch installed, this code
+writes the file that ``load_lpips`` reads (net="vgg" for VGG-16)::
 
   import lpips, numpy
   state = lpips.LPIPS(net="alex").state_dict()
   numpy.savez("lpips_alex.npz", **{name: value.numpy() for name, value in state.items()})
 
-writes the file that ``load_lpips`` reads (net="vgg" for VGG-16): arrays only, nothing that could
-run code. Convolutions are named as there: `net.slice2.3.weight` is [out, in, k, k].
+The file contains arrays only, nothing that could run code. Convolutions are named as in the
+package: `net.slice2.3.weight` is [out, in, k, k].
 """
 
 from pathlib import Path
@@ -22,17 +23,17 @@ from jaxtyping import Array, Float
 from common import UserError
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-"""Mean and deviation per channel by which frames in [-1, 1] enter (the package's ScalingLayer)."""
+"""Per-channel mean and deviation that normalize frames in [-1, 1] (the package's ScalingLayer)."""
 
 
 class Conv(NamedTuple):
-    """One convolution and where it stands."""
+    """One convolution and its place in the network."""
 
-    name: str  # under `net.`
+    name: str  # without the prefix `net.`
     kernel: int  # pixels
     stride: int
     padding: int
-    pool: tuple[int, int] | None  # kernel and stride of a maximum taken before it
+    pool: tuple[int, int] | None  # kernel and stride of the max pooling before it
     tap: bool  # whether its rectified output is compared
 
 
@@ -65,7 +66,7 @@ NETS: dict[str, tuple[Conv, ...]] = {
 
 
 class LpipsWeights(NamedTuple):
-    """Arrays of one network, a pytree; which network it is shows in their number."""
+    """Arrays of one network, a pytree; their number identifies the network."""
 
     kernels: tuple[Array, ...]  # [out, in, k, k], in order
     biases: tuple[Array, ...]  # [out]
@@ -78,10 +79,10 @@ class LpipsWeights(NamedTuple):
 
 
 def load_lpips(path: Path) -> LpipsWeights:
-    """Reads weights written as this module's docstring says.
+    """Load weights written as described in this module's docstring.
 
     Raises:
-      UserError: if the file is missing or no .npz, or holds neither network.
+      UserError: if the file is missing or not an .npz, or contains neither network.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -107,7 +108,7 @@ def _key(conv: Conv) -> str:
 
 
 def _checked(arrays: dict[str, np.ndarray], convs: tuple[Conv, ...], path: Path) -> LpipsWeights:
-    """The arrays in order, each of the shape that the one before asks for."""
+    """The arrays in order, each checked to have the shape that its predecessor requires."""
     channels = 3
     kernels: list[Array] = []
     biases: list[Array] = []
@@ -143,14 +144,14 @@ def _array(
 def lpips(
     weights: LpipsWeights, true: Float[Array, "n h w C"], predicted: Float[Array, "n h w C"]
 ) -> Float[Array, " n"]:
-    """Distance of every pair of frames with pixel values in [0, 1]; one channel is repeated.
+    """Distance of every pair of frames, pixel values in [0, 1]; a single channel is repeated.
 
     d = Σ_l mean_{h,w} Σ_c w_lc (φ_lc(x)/|φ_l(x)| - φ_lc(y)/|φ_l(y)|)²
 
-    φ_l: rectified features of the compared layers, |·| over channels. Zhang et al. 2018, eq. 1.
+    φ_l: rectified features of compared layer l, |·| over channels. Zhang et al. 2018, eq. 1.
 
     Raises:
-      UserError: on frames of neither one nor three channels.
+      UserError: if the frames have neither one nor three channels.
     """
     total = jnp.zeros(true.shape[0])
     for head, x, y in zip(
@@ -192,7 +193,7 @@ def convolve(x: Array, conv: Conv, kernel: Array, bias: Array) -> Array:
 
 
 def pool(x: Array, size: int, stride: int) -> Array:
-    """Maximum over windows of ``size`` pixels every ``stride`` pixels, only where they fit."""
+    """Maximum over windows of ``size`` pixels every ``stride`` pixels, without padding."""
     return jax.lax.reduce_window(
         x, -jnp.inf, jax.lax.max, (1, 1, size, size), (1, 1, stride, stride), "VALID"
     )

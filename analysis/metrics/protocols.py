@@ -1,10 +1,10 @@
 """What a published SSIM or PSNR means: two protocols, never mixed in one table.
 
-``cwvae``: the original CW-VAE's and SVG's, scikit-image 0.18 on floats with no range given: that is
-range 2, a flat 7×7 window, unbiased variances, PSNR at range 1; channel by channel, then the mean;
-predictions are not clipped.
-``standard``: Wang et al.'s, as in TECO: Gaussian window 11, sigma 1.5, range 1; SSIM as mean over
-channels, PSNR over all of them; predictions clipped to [0, 1].
+``cwvae``: as in the original CW-VAE and SVG, scikit-image 0.18 on floats with no range given: that
+is, range 2, a flat 7×7 window, unbiased variances, PSNR at range 1; computed per channel, then
+averaged; predictions are not clipped.
+``standard``: as in Wang et al. and TECO: Gaussian window 11, sigma 1.5, range 1; SSIM is averaged
+over channels, PSNR computed over all of them; predictions are clipped to [0, 1].
 Read next: `analysis/video/frames.py`, which scores whole videos.
 """
 
@@ -26,19 +26,19 @@ class Protocol:
     """How frames are compared."""
 
     name: ProtocolName
-    """What results are labelled with."""
+    """Label of the results."""
     window: tuple[float, ...]
     """SSIM's weights along each axis."""
     unbiased: bool
-    """SSIM's variances divided by n-1."""
+    """Whether SSIM's variances are divided by n-1."""
     ssim_range: float
-    """SSIM's range of pixel values, in units of white."""
+    """SSIM's range of pixel values; white is 1."""
     psnr_by_channel: bool
-    """PSNR per channel, then the mean (in dB); otherwise of the error over all channels."""
+    """Whether PSNR is computed per channel and averaged (in dB), or else over all channels."""
     clip: bool
-    """Predictions clipped to [0, 1] first."""
+    """Whether predictions are clipped to [0, 1] first."""
     words: str
-    """One line that says the same."""
+    """The same in one line of text."""
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -71,13 +71,13 @@ def compare_frames(
     true: Float[Array, "n h w C"],
     predicted: Float[Array, "n h w C"],
 ) -> dict[str, Float[Array, " n"]]:
-    """``ssim``, ``psnr`` and, with weights, ``lpips`` of every pair of frames.
+    """``ssim``, ``psnr`` and, given weights, ``lpips`` of every pair of frames.
 
     Args:
-      protocol: of SSIM and PSNR; LPIPS always sees clipped frames.
+      protocol: of SSIM and PSNR; LPIPS always uses clipped frames.
       weights: of LPIPS.
       true: pixel values in [0, 1].
-      predicted: pixel values as the model gives them.
+      predicted: pixel values as the model outputs them.
     """
     clipped, count = jnp.clip(predicted, 0, 1), true.shape[0]
     x, y = true, clipped if protocol.clip else predicted

@@ -1,6 +1,6 @@
 """Structural similarity and peak signal-to-noise ratio of single frames. Wang et al. 2004.
 
-Which window, value range and channel rule a published number means stands in ``protocols.py``.
+``protocols.py`` defines the window, value range and channel rule behind published numbers.
 """
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 SMALLEST_MSE = 1e-10
-"""Mean squared error below which two frames count as equal, so that equal ones score 100 dB."""
+"""Mean squared error below which two frames count as equal; equal frames score 100 dB."""
 
 K1, K2 = 0.01, 0.03
 """Wang et al.'s constants: C1 = (K1·range)², C2 = (K2·range)²."""
@@ -34,17 +34,17 @@ def ssim(
     unbiased: bool,
     value_range: float,
 ) -> Float[Array, ""]:
-    """Structural similarity of one channel. Wang et al. 2004, eq. 13, mean over all whole windows.
+    """Structural similarity of one channel, mean over all whole windows. Wang et al. 2004, eq. 13.
 
     S = (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2))
 
-    Moments are those inside the window round every pixel at which it fits; they are taken of
-    x - range/4, which leaves variances as they are and float32 its digits.
+    Moments are taken inside the window around every pixel at which it fits. They are those of
+    x - range/4, which has the same variances and loses fewer digits in float32.
 
     Args:
       true, predicted: pixel values.
       window: weights along each axis, summing to 1.
-      unbiased: divide variances by n-1 rather than n, n = pixels of the window (flat windows).
+      unbiased: divide variances by n-1 rather than n, the pixels of the window (flat windows).
       value_range: largest minus smallest possible pixel value.
     """
     offset = value_range / 4
@@ -62,10 +62,10 @@ def ssim(
 
 
 def blur(x: Float[Array, "h w"], window: tuple[float, ...]) -> Array:
-    """Weighted sums over the window round every pixel at which it fits, [h-n+1, w-n+1].
+    """Weighted sums over the window around every pixel at which it fits, [h-n+1, w-n+1].
 
-    As two products with banded matrices, in full float32: four times faster than shifted additions
-    on a CPU, and what accelerators are made for.
+    Computed as two products with banded matrices in full float32: four times faster on a CPU than
+    shifted additions, and well suited to accelerators.
     """
     rows, columns = (band(size, window) for size in x.shape)
     exact = jax.lax.Precision.HIGHEST
@@ -73,7 +73,7 @@ def blur(x: Float[Array, "h w"], window: tuple[float, ...]) -> Array:
 
 
 def band(size: int, window: tuple[float, ...]) -> Array:
-    """[size-n+1, size]: row i holds the window from column i on."""
+    """[size-n+1, size]: row i contains the window, starting at column i."""
     count = size - len(window) + 1
     matrix = np.zeros((count, size), np.float32)
     for i in range(count):
@@ -82,7 +82,7 @@ def band(size: int, window: tuple[float, ...]) -> Array:
 
 
 def psnr(true: Float[Array, "..."], predicted: Float[Array, "..."]) -> Float[Array, ""]:
-    """Peak signal-to-noise ratio in dB of pixel values of range 1: -10 log10 MSE.
+    """Peak signal-to-noise ratio in dB for pixel values of range 1: -10 log10 MSE.
 
     At most 100 dB (``SMALLEST_MSE``): equal frames would otherwise make every mean infinite.
     """

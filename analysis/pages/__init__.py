@@ -1,1 +1,1 @@
-"""Reports to look at: a page of HTML and its figures."""
+"""HTML reports and their figures."""

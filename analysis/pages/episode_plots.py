@@ -1,7 +1,7 @@
-"""Figures along one time axis: frames above curves, and imagined futures beside what they promise.
+"""Figures along one time axis: frames above curves, and imagined futures beside their returns.
 
 Functions take arrays and return a matplotlib figure; times are environment steps. Read next:
-``report.py``, which puts them into a page.
+``report.py``, which puts figures into a page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ from analysis.pages.plots import GREY, number
 from analysis.pages.stills import strip
 
 WIDTH, LEFT, RIGHT = 10.6, 1.25, 0.3  # inches of a figure, and of its margins
-SIDE = 2.6  # inches for the returns of futures, with their margin
-GAP, LEGEND, FOOT = 0.06, 0.34, 0.55  # inches between rows of frames, for a legend, below all
+SIDE = 2.6  # inches for the panel of imagined returns, with its margin
+GAP, LEGEND, FOOT = 0.06, 0.34, 0.55  # inches: between rows of frames, for a legend, below all
 BLACK = "#1d2129"
 CROWDED = 250  # points above which a curve is drawn thin
-LONE = 3  # points up to which they are drawn large
+LONE = 3  # points up to which markers are drawn large
 
 
 class Line(NamedTuple):
-    """One curve. A gap is nan; ``steps`` holds a value until the next time; style "." is dots."""
+    """One curve. nan is a gap; ``steps`` holds a value until the next time; style "." is dots."""
 
     name: str
     time: np.ndarray  # [n]
@@ -32,12 +32,12 @@ class Line(NamedTuple):
     colour: str
     steps: bool = False
     style: str = "-"
-    wide: bool = False  # drawn broad and pale, to lie under others
+    wide: bool = False  # drawn broad and pale, as a background for others
     error: np.ndarray | None = None  # [n] half-width of an interval
 
 
 class Panel(NamedTuple):
-    """Curves that share an axis of values."""
+    """Curves that share a value axis."""
 
     title: str
     unit: str
@@ -52,15 +52,15 @@ def draw_along(
     strips: Mapping[str, np.ndarray] | None = None,
     marks: Sequence[float] = (),
 ) -> Figure:
-    """Panels under each other over the same times, rows of frames above them.
+    """Panels stacked over the same times, with rows of frames above them.
 
-    Panels with the same curves, all of them, share one legend.
+    If all panels have the same curves, they share one legend.
 
     Args:
-      span: times of the left and the right edge; of curves what lies between is drawn.
+      span: times at the left and the right edge; curves are cut to them.
       label: of the time axis.
-      strips: by name, uint8 [n, h, w, 3]; frame i is drawn over part i of n equal ones of the span.
-      marks: times at which a line crosses all panels.
+      strips: by name, uint8 [n, h, w, 3]; frame i covers the i-th of n equal parts of the span.
+      marks: times at which a vertical line crosses all panels.
     """
     strips = strips or {}
     names = {tuple(line.name for line in panel.lines) for panel in panels}
@@ -87,7 +87,7 @@ def draw_along(
 
 
 def within(panel: Panel, span: tuple[float, float]) -> Panel:
-    """The panel with what of its curves lies in the span."""
+    """The panel with its curves cut to the span."""
     lines = []
     for line in panel.lines:
         held = line.time + tick_of(line)
@@ -99,7 +99,7 @@ def within(panel: Panel, span: tuple[float, float]) -> Panel:
 
 
 def stacked(heights: Sequence[float], gaps: Sequence[float]) -> tuple[Figure, list[Axes]]:
-    """Axes of given heights in inches under each other, each with its gap above it."""
+    """Stacked axes of given heights in inches, each with its gap above it."""
     total = sum(heights) + sum(gaps) + FOOT
     figure = Figure(figsize=(WIDTH, total))
     axes, top = [], total
@@ -111,13 +111,13 @@ def stacked(heights: Sequence[float], gaps: Sequence[float]) -> tuple[Figure, li
 
 
 def strip_height(frames: np.ndarray) -> float:
-    """Inches at which a row of frames [n, h, w, 3] fills the width with square pixels."""
+    """Height in inches at which a row of frames [n, h, w, 3] fills the width with square pixels."""
     count, height, width = frames.shape[:3]
     return (WIDTH - LEFT - RIGHT) * height / (count * width)
 
 
 def draw_strip(axis: Axes, name: str, frames: np.ndarray, span: tuple[float, float]) -> None:
-    """A row of frames over the span, a white line between them."""
+    """Draw a row of frames over the span, separated by white lines."""
     joined = np.pad(frames, ((0, 0), (0, 0), (1, 1), (0, 0)), constant_values=255)
     axis.imshow(strip(joined), extent=(*span, 0, 1), aspect="auto", interpolation="nearest")
     axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
@@ -127,7 +127,7 @@ def draw_strip(axis: Axes, name: str, frames: np.ndarray, span: tuple[float, flo
 
 
 def draw_panel(axis: Axes, panel: Panel, legend: bool) -> None:
-    """Curves, with a legend where there is more than one and it is wanted."""
+    """Draw a panel's curves; ``legend`` adds a legend if there is more than one."""
     for line in panel.lines:
         draw_line(axis, line)
     axis.set_title(panel.title, fontsize=9, loc="left", pad=3)
@@ -150,7 +150,7 @@ def draw_panel(axis: Axes, panel: Panel, legend: bool) -> None:
 
 
 def draw_line(axis: Axes, line: Line) -> None:
-    """One curve, thin where it is crowded, dots on it where it is not."""
+    """Draw one curve: thin if it has many points, with dots on it if it has few."""
     count = np.isfinite(line.value).sum()
     few, lone = count <= CROWDED, count <= LONE
     dots = line.style == "." or (few and (line.steps or line.error is not None))
@@ -175,7 +175,7 @@ def draw_line(axis: Axes, line: Line) -> None:
 
 
 def tick_of(line: Line) -> float:
-    """For how long a step is held; 0 where values are not held."""
+    """How long the last step is held; 0 if the line does not hold its values."""
     if not line.steps:
         return 0.0
     return float(line.time[1] - line.time[0]) if len(line.time) > 1 else 1.0
@@ -187,12 +187,12 @@ def draw_futures(
     returns: Mapping[str, np.ndarray],
     colours: Mapping[str, str],
 ) -> Figure:
-    """Futures from one start under each other, and beside each the return that it promises.
+    """Futures from one start, stacked, with the imagined returns of each beside it.
 
     Args:
       rows: by name, uint8 [n, h, w, 3], white where nothing is known.
       times: [n] of the columns, environment steps after the start.
-      returns: by name, [S] imagined returns, or one known one; rows without are left empty.
+      returns: by name, [S] imagined returns or a single observed one; may lack some rows.
       colours: by name, of the returns.
     """
     count, height, width = next(iter(rows.values())).shape[:3]
@@ -221,7 +221,7 @@ def draw_returns(
     returns: Mapping[str, np.ndarray],
     colours: Mapping[str, str],
 ) -> None:
-    """Every noise a light dot, their mean a full one, the number above it."""
+    """Draw each sample as a light dot, and the mean as a full one with its number above it."""
     above: dict[str, Any] = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
     for n, name in enumerate(names):
         if name in returns:

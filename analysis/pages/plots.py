@@ -1,4 +1,4 @@
-"""Figures of the report: what each level holds, and what predictions still know.
+"""Figures of the report: what each level stores, and what predictions retain.
 
 Functions take arrays and return a matplotlib figure. Read next: ``report.py``.
 """
@@ -26,7 +26,7 @@ class Curve(NamedTuple):
 
 
 def draw_curves(curves: Sequence[Curve], label: str) -> Figure:
-    """Lines over the prediction's distance in frames; a ``label`` of a share runs from 0 to 1."""
+    """Curves over frames after the context; if ``label`` names a share, the axis is 0 to 1."""
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     panel = figure.subplots()
     colours, dashes = cycle(COLOURS), cycle(DASHES)
@@ -72,10 +72,10 @@ def draw_kl(kl: Mapping[str, np.ndarray]) -> Figure:
 
 
 def draw_speed(speeds: np.ndarray, kl: np.ndarray) -> Figure:
-    """KL of every level over the speed of the data it was trained on. CW-VAE Figure 8.
+    """KL of every level against the speed of its training data. CW-VAE Figure 8.
 
     Args:
-      speeds: [R], a factor on the generator's speed.
+      speeds: [R] factors on the generator's speed.
       kl: [R, L] nats per sequence.
     """
     order = np.argsort(speeds)
@@ -98,10 +98,10 @@ def draw_speed(speeds: np.ndarray, kl: np.ndarray) -> Figure:
 
 
 def draw_entropy(entropy: np.ndarray, clocks: Sequence[str]) -> Figure:
-    """Mean entropy of every level's prior over the prediction's distance. TALD Figure 10.
+    """Mean entropy of every level's prior over frames after the context. TALD Figure 10.
 
     Args:
-      entropy: [H, L] nats, each level's held between its ticks.
+      entropy: [H, L] nats, each level's value held between its ticks.
       clocks: when each level ticks, in words.
     """
     levels = entropy.shape[1]
@@ -112,7 +112,7 @@ def draw_entropy(entropy: np.ndarray, clocks: Sequence[str]) -> Figure:
         value = entropy[:, level]
         panel.step(np.arange(1, len(value) + 1), value, where="mid", color=COLOURS[level])
         middle, half = np.mean(value), max(1.0, 1.2 * np.abs(value - np.mean(value)).max())
-        panel.set_ylim(middle - half, middle + half)  # never less than 2 nats: noise stays noise
+        panel.set_ylim(middle - half, middle + half)  # at least 2 nats: noise is not magnified
         panel.set_title(f"level {level + 1}, {clocks[level]}", fontsize=9, loc="left")
         panel.set_ylabel("nats")
         panel.grid(alpha=0.25)
@@ -122,12 +122,12 @@ def draw_entropy(entropy: np.ndarray, clocks: Sequence[str]) -> Figure:
 
 
 def draw_film(rows: Mapping[str, np.ndarray], times: np.ndarray, seen: int) -> Figure:
-    """Rows of frames under each other, as the paper's Figure 7.
+    """Stacked rows of frames, as in the paper's Figure 7.
 
     Args:
-      rows: by name, uint8 [n, h, w, C]; the first are the true ones.
-      times: [n] of the columns, frames counted from the context's end: not above 0 was seen.
-      seen: columns that lie within the context; a line parts them from the others.
+      rows: by name, uint8 [n, h, w, C]; the first row has the true frames.
+      times: [n] of the columns, in frames after the end of the context; at 0 or below: in it.
+      seen: number of columns within the context; a line separates them from the others.
     """
     figure = Figure(
         figsize=(1.3 + 0.72 * len(times), 0.76 * len(rows) + 0.45), layout="constrained"
@@ -149,7 +149,7 @@ def draw_film(rows: Mapping[str, np.ndarray], times: np.ndarray, seen: int) -> F
 
 
 def number(x: float | np.floating) -> str:
-    """Three figures, no more digits than that."""
+    """A number to three significant digits; from 1000 on, to the nearest integer."""
     value = float(x)
     if value == 0:
         return "0"

@@ -1,6 +1,6 @@
-"""A report as one HTML file that needs nothing beside it: headings, tables, pictures inlined.
+"""A report as one self-contained HTML file: headings, tables and inlined pictures.
 
-Every text given is escaped. Read next: ``plots.py``, the figures.
+All text is escaped. Read next: ``plots.py``, the figures.
 """
 
 import base64
@@ -35,7 +35,7 @@ figcaption { color: #4c5564; font-size: .9rem; max-width: 46rem; }
 
 
 def document(title: str, blocks: Sequence[str]) -> str:
-    """The HTML of blocks made by the functions below."""
+    """The HTML page made of blocks from the functions below."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
@@ -55,12 +55,12 @@ def paragraph(text: str) -> str:
 
 
 def lead(text: str) -> str:
-    """What is to be read first."""
+    """An introductory paragraph in larger type."""
     return f'<p class="lead">{escape(text)}</p>'
 
 
 def command(text: str) -> str:
-    """A line to be typed."""
+    """A command line."""
     return f"<p><code>{escape(text)}</code></p>"
 
 
@@ -68,7 +68,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; the first column names its rows.
 
     Raises:
-      UserError: if a row has another length than the header.
+      UserError: if a row's length differs from the header's.
     """
     for row in rows:
         if len(row) != len(header):
@@ -90,7 +90,7 @@ def details(summary: str, block: str) -> str:
 
 
 def figure(drawn: Figure, caption: str) -> str:
-    """A figure as inlined PNG; the caption is also what is read where it cannot be seen."""
+    """A figure as an inlined PNG; the caption is also its alternative text."""
     data = base64.b64encode(png(drawn)).decode("ascii")
     text = escape(caption, quote=True)
     return (
@@ -117,7 +117,7 @@ def png(drawn: Figure) -> bytes:
 
 
 def plain_text(drawn: Figure) -> None:
-    """Takes what stands in a figure as it is: a name with dollar signs is no formula."""
+    """Show a figure's text literally: a name with dollar signs is not a formula."""
     for text in drawn.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(False)

@@ -1,4 +1,4 @@
-"""Frames of predictions under the true ones, as in the paper's Figures 2, 4 and 6."""
+"""Predicted frames below the true ones, as in the paper's Figures 2, 4 and 6."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from replay.atomic import replacing
 
 
 def draw_stills(path: Path, strips: Mapping[str, np.ndarray], times: np.ndarray) -> None:
-    """Writes a PNG: per video a row of true frames and one row per model.
+    """Write a PNG: per video, a row of true frames and one row per model.
 
     Args:
       strips: by name, the true ones first, uint8 [videos, times, h, w, C].
@@ -34,7 +34,7 @@ def draw_stills(path: Path, strips: Mapping[str, np.ndarray], times: np.ndarray)
     figure.tight_layout(h_pad=0.2)
     with replacing(path) as temporary:
         plain_text(figure)
-        figure.savefig(temporary, dpi=110, bbox_inches="tight")  # with the whole names
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")  # long names stay whole
 
 
 def strip(frames: np.ndarray) -> np.ndarray:

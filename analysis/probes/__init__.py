@@ -1,1 +1,1 @@
-"""What a predicted frame still gets right: digits, rooms, places."""
+"""Probes of what a predicted frame still gets right: digits, rooms, places."""

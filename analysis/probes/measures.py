@@ -1,9 +1,9 @@
 """What a predicted frame still gets right, frame by frame: a probe is a function of predictions.
 
-A probe is called with the numbers of b videos and their predicted frames, uint8 [b, H, h, w, C],
-and gives measures by name, one value per frame each: [b, H], nan where it says nothing. All compare
-with what the videos truly show after the context. Read next: `analysis/video/inspection.py`, which
-puts models to them.
+A probe is called with the numbers of b videos and their predicted frames, uint8 [b, H, h, w, C]. It
+returns measures by name, each with one value per frame, [b, H], nan where undefined. All measures
+compare with the true frames after the context. Read next: `analysis/video/inspection.py`, which
+applies probes to models.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ ROOM, SHOWN_ROOM = "room right, share of videos", "room right where the context 
 
 LOWER_IS_BETTER = {DISPLACEMENT}
 TRUE = "true frames"
-"""What a probe says of them: the most that a prediction can have."""
+"""Name of a probe's result on them: the best that a prediction can achieve."""
 
 
 def likeness(true: np.ndarray) -> Probe:
     """PSNR at range 1: -10 log₁₀ of the mean squared error of pixel values in [0, 1].
 
     Args:
-      true: uint8 [V, H, h, w, C], what follows the context.
+      true: uint8 [V, H, h, w, C], the frames after the context.
     """
 
     def probe(rows: np.ndarray, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -44,9 +44,9 @@ def likeness(true: np.ndarray) -> Probe:
 
 
 def displacement(true: np.ndarray) -> Probe:
-    """Pixels between the centres of brightness of the predicted and the true frame.
+    """Distance in pixels between the centres of brightness of the predicted and the true frame.
 
-    Where what is shown stays bright on black, as digits do, it says how far they are off, together.
+    For bright objects on black, such as digits, it measures how far they are off as a whole.
     """
 
     def probe(rows: np.ndarray, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -57,7 +57,7 @@ def displacement(true: np.ndarray) -> Probe:
 
 
 def centres(images: np.ndarray) -> np.ndarray:
-    """Centre of brightness, (row, column) in px; the frame's middle where all is black.
+    """Centre of brightness, (row, column) in px; the middle of the frame if all is black.
 
     [..., h, w, C] to [..., 2].
     """
@@ -68,12 +68,12 @@ def centres(images: np.ndarray) -> np.ndarray:
 
 
 def digits(read: Read, true: np.ndarray, window: int) -> Probe:
-    """Whether the pair of digits that is read is the true one. CW-VAE Figure 5b.
+    """Whether the pair of digits read from the frames is the true one. CW-VAE Figure 5b.
 
     Args:
-      read: a reader of digits.
-      true: int [V], the pair that each video shows, index into ``identity.CLASSES``.
-      window: frames around each that are read together, odd.
+      read: a digit reader.
+      true: int [V], the pair that each video shows, index into ``digit_reader.CLASSES``.
+      window: number of frames around each that are read together, odd.
     """
 
     def probe(rows: np.ndarray, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -85,7 +85,7 @@ def digits(read: Read, true: np.ndarray, window: int) -> Probe:
 
 
 def ball_colour(true: np.ndarray) -> Probe:
-    """Whether the colour of the one ball is the true one. Colours: int [V, H]."""
+    """Whether the colour of the single ball is the true one; ``true`` is int [V, H]."""
 
     def probe(rows: np.ndarray, images: np.ndarray) -> dict[str, np.ndarray]:
         said = colours(images)
@@ -100,9 +100,9 @@ def room_sequence(videos: np.ndarray, room: np.ndarray, context: int) -> Probe:
     CW-VAE Figure 5a, by the rule of ``rooms.py``.
 
     Args:
-      videos: uint8 [V, T, h, w, C], context and future: what templates are made of.
-      room: int [V, T].
-      context: frames of them that are the context.
+      videos: uint8 [V, T, h, w, C], context and future; templates are made from them.
+      room: int [V, T], their true regions.
+      context: number of their frames that are the context.
     """
     shown = (room[:, None, :context] == room[:, context:, None]).any(-1)  # [V, H]
 
@@ -123,7 +123,7 @@ def _templates(video: np.ndarray, room: np.ndarray) -> np.ndarray:
 
 
 def room_scores(said: np.ndarray, true: np.ndarray, shown: np.ndarray) -> dict[str, np.ndarray]:
-    """Measures of regions that were said, int [b, H]; true ones and ``shown`` may go on longer.
+    """Measures of predicted regions, int [b, H]; ``true`` and ``shown`` may be longer.
 
     Args:
       shown: bool, whether the context has shown the true region.
@@ -141,10 +141,10 @@ def room_scores(said: np.ndarray, true: np.ndarray, shown: np.ndarray) -> dict[s
 def room_references(
     videos: np.ndarray, room: np.ndarray, context: int
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What the rule itself gets right on true frames, and what is had for nothing, [V, H] each.
+    """Accuracy of the rule itself on true frames, and of trivial predictions, [V, H] each.
 
     By measure and name: `true frames` (by templates of other frames), `stays` (in the last room
-    seen), `commonest kind` (the one that most videos have up to then).
+    seen), `commonest kind` (the kind that most videos have up to then).
     """
     shown = (room[:, None, :context] == room[:, context:, None]).any(-1)
     future = room[:, context:]

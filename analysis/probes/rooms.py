@@ -4,12 +4,12 @@ The paper sorts predictions into three kinds of sequence: the camera stays in it
 the hallway and no room after it; it enters the hallway and then a room. "Because the rooms and
 hallways use different textures, we can easily identify these classes via the color histogram."
 
-So here: every video has three regions with textures of its own (room, room, hallway). A region's
-template is the mean histogram of colours of the video's true frames in it; a frame is put into the
-region whose template is nearest. Near a doorway a frame shows more than the region the camera is
-in, so the same rule on true frames held out of the templates says how far it can be trusted. What
-a model was never shown, it cannot paint alike: accuracy is also given for the frames of regions
-that the context has shown.
+The same is done here: every video has three regions (room, room, hallway) with their own textures.
+A region's template is the mean colour histogram of the video's true frames in it; a frame is
+assigned to the region with the nearest template. Near a doorway, a frame shows more than the region
+the camera is in, so the same rule is applied to true frames held out of the templates, to measure
+how far it can be trusted. A model cannot reproduce textures that it was never shown, so accuracy is
+also reported for frames of regions that the context has shown.
 """
 
 import numpy as np
@@ -17,15 +17,15 @@ import numpy as np
 from recordings.generators.maze_layout import HALLWAY
 
 KINDS = ("stays in its room", "enters the hallway", "through the hallway into a room")
-LEVELS = 4  # steps of brightness per channel that a histogram tells apart
-RUN = 9  # frames: labels are smoothed by majority over so many
-FOLD = 5  # frames in a row that are held out together
+LEVELS = 4  # brightness levels per channel that a histogram distinguishes
+RUN = 9  # frames over which labels are smoothed by majority
+FOLD = 5  # consecutive frames that are held out together
 
 
 def histograms(images: np.ndarray) -> np.ndarray:
     """Square roots of the shares of pixels per colour, uint8 [..., h, w, C] to [..., LEVELS^C].
 
-    Euclidean distance between square roots is Hellinger's (times √2).
+    The Euclidean distance between square roots is the Hellinger distance (times √2).
     """
     *axes, height, width, channels = images.shape
     steps = images.reshape(-1, height * width, channels).astype(np.int32) * LEVELS // 256
@@ -35,22 +35,22 @@ def histograms(images: np.ndarray) -> np.ndarray:
 
 
 def templates(histogram: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """Mean histogram of each region, [3, bins] of [T, bins] and int [T]; inf where not visited."""
+    """Mean histogram of each region, [3, bins] from [T, bins] and int [T]; inf if not visited."""
     shown = [histogram[room == region] for region in range(3)]
     absent = np.full(histogram.shape[1], np.inf)
     return np.stack([x.mean(0) if len(x) else absent for x in shown])
 
 
 def nearest_room(histogram: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """The region whose template is nearest: int [T] of [T, bins] and [3, bins]."""
+    """The region whose template is nearest: int [T] from [T, bins] and [3, bins]."""
     distance = ((histogram[:, None] - template[None]) ** 2).sum(-1)
     return smoothed(distance.argmin(1), RUN)
 
 
 def smoothed(labels: np.ndarray, width: int) -> np.ndarray:
-    """The most frequent label of the ``width`` (odd) around each, ends repeated; ties: the lowest.
+    """The most frequent of the ``width`` (odd) labels around each; ties go to the lowest.
 
-    int [T] to the same.
+    The ends are repeated. int [T] to the same.
     """
     padded = np.pad(labels, width // 2, mode="edge")
     around = np.lib.stride_tricks.sliding_window_view(padded, width)
@@ -58,8 +58,8 @@ def smoothed(labels: np.ndarray, width: int) -> np.ndarray:
 
 
 def held_out_rooms(histogram: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """True frames by templates of the others: stretches of ``FOLD`` frames are held out in turn,
-    every second one at once. int [T]."""
+    """Label true frames by templates of the others, int [T]: stretches of ``FOLD`` frames are held
+    out, first the even ones together, then the odd ones."""
     fold = np.arange(len(room)) // FOLD % 2
     labels = np.zeros(len(room), int)
     for held in (0, 1):
@@ -77,7 +77,7 @@ def kind(rooms: np.ndarray) -> int:
 
 
 def kinds_so_far(rooms: np.ndarray) -> np.ndarray:
-    """``kind`` of every beginning of a sequence: int [T] to int [T].
+    """``kind`` of every prefix of a sequence: int [T] to int [T].
 
     k_t = kind(rooms_0 … rooms_t): 1 from the first hallway frame on, 2 from the first room after.
     """

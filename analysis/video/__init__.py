@@ -1,1 +1,1 @@
-"""Predictions of video, scored, and what each level of a model holds."""
+"""Scores of video predictions, and what each level of a model stores."""

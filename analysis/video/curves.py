@@ -1,7 +1,7 @@
-"""Curves of a prediction's quality over its distance, one panel per metric. CW-VAE Figure 1.
+"""Curves of prediction quality by frames after the context, a panel per metric. CW-VAE Figure 1.
 
-Models are coloured lines with their 95% interval over videos, predictions that know nothing dashed
-grey ones.
+Models are coloured lines with their 95% interval over videos; uninformed references are dashed grey
+lines.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
 
 
 def draw_curves(path: Path, lines: Sequence[Line], title: str, samples: int) -> None:
-    """Writes a PNG: a column per metric; above one sample's mean, below the best of N > 1."""
+    """Write a PNG with a column per metric: the mean of a sample above, the best of N > 1 below."""
     kinds = ["mean", "best"] if samples > 1 else ["mean"]
     metrics = list(lines[0].mean)
     size = (4.6 * len(metrics), 3.2 * len(kinds) + 0.9)

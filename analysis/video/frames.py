@@ -1,8 +1,8 @@
-"""Scores of predicted videos, drawn and compared some frames at a time.
+"""Scores of predicted videos, whose frames are drawn and compared in chunks.
 
 A thousand frames of a hundred samples do not fit into memory; what they are drawn from (latent
-states, or the number of a frame) does. So predictions exist only inside a chunk, on the
-accelerator, and scores come out. Read next: ``references.py``, predictions that know nothing.
+states, or frame numbers) does. So predictions exist only within a chunk, on the accelerator, and
+only their scores are returned. Read next: ``references.py``, uninformed predictions.
 """
 
 from collections.abc import Callable
@@ -30,8 +30,8 @@ def score_frames(
 
     Args:
       protocol: how frames are compared.
-      weights: of LPIPS, None to leave it out.
-      draw: of ``source``'s rows [n, ...] to frames [n, h, w, C], pixel values.
+      weights: of LPIPS; None leaves it out.
+      draw: maps rows [n, ...] of ``source`` to frames [n, h, w, C], pixel values.
       source: what frames are drawn from, a pytree of [N, B, H, ...]: N samples of B videos.
       true: uint8 [B, H, h, w, C].
       chunk: frames drawn at once.
@@ -50,7 +50,7 @@ def score_frames(
 
 
 def frames_at_once() -> int:
-    """How many frames this device draws at once."""
+    """Number of frames that this device draws at once."""
     return 128 if jax.default_backend() == "cpu" else 1024
 
 
@@ -63,12 +63,12 @@ def draw_frames(draw: Callable[[Any], Array], source: Any, chunk: int) -> Array:
 
 
 def in_chunks(function: Callable[[Any], Any], rows: Any, chunk: int) -> Any:
-    """``function`` over the leading axis, ``chunk`` rows at a time, one after the other.
+    """Apply ``function`` over the leading axis, ``chunk`` rows at a time, sequentially.
 
     Args:
-      function: of rows [n, ...] to a pytree of [n, ...], each row by itself.
+      function: maps rows [n, ...] to a pytree of [n, ...], each row independently.
       rows: pytree of [count, ...].
-      chunk: n; the last chunk is padded with zeros, which are cut off again.
+      chunk: n; the last chunk is padded with zeros, whose results are dropped.
     """
     count = jax.tree.leaves(rows)[0].shape[0]
     chunk = min(chunk, count)

@@ -1,14 +1,14 @@
-"""A model looked into: KL and entropy per level, and what predictions lose with each level blind.
+"""A model's inspection: KL and entropy per level, and what predictions lose with each level blind.
 
 A level is blinded "by not feeding it with observations" (TALD Figure 11; CW-VAE §3.6, Figure 7).
-Its state is not put to zeros: at every one of its ticks its stochastic variables are drawn from the
+Its state is not set to zeros: at each of its ticks, its stochastic variables are drawn from the
 prior rather than the posterior, given its own recurrent state and the level above; all other levels
-see the context. From there on the future is rolled as ever. What the prediction then gets wrong,
-only that level had known. Prior entropy over the prediction says how certain a level is of what
-comes (TALD §4.6, Figure 10).
+see the context. After the context, the future is rolled out as usual. What the prediction then gets
+wrong was known to that level only. Prior entropy over the prediction shows how certain a level is
+of the future (TALD §4.6, Figure 10).
 
-Everything runs over held-out videos in batches; predictions exist a batch at a time, and what the
-probes say of them comes out. Read next: `worldmodel/video_model.py`, which rolls them;
+All of it runs over held-out videos in batches; predictions exist one batch at a time, and only the
+probes' measures are returned. Read next: `worldmodel/video_model.py`, which rolls out predictions;
 `analysis/probes/measures.py`.
 """
 
@@ -32,27 +32,27 @@ BATCH = 8  # videos at once
 
 
 class Trial(NamedTuple):
-    """What predictions are made of, and how they are looked at."""
+    """What predictions are made from, and how they are probed."""
 
     records: Records  # [V, T, ...] from each video's first frame on, on the host
-    image: str  # observation that is looked at
+    image: str  # name of the observation that is probed
     context: int  # frames seen
     horizon: int  # frames predicted with all levels seeing
-    reset_horizon: int  # and with one of them blind
+    reset_horizon: int  # frames predicted with one level blind
     probes: Sequence[Probe]
     seed: int
     chunk: int  # frames decoded at once
 
 
 class Levels(NamedTuple):
-    """What the levels do along a prediction, as ``Rolled`` has it; none of a model without."""
+    """Entropy and ticks of levels along a prediction, as in ``Rolled``; L = 0 if it has none."""
 
     entropy: np.ndarray  # [..., H, L]
     ticks: np.ndarray  # [..., H, L]
 
 
 class Inspection(NamedTuple):
-    """What was found; measures are means over videos, by what was blind."""
+    """The results; measures are means over videos, by which level was blind."""
 
     kl: np.ndarray  # [V, L] nats per sequence
     levels: Levels  # [H, L] means over videos, with all levels seeing
@@ -60,7 +60,8 @@ class Inspection(NamedTuple):
 
 
 def inspect(model: VideoModel, sequences: Records, trial: Trial) -> Inspection:
-    """KL over ``sequences`` [V, lead+T, ...] as trained on, the rest over the trial."""
+    """Inspect a model: KL over ``sequences`` [V, lead+T, ...] as in training, all else over the
+    trial."""
     measures: dict[str, dict[str, np.ndarray]] = {}
     levels: dict[str, Levels] = {}
     for name, blind in blindfolds(len(model.clocks)).items():
@@ -72,7 +73,7 @@ def inspect(model: VideoModel, sequences: Records, trial: Trial) -> Inspection:
 
 
 def blindfolds(levels: int) -> dict[str, tuple[int, ...]]:
-    """By name, which levels (from 0) are blind: none, then each in turn."""
+    """Which levels (from 0) are blind, by name: none, then each in turn."""
     return {SIGHTED: ()} | {f"level {n + 1} blind": (n,) for n in range(levels)}
 
 
@@ -100,7 +101,7 @@ def measure_kl(model: VideoModel, sequences: Records, seed: int) -> np.ndarray:
 def probe_futures(
     model: VideoModel, trial: Trial, blind: tuple[int, ...], horizon: int
 ) -> tuple[dict[str, np.ndarray], Levels]:
-    """Every probe's measures [H] and what the levels do, means over the videos."""
+    """Every probe's measures [H], and the levels' entropy and ticks, means over the videos."""
     parts: dict[str, list[np.ndarray]] = {}
     levels = []
     for rows, images, done in futures(model, trial, blind, horizon):
@@ -115,8 +116,9 @@ def probe_futures(
 def futures(
     model: VideoModel, trial: Trial, blind: tuple[int, ...], horizon: int, seed: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Levels]]:
-    """Per batch: numbers of its videos [b], predicted frames uint8 [b, H, h, w, C], what the levels
-    do [b, H, L]. The same seed gives the same noise whoever is blind and however far is decoded."""
+    """Per batch: numbers of its videos [b], predicted frames uint8 [b, H, h, w, C] and levels
+    [b, H, L]. The same seed gives the same noise, whichever level is blind and however many frames
+    are decoded."""
     check_context(model, trial.context)
     graph, params = split(model)
 
@@ -136,8 +138,8 @@ def futures(
 
 
 def batches(records: Records, seed: int) -> Iterator[tuple[np.ndarray, Records, PRNGKeyArray]]:
-    """Numbers of some videos, their records, and a key; the last batch repeats its last video, so
-    that one compiled program serves all."""
+    """Batches: numbers of the videos, their records, and a key; the last batch repeats its last
+    video, so that one compiled program serves all."""
     count = len(records.mask)
     size = min(BATCH, count)
     starts = range(0, count, size)
@@ -148,7 +150,7 @@ def batches(records: Records, seed: int) -> Iterator[tuple[np.ndarray, Records, 
 
 
 def mean_known(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is not nan; nan where nothing is known. [V, H] to [H]."""
+    """Mean over the first axis, ignoring nan; nan where all are nan. [V, H] to [H]."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(0)
     return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)

@@ -1,4 +1,4 @@
-"""Models, and predictions that know nothing, scored over a set of videos, in batches. CW-VAE §3.
+"""Scores of models and of uninformed references over a set of videos, in batches. CW-VAE §3.
 
 Read next: ``rollout.py`` (futures as states), ``frames.py`` (drawn and compared), ``scores.py``.
 """
@@ -22,20 +22,20 @@ from worldmodel.records import Records
 from worldmodel.video_model import VideoModel
 
 FLOATS = 50_000_000
-"""Latent floats, and bytes of true video, of one batch: bounds its memory to some 200 MB."""
+"""Latent floats, and a quarter of the bytes of true video, of one batch: about 200 MB each."""
 
 STILLS = 12
-"""Frames of a prediction that are kept to be looked at."""
+"""Frames of a prediction that are kept for display."""
 
 Track = Callable[[range], Iterator[int]]
-"""Shows how far a loop is."""
+"""Shows the progress of a loop."""
 
 
 class Trial(NamedTuple):
-    """What is to be predicted, and how it is scored."""
+    """What is predicted, and how predictions are scored."""
 
     videos: np.ndarray  # uint8 [V, context+H, h, w, C]
-    image: str  # observation that they are
+    image: str  # name of the observation that they are
     context: int  # frames seen
     samples: int  # N
     protocol: Protocol
@@ -51,12 +51,12 @@ class Trial(NamedTuple):
 
     @property
     def future(self) -> np.ndarray:
-        """What is predicted, uint8 [V, H, h, w, C]."""
+        """The true frames to predict, uint8 [V, H, h, w, C]."""
         return self.videos[:, self.context :]
 
     @property
     def still_times(self) -> np.ndarray:
-        """Frames after the context, from 0, that are kept to be looked at."""
+        """Frames after the context, from 0, that are kept for display."""
         return np.unique(np.linspace(0, self.horizon - 1, STILLS).astype(int))
 
 
@@ -64,12 +64,12 @@ class Scored(NamedTuple):
     """Scores of one predictor."""
 
     values: dict[str, np.ndarray]  # [V, N, H] by metric
-    fvd: float | None  # of the first samples; None where the trial has no features
+    fvd: float | None  # of the first samples; None if the trial has no features
     stills: np.ndarray  # uint8 [V, times, h, w, C], at the trial's ``still_times``
 
 
 class Batch(NamedTuple):
-    """Results of some videos on the device."""
+    """Results of one batch of videos, on the device."""
 
     scores: dict[str, Array]  # [N, B, H]
     frames: Array | None  # uint8 [B, H, h, w, C] of the first sample, for features
@@ -87,11 +87,11 @@ def score_model(
     """Scores of a model's open-loop predictions.
 
     Args:
-      records: [V, T, ...] from each video's first frame on, on the host; the model's actions.
-      context: the last frames of the trial's context that the model sees.
+      records: [V, T, ...] from each video's first frame on, on the host, with the model's actions.
+      context: number of frames that the model sees, the last of the trial's context.
       blind: levels, from 0, that see none of them (``inspection.blindfolds``).
     Raises:
-      UserError: where the model cannot start after ``context`` frames.
+      UserError: if the model cannot start after ``context`` frames.
     """
     check_context(model, context)
     graph, params = split(model)
@@ -115,7 +115,7 @@ def score_model(
 
 
 def score_references(trial: Trial, track: Track = iter) -> dict[str, Scored]:
-    """Scores of the predictions that know nothing, by name; no random frames of a single video."""
+    """Scores of the uninformed references, by name; a single video has no random frames."""
     context = trial.videos[:, : trial.context]
     shape, horizon = trial.videos.shape[2:], trial.horizon
     makers: dict[str, Callable[[np.ndarray], references.Source]] = {
@@ -147,7 +147,7 @@ def compare(
     source: Array,
     true: Array,
 ) -> Batch:
-    """Scores of what is drawn from ``source`` [N, B, H, ...], and the frames that are kept."""
+    """Scores of frames drawn from ``source`` [N, B, H, ...], and the frames that are kept."""
     scores = score_frames(trial.protocol, lpips, draw, source, true, trial.chunk)
     frames = None if trial.fvd is None else draw_frames(draw, source[0], trial.chunk)
     stills = draw_frames(draw, source[0][:, trial.still_times], trial.chunk)
@@ -157,9 +157,9 @@ def compare(
 def over_videos(
     trial: Trial, score: Callable[[np.ndarray, PRNGKeyArray], Batch], size: int, track: Track
 ) -> Scored:
-    """All videos through ``score`` (of row numbers and a key), ``size`` at a time.
+    """Apply ``score`` (of row numbers and a key) to all videos, ``size`` at a time.
 
-    The last batch is filled with the last video, and cut: one compiled program serves all.
+    The last batch is filled up with the last video, then cut: one compiled program serves all.
     """
     count = len(trial.videos)
     starts = range(0, count, size)
@@ -185,7 +185,7 @@ def over_videos(
 
 
 def batch_size(trial: Trial, width: int) -> int:
-    """Videos at a time, so that neither their states nor their frames fill the memory."""
+    """Videos per batch, such that neither their states nor their frames fill the memory."""
     count, horizon = len(trial.videos), trial.horizon
     states = trial.samples * horizon * width
     return max(1, min(count, FLOATS // states, 4 * FLOATS // int(trial.videos[0].nbytes)))

@@ -1,9 +1,9 @@
-"""Predictions that know nothing: the lines below which a model has predicted nothing.
+"""Uninformed predictions as references: a model below them has predicted nothing.
 
-On two moving digits a black frame already scores an SSIM of .60, so these stand beside every model:
+On two moving digits, a black frame already has an SSIM of .60, so every model is compared with:
 
 - ``blank``: black frames;
-- ``mean frame``: the mean of the video's own context frames, for every time;
+- ``mean frame``: the mean of the video's own context frames, at every time;
 - ``random frame``: at every time another frame, drawn from the other videos that are scored (the
   paper's Figure 1 draws from the training images, which an evaluation of stored runs may lack).
 """
@@ -21,7 +21,7 @@ from worldmodel.observations import pixels
 BLANK, MEAN, RANDOM = "blank", "mean frame", "random frame"
 
 POOL = 4096
-"""Frames of all videos from which random ones are drawn."""
+"""Number of frames, from all videos, among which random ones are drawn."""
 
 
 class Source(NamedTuple):
@@ -55,7 +55,7 @@ class RandomFrames:
       videos: uint8 [V, T, h, w, C], V at least 2.
       seed: of the pool and of every draw from it.
     Raises:
-      UserError: for a single video, which has no others.
+      UserError: if there is only one video.
     """
 
     def __init__(self, videos: np.ndarray, seed: int) -> None:
@@ -73,7 +73,7 @@ class RandomFrames:
         self._bounds = np.searchsorted(video, np.arange(count + 1))
 
     def draw(self, rows: np.ndarray, samples: int, horizon: int) -> Source:
-        """N = ``samples`` of them for the videos numbered ``rows`` [B]: never their own frames."""
+        """Draw N = ``samples`` predictions for the videos ``rows`` [B], never from their frames."""
         first, end = (self._bounds[rows + i][None, :, None] for i in (0, 1))
         others = len(self.pool) - (end - first)
         number = self._rng.integers(0, others, (samples, len(rows), horizon))

@@ -1,7 +1,7 @@
 """Open-loop prediction of many samples over long horizons, as features. CW-VAE §3.
 
-Features take a hundredth of the memory of their frame: those of all samples are made at once, and
-``frames.py`` draws and scores them some frames at a time.
+Features take a hundredth of the memory of their frames: those of all samples are computed at once,
+and ``frames.py`` draws and scores the frames in chunks.
 """
 
 import jax
@@ -13,7 +13,7 @@ from worldmodel.video_model import VideoModel, open_loop
 
 
 def check_context(model: VideoModel, context: int) -> None:
-    """Raises UserError, with the remedy, where a model cannot start after ``context`` frames."""
+    """Raise UserError, with the remedy, if a model cannot start after ``context`` frames."""
     block, fits = model.block, usable_context(model, context)
     if fits != context or context < 1:
         choices = [str(n) for n in (fits, -(-max(context, 1) // block) * block) if n]
@@ -25,7 +25,7 @@ def check_context(model: VideoModel, context: int) -> None:
 
 
 def usable_context(model: VideoModel, context: int) -> int:
-    """The most of the last ``context`` frames that the model can start after: whole blocks."""
+    """How many of the last ``context`` frames the model can start after, at most: whole blocks."""
     return max(context, 0) // model.block * model.block
 
 
@@ -40,11 +40,11 @@ def imagine_samples(
 ) -> Float[Array, "N B H ..."]:
     """Features of the ``horizon`` frames after the context, ``samples`` times.
 
-    Every sample has its own posterior of the context and its own future; arguments are those of
-    ``worldmodel.video_model.open_loop``.
+    Every sample draws its own posterior of the context and its own future; the arguments are those
+    of ``worldmodel.video_model.open_loop``.
 
     Raises:
-      UserError: where the model cannot start after ``context`` frames.
+      UserError: if the model cannot start after ``context`` frames.
     """
     check_context(model, context)
 

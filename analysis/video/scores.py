@@ -1,4 +1,4 @@
-"""What scores of many videos say: mean and best of N samples, 95% intervals, ranks.
+"""Statistics of scores over many videos: mean and best of N samples, 95% intervals, ranks.
 
 Read next: ``table.py`` and ``curves.py``, which show them.
 """
@@ -12,11 +12,11 @@ from agents.statistics import half_width
 from common import UserError
 
 HIGHER_IS_BETTER = {"ssim": True, "psnr": True, "lpips": False, "fvd": False}
-"""Every metric there is, and its direction."""
+"""All metrics, and their directions."""
 
 
 BLIND = "blind_level"
-"""In what a line is about: the level, from 1, that was left blind."""
+"""Key in ``Line.about``: the level, from 1, that was blind."""
 
 
 class Score(NamedTuple):
@@ -29,14 +29,14 @@ class Score(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line of the table: a model, or a prediction that knows nothing."""
+    """One line of the table: a model, or an uninformed reference."""
 
     name: str
     reference: bool
     mean: dict[str, Score]  # of one sample, by metric
     best: dict[str, Score]  # of the best of N
-    fvd: float | None  # where features were given
-    about: dict[str, Any]  # what else JSON keeps: run, step, strides, …
+    fvd: float | None  # None without features
+    about: dict[str, Any]  # further entries of the JSON: run, step, strides, …
 
 
 def make_line(
@@ -58,7 +58,7 @@ def mean_of_samples(values: np.ndarray) -> Score:
 
 
 def best_of_samples(values: np.ndarray, higher: bool) -> Score:
-    """Of every video the sample whose score, over all times, is best; its curve. SVG's rule.
+    """Score of each video's best sample by the mean over all times, and its curve. SVG's rule.
 
     Each metric chooses its own sample.
 
@@ -89,7 +89,7 @@ def mean_ranks(columns: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[s
     """Mean rank of every model over data sets and metrics. CW-VAE Figure 5c.
 
     Args:
-      columns: per (data set, metric) the score of every model; the metric's name gives its
+      columns: per (data set, metric), the score of every model; the metric's name determines its
         direction.
     Raises:
       UserError: if a column lacks a model, or a metric is unknown.
@@ -110,7 +110,7 @@ def mean_ranks(columns: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[s
 
 def rank_lines(lines: Sequence[Line], data: str) -> dict[str, float]:
     """Mean rank of the models among ``lines`` by the mean of a sample; empty for fewer than two.
-    Those with a level blind are not ranked."""
+    Models with a blind level are not ranked."""
     models = [line for line in lines if not line.reference and BLIND not in line.about]
     if len(models) < 2:
         return {}
@@ -124,21 +124,21 @@ def rank_lines(lines: Sequence[Line], data: str) -> dict[str, float]:
 
 
 class Usable(NamedTuple):
-    """How long a prediction is of use by one metric."""
+    """How long a prediction is useful by one metric."""
 
-    frames: int  # before it first falls to one that knows nothing
-    horizon: int  # H; as many frames: never, that far
-    falls_to: str  # which one
-    by_reference: dict[str, int]  # frames before it falls to each of them
+    frames: int  # before it first falls to an uninformed reference
+    horizon: int  # H; if frames is as large, it never does
+    falls_to: str  # name of that reference
+    by_reference: dict[str, int]  # frames before it falls to each reference
 
 
 def usable_horizon(
     curve: np.ndarray, references: Mapping[str, np.ndarray], higher: bool = True
 ) -> Usable:
-    """Frames before a metric's curve first falls to that of a prediction that knows nothing.
+    """Frames before a metric's curve first falls to that of an uninformed reference.
 
     Args:
-      curve: [H] mean over videos, nan where it says nothing.
+      curve: [H] mean over videos, nan where undefined.
       references: [H] each, by name, at least one.
       higher: whether more is better.
     """
@@ -154,7 +154,7 @@ def usable_horizon(
 
 
 def usable_horizons(lines: Sequence[Line]) -> dict[str, dict[str, Usable]]:
-    """Of every model among the lines, by its name and by metric; of one sample's mean."""
+    """Usable horizons of every model among the lines, by name and metric, for a sample's mean."""
     references = [line for line in lines if line.reference]
     return {
         line.name: {
@@ -173,9 +173,8 @@ def usable_horizons(lines: Sequence[Line]) -> dict[str, dict[str, Usable]]:
 def frames_above(curve: np.ndarray, level: float, smooth: int = 9) -> int:
     """Frames before a curve, smoothed over ``smooth`` frames, first falls to ``level``.
 
-    How long a prediction is better than one that knows nothing (CW-VAE Figure 1, §3.7): the time
-    from which on its running mean is no better than the random frame's; H if that never comes, 0 if
-    it starts there.
+    How long a prediction beats an uninformed one (CW-VAE Figure 1, §3.7): the first time at which
+    its running mean is no better than the random frame's; H if there is none, 0 if it starts there.
     """
     if not len(curve):
         return 0

@@ -24,10 +24,10 @@ def markdown(
     """Header lines, then one row per line: means ± 95% intervals over videos.
 
     Args:
-      lines: with the same metrics each.
-      ranks: mean rank of each model; empty to leave the column out.
-      samples: N; the best of N has columns where N > 1.
-      header: what was evaluated, a paragraph each.
+      lines: all with the same metrics.
+      ranks: mean rank of each model; empty leaves the column out.
+      samples: N; the best of N has columns if N > 1.
+      header: paragraphs on what was evaluated.
     """
     kinds = [("mean", "")] + ([("best", f", best of {samples}")] if samples > 1 else [])
     columns = [(metric, kind, words) for metric in lines[0].mean for kind, words in kinds]
@@ -66,14 +66,14 @@ def _has_fvd(lines: Sequence[Line]) -> bool:
 
 
 def shown(usable: Usable) -> str:
-    """How many frames, and to what the prediction falls after them."""
+    """Number of usable frames, and the reference to which the prediction then falls."""
     if usable.frames == usable.horizon:
         return f"all {usable.frames}"
     return f"{usable.frames} ({usable.falls_to})"
 
 
 def to_json(lines: Sequence[Line], ranks: Mapping[str, float], settings: Mapping[str, Any]) -> str:
-    """Everything: settings, every score with its curve over the horizon, ranks. nan is null."""
+    """All results: settings, every score with its curve over the horizon, ranks; nan is null."""
     usable = usable_horizons(lines)
     rows = [
         {
@@ -103,5 +103,5 @@ def _score(score: Score) -> dict[str, Any]:
 
 
 def _number(x: float | np.floating) -> float | None:
-    """Six digits; None for nan."""
+    """Round to six significant digits; None for nan."""
     return None if math.isnan(x) else float(f"{float(x):.6g}")

@@ -1,13 +1,14 @@
-r"""Learning curves of agents over tasks, clocks and seeds, with the flat control beside.
+r"""Learning curves of agents over tasks, clocks and seeds, compared with the flat control.
 
   python -m benchmarks.learning --tasks pure:pendulum --strides 1 1,1 1,4 --seeds 0 1 2 3 4
   python -m benchmarks.learning --tasks pure:pendulum --strides 1,4 \
       --variant "discount 0.98" "--agent.behaviour.discount 0.98" --variant "default" ""
 
-`1` is the flat agent, `1,1` the flat agent with as many levels as `1,4` and about its parameters. A
-variant is a name and flags of `train_agent.py`; `--flags` holds for all. Tasks in pure JAX run all
-seeds as one compiled program; others run `train_agent.py`, `--jobs` at a time. Everything is kept
-under `--output` and resumed from there. Writes benchmarks/results/NAME.{md,png}.
+`1` is the flat agent, `1,1` the flat agent with as many levels and about as many parameters as
+`1,4`. A variant is a name and flags of `train_agent.py`; `--flags` applies to all variants. Tasks
+in pure JAX run all seeds as one compiled program; others run `train_agent.py`, `--jobs` at a time.
+Everything is kept under `--output` and resumed from there. Writes
+benchmarks/results/NAME.{md,png}.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def slug(name: str) -> str:
 
 
 def folder_of(task: str, args: argparse.Namespace) -> Path:
-    """Where everything of a task is kept."""
+    """The directory in which everything about a task is kept."""
     folder: Path = args.output.resolve() / slug(task)
     return folder
 
@@ -51,7 +52,7 @@ def flags_of(task: str, strides: str, extra: list[str]) -> list[str]:
 
 
 def settings(args: argparse.Namespace) -> list[tuple[str, str, list[str]]]:
-    """(task, name, flags) of everything asked for, in order."""
+    """(task, name, flags) of all requested settings, in order."""
     found = []
     for task in args.tasks:
         for strides in args.strides:
@@ -64,7 +65,7 @@ def settings(args: argparse.Namespace) -> list[tuple[str, str, list[str]]]:
 
 
 def run(task: str, name: str, flags: list[str], args: argparse.Namespace) -> Curve:
-    """One setting to its end, or as it was left when that was done before."""
+    """Run one setting to its end, or load its curve if that was done before."""
     device: Accelerator = choose_device()
     path = folder_of(task, args) / f"{slug(name)}-seeds-{'-'.join(map(str, args.seeds))}.json"
     command = " ".join(["python train_agent.py", *map(shlex.quote, flags)])
@@ -87,7 +88,7 @@ def run(task: str, name: str, flags: list[str], args: argparse.Namespace) -> Cur
 
 
 def without_places(argv: list[str]) -> list[str]:
-    """The arguments that decide what comes out, not where it is kept."""
+    """The arguments that determine the results, without those that say where they are kept."""
     kept, value = [], False
     for arg in argv:
         name, equals, _ = arg.partition("=")
@@ -99,7 +100,7 @@ def without_places(argv: list[str]) -> list[str]:
 
 
 def random_returns(task: str, args: argparse.Namespace) -> np.ndarray:
-    """Of uniformly random actions, by episode."""
+    """Returns of uniformly random actions, by episode."""
     if TASKS[task].pure:
         device = choose_device()
         config = parse_train(list(TASKS[task].flags), device.kind != "cpu", device.dtype)

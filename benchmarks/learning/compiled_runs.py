@@ -1,4 +1,4 @@
-"""All seeds of a setting as one compiled program, resumed from where it was stopped."""
+"""All seeds of a setting as one compiled program, resumed if it was stopped."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +19,10 @@ PORTIONS = 12  # evaluations of a run, evenly spaced
 
 
 def run_seeds(config: TrainConfig, curve: Curve, path: Path) -> Curve:
-    """Runs all seeds of ``curve`` to their end; the runs lie beside its path.
+    """Run all seeds of ``curve`` to their end; the runs are kept beside its path.
 
     Raises:
-      SystemExit: where it is stopped before.
+      SystemExit: if it is stopped before that.
     """
     every = max(1, config.steps // PORTIONS)
     config = replace(config, logdir=path.with_suffix(""), eval_every=every, save_every=every)
@@ -36,8 +36,8 @@ def run_seeds(config: TrainConfig, curve: Curve, path: Path) -> Curve:
 
 
 def random_returns(config: TrainConfig) -> np.ndarray:
-    """Returns of uniformly random actions, by episode, in environments that never terminate and
-    take actions in [-1, 1]."""
+    """Returns of uniformly random actions, by episode, in an environment that never terminates and
+    takes actions in [-1, 1]."""
     env = make_pure(config.env.name)
 
     def episode(key: PRNGKeyArray) -> jax.Array:

@@ -1,4 +1,4 @@
-"""What a setting has shown so far: evaluation returns over steps, of every seed, as JSON."""
+"""Results of a setting so far: evaluation returns of every seed over steps, as JSON."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -15,28 +15,28 @@ class Curve:
     """One setting on one task."""
 
     task: str
-    name: str  # strides, and the variant where there is one
+    name: str  # strides, and the variant if there is one
     command: str
     hardware: str
     seeds: list[int]
     parameters: int = 0
     steps: list[int] = field(default_factory=list)  # environment steps at each evaluation
     updates: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)  # per seed, evaluations left out
+    seconds: list[float] = field(default_factory=list)  # per seed, without evaluations
     returns: list[list[float]] = field(default_factory=list)  # [evaluation][seed]
-    foreseen: list[float] = field(default_factory=list)  # by the critic at the end, of each seed
+    foreseen: list[float] = field(default_factory=list)  # critic's prediction at the end, per seed
     came: list[float] = field(default_factory=list)  # discounted return of the same greedy episodes
     done: bool = False
 
     def save(self, path: Path) -> None:
-        """Whole or not at all."""
+        """Write the curve atomically."""
         write_text(path, dump_json(asdict(self)) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Curve":
         """Inverse of ``save``."""
         found = null_as_nan(json.loads(path.read_text()))
-        found.pop("metrics", None)  # which older curves hold, empty
+        found.pop("metrics", None)  # in older curves, empty
         return cls(**found)
 
     def last(self) -> np.ndarray:
@@ -48,6 +48,6 @@ class Curve:
         return np.array(self.returns).mean(0)
 
     def at(self, seconds: float) -> tuple[int, np.ndarray] | None:
-        """(Updates, returns by seed) of the last evaluation within so many seconds per seed."""
+        """(Updates, returns by seed) of the last evaluation within ``seconds`` per seed."""
         within = [i for i, t in enumerate(self.seconds) if t <= seconds * (1 + 1e-9)]
         return (self.updates[within[-1]], np.array(self.returns[within[-1]])) if within else None

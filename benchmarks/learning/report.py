@@ -1,4 +1,4 @@
-"""Tables and curves of the suite."""
+"""Tables and figures of the learning suite."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def shown(values: np.ndarray) -> str:
 
 
 def beside(curve: Curve, first: Curve) -> str:
-    """Difference of the means over the run, seed by seed; "–" where there is nothing to pair."""
+    """Difference of the means over the run, paired by seed; "–" if there is nothing to pair."""
     if curve is first or curve.seeds != first.seeds or curve.steps != first.steps:
         return "–"
     return shown(curve.over_run() - first.over_run())
@@ -30,15 +30,15 @@ PROGRAM = {True: "all seeds as one compiled program", False: "which ran, a seed 
 
 
 def foreseen(curve: Curve) -> str:
-    """What the critic foresaw at first observations, and what came there, in the mean over seeds;
-    of curves that do not hold it nothing is said."""
+    """The critic's prediction at first observations and the actual return, means over seeds; "–"
+    for curves without them."""
     if not curve.foreseen:
         return "–"
     return f"{np.mean(curve.foreseen):.1f}, {np.mean(curve.came):.1f}"
 
 
 def worst(curve: Curve) -> str:
-    """The evaluation at which the worst seed was best: its return, and when."""
+    """The evaluation at which the worst seed did best: that seed's return, and the step."""
     lowest = [min(values) for values in curve.returns]
     best = int(np.argmax(lowest))
     return f"{lowest[best]:.0f} at {curve.steps[best]:,}"
@@ -107,7 +107,7 @@ def draw(curves: dict[str, list[Curve]], path: Path) -> None:
 def write(
     curves: dict[str, list[Curve]], random: dict[str, np.ndarray], path: Path, command: str
 ) -> str:
-    """The Markdown at ``path`` and the picture beside it; returns the text."""
+    """Write the Markdown at ``path`` and the figure beside it; return the text."""
     done = {task: [c for c in several if c.returns] for task, several in curves.items()}
     done = {task: several for task, several in done.items() if several}
     sections = [task_report(task, several, random[task]) for task, several in done.items()]

@@ -1,4 +1,4 @@
-"""Every seed of a setting as `train_agent.py` itself, resumed where it was stopped."""
+"""Every seed of a setting as a run of `train_agent.py`, resumed if it was stopped."""
 
 import subprocess
 import sys
@@ -18,19 +18,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_seeds(flags: list[str], curve: Curve, path: Path, jobs: int) -> Curve:
-    """Runs all seeds of ``curve`` to their end, ``jobs`` at a time.
+    """Run all seeds of ``curve`` to their end, ``jobs`` at a time.
 
     Args:
-      path: of the curve; the runs lie beside it.
+      path: of the curve; the runs are kept beside it.
     Raises:
-      SystemExit: when one fails, naming its log; the others have ended by then.
+      SystemExit: if one fails, naming its log; the others have ended by then.
     """
     folder = path.with_suffix("")
 
     def one(seed: int) -> Path:
         logdir = folder / f"seed{seed}"
         if not (logdir / "evaluation.json").exists():
-            # -u: what is printed before an error stands before it in the log
+            # -u: output printed before an error precedes it in the log
             command = [sys.executable, "-u", str(ROOT / "train_agent.py"), *flags]
             command += ["--video-every", "0", "--report", "False"]
             command += ["--seed", str(seed), "--logdir", str(logdir)]
@@ -51,8 +51,8 @@ def run_seeds(flags: list[str], curve: Curve, path: Path, jobs: int) -> Curve:
 
 
 def gather(curve: Curve, runs: list[Path]) -> None:
-    """Fills a curve from the logs of its runs, at the evaluations that all of them have, and from
-    what they have come to."""
+    """Fill a curve from the logs of its runs, at the evaluations that all of them have, and from
+    their final evaluations."""
     found = curves.gather(runs)
     curve.steps, curve.returns = found["steps"], found["greedy"]
     curve.updates, curve.seconds = found["updates"], found["seconds"]

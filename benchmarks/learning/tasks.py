@@ -1,15 +1,15 @@
-"""The suite's tasks: how each is run, and what others have published on it."""
+"""The suite's tasks: how each is run, and published results on it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Task:
-    """One row group of the table."""
+    """One group of rows in the table."""
 
-    flags: tuple[str, ...]  # of `train_agent.py`, over the environment's preset
-    published: str = ""  # figures of others, named as such
-    pure: bool = False  # runs compile as a whole, all seeds in one program
+    flags: tuple[str, ...]  # of `train_agent.py`, on top of the environment's preset
+    published: str = ""  # results of others, with their source
+    pure: bool = False  # whole runs are compiled, all seeds in one program
 
 
 DREAMER = "DreamerV3, published mean over 5 seeds at 100 000 frames: "
@@ -23,18 +23,18 @@ def _pure(name: str, steps: int, length: int, *more: str, published: str = "") -
 
 
 def _gym(name: str, *more: str) -> Task:
-    """As the general preset has it: nothing is said but the environment."""
+    """A task with the general preset: only the environment is specified."""
     return Task(("--env", f"gym:{name}", *more))
 
 
 def _dmc(name: str, score: int, *more: str) -> Task:
-    """100 000 frames of DeepMind Control: 50 000 steps of two."""
+    """100 000 frames of DeepMind Control: 50 000 steps of two frames."""
     flags = ("--env", f"dmc:{name}", "--steps", "50000", *more)
     return Task(flags, f"{DREAMER}{score}" if score else "")
 
 
-# cells that keep what they hold, a cue worth encoding (adr 10),
-# in the window's sum as well (adr 18)
+# cells that retain their contents, and a cue that is worth encoding (adr 10),
+# also in the window's sum (adr 18)
 MEMORY = (
     *("--env.num-envs", "20", "--updates-per-step", "0.1"),
     *("--agent.model.half-life", "32", "--agent.model.vector-std", "0.3"),
@@ -47,7 +47,7 @@ TASKS = {
         "cartpole_swingup", 12_000, 32, published=f"{DREAMER}528 (dm_control)"
     ),
     "pure:two_rooms": _pure("two_rooms", 40_000, 128, *MEMORY),
-    "pure:two_rooms_door": _pure(  # random actions for one episode of each: the door has opened
+    "pure:two_rooms_door": _pure(  # an episode of random actions per environment: the door opens
         *("two_rooms_door", 80_000, 192, *MEMORY),
         *("--updates-per-step", "0.05", "--prefill", "3840"),
     ),
@@ -70,8 +70,8 @@ TASKS = {
     "dmc:cartpole_swingup:pixels": _dmc("cartpole_swingup", 0, "--preset", "dmc_pixels"),
     "navigate:dense": Task(("--env", "minerl_navigate", "--env.backend", "builtin")),
     "navigate:sparse": Task(SPARSE),
-    "navigate:sparse:near": Task(  # random walks meet a goal 16 blocks off now and then
+    "navigate:sparse:near": Task(  # random walks occasionally reach a goal 16 blocks away
         (*SPARSE, "--env.options", "goal_distance", "16", "--env.time-limit", "1500")
     ),
 }
-"""By the name given to `--tasks`."""
+"""Tasks by the name given to `--tasks`."""

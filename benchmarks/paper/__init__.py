@@ -1,1 +1,1 @@
-"""The claims of CW-VAE, on moving digits and on frames that are vectors."""
+"""Tests of CW-VAE's claims, on moving digits and on vector frames."""

@@ -1,13 +1,13 @@
-"""The claims of CW-VAE (Saxena, Ba and Hafner 2021, §3), beside the papers' other systems.
+"""Test the claims of CW-VAE (Saxena, Ba and Hafner 2021, §3) against the papers' other systems.
 
   python -m benchmarks.paper --scale vectors                    frames that are vectors, five seeds
   python -m benchmarks.paper --scale vectors --stage report
   python -m benchmarks.paper --scale pixels --output runs/paper  a ball of 32 x 32 pixels
   python -m benchmarks.paper --scale cpu --output runs/paper    moving digits
 
-On vectors what each system has come to is written to benchmarks/results/paper/ as it ends, and what
-is there is not run again; then, or by `--stage report`, the page of all. On images runs are kept
-under `--output` and go on from there.
+On vectors, the results of each system are written to benchmarks/results/paper/ when it ends, and
+existing results are not run again; then, or with `--stage report` alone, the page of all results is
+written. On images, runs are kept under `--output` and resumed from there.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""One system on vector frames: all its seeds trained, looked into, and kept as JSON.
+"""One system on vector frames: all its seeds are trained, evaluated, and kept as JSON.
 
-Batches are drawn inside the program; nothing is read from disk. Read next: ``claims.py``, what is
-asked of the results; ``report.py``.
+Batches are generated inside the program; nothing is read from disk. Read next: ``claims.py``, the
+criteria for the results; ``report.py``.
 """
 
 import time
@@ -30,14 +30,14 @@ from worldmodel.records import video
 from worldmodel.video_model import Clips, VideoModel, open_loop
 
 TEST = 99  # seed of the held-out videos, the same for all
-EVERY = 20  # frames of which curves keep the mean
-SOON, LATER = 20, 100  # frames: predictions of places are looked at up to, of identities from
+EVERY = 20  # frames per point of a stored curve, which is their mean
+SOON, LATER = 20, 100  # frames: places are scored before the first, identities from the second on
 COSTS = (clockwork(MIDDLE), clockwork(1), RSSM)
 Found = dict[str, Any]
 
 
 class Program:
-    """A system's training and the looks into it, compiled once for all seeds."""
+    """A system's training and evaluation, compiled once for all seeds."""
 
     def __init__(self, system: System, scale: Scale):
         self.system, self.scale = system, scale
@@ -58,7 +58,7 @@ class Program:
         return initial_state(params, self._aux(params, self.learner.module), self.learner.optimizer)
 
     def _updates(self, state: TrainState, key: PRNGKeyArray) -> tuple[TrainState, Array]:
-        """The next updates, and the last one's loss, nats per frame."""
+        """The state after ``per_program`` more updates, and the last loss, nats per frame."""
         scale = self.scale
 
         def one(state: TrainState, _: None) -> tuple[TrainState, Array]:
@@ -74,7 +74,7 @@ class Program:
     def _know(
         self, params: Params, key: PRNGKeyArray, blind: tuple[int, ...]
     ) -> tuple[dict[str, Array], Array]:
-        """Curves [H] of what is right of predictions, and entropy of the priors, [H, L]."""
+        """Curves [H] of what predictions get right, and entropy of the priors, [H, L]."""
         scale, model = self.scale, self.learner.join(params)
         context = max(usable_context(self.learner.module, scale.context), self.learner.module.block)
         true = self._held_out(context + scale.horizon)
@@ -91,11 +91,11 @@ class Program:
         return jnp.mean(self.learner.join(params).kl(records, key), axis=0)
 
     def _held_out(self, length: int) -> Film:
-        """The videos that are predicted, the same for all seeds."""
+        """The held-out videos, the same for all seeds."""
         return films(jax.random.key(TEST), self.scale.videos, length, self.system.speed)
 
     def train(self, state: TrainState, key: PRNGKeyArray) -> tuple[TrainState, float, float]:
-        """Some updates: (state, last loss, CPU-seconds of each). The first call compiles."""
+        """Run some updates: (state, last loss, CPU-seconds per update). The first call compiles."""
         start = time.process_time()
         state, loss = self.updates(state, key)
         last = float(loss)
@@ -103,8 +103,8 @@ class Program:
 
 
 def run(system: System, scale: Scale, seeds: Sequence[int]) -> Found:
-    """Trains a system, seed after seed, and looks into it; of the middle factor with each level
-    blind too."""
+    """Train a system seed by seed and evaluate it; CW-VAE with the middle factor is also evaluated
+    with each level blind."""
     start, program = time.process_time(), Program(system, scale)
     found, seconds = [], []
     for seed in seeds:
@@ -128,8 +128,8 @@ def run(system: System, scale: Scale, seeds: Sequence[int]) -> Found:
 
 
 def look(program: Program, params: Params, known: PRNGKeyArray, stored: PRNGKeyArray) -> Found:
-    """What a trained model does: KL, entropy of the priors, what its predictions know. The same
-    noise whichever level is blind."""
+    """Measures of a trained model: KL, entropy of the priors, curves of its predictions. The noise
+    is the same whichever level is blind."""
     levels = len(program.learner.module.clocks) if program.system == clockwork(MIDDLE) else 0
     views = {
         name: program.know(params, jax.random.clone(known), blind)
@@ -146,7 +146,7 @@ def look(program: Program, params: Params, known: PRNGKeyArray, stored: PRNGKeyA
 
 
 def summarised(found: Sequence[Found]) -> Found:
-    """What JSON keeps: a number per seed, curves as means over seeds and every 20 frames."""
+    """Results kept in JSON: numbers per seed, curves as means over seeds and every 20 frames."""
     curves, summary = {}, {}
     for name in found[0]["curves"]:
         seen = {
@@ -170,17 +170,17 @@ def summarised(found: Sequence[Found]) -> Found:
 
 
 def means(x: np.ndarray) -> np.ndarray:
-    """Of every 20 frames, the last axis."""
+    """Means of every 20 frames, along the last axis."""
     return x[..., : x.shape[-1] // EVERY * EVERY].reshape(*x.shape[:-1], -1, EVERY).mean(-1)
 
 
 def rounded(x: np.ndarray, digits: int = 3) -> Any:
-    """As JSON keeps it."""
+    """Rounded and as lists, for JSON."""
     return np.round(x.astype(float), digits).tolist()
 
 
 def costs(scale: Scale, rounds: int = 5) -> Found:
-    """CPU-seconds of an update, the systems taking turns, compiled before."""
+    """CPU-seconds per update of each system; they take turns, after compilation."""
     programs = {system.model: Program(system, scale) for system in COSTS}
     states = {name: program.initial(jax.random.key(0)) for name, program in programs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in programs}
@@ -195,5 +195,5 @@ def costs(scale: Scale, rounds: int = 5) -> Found:
 
 
 def keep(path: Path, found: Found) -> None:
-    """Writes a result, whole or not at all."""
+    """Write a result atomically."""
     write_text(path, dump_json(found) + "\n")

@@ -1,6 +1,6 @@
-"""What CW-VAE's paper claims, and what would show it on vector frames; set before the first run.
+"""Claims of CW-VAE's paper, and criteria for them on vector frames, set before the first run.
 
-A mark is of means over seeds, or of a rank correlation over all of them.
+A criterion is about means over seeds, or about a rank correlation over all seeds.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,25 +14,25 @@ from benchmarks.paper.world import CHANCE
 from benchmarks.trial.scores import order
 
 SURE = 0.05  # largest p of a rank correlation
-NEAR_CHANCE = 0.05  # share of identities right, with the top blind, from chance
-UNCHANGED = 1.05  # error of places, with the top blind, over the error with all levels seeing
-AS_CHEAP = 1.25  # cost of an update over RSSM's; over NoTmpAbs's 1
-FLAT = 1.2  # nats by which the top's prior entropy may move: 0.1 per latent
+NEAR_CHANCE = 0.05  # distance from chance of the share of identities right with the top blind
+UNCHANGED = 1.05  # error of places with the top blind, divided by that with all levels seeing
+AS_CHEAP = 1.25  # cost of an update, divided by RSSM's; divided by NoTmpAbs's, the limit is 1
+FLAT = 1.2  # nats by which the top's prior entropy may drift: 0.1 per latent
 BLIND_TOP = "level 3 blind"
 COST = "cost"
 
-Cells = Mapping[str, Mapping[str, Any]]  # by name, what has been found
+Cells = Mapping[str, Mapping[str, Any]]  # results by the cell's name
 
 
 class Verdict(NamedTuple):
-    """What was found of a claim."""
+    """The result of checking a claim."""
 
     text: str
     held: bool
 
 
 def longer(cells: Cells) -> Verdict:
-    """Frames until fewer than half of the identities are right rise with the factor."""
+    """The larger the factor, the more frames until fewer than half of the identities are right."""
     frames = [np.array(cells[clockwork(k).name]["frames_to_half"], float) for k in FACTORS]
     rho, p = order(FACTORS, [[x] for x in frames])
     told = ", ".join(f"{k}: {np.median(x):.0f}" for k, x in zip(FACTORS, frames, strict=True))
@@ -61,7 +61,7 @@ def faster(cells: Cells) -> Verdict:
 
 
 def blind(cells: Cells) -> Verdict:
-    """Without what the top saw identities are guessed, and places are as right as before."""
+    """With the top blind, identities are at chance, and places are as accurate as before."""
     summary = cells[clockwork(MIDDLE).name]["summary"]
     sees, lacks = (summary[view] for view in (SIGHTED, BLIND_TOP))
     identity = [float(np.mean(x["identity_later"])) for x in (sees, lacks)]
@@ -84,19 +84,19 @@ def cheap(cells: Cells) -> Verdict:
 
 
 def certain(cells: Cells) -> Verdict:
-    """The top's prior stays as certain as it was over 1 000 frames. TALD Figure 10."""
+    """The top's prior remains equally certain over 1 000 frames. TALD Figure 10."""
     drift = float(np.mean(np.array(cells[clockwork(MIDDLE).name]["entropy_drift"])[:, -1]))
     text = f"the top's prior entropy, last 100 frames over first 100: {drift:+.2f} nats"
     return Verdict(text, abs(drift) <= FLAT)
 
 
 def kl_of(cells: Cells, system: System) -> np.ndarray:
-    """[L] nats per sequence, mean over seeds."""
+    """KL by level, [L] nats per sequence, mean over seeds."""
     return np.array(cells[system.name]["kl"]).mean(0)
 
 
 class Claim(NamedTuple):
-    """A claim, the cells that it is of, and what they say."""
+    """A claim, the names of the cells that it needs, and its check."""
 
     text: str
     needs: tuple[str, ...]
@@ -123,7 +123,7 @@ CLAIMS = (
 
 
 def verdicts(cells: Cells) -> list[str]:
-    """Every claim as a line of Markdown, with what was found."""
+    """Every claim with its result, as lines of Markdown."""
     lines = []
     for claim in CLAIMS:
         if set(claim.needs) <= set(cells):

@@ -2,8 +2,8 @@
 
   python -m benchmarks.paper --scale cpu --output runs/paper
 
-Every run is `pretrain_video.py` itself, one after another, resumed where it was stopped; then
-`evaluate_video.py` and `analyse_video.py` look at all of them, and the updates are timed in turn.
+The runs of `pretrain_video.py` follow one another and are resumed if they were stopped; then
+`evaluate_video.py` and `analyse_video.py` evaluate all of them, and updates are timed in turns.
 Writes benchmarks/results/paper_SCALE.md: one table, and which claims of CW-VAE (§3) hold on these
 data and which do not. The digits are scikit-learn's: this is not Moving MNIST.
 """
@@ -39,8 +39,8 @@ SCALES = {
         "--data.test-episodes",
         "3",
     ],
-    # a standard deviation of 0.1, the paper's for mazes: with the digits' 1.0 a blank frame costs
-    # 100 nats, and upper levels stay empty over as few updates as these
+    # a standard deviation of 0.1, as in the paper for mazes: with its 1.0 for digits, a blank frame
+    # costs 100 nats, and upper levels stay empty over so few updates
     "cpu": [
         *("--size", "s", "--batch", "4", "--steps", "3000", "--eval-every", "0"),
         *("--model.image-std", "0.1"),
@@ -52,7 +52,7 @@ LOOK = {
     "cpu": ["--videos", "16", "--reset-horizon", "72"],
     "gpu": [],
 }
-CONTEXT = 72  # frames; a model sees the last whole blocks of its top stride in them
+CONTEXT = 72  # frames, of which a model sees the last whole blocks of its top stride
 HORIZON = {"smoke": 30, "cpu": 228, "gpu": 964}
 
 
@@ -94,13 +94,13 @@ def command(model: Model, scale: str, seed: int) -> list[str]:
 
 
 def run(script: list[str]) -> None:
-    """A script of ours, to its end."""
+    """Run one of our scripts to its end."""
     print("$ python " + " ".join(script), flush=True)
     subprocess.run([sys.executable, *script], check=True, cwd=ROOT)
 
 
 def train(scale: str, seed: int, output: Path) -> dict[str, Path]:
-    """Every run by name, trained unless it has ended before."""
+    """All runs by name; those that have not ended yet are trained."""
     runs = {}
     for model in (*MODELS, *OTHERS):
         path = runs[model.name] = output / f"{model.name}-seed{seed}"
@@ -113,7 +113,7 @@ def train(scale: str, seed: int, output: Path) -> dict[str, Path]:
 def inspect(
     runs: Mapping[str, Path], scale: str, output: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(evaluation, analysis) of all runs, as their JSON."""
+    """Evaluate and analyse all runs; return (evaluation, analysis) from their JSON."""
     compared = [flag for m in MODELS for flag in ("--run", str(runs[m.name]))]
     horizon = ["--context", str(CONTEXT), "--fit-context", "True", "--horizon", str(HORIZON[scale])]
     evaluation = output / "evaluation"
@@ -127,7 +127,7 @@ def inspect(
 
 
 def update_seconds(runs: Mapping[str, Path], rounds: int) -> dict[str, float]:
-    """Median seconds of an update, the models taking turns on the same batch, compiled before."""
+    """Median seconds per update; the models take turns on the same batch, after compilation."""
     updates, states, clips = {}, {}, None
     for name in ("cwvae-6", "notmpabs", "rssm"):
         config = load_config(PretrainConfig, runs[name])
@@ -146,7 +146,7 @@ def update_seconds(runs: Mapping[str, Path], rounds: int) -> dict[str, float]:
 
 
 def lasting(scores: Mapping[str, Any]) -> dict[str, tuple[float, float, int]]:
-    """Per model: mean SSIM, mean PSNR, frames for which SSIM stays above a random frame's."""
+    """Per model: mean SSIM, mean PSNR, and frames for which SSIM stays above a random frame's."""
     lines = {line["name"]: line["scores"] for line in scores["lines"]}
     level = lines["random frame"]["ssim"]["mean"]["value"]
     result = {}
@@ -195,7 +195,7 @@ def said(held: bool) -> str:
 
 
 def streamed(inside: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
-    """States carried over consecutive clips, beside the same model without: KL, and measures."""
+    """The model with and without states carried over consecutive clips: KL and measures."""
     pair = {name: inside["runs"][names[name]] for name in ("cwvae-6", "cwvae-6-streams")}
     measures = list(pair["cwvae-6"]["measures"])
     lines = ["| model | KL per level | " + " | ".join(measures) + " |"]
@@ -209,7 +209,7 @@ def streamed(inside: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
 
 
 def resets(inside: Mapping[str, Any], name: str) -> list[str]:
-    """(d) What is lost when a level of the factor-6 model is left blind, as a table."""
+    """(d) What is lost when a level of the factor-6 model is blind, as a table."""
     measures = inside["runs"][name]["measures"]
     who = list(next(iter(measures.values())))
     lines = [
@@ -258,7 +258,7 @@ def page(scale: str, seed: int, runs: Mapping[str, Path], output: Path) -> str:
 
 
 def compare(scale: str, seed: int, output: Path, results: Path) -> None:
-    """Trains, looks and writes the page, at one of ``SCALES``."""
+    """Train, evaluate and write the page, at one of ``SCALES``."""
     output = output.resolve()
     runs = train(scale, seed, output)
     text = page(scale, seed, runs, output)

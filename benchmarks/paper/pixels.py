@@ -1,9 +1,9 @@
-"""One look at pixels: a ball that bounces and keeps its colour, 32 x 32, 300 frames foreseen.
+"""Predictions in pixels: a ball that bounces and keeps its colour, 32 x 32, 300 frames predicted.
 
-CW-VAE, RSSM and DLH, each by `pretrain_video.py` itself, resumed where it was stopped. Where the
-ball is lasts for some 20 frames, its colour for ever. Both are read off the predicted pictures: the
-colour is the one of the palette that the sum of all pixels points to, the place their centre of
-brightness. One seed each: pictures to look at, and no comparison of models.
+CW-VAE, RSSM and DLH are each trained by `pretrain_video.py` and resumed if they were stopped. The
+ball's place is predictable for some 20 frames, its colour forever. Both are read from the predicted
+frames: the colour is the palette's nearest in direction to the sum of all pixels, the place is the
+centre of brightness. One seed each: the results are illustrations, not a comparison of models.
 """
 
 import subprocess
@@ -31,7 +31,7 @@ DATA = (
     *("--data", "moving_ball", "--data.change", "0", "--data.bounce-change", "False"),
     *("--data.image-size", "32", "--data.test-length", "336"),
 )
-# clips of four ticks of CW-VAE's top: where they end within a tick, it forgets (docs/adr/0030)
+# clips of four ticks of CW-VAE's top: if they end within a tick, it forgets (docs/adr/0030)
 SIZES = ("--size", "s", "--batch", "6", "--length", "144", "--context", "36")
 QUIET = ("--eval-every", "0", "--video-every", "0", "--log-every", "100", "--save-every", "200")
 SYSTEMS = {
@@ -41,17 +41,17 @@ SYSTEMS = {
 }
 CONTEXT, HORIZON, VIDEOS = 36, 300, 64
 SHOWN, VIDEOS_SHOWN = (1, 10, 50, 100, 300), 3  # frames after the context, videos in the picture
-SPANS = ((1, 10), (41, 50), (91, 100), (291, 300))  # of which means are told
+SPANS = ((1, 10), (41, 50), (91, 100), (291, 300))  # over which means are reported
 
 
 def command(system: str, updates: int, seed: int) -> list[str]:
-    """A run's, but for where it is kept."""
+    """A run's command, without its directory."""
     size = [*SIZES, "--steps", str(updates), "--seed", str(seed)]
     return ["pretrain_video.py", *DATA, *SYSTEMS[system], *size, *QUIET]
 
 
 def train(system: str, updates: int, seed: int, output: Path) -> Path:
-    """The run, to its end."""
+    """Train a run to its end, and return its directory."""
     run = output / f"{system.lower()}-{updates}-seed{seed}"
     if not (run / "evaluation.json").exists():
         script = command(system, updates, seed)
@@ -62,7 +62,7 @@ def train(system: str, updates: int, seed: int, output: Path) -> Path:
 
 
 def predictions(run: VideoRun, steps: dict[str, Any], seed: int) -> np.ndarray:
-    """Frames uint8 [V, H, 32, 32, 3] foreseen open loop after the context."""
+    """Frames uint8 [V, H, 32, 32, 3] predicted open loop after the context."""
     records = to_records(steps, run.model.action_width, marks_plans(run.config))
     context = usable_context(run.model, CONTEXT)
     records = jax.tree.map(lambda x: x[:, CONTEXT - context :], records)
@@ -76,31 +76,31 @@ def predictions(run: VideoRun, steps: dict[str, Any], seed: int) -> np.ndarray:
 
 
 def places(frames: np.ndarray) -> np.ndarray:
-    """Centre of brightness (row, column) in px of the 64 in which balls are drawn, [V, H, 2]; the
-    picture's middle where all is black."""
+    """Centre of brightness (row, column), [V, H, 2], in px of the 64 in which balls are drawn; the
+    middle of the frame if all is black."""
     return (centres(frames) + 0.5) * PIXELS / frames.shape[2]
 
 
 def knows(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By frame, means over videos: share of colours right, and how far places are off, px."""
+    """Per frame, means over videos: share of colours right, and error of places in px."""
     right = colours(predicted) == colours(true)
     off = np.linalg.norm(places(predicted) - places(true), axis=-1)
     return right.mean(0), off.mean(0)
 
 
 def over(curve: np.ndarray, span: tuple[int, int]) -> float:
-    """Mean from the first frame of the span to its last, counted from 1."""
+    """Mean over a span of frames, first and last included, counted from 1."""
     return float(curve[span[0] - 1 : span[1]].mean())
 
 
 def row(name: str, right: np.ndarray, off: np.ndarray) -> str:
-    """Of the table."""
+    """A row of the table."""
     shares = [f"{over(right, span):.2f}" for span in SPANS]
     return f"| {name} | {' | '.join(shares + [f'{over(off, span):.1f}' for span in SPANS])} |"
 
 
 def compare(updates: Sequence[int], seed: int, output: Path, results: Path) -> None:
-    """Trains, looks, and writes the page and its picture.
+    """Train, evaluate, and write the page and its figure.
 
     Args:
       updates: of each of ``SYSTEMS``, in their order.
@@ -129,7 +129,7 @@ def compare(updates: Sequence[int], seed: int, output: Path, results: Path) -> N
 
 
 def page(lines: Sequence[str], updates: Sequence[int], seed: int) -> str:
-    """As Markdown."""
+    """The page, as Markdown."""
     spans = [f"{first} to {last}" for first, last in SPANS]
     head = ["", *(f"colour, {s}" for s in spans), *(f"place, {s}" for s in spans)]
     given = " ".join(map(str, updates))

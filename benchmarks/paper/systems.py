@@ -1,10 +1,10 @@
-"""The models that are compared on vector frames, and how large and how long trained they are.
+"""The models that are compared on vector frames, their sizes, and the length of their training.
 
-All of it is meant to take two to three hours of one core, so less is done than could be. Speeds 0.5
-and 2 are of the middle factor alone, and so are blind levels. Training ends after 600 updates of 16
-videos: a pilot (factor 6, seed 0) had a loss of -17.7 nats per frame then, -18.4 after 1 000.
-Contexts are the paper's 36 frames, one tick of that pilot's top: it kept identities for 375 frames
-from there, and for 321 after three ticks, of which a sequence of training has not four.
+The whole comparison is meant to take two to three hours on one core, which limits its scope. Speeds
+0.5 and 2 and blind levels are run for the middle factor alone. Training ends after 600 updates of
+16 videos: in a pilot (factor 6, seed 0), the loss was then -17.7 nats per frame, and -18.4 after
+1 000. Contexts are the paper's 36 frames, one tick of that pilot's top: it kept identities for 375
+frames after them, and for 321 after three ticks; a training sequence has fewer than four.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class System(NamedTuple):
 
     @property
     def model(self) -> str:
-        """As tables have it."""
+        """The model's name in tables."""
         if self.kind != "cwvae":
             return self.kind.upper()
         if len(self.strides) == 1:
@@ -44,17 +44,17 @@ class System(NamedTuple):
 
     @property
     def name(self) -> str:
-        """In file names."""
+        """The system's name in file names."""
         kind = "-".join([self.kind, *map(str, self.strides)]) if self.kind == "cwvae" else self.kind
         return kind + ("" if self.speed == 1 else f"-speed{self.speed:g}")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything there is."""
+    """Sizes of models, data and training."""
 
     updates: int = 600
-    per_program: int = 50  # updates of one call
+    per_program: int = 50  # updates per call
     batch: int = 16  # videos per update and seed
     length: int = 128  # frames of each
     context: int = 36  # frames seen before a prediction: whole blocks of them, or one block
@@ -80,13 +80,13 @@ class Scale:
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
-        """One for all."""
+        """The optimizer, the same for all models."""
         config = OptimizerConfig(lr=self.lr, eps=1e-4, clip=10_000.0, warmup=0)
         return make_optimizer(config)
 
 
 def make(system: System, scale: Scale, obs_width: int, rngs: nnx.Rngs) -> VideoModel:
-    """A new model. DLH's weight of KL rises over a third of the updates (paper: 10 000)."""
+    """Make a new model. DLH's weight of KL rises over a third of the updates (paper: 10 000)."""
     config = scale.config
     shapes: ObsShapes = {OBS: (obs_width,)}
     if system.kind == "vta":
@@ -99,12 +99,12 @@ def make(system: System, scale: Scale, obs_width: int, rngs: nnx.Rngs) -> VideoM
 
 
 def clockwork(factor: int, speed: float = 1.0) -> System:
-    """CW-VAE of three levels, each slower by the same factor than the one below."""
+    """CW-VAE with three levels, each slower by ``factor`` than the one below."""
     return System("cwvae", (1, factor, factor**2), speed)
 
 
 FACTORS = (1, 2, 4, 6, 8)
-MIDDLE = 6  # the factor at which levels, speeds and costs are looked at. CW-VAE §3
+MIDDLE = 6  # the factor at which levels, speeds and costs are examined. CW-VAE §3
 RSSM, VTA_, DLH_ = System("cwvae"), System("vta"), System("dlh")
 SPEEDS = (0.5, 1.0, 2.0)
 SYSTEMS = (
@@ -119,4 +119,4 @@ SYSTEMS = (
     clockwork(MIDDLE, 0.5),
     clockwork(MIDDLE, 2.0),
 )
-"""In the order in which they are trained: what says most first."""
+"""In the order of training: the most informative first."""

@@ -1,6 +1,6 @@
-"""All systems on vector frames, one cell after another, and the page of what they have come to.
+"""All systems on vector frames, one cell after another, and the page of their results.
 
-Read next: ``systems.py``, which; ``claims.py``, the marks that were set before.
+Read next: ``systems.py``, the systems; ``claims.py``, the criteria that were set before.
 """
 
 import time
@@ -23,7 +23,7 @@ from replay.atomic import write_text
 
 SCALE, SEEDS = Scale(), tuple(range(100, 105))
 CELLS = {system.name: system for system in SYSTEMS}
-FIRST = (*list(CELLS)[:3], COST)  # the cost is measured once what it is measured of has been run
+FIRST = (*list(CELLS)[:3], COST)  # the cost is measured once its systems have been run
 SHOWN = sorted(SYSTEMS, key=lambda x: (x.speed != 1, x.kind, x.strides, x.speed))
 ORDER = (*FIRST, *(name for name in CELLS if name not in FIRST))
 
@@ -31,12 +31,13 @@ ORDER = (*FIRST, *(name for name in CELLS if name not in FIRST))
 def run_all(
     results: Path, wanted: Sequence[str] | None, minutes: float, length: int | None = None
 ) -> None:
-    """Every cell that is wanted and not there yet; starts none after so many minutes.
+    """Run every wanted cell that has no result yet; start none after ``minutes``.
 
     Args:
-      length: frames of a training video, None for ``SCALE``'s; others have names of their own.
+      length: frames of a training video; None for ``SCALE``'s. Results of other lengths are kept
+        under separate names.
     Raises:
-      UserError: for a cell that there is not.
+      UserError: if a cell does not exist.
     """
     for name in wanted or ():
         if name not in ORDER:
@@ -56,13 +57,13 @@ def run_all(
 
 
 def read(results: Path) -> dict[str, Found]:
-    """The cells that have been run, by name."""
+    """Read the results of the cells that have been run, by name."""
     paths = {name: results / "paper" / f"{name}.json" for name in ORDER}
     return {name: read_json(path) for name, path in paths.items() if path.is_file()}
 
 
 def report(results: Path) -> None:
-    """Writes the page and its figure of what has been run."""
+    """Write the page, and its figure, of the cells that have been run."""
     cells = read(results)
     missing = [name for name in ORDER if name not in cells]
     lines = [
@@ -124,7 +125,7 @@ def table(cells: Cells) -> list[str]:
 
 
 def draw(path: Path, cells: Cells) -> None:
-    """What lasts, by model; what each level takes; what is lost without the top."""
+    """Draw how long identities last, by model; KL by level; and what is lost with a level blind."""
     figure, axes = plt.subplots(1, 3, figsize=(14, 3.6), layout="constrained")
     draw_identity(axes[0], cells)
     draw_levels(axes[1], cells)
@@ -138,7 +139,7 @@ def draw(path: Path, cells: Cells) -> None:
 
 
 def draw_identity(axis: Axes, cells: Cells) -> None:
-    """Share of identities right, over the frames ahead, of every system at speed 1."""
+    """Draw the share of identities right over the frames ahead, for every system at speed 1."""
     for system in SHOWN:
         if system.name in cells and system.speed == 1:
             curve = cells[system.name]["curves"][SIGHTED]["identity"]
@@ -149,7 +150,7 @@ def draw_identity(axis: Axes, cells: Cells) -> None:
 
 
 def draw_levels(axis: Axes, cells: Cells) -> None:
-    """KL by level, of CW-VAE by factor."""
+    """Draw KL by level of CW-VAE, for every factor."""
     factors = [k for k in FACTORS if clockwork(k).name in cells]
     for number, k in enumerate(factors):
         kl = kl_of(cells, clockwork(k))
@@ -162,7 +163,7 @@ def draw_levels(axis: Axes, cells: Cells) -> None:
 
 
 def draw_blind(axis: Axes, cell: Mapping[str, Any]) -> None:
-    """What is known with each level blind: identities, lights, over the frames ahead."""
+    """Draw the shares of identities and lights right with each level blind, over frames ahead."""
     for number, (view, curves) in enumerate(cell["curves"].items()):
         colour = f"C{number}"
         axis.plot(ahead(curves["identity"]), curves["identity"], color=colour, lw=1.4, label=view)
@@ -174,5 +175,5 @@ def draw_blind(axis: Axes, cell: Mapping[str, Any]) -> None:
 
 
 def ahead(curve: Sequence[float]) -> np.ndarray:
-    """Frames after the context, of a curve's means."""
+    """Frames after the context, at the means that make up a curve."""
     return EVERY * (np.arange(len(curve)) + 0.5)

@@ -1,8 +1,9 @@
-"""Videos whose frames are vectors: where two balls are that bounce in a box, which of five each of
-them is for good, and which of five a light shows, which switches every 50 frames.
+"""Videos whose frames are vectors: the places of two balls that bounce in a box, the permanent
+identity of each (one of five), and a light (one of five) that switches every 50 frames.
 
-A frame holds what one of pixels does and costs a hundredth. What lasts for three different times is
-told apart: places (some 20 frames), the light (50), identities (for ever). Chance is 1/5 of each.
+A frame carries as much information as one of pixels at a hundredth of the cost. Information of
+three durations is separated: places (some 20 frames), the light (50) and identities (forever). For
+the latter two, chance is 1/5.
 """
 
 from typing import NamedTuple
@@ -12,23 +13,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 BALLS, KINDS, PERIOD = 2, 5, 50
-WIDTH = 2 * BALLS + KINDS * (BALLS + 1)  # floats of a frame
+WIDTH = 2 * BALLS + KINDS * (BALLS + 1)  # floats per frame
 SLOWEST, FASTEST = 0.03, 0.09  # edges of the box per frame, at speed 1
-NOISE = 0.05  # deviation of every float of a frame
+NOISE = 0.05  # standard deviation of the noise on every float of a frame
 CHANCE = 1 / KINDS
 
 
 class Film(NamedTuple):
-    """Videos of T frames, and what is true of them."""
+    """Videos of T frames, and their ground truth."""
 
-    frames: Float[Array, "*V T F"]  # places in ±1, then one of five each: balls, light
+    frames: Float[Array, "*V T F"]  # places in ±1, then one-hot of five each: balls, light
     place: Float[Array, "*V T P"]  # x and y of each ball, without noise
     identity: Int[Array, "*V B"]
     light: Int[Array, "*V T"]
 
 
 def films(key: PRNGKeyArray, count: int, length: int, speed: float) -> Film:
-    """So many videos of ``length`` frames; ``speed`` is of the balls alone."""
+    """``count`` videos of ``length`` frames; ``speed`` applies to the balls alone."""
     return jax.vmap(lambda k: film(k, length, speed))(jax.random.split(key, count))
 
 
@@ -45,7 +46,7 @@ def film(key: PRNGKeyArray, length: int, speed: float) -> Film:
 
 
 def bouncing(key: PRNGKeyArray, length: int, speed: float) -> Float[Array, "T P"]:
-    """Balls that fly straight, and back where they meet a wall; x and y of each in ±1."""
+    """Balls that move in straight lines and bounce off the walls; x and y of each in ±1."""
     start, angle, fast = jax.random.split(key, 3)
     begin = jax.random.uniform(start, (BALLS, 2))
     a = jax.random.uniform(angle, (BALLS, 1), maxval=2 * jnp.pi)
@@ -56,7 +57,7 @@ def bouncing(key: PRNGKeyArray, length: int, speed: float) -> Float[Array, "T P"
 
 
 def switching(key: PRNGKeyArray, length: int) -> Int[Array, " T"]:
-    """A light that shows another of five every 50 frames, from a moment drawn at random on."""
+    """A light that switches to another of five kinds every 50 frames, at a random phase."""
     phase, first, then = jax.random.split(key, 3)
     segment = (jnp.arange(length) + jax.random.randint(phase, (), 0, PERIOD)) // PERIOD
     steps = jax.random.randint(then, (length // PERIOD + 2,), 1, KINDS)
@@ -65,8 +66,8 @@ def switching(key: PRNGKeyArray, length: int) -> Int[Array, " T"]:
 
 
 def right(predicted: Float[Array, "V T F"], true: Film) -> dict[str, Float[Array, " T"]]:
-    """Means over videos, by frame: shares of identities and lights that are right, and how far
-    places are off, where the box is 2 wide."""
+    """Means over videos, by frame: shares of identities and lights that are right, and the absolute
+    error of places, in a box of width 2."""
     count, length = true.light.shape
     places, kinds = jnp.split(predicted, [2 * BALLS], axis=-1)
     shown = kinds.reshape(count, length, BALLS + 1, KINDS).argmax(-1)

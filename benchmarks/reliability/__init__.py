@@ -1,1 +1,1 @@
-"""Kills, damage and faults at random, and what must hold after each. Read `__main__.py`."""
+"""Random kills, damage and faults, and what must hold after each. Read `__main__.py`."""

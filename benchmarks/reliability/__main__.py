@@ -1,12 +1,12 @@
-"""How much a run, a store, a checkpoint and an import survive: tried at random, and looked at.
+"""Reliability of runs, stores, checkpoints and imports under random kills, damage and faults.
 
     python -m benchmarks.reliability --minutes 60 > benchmarks/results/reliability.md
 
-Rounds of all cases follow each other until the time is over: the real commands killed (SIGKILL,
-SIGTERM, SIGINT) at random moments and started again, checkpoints, stores, settings and data sets
-damaged at random, environments that go wrong. A trial holds if everything was checked that its case
-asks for (`trial.py`); every other is lost, and is told with the seed that makes it again
-(`--again 'CASE SEED'`). Read next: `kills.py`, `mutations.py`, `faults.py`.
+Rounds of all cases are repeated until the time is over: the real commands are killed (SIGKILL,
+SIGTERM, SIGINT) at random moments and restarted; checkpoints, stores, settings and data sets are
+damaged at random; environments go wrong. A trial holds if all checks that its case requires were
+made and passed (`trial.py`); every other trial is lost, and is reported with the seed that repeats
+it (`--again 'CASE SEED'`). Read next: `kills.py`, `mutations.py`, `faults.py`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ CASES = (*mutations.CASES, *faults.CASES, *kills.CASES)
 
 
 def run(cases: Sequence[Case], seconds: float, seed: int, place: Path) -> dict[str, Tally]:
-    """Trials of every case in turn, at least one round, until the time is over."""
+    """Run trials of every case in turn until the time is over, at least one round."""
     began, tallies = time.monotonic(), {case.name: Tally() for case in cases}
     number = 0
     while number == 0 or time.monotonic() - began < seconds:
@@ -43,7 +43,7 @@ def run(cases: Sequence[Case], seconds: float, seed: int, place: Path) -> dict[s
 
 
 def try_one(case: Case, seed: str, place: Path, tally: Tally) -> None:
-    """One trial, in a folder that is gone after it."""
+    """Run one trial, in a folder that is removed after it."""
     before = len(tally.lost)
     attempt(case, seed, place / "trial", tally)
     shutil.rmtree(place / "trial")
@@ -52,7 +52,7 @@ def try_one(case: Case, seed: str, place: Path, tally: Tally) -> None:
 
 
 def table(cases: Sequence[Case], tallies: dict[str, Tally]) -> str:
-    """Tried, held, lost by case, and below it every loss."""
+    """A table of trials tried, held and lost by case, and every loss below it."""
     rows = ["| case | what holds | tried | held | lost |", "|---|---|---|---|---|"]
     for case in cases:
         tally = tallies[case.name]

@@ -1,15 +1,15 @@
-"""Files damaged at random: bits flipped, ends cut off, blocks swapped or zeroed, files gone."""
+"""Random damage to files: bits flipped, ends cut off, blocks moved or zeroed, files removed."""
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-BLOCK = 4096  # bytes at most of what is zeroed, swapped or appended
+BLOCK = 4096  # maximum bytes that are zeroed, moved or appended
 
 
 def damage(folder: Path, rng: Random) -> str:
-    """Damages one file below a folder; returns what was done."""
+    """Damage one file below a folder; return what was done."""
     path = rng.choice(sorted(p for p in folder.rglob("*") if p.is_file()))
     how = rng.choice(list(KINDS))
     at = KINDS[how](path, rng)
@@ -75,7 +75,7 @@ def _another(path: Path, rng: Random) -> str:
 
 
 def _block(size: int, rng: Random) -> tuple[int, int]:
-    """(first, length) of a part of so many bytes."""
+    """(start, length) of a random part of ``size`` bytes."""
     start = rng.randrange(size) if size else 0
     return start, rng.randrange(min(BLOCK, size - start) + 1)
 

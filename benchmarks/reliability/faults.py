@@ -1,7 +1,7 @@
 """An environment that goes wrong at a random step in a random way, under a random wrapper.
 
-What holds: the fault is told with environment, index and step, no record of it reaches the agent,
-and all records before it did.
+What must hold: the fault is reported with environment, index and step, none of its records reach
+the agent, and all records before it do.
 """
 
 import re
@@ -18,11 +18,11 @@ from benchmarks.reliability.trial import Case, Checks
 from common import EnvironmentFailed, UserError
 from envs import EnvConfig, make_vector
 
-LAST = 30  # steps, by which every fault has come
+LAST = 30  # steps by which every fault has occurred
 
 
 class Faulty(gymnasium.Env[Any, Any]):
-    """Wrong from step ``at`` on in what ``fault`` names."""
+    """An environment that has the fault named ``fault`` from step ``at`` on."""
 
     observation_space = spaces.Dict(
         near=spaces.Box(-np.inf, np.inf, (3,), np.float32),
@@ -57,7 +57,7 @@ class Faulty(gymnasium.Env[Any, Any]):
 
 
 def _with(place: int, **given: Any) -> Callable[[list[Any]], list[Any]]:
-    """What `step` returns with another value in a place; 0 with other keys of the observation."""
+    """A fault that replaces one of `step`'s return values; at place 0, keys of the observation."""
 
     def changed(found: list[Any]) -> list[Any]:
         other = found[0] | given if place == 0 else given["value"]
@@ -103,11 +103,11 @@ FAULTS: dict[str, Callable[[list[Any]], list[Any]]] = {
 
 
 OBSERVED = list(FAULTS)[: list(FAULTS).index("nan reward")]
-"""Those of an observation."""
+"""The faults of an observation."""
 
 
 def fault(rng: Random, place: Path, checks: Checks) -> None:
-    """One environment of several goes wrong."""
+    """Step environments until one goes wrong, and check records and error."""
     which, at = rng.choice(list(FAULTS)), rng.randrange(1, LAST)
     repeat, count = rng.choice([1, 1, 3]), rng.choice([1, 3])
     options = {"fault": repr(which), "at": str(at), "length": str(rng.randrange(3, 20))}
@@ -132,7 +132,7 @@ def fault(rng: Random, place: Path, checks: Checks) -> None:
     checks("records", _right(obs), obs)
     line = str(told)
     found = re.match(rf"environment {re.escape(name)}, index 0, step (\d+)[:,]", line)
-    at_once = which not in OBSERVED  # of the frames of a step the last observation is seen
+    at_once = which not in OBSERVED  # only the last frame's observation is seen
     late = 0 if found is None else int(found[1]) - at
     checks("told", found is not None and 0 <= late < (1 if at_once else repeat), line)
     checks("told", "\n" not in line, line)
@@ -142,7 +142,7 @@ def fault(rng: Random, place: Path, checks: Checks) -> None:
 
 
 def _right(obs: dict[str, np.ndarray]) -> bool:
-    """Whether all that the agent saw is finite, and of the numbers that `Faulty` gives."""
+    """Whether all that the agent saw is finite and among the numbers that `Faulty` returns."""
     near = obs["near"]
     return bool(np.isfinite(near).all() and (near < 1).all() and (near >= 0).all())
 

@@ -1,9 +1,9 @@
-"""The real commands, killed at random moments and started again.
+"""The real commands, killed at random moments and restarted.
 
-A run is one directory that is killed again and again by SIGKILL, SIGTERM and SIGINT until it has
-come to its end; after each signal its files are looked at, and the next start must go on from them.
-An import is killed up to three times and then left to end: its stores are those of an import that
-nobody killed.
+A run is killed repeatedly in one directory by SIGKILL, SIGTERM and SIGINT until it is complete;
+after each signal its files are checked, and the next start must resume from them. An import is
+killed up to three times and then left to finish: its stores must equal those of an uninterrupted
+import.
 """
 
 import json
@@ -37,9 +37,9 @@ from training.spaces import read_spaces
 from training.video import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 1500  # seconds after which a command hangs
-SOON = 300  # seconds within which a signal ends one, also while it compiles on a busy machine
-LATEST = 120  # seconds after which a signal comes, though the moment for it has not
+PATIENCE = 1500  # seconds after which a command counts as hung
+SOON = 300  # seconds within which a signal must end it, even while it compiles on a busy machine
+LATEST = 120  # seconds after which a signal is sent, even if its moment has not come
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 AGENT = "--env gym:Pendulum-v1 --size debug --prefill 200 --updates-per-step 0.03 --batch 4 "
@@ -52,7 +52,7 @@ IMPORT = "--test-fraction 0.4 --chunk-steps 4 --max-frames 20"
 
 
 class Process:
-    """A command of ours, started with what it prints kept in files of a folder."""
+    """One of our commands, whose output is kept in files of a folder."""
 
     def __init__(self, place: Path, *args: object):
         self.out, self.err = place / "out", place / "err"
@@ -60,7 +60,7 @@ class Process:
         flags = os.environ.get("XLA_FLAGS", "")
         flags = (
             flags if level in flags else f"{flags} {level}=0"
-        )  # as in tests: compiling costs most
+        )  # as in tests: compilation costs most
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, *map(str, args)],
@@ -71,7 +71,7 @@ class Process:
             )
 
     def wait(self, until: Callable[[], bool]) -> bool:
-        """Until something holds, or the command has ended; whether it goes on."""
+        """Wait for a condition or the command's end; return whether it is still running."""
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None and not until():
             if time.monotonic() > deadline:
@@ -81,7 +81,7 @@ class Process:
         return self.process.poll() is None
 
     def imports(self) -> bool:
-        """Whether it has imported a library; where that cannot be told, it is taken to have."""
+        """Whether it has imported a library; True if that cannot be determined."""
         maps = Path(f"/proc/{self.process.pid}/maps")
         try:
             return "numpy" in maps.read_text()
@@ -89,7 +89,7 @@ class Process:
             return True
 
     def end(self, seconds: float) -> int:
-        """Its exit code; Lost where it goes on."""
+        """Wait for its exit code; raise Lost if it is still running after ``seconds``."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -98,7 +98,7 @@ class Process:
             raise Lost(f"still running {seconds} s later: {self.said()}") from None
 
     def said(self) -> str:
-        """The end of what it printed."""
+        """The last lines that it printed."""
         return " | ".join(
             [*self.out.read_text().splitlines(), *self.err.read_text().splitlines()][-3:]
         )
@@ -111,12 +111,12 @@ def hit(
     moments: dict[str, Callable[[], bool]],
     done: Callable[[], bool],
 ) -> None:
-    """Ends a command by a random signal at a random moment, if it has not ended before, and looks
-    at how it ended.
+    """End a command by a random signal at a random moment, if it has not ended before, and check
+    how it ended.
 
     Args:
-      moments: by name, whether it is at what shall be interrupted.
-      done: whether it did all that it shall do; what is left is the interpreter's own end.
+      moments: by name, whether the command has reached the moment to interrupt.
+      done: whether it has done all its work, so that only the interpreter's own exit is left.
     """
     moment = rng.choice(["import", *moments, *moments])
     reached, latest = moments.get(moment, process.imports), time.monotonic() + LATEST
@@ -134,21 +134,21 @@ def hit(
     code = process.end(SOON)
     signalled = -number if number == signal.SIGKILL else 128 + number
     ending = twice or done()
-    accepted = {0, signalled} | ({-number} if ending else set())  # while the interpreter ends
+    accepted = {0, signalled} | ({-number} if ending else set())  # while the interpreter exits
     checks("exit", code in accepted, f"code {code}: {process.said()}")
     err = process.err.read_text()
     checks("words", "Traceback" not in err and "error:" not in err, process.said())
 
 
 class Run:
-    """A run's directory through its kills; another when it has come to its end, or was lost."""
+    """A run's directory through its kills; replaced once the run is complete or was lost."""
 
     def __init__(self, script: str, flags: str, config: type[Any], built: type[Any]):
         self.script, self.flags, self.config, self.built = script, flags, config, built
         self.number, self.over = 0, True
 
     def trial(self, rng: Random, place: Path, checks: Checks) -> None:
-        """One start, one signal."""
+        """Start the command once, and send one signal."""
         if self.over:
             self.number, self.over, self.newest = self.number + 1, False, 0
             self.folder = scratch() / f"{self.script}-{self.number}"
@@ -183,7 +183,7 @@ class Run:
             self.over = True
 
     def _look(self, checks: Checks, stopped: re.Match[str] | None) -> None:
-        """At the checkpoint, the replay and the metrics that a signal has left."""
+        """Check the checkpoint, the replay and the metrics that a signal has left."""
         run = self.folder / "run"
         found = 0
         if holds_run(run) and any(p.name.isdigit() for p in _inside(run / CHECKPOINTS)):
@@ -236,13 +236,13 @@ def videos() -> Path:
 
 
 def import_into(store: Path, place: Path) -> Process:
-    """The import, started."""
+    """Start the import."""
     return Process(place, "-m", "recordings", "videos", videos(), store, *IMPORT.split())
 
 
 @cache
 def imported() -> list[tuple[str, bytes]]:
-    """What an import that nobody killed stores."""
+    """The contents of an uninterrupted import's stores."""
     place = scratch() / "imported"
     place.mkdir()
     assert import_into(place / "store", place).end(PATIENCE) == 0
@@ -250,14 +250,14 @@ def imported() -> list[tuple[str, bytes]]:
 
 
 def contents(store: Path) -> list[tuple[str, bytes]]:
-    """Every chunk of an import's stores, by its place without its checksum."""
+    """Every chunk of an import's stores, by its name without its checksum."""
     paths = sorted(store.glob("*/chunks/*.npy"))
     names = [f"{path.parent.parent.name}/{path.name.rpartition('-')[0]}" for path in paths]
     return list(zip(names, [np.load(p, allow_pickle=False).tobytes() for p in paths], strict=True))
 
 
 def import_killed(rng: Random, place: Path, checks: Checks) -> None:
-    """Killed up to three times, then left to end."""
+    """Kill an import up to three times, then let it finish."""
     whole, store = imported(), place / "store"
     for _ in range(rng.randrange(1, 4)):
         grows = _growth(store / "ledger.jsonl")
@@ -271,12 +271,12 @@ def import_killed(rng: Random, place: Path, checks: Checks) -> None:
 
 
 def _imported_all(process: Process) -> bool:
-    """Whether an import has told its counts, which is the last that it does."""
+    """Whether an import has printed its counts, which is the last thing that it does."""
     return " skipped" in process.out.read_text()
 
 
 def _growth(path: Path) -> Callable[[], bool]:
-    """Whether a file has grown since now."""
+    """A function that returns whether a file has grown since this call."""
 
     def size() -> int:
         return path.stat().st_size if path.exists() else 0

@@ -1,6 +1,6 @@
 """Damaged checkpoints, stores, settings and sources of an import, read by the code that reads them.
 
-What holds: they are told in a line, and what is read all the same is what was written.
+What must hold: damage is reported in one line, and whatever is still read is what was written.
 """
 
 import json
@@ -40,12 +40,12 @@ FIELDS = standard_fields({"x": Field((4,), "float32")}, 2)
 
 @cache
 def scratch() -> Path:
-    """Where this process keeps what is copied and damaged."""
+    """The folder of this process for files that are copied and damaged."""
     return Path(mkdtemp(prefix="reliability-"))
 
 
 def state(step: int) -> dict[str, Any]:
-    """A small state, another at every step."""
+    """A small state, different at every step."""
     key = jax.random.key(step)
     weights = {"w": jax.random.normal(key, (64, 32)), "b": jnp.full(32, float(step))}
     return {"params": weights, "step": jnp.int32(step), "key": key}
@@ -63,7 +63,7 @@ def saved() -> Path:
 
 
 def checkpoint(rng: Random, place: Path, checks: Checks) -> None:
-    """Damage to the newest checkpoint: refused, or what is restored is what was saved."""
+    """Damage the newest checkpoint: it is refused, or what is restored is what was saved."""
     run = place / "run"
     shutil.copytree(saved(), run)
     checks.tell(damage(run / CHECKPOINTS / str(STEPS[-1]), rng))
@@ -84,7 +84,7 @@ def _bits(leaf: Any) -> np.ndarray:
 
 
 def record(episode: int, step: int, steps: int) -> dict[str, Any]:
-    """Every value follows from episode and step."""
+    """A record whose values all follow from episode and step."""
     return {
         "obs/x": np.array([episode, step, episode * step, 1], np.float32),
         "action": np.array([step, -episode], np.float32),
@@ -108,8 +108,8 @@ def stored() -> Path:
 
 
 def store(rng: Random, place: Path, checks: Checks) -> None:
-    """Damage to a store: what is damaged is set aside, and every record that is read is as it was
-    written; all others are read."""
+    """Damage a store: damaged files are set aside, all others are read, and every record that is
+    read is as it was written."""
     path = place / "store"
     shutil.copytree(stored(), path)
     before = sum(5 + 4 * episode for episode in range(8))
@@ -131,7 +131,7 @@ def store(rng: Random, place: Path, checks: Checks) -> None:
 
 
 class Same(dict[str, Any]):
-    """A record that compares by its numbers."""
+    """A record that is compared by its numbers."""
 
     def __ne__(self, other: object) -> bool:
         assert isinstance(other, dict)
@@ -139,7 +139,7 @@ class Same(dict[str, Any]):
 
 
 def _records(found: ReplayStore) -> list[tuple[int, int, Same]]:
-    """(episode, step, record) of everything that a store gives."""
+    """(episode, step, record) of everything that a store returns."""
     read = []
     for segment in found.index.segments:
         step = segment.chunks[0].number * 8
@@ -169,7 +169,7 @@ DEEP = 100_000  # brackets
 
 
 def settings(rng: Random, place: Path, checks: Checks) -> None:
-    """A run's settings changed at random: read as settings, or refused in lines; nothing runs."""
+    """Change a run's settings at random: they are read or refused in a message; no code is run."""
     run = place / "run"
     shutil.copytree(described(), run)
     if rng.random() < 0.5:
@@ -187,7 +187,7 @@ def settings(rng: Random, place: Path, checks: Checks) -> None:
 
 
 def _junk(path: Path, rng: Random) -> str:
-    """Puts something else in place of one value."""
+    """Replace one value by something else."""
     if rng.random() < 0.1:
         path.write_text("[" * DEEP + "]" * DEEP)
         return f"{path.name}: {DEEP} brackets"
@@ -206,7 +206,7 @@ def _junk(path: Path, rng: Random) -> str:
 
 @cache
 def sources() -> Path:
-    """Data to import, of three kinds, three of each."""
+    """Data to import: three files of each of three kinds."""
     folder = scratch() / "sources"
     rng = np.random.default_rng(0)
     for kind in ("npz", "tfrecord", "videos"):
@@ -223,7 +223,7 @@ def sources() -> Path:
 
 
 def write_tfrecord(path: Path, video: bytes) -> None:
-    """One Example whose feature `video` is a string of bytes."""
+    """Write one Example whose feature `video` is a string of bytes."""
 
     def field(number: int, data: bytes) -> bytes:
         size, length = len(data), b""
@@ -242,7 +242,7 @@ FORMATS: dict[str, Any] = {"npz": Npz, "tfrecord": TfRecords, "videos": VideoFol
 
 
 def source(rng: Random, place: Path, checks: Checks) -> None:
-    """Damage to one of the files of a data set: skipped and named or imported, the others
+    """Damage one of the files of a data set: it is skipped and named, or imported; the others are
     imported."""
     kind = rng.choice(list(FORMATS))
     folder = place / kind

@@ -1,7 +1,7 @@
-"""One trial of a case: something is done at random, and what must hold after it is looked at.
+"""One trial of a case: something is done at random, and what must hold after it is checked.
 
-A trial holds if every check that its case asks for was made and held; one that was not made is a
-loss like one that does not hold, so that nothing is called safe that nobody looked at.
+A trial holds if every check that its case requires was made and passed. A check that was not made
+is a loss like one that failed, so that nothing is called safe without being checked.
 """
 
 import traceback
@@ -12,22 +12,22 @@ from random import Random
 
 
 class Lost(Exception):
-    """What was checked and does not hold."""
+    """A check that failed."""
 
 
 class Checks:
-    """Those of one trial, by name, as far as they were made."""
+    """The checks made in one trial, by name."""
 
     def __init__(self) -> None:
         self.made: set[str] = set()
         self.story: list[str] = []
 
     def tell(self, what: str) -> None:
-        """What was done, for the line of a loss."""
+        """Note what was done, for the line of a loss."""
         self.story.append(what)
 
     def __call__(self, name: str, holds: bool, found: object) -> None:
-        """Notes a check; ``found`` is what was seen, for the line of a loss.
+        """Note a check; ``found`` is what was seen, for the line of a loss.
 
         Raises:
           Lost: if it does not hold.
@@ -39,14 +39,14 @@ class Checks:
 
 @dataclass(frozen=True)
 class Case:
-    """What is tried.
+    """A case that is tried.
 
     Args:
-      name: in the table.
-      holds: what holds after it, in the table.
+      name: as shown in the table.
+      holds: what must hold after it, as shown in the table.
       must: the checks without which a trial has shown nothing.
-      run: one trial, in a folder of its own that is there and empty.
-      times: trials in each round; cheap ones are tried more often.
+      run: runs one trial in a separate folder, which exists and is empty.
+      times: trials per round; cheap cases are tried more often.
     """
 
     name: str
@@ -65,19 +65,19 @@ class Tally:
 
     @property
     def held(self) -> int:
-        """Trials of which everything was checked, and held."""
+        """Number of trials in which everything was checked, and held."""
         return self.tried - len(self.lost)
 
 
 def attempt(case: Case, seed: str, place: Path, tally: Tally) -> None:
-    """One trial; what is lost is noted with its seed, by which it can be tried again."""
+    """Run one trial; a loss is noted with its seed, by which it can be repeated."""
     checks, reason = Checks(), ""
     place.mkdir(parents=True)
     try:
         case.run(Random(seed), place, checks)
     except Lost as lost:
         reason = str(lost)
-    except Exception as error:  # noqa: BLE001  whatever is raised is a loss, and is told
+    except Exception as error:  # noqa: BLE001  any exception is a loss, and is reported
         at = traceback.extract_tb(error.__traceback__)[-1]
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         reason = f"{said} ({Path(at.filename).name}:{at.lineno})"

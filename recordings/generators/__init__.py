@@ -1,1 +1,1 @@
-"""Videos that are made: by seed and number, the same on every machine."""
+"""Generated videos, determined by seed and number, the same on every machine."""

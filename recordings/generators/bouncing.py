@@ -1,4 +1,4 @@
-"""Things that fly straight and bounce off the borders of a square, in closed form."""
+"""Objects that move in straight lines and bounce off the borders of a square, in closed form."""
 
 import numpy as np
 
@@ -6,22 +6,22 @@ import numpy as np
 def bounce(
     start: np.ndarray, velocity: np.ndarray, length: int, span: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reflects a straight flight at 0 and at `span`, exactly: no distance is lost at a border.
+    """Reflect straight motion at 0 and at `span` exactly: no distance is lost at a border.
 
     u_t = x_0 + v t,   m_t = u_t mod 2·span,   x_t = span - |m_t - span|,
-    v_t = v where the unfolded flight goes along x at m_t, else -v
+    v_t = v where the unfolded motion runs along x at m_t, else -v
 
     Args:
       start: [..., 2] px within [0, span].
       velocity: [..., 2] px per frame, of any size.
       length: T frames.
-      span: px between the borders, as the point that `start` names sees them.
+      span: px between the borders, for the point whose position `start` is.
     Returns:
-      (position [T, ..., 2] px, velocity [T, ..., 2] px per frame): the velocity is the one with
-      which the frame is left, so on a border it points inwards.
+      (position [T, ..., 2] px, velocity [T, ..., 2] px per frame): the velocity is that on leaving
+      the frame, so on a border it points inwards.
     """
     time = np.arange(length).reshape(-1, *(1 for _ in start.shape))
-    mirrored = velocity < 0  # flights towards 0 are those towards span, seen in a mirror
+    mirrored = velocity < 0  # motion towards 0 is motion towards span, mirrored
     onward = np.where(mirrored, span - start, start) + np.abs(velocity) * time
     folded = onward % (2 * span)
     position = span - np.abs(folded - span)
@@ -32,10 +32,10 @@ def bounce(
 def random_flight(
     rng: np.random.Generator, shape: tuple[int, ...], speeds: tuple[float, float], span: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Start uniform in the square, direction uniform, speed uniform within `speeds`.
+    """Random motion: start uniform in the square, direction uniform, speed uniform within `speeds`.
 
     Args:
-      shape: of the things that fly, such as (2,) for two.
+      shape: of the moving objects, such as (2,) for two.
       speeds: lowest and highest, px per frame.
       span: as in `bounce`.
     Returns:

@@ -1,6 +1,6 @@
 """Handwritten digits at 28 x 28: scikit-learn's small ones, or real MNIST from its files.
 
-`digit_images` is also what a classifier of the digits in a prediction trains and is tested on.
+A classifier of the digits in a prediction is also trained and tested on `digit_images`.
 """
 
 import gzip
@@ -18,7 +18,7 @@ from recordings.generators.seeded import require
 Split = Literal["train", "test"]
 EDGE = 28  # px
 _INK_EDGE = 20  # px; MNIST's digits fill 20 x 20 of the 28 x 28
-_TEST_SHARE = 5  # one digit of so many of scikit-learn's is a test digit
+_TEST_SHARE = 5  # one in this many of scikit-learn's digits is a test digit
 _IDX_UNSIGNED_BYTE = 8
 _MNIST_PREFIX = {"train": "train", "test": "t10k"}
 
@@ -37,9 +37,9 @@ def digit_images(split: Split, mnist: str | Path | None) -> Digits:
     Args:
       split: train or test.
       mnist: folder with MNIST's idx files (`train-images-idx3-ubyte`, ..., also as .gz); None:
-        scikit-learn's 1 797 digits of 8 x 8, enlarged as MNIST is laid out.
+        scikit-learn's 1 797 digits of 8 x 8, enlarged to MNIST's layout.
     Raises:
-      UserError: for another split; if a file is missing, damaged, or of another kind.
+      UserError: if the split is unknown, or a file is missing, damaged, or of another kind.
     """
     require(split in _MNIST_PREFIX, "split", split, "'train' or 'test'")
     digits = _enlarged(split) if mnist is None else _mnist(split, Path(mnist))
@@ -50,7 +50,7 @@ def digit_images(split: Split, mnist: str | Path | None) -> Digits:
 
 def _enlarged(split: Split) -> Digits:
     """scikit-learn's digits; a digit's own pixels decide its split, so copies stay together."""
-    from sklearn.datasets import load_digits  # one second, which other data need not wait for
+    from sklearn.datasets import load_digits  # takes a second, which other data avoid
 
     source = load_digits()
     small = source.images.astype(np.float32)
@@ -85,7 +85,7 @@ def _mnist(split: Split, folder: Path) -> Digits:
 
 
 def _find(folder: Path, stem: str, kind: str) -> Path:
-    """The file under one of the names that it goes by."""
+    """Find the file under one of its usual names."""
     names = [f"{stem}{joint}{kind}{end}" for joint in "-." for end in ("", ".gz")]
     for name in names:
         if (folder / name).is_file():
@@ -102,7 +102,7 @@ def read_idx(path: Path) -> np.ndarray:
     Returns:
       uint8, of the shape that the file states.
     Raises:
-      UserError: if the file is damaged, cut short, or holds something else.
+      UserError: if the file is damaged, cut short, or contains something else.
     """
     data = _contents(path)
     axes = data[3] if len(data) >= 4 else 0
@@ -115,7 +115,7 @@ def read_idx(path: Path) -> np.ndarray:
     shape = tuple(int(size) for size in np.frombuffer(data[4:start], ">u4"))
     expected = 1
     for size in shape:
-        expected *= size  # Python's integers: a damaged header may overflow others
+        expected *= size  # Python integers: a damaged header may overflow others
     if len(data) - start != expected:
         raise UserError(
             f"{path}: expected {expected} bytes for shape {shape}, received {len(data) - start}; "

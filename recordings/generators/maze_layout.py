@@ -1,4 +1,4 @@
-"""Where a maze's walls are and what they look like: two rooms, a hallway, textures at random."""
+"""A maze's layout and looks: two rooms, a hallway, random textures."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from recordings.generators.raycast import OUTSIDE, TEXELS
 ROOM_A, ROOM_B, HALLWAY = range(3)
 _ROOM_EDGE = (3, 5)  # cells, both inclusive
 _GAP = (3, 5)  # cells between the rooms, both inclusive
-_ROWS = 9  # cells, with the rock all round
+_ROWS = 9  # cells, including the surrounding rock
 
 WALL_COLOURS = (
     (200, 60, 50),
@@ -49,14 +49,14 @@ class Layout(NamedTuple):
     """One maze. Units: cells; x along columns, y along rows."""
 
     grid: np.ndarray  # int8 [rows, columns]: ROOM_A, ROOM_B, HALLWAY or OUTSIDE
-    rooms: np.ndarray  # float [2, 2, 2]: of each room the lowest and the highest (x, y)
+    rooms: np.ndarray  # float [2, 2, 2]: the lowest and the highest (x, y) of each room
     hallway: np.ndarray  # float [4, 2]: (x, y) just inside A, at both bends, just inside B
-    looks: np.ndarray  # int32 [3, 4]: of each region pattern and colour of walls, then of floor
+    looks: np.ndarray  # int32 [3, 4]: per region, pattern and colour of walls, then of floor
 
 
 def random_layout(rng: np.random.Generator) -> Layout:
-    """Two rooms of 3 to 5 cells' edge, side by side, and a hallway one cell wide with two bends or
-    none. No two regions have the same colour of walls, or of floor."""
+    """Two rooms side by side, with edges of 3 to 5 cells, and a hallway one cell wide, with two
+    bends or none. No two regions have the same wall colour, or the same floor colour."""
     (width_a, height_a), (width_b, height_b) = rng.integers(*_ROOM_EDGE, (2, 2), endpoint=True)
     gap = rng.integers(*_GAP, endpoint=True)
     left, right = 1, 1 + width_a + gap
@@ -85,7 +85,7 @@ def _random_looks(rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_textures(looks: np.ndarray) -> np.ndarray:
-    """uint8 [regions, 2, TEXELS, TEXELS, 3] for `draw_views`, of looks [regions, 4]."""
+    """uint8 [regions, 2, TEXELS, TEXELS, 3] for `draw_views`, from looks [regions, 4]."""
     colours = np.stack(
         [np.array(WALL_COLOURS)[looks[:, 1]], np.array(FLOOR_COLOURS)[looks[:, 3]]], 1
     )

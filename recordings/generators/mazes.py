@@ -1,9 +1,9 @@
 """Mazes: a first-person walk through two rooms and the hallway between them.
 
 CW-VAE §3.4 describes what the public GQN mazes show: a scripted camera traverses two rooms joined
-by a hallway, each with random textures of its own. These videos are like them and are not them.
-The room, which the paper's Figure 5a asks for, and the textures, its top level's content (Figure
-7), are factors here. Read next: `maze_layout.py`, `raycast.py`.
+by a hallway, each with its own random textures. These videos resemble them but are a different data
+set. The room, which the paper's Figure 5a evaluates, and the textures, the content of its top level
+(Figure 7), are factors here. Read next: `maze_layout.py`, `raycast.py`.
 """
 
 import math
@@ -24,14 +24,14 @@ _TURN_BACK = 0.15  # probability of turning round at the hallway's middle
 
 @dataclass(frozen=True)
 class Mazes(SeededVideos):
-    """Videos of a walk, 64 x 64 x 3; each in a maze of its own.
+    """Videos of a walk, 64 x 64 x 3, each in its own maze.
 
     Factors:
       room: int32 [T], 0 or 1 for the two rooms, 2 for the hallway.
       pose: float32 [T, 3]: x, y in cells, heading in radians within ±π (0: along x; towards y is
         to the right).
-      textures: int32 [T, 3, 4], constant: of room 0, room 1 and hallway the pattern and colour of
-        the walls and of the floor, as indices into `maze_layout`'s PATTERNS and colours.
+      textures: int32 [T, 3, 4], constant: pattern and colour of the walls and of the floor of room
+        0, room 1 and the hallway, as indices into `maze_layout`'s PATTERNS and colours.
     """
 
     name: ClassVar[str] = "mazes"
@@ -58,7 +58,7 @@ class Mazes(SeededVideos):
         }
 
     def _walk(self, layout: Layout, rng: np.random.Generator) -> np.ndarray:
-        """Poses [T, 3]: on straight lines between places, turning towards the next one."""
+        """Poses [T, 3] on straight lines between places, turning towards the next place."""
         places = script(layout, rng)
         x, y = next(places)
         heading, target = float(rng.uniform(-math.pi, math.pi)), next(places)
@@ -78,10 +78,10 @@ class Mazes(SeededVideos):
 
 
 def script(layout: Layout, rng: np.random.Generator) -> Iterator[tuple[float, float]]:
-    """Endless places (x, y) for the camera; the straight line between two successive ones is free.
+    """Endless places (x, y) for the camera; the straight line between successive places is free.
 
-    One to six places of a room, then through the hallway into the other room, or half way and
-    back, and so on.
+    They are one to six places in a room, then a path through the hallway into the other room, or
+    halfway and back, and so on.
     """
     room = int(rng.integers(2))
     while True:

@@ -1,9 +1,9 @@
 """Moving ball: a ball that bounces off the borders and changes its colour.
 
-Zakharov et al. 2022 (VPR) made the first one, in which the colour changes at a bounce or at a
-random time; DLH §4.4 adds a random change at each step with probability λ. Neither gives radius,
-speed or palette, so these are ours. A change at a bounce can be foretold and goes to the next
-colour of the palette; a random one cannot and goes to any other colour.
+Zakharov et al. 2022 (VPR) introduced it, with a colour that changes at a bounce or at a random
+time; DLH §4.4 adds a random change at each step with probability λ. Neither gives radius, speed or
+palette, so these are ours. A change at a bounce is predictable and goes to the next colour of the
+palette; a random change is not, and goes to any other colour.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ class MovingBall(SeededVideos):
         picture is (0, 0), the bottom right one (64, 64).
       velocity: float32 [T, 2], (down, right) in px per frame, on leaving the frame.
       colour: int32 [T], index into PALETTE.
-      changed: int32 [T], 1 where the colour is not that of the frame before.
-      bounced: int32 [T], 1 where the ball met a border since the frame before.
+      changed: int32 [T], 1 where the colour differs from that of the previous frame.
+      bounced: int32 [T], 1 where the ball has met a border since the previous frame.
     """
 
     name: ClassVar[str] = "moving_ball"
@@ -50,7 +50,7 @@ class MovingBall(SeededVideos):
     bounce_change: bool = True
     """Whether the colour also changes at each bounce."""
     radius: float = 7.0
-    """Of the ball, px."""
+    """Radius of the ball, px."""
     speed: float = 1.0
     """Factor on the speed, which is 2 to 4 px per frame at 1."""
 
@@ -80,7 +80,7 @@ class MovingBall(SeededVideos):
         }
 
     def _colours(self, rng: np.random.Generator, bounced: np.ndarray) -> np.ndarray:
-        """int32 [T]: the first at random; at a random change one of the others, else as above."""
+        """int32 [T]: random at first, then changed at random and, if enabled, at bounces."""
         step = bounced * int(self.bounce_change)
         random = rng.random(self.length) < self.change
         step = np.where(random, rng.integers(1, len(PALETTE), self.length), step)
@@ -89,7 +89,7 @@ class MovingBall(SeededVideos):
 
 
 def _borders_met(start: np.ndarray, velocity: np.ndarray, length: int, span: float) -> np.ndarray:
-    """How many borders are met between frames t-1 and t: [T - 1], from the unfolded flight."""
+    """Number of borders met between frames t-1 and t, [T - 1], from the unfolded motion."""
     crossed = np.floor((start + velocity * np.arange(length)[:, None]) / span)
     return np.abs(np.diff(crossed, axis=0)).sum(1).astype(np.int64)
 

@@ -1,9 +1,10 @@
-"""Moving digits: two handwritten digits that fly over each other and bounce off the borders.
+"""Moving digits: two handwritten digits that move over each other and bounce off the borders.
 
-CW-VAE §3.1 makes its Moving MNIST so: two digits, 2 to 6 px per frame, bouncing within the edges.
-Where digits overlap the brighter pixel shows (maximum), as in the original Moving MNIST
-(Srivastava et al. 2015); SVG's generator adds and clips instead. The digits are scikit-learn's,
-which come with it, unless a folder of real MNIST files is named; only then is this Moving MNIST.
+CW-VAE §3.1 makes its Moving MNIST in this way: two digits, 2 to 6 px per frame, bouncing within the
+edges. Where digits overlap, the brighter pixel is visible (maximum), as in the original Moving
+MNIST (Srivastava et al. 2015); SVG's generator adds and clips instead. The digits are those
+included in scikit-learn, unless a folder of real MNIST files is given; only then is this Moving
+MNIST.
 """
 
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ _SPEEDS = (2.0, 6.0)  # px per frame; CW-VAE §3.1
 
 @dataclass(frozen=True)
 class MovingDigits(SeededVideos):
-    """Videos of flying digits, 64 x 64 x 1.
+    """Videos of moving digits, 64 x 64 x 1.
 
-    Factors, all constant but for the flight:
+    Factors, all constant except for the motion:
       identity: int32 [T, D], which digit, 0 to 9.
       position: float32 [T, D, 2], (row, column) of the digit's top left corner in px. The digit is
         drawn at the nearest whole pixel.
@@ -33,11 +34,11 @@ class MovingDigits(SeededVideos):
     name: ClassVar[str] = "moving_digits"
 
     digits: int = 2
-    """How many fly."""
+    """Number of digits."""
     speed: float = 1.0
     """Factor on the speed, which is 2 to 6 px per frame at 1."""
     split: Split = "train"
-    """train or test: which handwritten images; no image is in both."""
+    """train or test: which handwritten images are used; no image is in both."""
     mnist: str | Path | None = None
     """Folder with MNIST's idx files; None: scikit-learn's digits."""
 

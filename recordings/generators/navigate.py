@@ -1,7 +1,7 @@
 """Walks through the builtin Navigate world: its frames alone, or all that an agent sees and does.
 
-Read next: `envs/navigate/videos.py`, who walks; `recordings/demonstrations.py`, what is
-learned from.
+Read next: `envs/navigate/videos.py`, the walks; `recordings/demonstrations.py`, demonstrations to
+learn from.
 """
 
 from dataclasses import dataclass, replace
@@ -23,17 +23,17 @@ class NavigateWalks:
     """Walks of the scripted follower from goal to goal. Factors: see `NavigateVideos`."""
 
     length: int = 100
-    """Steps of each, of the agent where there is one, else ticks."""
+    """Steps per walk: the agent's with `env`, else ticks."""
     env: str = ""
     """Empty: frames alone, at every tick. Otherwise the environment whose agent's view is recorded,
-    by that environment's preset."""
+    with that environment's preset."""
     actions: bool = False
     """With `env`: keep actions and rewards. Otherwise they are unknown, as in video."""
     dense: bool = True
     """With `actions`: rewards of the dense task rather than the sparse one."""
 
     def video(self, index: int, seed: int) -> Video:
-        """Walk number `index` of the endless series that `seed` starts."""
+        """Walk number `index` of the endless series that `seed` determines."""
         episode = self._walks.episode(index, seed)
         name = f"navigate-{index:06d}"
         if not self.env:
@@ -45,7 +45,7 @@ class NavigateWalks:
         return Video(name, episode.obs, episode.factors, action, episode.reward, ended)
 
     def _encoded(self, episode: Episode) -> np.ndarray:
-        """The actions as the agent's own codec writes them, [T, A]."""
+        """The actions as encoded by the agent's codec, [T, A]."""
         space = self._walks.agent_env().action_space
         return ActionCodec(space).encode(episode.action)
 

@@ -1,8 +1,8 @@
-"""Orbiting ball: a ball that keeps its colour and goes round the middle of the picture.
+"""Orbiting ball: a ball that keeps its colour and circles the middle of the picture.
 
 Made for a first look at clocks, so that a small model learns it in minutes: colour, orbit and
-direction last for good, and where the ball is follows from them, as all go round in the same time.
-Ours; no paper has it.
+direction never change, and they determine the ball's motion, as all turns take the same time. The
+data set is ours; no paper uses it.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class OrbitingBall(SeededVideos):
     turn: float = 36.0
     """Frames of one turn: as many as a tick of the top level with strides (1, 6, 36)."""
     radius: float = 8.0
-    """Of the ball, px."""
+    """Radius of the ball, px."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

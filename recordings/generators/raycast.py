@@ -1,12 +1,12 @@
 """First-person view of a flat maze: one ray per column of the picture, textured walls and floor.
 
-A pinhole at height EYE looks along `heading`. What lies at depth d (cells, along the optical axis)
+A pinhole at height EYE looks along `heading`. A point at depth d (cells, along the optical axis)
 and height z appears (z - EYE) / d / s pixels above the middle, with s = 2 tan(FOV / 2) / size. So a
 wall at depth d is WALL / (d s) pixels tall: at 2 cells and 64 pixels, 19.07. A pixel is the mean
-of SAMPLES x SAMPLES rays, which calms the texture far away.
+of SAMPLES x SAMPLES rays, which smooths distant textures.
 
-All constants that the kernels bake in stand in this file: numba's cache does not see a change in
-another one. `no_type_check` keeps the tests' type checker off what numba compiles.
+All constants compiled into the kernels are in this file, as numba's cache does not notice changes
+in other files. `no_type_check` keeps the tests' type checker away from what numba compiles.
 """
 
 import math
@@ -20,7 +20,7 @@ from recordings.generators.seeded import require
 OUTSIDE = -1  # a cell of rock
 WALL = 1.0  # height of the walls, cells
 EYE = 0.5  # height of the eye, cells
-FIELD_OF_VIEW = 80.0  # degrees, both ways
+FIELD_OF_VIEW = 80.0  # degrees, horizontally and vertically
 TEXELS = 32  # texture resolution: texels per cell
 SAMPLES = 2  # rays per pixel and axis
 _HAZE = 0.06  # light lost per cell of depth: brightness = 1 / (1 + _HAZE d)
@@ -32,10 +32,10 @@ _kernel = kernel(fastmath=True, error_model="numpy")
 def draw_views(
     grid: np.ndarray, textures: np.ndarray, poses: np.ndarray, size: int = 64
 ) -> np.ndarray:
-    """Draws what a camera sees from each pose.
+    """Draw what a camera sees from each pose.
 
     Args:
-      grid: int8 [rows, columns], a region's number from 0, or OUTSIDE; closed all round.
+      grid: int8 [rows, columns], a region's number from 0, or OUTSIDE; closed on all sides.
       textures: uint8 [regions, 2, TEXELS, TEXELS, 3]: the walls and the floor of each region.
       poses: float [T, 3]: x (column) and y (row) in cells, heading in radians from x towards y.
       size: pixels along one edge.
@@ -63,7 +63,7 @@ def region_at(grid: np.ndarray, poses: np.ndarray) -> np.ndarray:
 @_kernel
 @no_type_check
 def _draw(frames, grid, textures, poses) -> None:
-    """Fills the frames, a column at a time."""
+    """Fill the frames, one column at a time."""
     size = frames.shape[1]
     scale = 2 * math.tan(math.radians(FIELD_OF_VIEW / 2)) / (size * SAMPLES)
     middle = 0.5 * (size * SAMPLES - 1)
@@ -85,7 +85,7 @@ def _draw(frames, grid, textures, poses) -> None:
 @_kernel
 @no_type_check
 def _add_column(column, grid, textures, x, y, dx, dy, scale) -> None:
-    """Adds SAMPLES rays per pixel along one ray's vertical plane to column [size, 3]."""
+    """Add SAMPLES rays per pixel along one ray's vertical plane to column [size, 3]."""
     depth, region, facing_x, along = _cast(grid, x, y, dx, dy)
     rays = len(column) * SAMPLES
     wall_light = (_SIDE_LIGHT if facing_x else 1.0) / (1 + _HAZE * depth)
@@ -118,11 +118,11 @@ def _add_column(column, grid, textures, x, y, dx, dy, scale) -> None:
 @_kernel
 @no_type_check
 def _cast(grid, x, y, dx, dy):
-    """Follows a ray cell by cell to the first wall.
+    """Follow a ray cell by cell to the first wall.
 
     Returns:
       (depth, region, facing_x, along): t of x + t dx; the region in front of the wall; whether the
-      wall faces east or west; the place on the wall, its fraction being that within the cell.
+      wall faces east or west; the place on the wall, whose fraction is that within the cell.
     """
     column, row = int(x), int(y)
     step_x, step_y = (1 if dx > 0 else -1), (1 if dy > 0 else -1)

@@ -1,7 +1,7 @@
 """What the generators share: video number i depends on (options, seed, i) and on nothing else.
 
-So any stretch of the numbers can be made on its own: generation resumes anywhere, in any order and
-on any number of processes. Read next: `orbiting_ball.py`, `moving_digits.py`, `mazes.py`.
+So any range of numbers can be generated separately: generation resumes anywhere, in any order and
+in any number of processes. Read next: `orbiting_ball.py`, `moving_digits.py`, `mazes.py`.
 """
 
 from abc import ABC, abstractmethod
@@ -27,7 +27,7 @@ class SeededVideos(ABC):
     """Frames per video."""
 
     def __post_init__(self) -> None:
-        """Raises UserError for options out of their range."""
+        """Raise UserError for options out of range."""
         require(self.length >= 1, "length", self.length, "1 frame or more")
 
     @abstractmethod
@@ -35,7 +35,7 @@ class SeededVideos(ABC):
         """One video from random numbers: images uint8 [T, 64, 64, C] and factors [T, ...]."""
 
     def video(self, index: int, seed: int) -> Video:
-        """Video number `index` of the endless series that `seed` starts.
+        """Video number `index` of the endless series that `seed` determines.
 
         Raises:
           UserError: if either is negative.
@@ -56,6 +56,6 @@ class SeededVideos(ABC):
 
 
 def require(condition: bool, name: str, value: object, expected: str) -> None:
-    """UserError unless the condition holds."""
+    """Raise UserError unless the condition holds."""
     if not condition:
         raise UserError(f"{name}: expected {expected}, received {value!r}; choose such a value")

@@ -1,1 +1,1 @@
-"""Real formats into the store, one file each."""
+"""Importers of real formats into the store, one file per format."""

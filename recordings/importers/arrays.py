@@ -1,4 +1,4 @@
-"""NumPy files of others: nothing is unpickled, and whatever is damaged is a UserError."""
+"""NumPy files from others: nothing is unpickled, and any damage is a UserError."""
 
 import tokenize
 import zipfile
@@ -14,14 +14,14 @@ _DAMAGE = (
     ValueError, OSError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError,
     tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What NumPy, or the zip module below it, raises for bytes that are damaged."""
+"""Exceptions that NumPy, or the zip module below it, raises for damaged bytes."""
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a `.npz` file.
+    """Load all arrays of a `.npz` file.
 
     Raises:
-      UserError: with the reason, if the file is damaged or holds objects.
+      UserError: with the reason, if the file is damaged or contains objects.
     """
     _check_size(path)
     if not zipfile.is_zipfile(path):
@@ -49,7 +49,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def map_array(path: Path) -> np.ndarray:
-    """The array of a `.npy` file, mapped and not read. Raises UserError as `load_arrays` does."""
+    """Map the array of a `.npy` file without reading it. Raises UserError like `load_arrays`."""
     _check_size(path)
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

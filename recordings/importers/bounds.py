@@ -1,6 +1,6 @@
-"""What one source of an import may claim: more is taken for damage before room is made for it.
+"""Size limits of one source of an import: more counts as damage before memory is allocated for it.
 
-A few bytes can claim any amount: a picture by its header, a zip or gzip by what it inflates to, an
+A few bytes can claim any size: a picture by its header, a zip or gzip file by its inflated size, an
 array by its shape. With these bounds an import stays below `PEAK` bytes of memory, whatever it
 reads (`tests/recordings/test_bombs.py`).
 """
@@ -12,17 +12,17 @@ PICTURE = 2**25
 EDGE = 2**14
 """Pixels along one edge of a picture."""
 BYTES = 2**29
-"""Held at once of one source: of an npz file, of a record, of their pictures made to fit."""
+"""Bytes of one source held at once: an npz file, a record, or their pictures made to fit."""
 COUNT = 2**20
 """Values of one list, steps of one file, sources of one array."""
 HELD = 2**14
-"""Frames that one picture of a video is stored as, where its times and `--fps` ask for it."""
+"""Frames as which one picture of a video is stored, if its times and `--fps` require it."""
 PEAK = 4 * 2**30
 """Bytes of memory of an import with the default `--max-frames` and `--size`."""
 
 
 def check_picture(width: int, height: int) -> None:
-    """Raises UserError for a picture that is too large."""
+    """Raise UserError for a picture that is too large."""
     if width * height > PICTURE or max(width, height) > EDGE:
         raise UserError(
             f"a picture of {width}x{height} pixels, expected at most {PICTURE:,}, and {EDGE:,} "
@@ -31,12 +31,12 @@ def check_picture(width: int, height: int) -> None:
 
 
 def check_bytes(size: int, what: str) -> None:
-    """Raises UserError for more bytes than are held at once."""
+    """Raise UserError for more bytes than may be held at once."""
     if size > BYTES:
         raise UserError(f"{what} of {size:,} bytes, expected at most {BYTES:,}")
 
 
 def check_count(count: int, what: str) -> None:
-    """Raises UserError for more of something than one source may have."""
+    """Raise UserError for more of something than one source may have."""
     if count > COUNT:
         raise UserError(f"{count:,} {what}, expected at most {COUNT:,}")

@@ -1,7 +1,7 @@
-"""CRC-32C (Castagnoli), as TFRecord files carry it. Source: RFC 3720, appendix B.4.
+"""CRC-32C (Castagnoli), as used in TFRecord files. Source: RFC 3720, appendix B.4.
 
-The register is linear in its state and in the bytes, so long data are cut into lanes that run side
-by side in NumPy, and joined by the operator that feeds one lane's length of zeros.
+The register is linear in its state and in the bytes, so long data are cut into lanes that run in
+parallel in NumPy, and joined by the operator that feeds one lane's length of zeros.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def crc32c(data: bytes) -> int:
     words = np.ascontiguousarray(np.frombuffer(data, "<u4", offset=head).reshape(lanes, steps).T)
     state = np.zeros(lanes + 32, np.uint32)
     state[0] = _plain(data[:head], 0xFFFFFFFF)
-    state[lanes:] = np.uint32(1) << np.arange(32, dtype=np.uint32)  # what zeros make of each bit
+    state[lanes:] = np.uint32(1) << np.arange(32, dtype=np.uint32)  # each bit, fed with zeros
     feed = np.zeros(lanes + 32, np.uint32)
     for step in range(steps):
         feed[:lanes] = words[step]
@@ -36,7 +36,7 @@ def crc32c(data: bytes) -> int:
 
 
 def masked(crc: int) -> int:
-    """As a TFRecord stores it: rotated right by 15 bits, plus a constant, modulo 2^32."""
+    """A CRC as a TFRecord stores it: rotated right by 15 bits, plus a constant, modulo 2^32."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
@@ -48,11 +48,11 @@ def _plain(data: bytes, state: int) -> int:
 
 
 def _join(lanes: np.ndarray, operator: np.ndarray) -> int:
-    """The register over all lanes in order: the state so far takes a lane of zeros, plus the next.
+    """The register over all lanes in order: the state so far is fed a lane of zeros, plus the next.
 
     Args:
-      lanes: [N] uint32, registers of the lanes, each but the first from 0.
-      operator: [32] uint32, what a lane of zeros makes of each bit of the register.
+      lanes: [N] uint32, registers of the lanes, all but the first starting from 0.
+      operator: [32] uint32, the effect of a lane of zeros on each bit of the register.
     """
     bits = np.arange(32, dtype=np.uint32)
     while len(lanes) > 1:  # neighbours pairwise; the operator then spans twice the length
@@ -63,7 +63,7 @@ def _join(lanes: np.ndarray, operator: np.ndarray) -> int:
 
 
 def _apply(operator: np.ndarray, states: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """The operator on each of the states [N]."""
+    """Apply the operator to each of the states [N]."""
     chosen = ((states[:, None] >> bits[None, :]) & 1).astype(bool)
     return np.bitwise_xor.reduce(np.where(chosen, operator[None, :], np.uint32(0)), axis=1)
 

@@ -1,4 +1,4 @@
-"""Frames of one video file, decoded by FFmpeg (PyAV). What is damaged or cut short is an error."""
+"""Frames of one video file, decoded by FFmpeg (PyAV). Damaged or truncated files are errors."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -20,24 +20,24 @@ SUFFIXES = (
     ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts",
     ".webm", ".wmv",
 )  # fmt: skip
-"""Of files that a folder of videos is searched for."""
+"""Suffixes of the files that are taken from a folder of videos."""
 
 _OPTIONS = {
     "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegts,gif,asf,flv,ogg",
     "protocol_whitelist": "file",
 }
-"""Containers of video only: no playlist, however it is named, makes FFmpeg open other places."""
+"""Video containers only: no playlist, whatever its name, makes FFmpeg open other locations."""
 
 _FROM_0 = ("matroska,webm", "asf")
-"""Containers that tell one duration for all streams, from time 0 and not from the first frame."""
+"""Containers that state one duration for all streams, from time 0, not from the first frame."""
 
 _TICK = 1e-3  # seconds, to which containers round times
-_SLACK = 4  # frames by which a file's own length may be off
+_SLACK = 4  # frames by which a file's stated length may be off
 
 
 @dataclass
 class Found:
-    """What is known of a file's frames once they have been read; times in seconds."""
+    """What is known about a file's frames once they have been read; times in seconds."""
 
     frames: int = 0  # decoded
     stored: int = 0
@@ -48,7 +48,7 @@ class Found:
     _last: float = 0.0
 
     def add(self, frame: av.VideoFrame) -> None:
-        """Counts one more frame, in the order in which they are shown."""
+        """Count one more frame, in display order."""
         now, gap = frame.time or 0.0, 0.0
         if frame.time is not None and self.frames:
             gap = max(0.0, now - self._last)
@@ -58,7 +58,7 @@ class Found:
         self.frames += 1
 
     def notes(self, fps: float | None) -> tuple[str, ...]:
-        """What was changed on the way in, and what should be known."""
+        """What was changed on import, and what the user should know."""
         varies = self.longest > 1.5 * self.shortest + _TICK
         apart = f"frames {self.shortest:.3g} to {self.longest:.3g} s apart"
         notes = []
@@ -72,7 +72,7 @@ class Found:
 def read_video(
     name: str, path: Path, look: Look, channels: int, fps: float | None
 ) -> Iterator[Video]:
-    """The video as episodes of at most `look.max_frames` frames, decoded as they are asked for.
+    """Read the video as episodes of at most `look.max_frames` frames, decoded on demand.
 
     Args:
       name: of the video; pieces of a longer one are named by their frames.
@@ -82,7 +82,7 @@ def read_video(
       fps: frames stored per second of video, each the one that is shown at its time; None stores
         every frame once.
     Raises:
-      UserError: with the reason, once the file is found to be damaged, cut short or no video.
+      UserError: with the reason, once the file proves to be damaged, cut short or not a video.
     """
     found = Found()
     frames = read_frames(path, look, channels, fps, found)
@@ -95,8 +95,8 @@ def in_pieces(
     look: Look,
     notes: Callable[[], tuple[str, ...]],
 ) -> Iterator[Video]:
-    """Frames as episodes of at most `look.max_frames`; the last one has the notes, which may be
-    asked for once all frames are read."""
+    """Frames as episodes of at most `look.max_frames`; the last episode gets the notes, which are
+    requested once all frames are read."""
     first, block = 0, list[np.ndarray]()
     for frame in frames:
         if len(block) == look.max_frames:
@@ -115,8 +115,8 @@ def in_pieces(
 def read_frames(
     path: Path, look: Look, channels: int, fps: float | None = None, found: Found | None = None
 ) -> Iterator[np.ndarray]:
-    """The frames in order, each uint8 [S, S, C]. Arguments and errors as of `read_video`; `found`
-    is filled on the way."""
+    """Read the frames in order, each uint8 [S, S, C]. Arguments and errors are as in `read_video`;
+    `found` is filled along the way."""
     found = found or Found()
     if not path.is_file():
         raise UserError("no regular file")
@@ -134,8 +134,8 @@ def read_frames(
 
 
 def _decoded(container: InputContainer, found: Found) -> Iterator[av.VideoFrame]:
-    """All frames; UserError where one is damaged or the end is missing."""
-    stream = container.streams.best("video")  # no cover picture of a song
+    """Decode all frames; raise UserError if one is damaged or the end is missing."""
+    stream = container.streams.best("video")  # not the cover picture of a song
     if not isinstance(stream, VideoStream):
         raise UserError("no video in it")
     stream.thread_type = "AUTO"
@@ -162,8 +162,8 @@ def _decoded(container: InputContainer, found: Found) -> Iterator[av.VideoFrame]
 def _check_end(
     container: InputContainer, stream: VideoStream, found: Found, reached: float
 ) -> None:
-    """UserError if the file's header promises more after the last frame; where it promises for all
-    streams together, after the last of them, for sound may be longer than the picture."""
+    """Raise UserError if the file's header promises more after the last frame or, if it states one
+    duration for all streams, after the last of them, as sound may last longer than the picture."""
     whole = container.format.name in _FROM_0
     if stream.duration is not None and stream.time_base is not None and not whole:
         promised = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
@@ -181,8 +181,8 @@ def _check_end(
 def _at_rate(
     frames: Iterator[av.VideoFrame], fps: float | None, found: Found
 ) -> Iterator[tuple[av.VideoFrame, int]]:
-    """Each frame that is stored, and how many times: for every k / fps seconds after the first the
-    frame that is shown then, or where fps is None each frame once."""
+    """Each frame that is stored, and how many times: at every k / fps seconds after the first
+    frame, the frame that is shown then; if fps is None, each frame once."""
     if fps is None:
         yield from ((frame, 1) for frame in frames)
         return
@@ -203,12 +203,12 @@ def _at_rate(
 
 
 def _moments(seconds: float, fps: float) -> int:
-    """How many k / fps, k = 0, 1, ..., lie before a time, which may be rounded to a tick."""
+    """How many k / fps, k = 0, 1, ..., precede a time, which may be rounded to a tick."""
     return math.ceil((seconds - min(_TICK, 0.25 / fps)) * fps)
 
 
 def _held(times: int) -> int:
-    """UserError for a frame that stands longer than any picture does: its times are broken."""
+    """Raise UserError for a frame shown longer than any real picture is: its times are broken."""
     if times > HELD:
         raise UserError(
             f"a frame that is shown {times:,} times, expected at most {HELD:,}; lower --fps"

@@ -1,4 +1,4 @@
-"""The files of a data set's folder, in one order, and the split that their places name."""
+"""The files of a data set's folder, in a fixed order, and the split that their paths name."""
 
 import os
 import re
@@ -16,13 +16,13 @@ _FILE = re.compile(rf"(?:^|[-_.]){_SPLIT}(?=[-_.]|$)", re.IGNORECASE)  # mazes-t
 
 
 def find(source: Path, wanted: Callable[[str], bool]) -> list[str]:
-    """Files whose name is `wanted`, by their path inside `source`, sorted; hidden ones left out.
+    """Find files whose name is `wanted`: sorted paths inside `source`, without hidden files.
 
     Args:
-      source: a folder, searched in full (through links too, each folder once), or one file.
-      wanted: of a file's name without its folder.
+      source: a folder, searched recursively (also through links, each folder once), or one file.
+      wanted: a predicate of a file's name without its folder.
     Raises:
-      UserError: if there is no such place.
+      UserError: if `source` does not exist.
     """
     if source.is_file():
         return [source.name]
@@ -42,14 +42,14 @@ def find(source: Path, wanted: Callable[[str], bool]) -> list[str]:
 
 
 def locate(source: Path, name: str) -> Path:
-    """The file that `find` called `name`."""
+    """Path of the file that `find` returned as `name`."""
     return source if source.is_file() else source / name
 
 
 def split_of(name: str) -> str | None:
-    """The split that a path names: a folder that begins with it, or the file's name itself.
+    """The split that a path names, in the beginning of a folder's name or in the file's name.
 
-    `train-seq100/7.mp4` and `mazes-train.tfrecord-00000` are of `train`; None where none is named.
+    `train-seq100/7.mp4` and `mazes-train.tfrecord-00000` belong to `train`; None if none is named.
     """
     *folders, file = name.split("/")
     found = [match for folder in folders if (match := _FOLDER.match(folder))]

@@ -1,8 +1,8 @@
-"""What `python -m recordings FORMAT` accepts: one name, one source.
+"""The formats that `python -m recordings FORMAT` accepts: one source for each name.
 
 A source is a frozen dataclass with `names`, `read` and `split` (`run.py: Source`); its fields are
-the command's options, and a field `source` the data's place. Generators join this table the same
-way: those have no `source`.
+the command's options, and a field `source` is the location of the data. Generators can be added to
+this table in the same way: they have no `source`.
 """
 
 from recordings.importers.kth import Kth

@@ -1,4 +1,4 @@
-"""What an array of observations [T, ...] is where no space declares it: pictures or a vector.
+"""Interpretation of an array of observations [T, ...] without a declared space: pictures or vector.
 
 | array | becomes |
 |---|---|
@@ -6,7 +6,7 @@
 | other numbers of that form called image, pixels, ..., or with 3 colours | picture, see `_scale` |
 | any other numbers | vector |
 
-A picture's axes may come in any order (`envs/spaces.py`): colours first or last, frames stacked.
+A picture's axes may be in any order (`envs/spaces.py`): colours first or last, frames stacked.
 """
 
 import re
@@ -18,7 +18,7 @@ from envs.spaces import channels_last, picture_shape
 from recordings.importers.images import Look, fit_images
 
 _NAMES = re.compile(r"image|img|pixel|rgb|frame|video|pov|screen|camera", re.IGNORECASE)
-_EDGE = 8  # pixels, from which on an array of 2 axes at each step is a picture
+_EDGE = 8  # pixels, the smallest edge at which an array of 2 axes at each step is a picture
 _MOST_CHANNELS = 32
 
 
@@ -26,12 +26,12 @@ def observed(key: str, array: np.ndarray, look: Look) -> tuple[np.ndarray, tuple
     """Pictures uint8 [T, S, S, C] or vectors float32 [T, n], and what was changed or guessed.
 
     Args:
-      key: what the array is called.
+      key: name of the array.
       array: [T, ...], T of 1 or more.
       look: how pictures are made to fit.
     Raises:
-      UserError: naming the array, for what is no number, and for what is called a picture and
-        holds none.
+      UserError: naming the array, if it does not contain numbers, or is named as a picture but is
+        not one.
     """
     if array.dtype.kind not in "biuf" or array.ndim == 0:
         raise UserError(f"{key} of {array.dtype} {array.shape}, expected numbers [T, ...]")
@@ -59,7 +59,7 @@ def observed(key: str, array: np.ndarray, look: Look) -> tuple[np.ndarray, tuple
 
 
 def _may_be_picture(key: str, array: np.ndarray) -> bool:
-    """Whether the shape is a picture's, and kind and name do not speak against it."""
+    """Whether the shape is a picture's, and dtype and name do not contradict it."""
     shape = array.shape[1:]
     if len(shape) not in (2, 3, 4):
         return False
@@ -72,11 +72,11 @@ def _may_be_picture(key: str, array: np.ndarray) -> bool:
 
 
 def _scale(key: str, array: np.ndarray) -> tuple[float, tuple[str, ...]]:
-    """By what pictures are multiplied to reach from 0 to 255, and what is said of that: 1 for
-    bytes and for integers and floats within [0, 255], 255 for floats within [0, 1] and booleans.
+    """The factor by which pictures are scaled to [0, 255], and a note on it: 1 for bytes and for
+    integers and floats within [0, 255], 255 for floats within [0, 1] and booleans.
 
     Raises:
-      UserError: for numbers outside these, or that are not finite.
+      UserError: for numbers outside these ranges, or not finite.
     """
     if array.dtype == np.uint8:
         return 1.0, ()

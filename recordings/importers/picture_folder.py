@@ -1,7 +1,7 @@
-"""Folders of pictures, a frame each: PNG or JPEG, in the order of the numbers in their names.
+"""Folders of pictures, one per frame: PNG or JPEG, in the order of the numbers in their names.
 
-Pictures of one folder whose names differ in their last number alone are one video: `left_#.png` is
-left_9.png, left_10.png, ... Names without a number are one video as well, in their own order.
+Pictures of one folder whose names differ only in their last number are one video: `left_#.png` is
+left_9.png, left_10.png, ... Names without a number are one video as well, in alphabetical order.
 """
 
 import re
@@ -18,7 +18,7 @@ from recordings.importers.decode import Found
 from recordings.importers.images import Look, decode_image, fit_images
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-"""Of files that are taken for frames."""
+"""Suffixes of the files that are taken as frames."""
 
 _NUMBER = re.compile(r"(.*?)(\d+)(\D*)")
 
@@ -27,24 +27,24 @@ class Series(NamedTuple):
     """The pictures of one video, in order."""
 
     paths: list[str]
-    numbers: list[int]  # of their names; all 0 where they have none
+    numbers: list[int]  # in their names; all 0 if they have none
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Where some numbers are missing."""
+        """A note if some numbers are missing."""
         steps = np.diff(self.numbers)
         if len(steps) == 0 or steps.min() == 0:
             return ()
         missing = (self.numbers[-1] - self.numbers[0]) // int(steps.min()) - len(steps)
-        few = 0 < missing < len(steps)  # names that are times have no numbers that are missing
+        few = 0 < missing < len(steps)  # if names are times, no numbers are missing
         return (f"numbers missing among those of the pictures: {missing}",) * few
 
 
 def series(paths: Sequence[str]) -> dict[str, Series]:
-    """Pictures by the name of the video that they are frames of.
+    """Group pictures by the name of the video whose frames they are.
 
     Args:
-      paths: of all pictures, as `folder.find` gives them.
+      paths: of all pictures, as `folder.find` returns them.
     """
     found: dict[str, list[tuple[int, str]]] = {}
     for path in paths:
@@ -62,16 +62,16 @@ def series(paths: Sequence[str]) -> dict[str, Series]:
 def read_pictures(
     source: Path, paths: Sequence[str], look: Look, channels: int, found: Found
 ) -> Iterator[np.ndarray]:
-    """The frames in order, each uint8 [S, S, C].
+    """Read the frames in order, each uint8 [S, S, C].
 
     Args:
-      source: folder that the paths are inside of.
+      source: folder that contains the paths.
       paths: of the pictures, in order.
       look: how they are made to fit.
       channels: 1 (grey) or 3.
-      found: is filled on the way.
+      found: filled along the way.
     Raises:
-      UserError: naming the picture that is damaged or of another size; where there is but one.
+      UserError: if a picture, which is named, is damaged or of another size; if there is only one.
     """
     if len(paths) < 2:
         raise UserError("one picture alone, expected the frames of a video")

@@ -1,7 +1,7 @@
-"""The stores of one import, `STORE/train`, `STORE/test` ...: appended to, and taken back.
+"""The stores of one import, `STORE/train`, `STORE/test` ..., with appending and rollback.
 
 Episodes are numbered without gaps from 0 in the order of the sources, so that what a killed import
-left of an unfinished source is known by its number and deleted.
+left of an unfinished source is identified by its numbers and deleted.
 """
 
 import errno
@@ -16,7 +16,7 @@ from replay.config import HEADER, ReplayConfig, free_bytes
 from replay.directory import StoreDirectory, read_fields
 from replay.store import Field, ReplayStore
 
-_MARGIN = 1_000_000  # bytes, above the rounding of a cap in GB
+_MARGIN = 1_000_000  # bytes, more than a cap in GB is rounded by
 
 
 class SplitStores:
@@ -54,7 +54,7 @@ class SplitStores:
         """Write a whole episode.
 
         Raises:
-          OSError: if the disk is full; `rollback` then.
+          OSError: if the disk is full; call `rollback` then.
         """
         if self.fields is None:
             self.fields = video_fields(video)
@@ -76,12 +76,12 @@ class SplitStores:
             self.fields = None
 
     def close(self) -> None:
-        """Let other writers in."""
+        """Close the stores, so that others can write to them."""
         while self._stores:
             self._stores.popitem()[1].close()
 
     def _clean(self, split: str) -> None:
-        """Delete what a killed import left, which opening the store would set aside."""
+        """Delete what a killed import left behind, which opening the store would set aside."""
         place, count = self.root / split, self.episodes[split]
         if place.exists() and count == 0:
             shutil.rmtree(place)
@@ -101,11 +101,11 @@ class SplitStores:
         return self._stores[split]
 
     def _room(self, place: Path) -> float:
-        """Bytes that a store may come to: what it holds, and 95% of what is free."""
+        """Bytes that a store may reach: those it has, and 95% of those that are free."""
         return free_bytes(place) - 0.05 * shutil.disk_usage(self.root).free + _MARGIN
 
     def _check_room(self, store: ReplayStore, video: Video) -> None:
-        """An import never evicts: it stops where the room that it found on opening ends."""
+        """Raise OSError once the room found on opening is used up: an import never evicts."""
         chunks = -(-video.steps // self.chunk_steps)
         size = chunks * disk_size(self.chunk_steps * store.dtype.itemsize + HEADER)
         if store.bytes + size > store.config.capacity_gb * 1e9:

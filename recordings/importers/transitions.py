@@ -1,10 +1,10 @@
-"""Recordings as transitions, by D4RL's names (Fu et al. 2020), several episodes in a row.
+"""Recordings as transitions, with D4RL's names (Fu et al. 2020), several episodes in a row.
 
     observations, actions, rewards, terminals, and maybe timeouts, next_observations: [N, ...]
 
-`actions[n]` was taken at observation n; its reward and terminal came on arriving at the next one,
-which is `next_observations[n]` where these are given, else the episode's next observation. They are
-shifted into the arrival convention.
+`actions[n]` was taken at observation n; its reward and terminal belong to the arrival at the next
+observation, which is `next_observations[n]` if these are given, else the episode's next one. They
+are shifted to the arrival convention.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,10 +23,10 @@ NO_TIMEOUTS = "no timeouts: episodes are taken to end at terminals alone"
 
 
 def per_step(arrays: Mapping[str, np.ndarray], key: str, steps: int) -> np.ndarray:
-    """One number at each step, [T], of an array [T], [T, 1], ...
+    """One number at each step, [T], from an array [T], [T, 1], ...
 
     Raises:
-      UserError: for an array that holds no number, or more than one at a step.
+      UserError: if the array does not have exactly one number at each step.
     """
     array = arrays[key]
     if array.size != steps or array.dtype.kind not in "biuf":
@@ -37,11 +37,11 @@ def per_step(arrays: Mapping[str, np.ndarray], key: str, steps: int) -> np.ndarr
 def read_transitions(
     name: str, arrays: Mapping[str, np.ndarray], action: np.ndarray, look: Look
 ) -> Iterator[Video]:
-    """The episodes of one file.
+    """Read the episodes of one file.
 
     Args:
       name: of the file.
-      arrays: by their names, each of N transitions; others are not read.
+      arrays: by name, each of N transitions; other arrays are not read.
       action: [N, A].
       look: how pictures are made to fit.
     Raises:
@@ -89,8 +89,8 @@ def _ends(
     after: np.ndarray | None,
     terminal: np.ndarray,
 ) -> np.ndarray:
-    """Numbers of the transitions that end an episode: terminals, timeouts, where the next
-    observation is not the one that was arrived at, and the last."""
+    """Indices of the transitions that end an episode: terminals, timeouts, those after which the
+    next observation is not the one that was arrived at, and the last."""
     last = terminal.copy()
     if "timeouts" in arrays:
         last |= per_step(arrays, "timeouts", len(last)).astype(bool)

@@ -25,7 +25,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file (also a gzipped one), each checked.
+    """Read the records of a TFRecord file (also a gzipped one), checking each.
 
     Raises:
       UserError: if the file is empty, cut short, or a checksum differs.
@@ -53,10 +53,10 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def parse_example(data: bytes) -> dict[str, Feature]:
-    """Features of a tf.train.Example; of a SequenceExample also its lists, joined over time.
+    """Features of a tf.train.Example; for a SequenceExample, also its lists, joined over time.
 
     Raises:
-      UserError: if the bytes are no such message.
+      UserError: if the bytes are not such a message.
     """
     features: dict[str, Feature] = {}
     for field, part in _fields(memoryview(data)):
@@ -113,8 +113,8 @@ def _numbers(part: memoryview | int, kind: int) -> np.ndarray:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """(number, value) of a message's fields: an int for a varint, bytes for all else, which are not
-    copied."""
+    """(number, value) of a message's fields: an int for a varint, otherwise a view of the bytes,
+    without a copy."""
     at = count = 0
     while at < len(data):
         count += 1
