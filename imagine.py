@@ -19,8 +19,8 @@ with importing():
 
 EXAMPLES = """Examples:
   {program} --run RUN
-  {program} --run RUN --output out.gif --actions policy    what the agent would do, imagined
-  {program} --run RUN --output out.mp4 --video my.mp4      a video model on a video of your own"""
+  {program} --run RUN --output out.gif --actions policy    imagine under the actor's actions
+  {program} --run RUN --output out.mp4 --video my.mp4      continue your own video (video run)"""
 
 
 @in_float32

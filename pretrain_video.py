@@ -36,14 +36,14 @@ def main() -> None:
     config = parse_pretrain(args, device.kind != "cpu", device.dtype)
     print(device.line)
     print(
-        f"preset {config.preset} like {config.like}, strides {config.model.strides}, size "
-        f"{config.size}, {config.steps:,} updates of {config.batch} clips of {config.length} "
-        "frames; more: --size paper"
+        f"preset {config.preset} with the hyperparameters of {config.like}, strides "
+        f"{config.model.strides}, size {config.size}, {config.steps:,} updates of {config.batch} "
+        f"clips of {config.length} frames; to scale up: --size paper"
     )
     if train(config, VideoSource):
         print(f"evaluate: {command('evaluate_video.py', '--run', config.logdir)}")
         print(f"analyse:  {command('analyse_video.py', '--run', config.logdir)}")
-        print(f"look:     {tensorboard(config.logdir)}")
+        print(f"curves:   {tensorboard(config.logdir)}")
 
 
 if __name__ == "__main__":

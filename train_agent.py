@@ -48,7 +48,7 @@ def main() -> None:
     seeds, args = take_seeds(args)
     config = parse_train(args, device.kind != "cpu", device.dtype, kept_settings)
     print(f"{device.line}\n{describe_backend(config.env)}")
-    print(f"size {config.size}, {config.steps:,} steps; more: --size m --steps 1000000")
+    print(f"size {config.size}, {config.steps:,} steps; to scale up: --size m --steps 1000000")
     if seeds:
         alone("seeds")
         ended = train_seeds(config, seeds)
@@ -63,7 +63,7 @@ def main() -> None:
     if len(ended) > 1:
         print(f"compare:  {command('compare_runs.py', config.logdir)}")
     if ended:
-        print(f"look:     {tensorboard(config.logdir)}")
+        print(f"curves:   {tensorboard(config.logdir)}")
 
 
 if __name__ == "__main__":

@@ -22,18 +22,19 @@ class ActorCriticConfig:
     """Settings of behaviour learning."""
 
     horizon: Annotated[Count, tyro.conf.arg(aliases=("--horizon",))] = 16
-    """H: imagined environment steps, whole windows of them and at least one: ⌈H/K⌉ ticks. Source of
-    the default: what the trial's tuning chose, of 16 and 32, for every stack with a slow clock and
-    for the flat one (`docs/protocol.md`); DreamerV3 has 15."""
+    """H: imagined environment steps, rounded up to whole windows, at least one: ⌈H/K⌉ ticks. Source
+    of the default: the trial's tuning chose 16 over 32 for every stack with a slow clock and for
+    the flat one (`docs/protocol.md`); DreamerV3 uses 15."""
     discount: Share = 0.99
-    """γ per environment step; γ^K per tick."""
+    """γ: discount per environment step; γ^K per tick."""
     lam: Share = 0.95
-    """λ of the λ-returns per environment step; λ^K per tick. Source: DreamerV3."""
+    """λ of the λ-returns, per environment step; λ^K per tick. Source: DreamerV3."""
     entropy_target: Share = 0.3
-    """Where the entropy of each factor of each slot is kept, as a share, averaged over states: 0
-    smallest deviation / one class, 1 largest / uniform."""
+    """Target entropy of each factor of each slot, as a share, averaged over states: 0 is the
+    smallest deviation or a single class, 1 the largest deviation or a uniform choice."""
     starts: Count = 1024
-    """Most imagination starts per update, drawn from the replayed top states. By size."""
+    """Maximum number of imagination starts per update, drawn from the replayed top states. The
+    default depends on the size."""
 
 
 SLOW_RATE = 0.02  # share by which the slow critic moves at every update. Source: DreamerV3

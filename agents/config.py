@@ -23,34 +23,35 @@ class AgentConfig:
     behaviour: ActorCriticConfig = field(default_factory=ActorCriticConfig)
     """Actor and critic."""
     codec: str = "chunk"
-    """Abstract action of one window: `chunk`, its K actions, or `latent`, a learned code with a
-    decoder that reacts inside the window (`agents.agent.CODECS`). docs/design.md, Plans."""
+    """Abstract action of one window: `chunk`, its K primitive actions, or `latent`, a learned code
+    with a decoder that reacts within the window (`agents.agent.CODECS`). docs/design.md, Plans."""
     newest: bool = True
-    """Decode the newest observation from the top state as well, where there are levels below: what
-    an agent must know of the present reaches the top. Without, Navigate is not learned: adr 5."""
+    """Also decode the newest observation from the top state where there are levels below, so that
+    the top knows what an agent needs of the present. Without it, Navigate is not learned: adr 5."""
     recent_decoder: NonNegative = 0.0
-    """Weight of a decoder from the top state of the sum over the last 8 observations
-    (`coarse.RECENT`), for any strides; 0: none. For what is seen shortly and matters much later.
+    """Weight of a decoder of the sum over the last 8 observations (`coarse.RECENT`) from the top
+    state, for any strides; 0: none. For what is seen briefly and matters much later.
     docs/adr/0018."""
     novelty: Annotated[NonNegative, Before(0.0)] = 0.0
-    """β: reward per environment step that imagination gives for what an ensemble disagrees about, a
-    share of how much observations vary; 0: none. In the environment's units: it tells where to go
-    as long as rewards do not. docs/adr/0031."""
+    """β: reward per environment step, in imagination, for an ensemble's disagreement as a share of
+    the variation of observations; 0: none. In the environment's reward units: it guides exploration
+    until rewards do. docs/adr/0031."""
     plan: Annotated[CountOrZero, Before(0)] = 0
-    """Environment steps of a plan, a multiple of the top stride; 0: one tick of the top. With
-    strides (1,) and more than 1, a flat model under an actor of whole windows: what is the clock's
-    is told from what is the plan's."""
+    """Environment steps per plan, a multiple of the top stride; 0: one tick of the top. With
+    strides (1,), a value above 1 gives a flat model under an actor of whole windows, which
+    separates the effect of the clock from that of the plan."""
     open_loop: Annotated[bool, tyro.conf.arg(aliases=("--open-loop",))] = False
-    """Execute each plan whole, r = K, in place of planning anew at every step, r = 1: the plain
-    semi-MDP, which cannot react within a window. docs/adr/0008."""
+    """Execute each plan to its end (r = K) instead of planning again at every step (r = 1): the
+    plain semi-MDP, which cannot react within a window. docs/adr/0008."""
     noise_correlation: Share = 0.0
-    """ρ from one step to the next of the noise by which actions are sampled. docs/adr/0012."""
+    """ρ: correlation, from one step to the next, of the noise with which actions are sampled.
+    docs/adr/0012."""
     keep_plan: Share = 0.0
-    """p: share of plans that are executed to their end, though the agent could plan anew at every
-    step: at each it goes on with its plan with probability p^(1/(K-1)). So replay holds what comes
-    of plans, and no plan is put off for ever. Above 0 the actions of chunks (K > 1) say in replay
-    whether they begin a plan or go on with one, and the model reads it: what comes of plans is told
-    from what comes of reactions. docs/adr/0013, 0016."""
+    """p: share of plans that are executed to their end although the agent could plan again at every
+    step: at each step it keeps its plan with probability p^(1/(K-1)). Replay then holds the
+    outcomes of plans, and no plan is postponed forever. Above 0, the actions of chunks (K > 1) are
+    marked in replay as beginning or continuing a plan, and the model reads the mark, which
+    separates the outcomes of plans from those of reactions. docs/adr/0013, 0016."""
 
     @property
     def replan(self) -> int:

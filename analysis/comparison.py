@@ -24,12 +24,13 @@ from replay.atomic import write_text
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Put runs beside each other: curves with intervals over seeds, settings that differ."""
+    """Compare runs: curves with intervals over seeds, and the settings that differ."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Directories of runs, all of agents or all of video models; one of --seeds is all its runs."""
+    """Directories of runs, all of agents or all of video models; a --seeds directory stands for all
+    of its runs."""
     output: Path = Path("comparison.html")
-    """The report, .html."""
+    """Path of the report, .html."""
 
 
 class Shown(NamedTuple):

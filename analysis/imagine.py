@@ -40,30 +40,31 @@ from worldmodel.records import Records
 
 @dataclass(frozen=True)
 class ImagineConfig:
-    """Imagine a future of a trained agent and decode it."""
+    """Imagine a future with a trained agent or video model, and decode it."""
 
     run: Path
     """Directory of the run."""
     output: Path | None = None
-    """Video, .mp4 or .gif, with its predictions as .npz beside it; None: `imagined.mp4` in the
-    run."""
+    """Output video, .mp4 or .gif, with the predictions as .npz beside it; None: `imagined.mp4` in
+    the run's directory."""
     context: Count = 32
-    """Environment steps (of a video run: frames) that are really played and seen first; rounded up
-    to whole windows, and shortened where an episode ends too early."""
+    """Environment steps (video run: frames) played and observed before imagination starts; rounded
+    up to whole windows, and shortened if an episode ends too early."""
     ticks: Count = 12
-    """Ticks of the top clock to imagine, each K environment steps; fewer where an episode ends."""
+    """Ticks of the top clock to imagine, each K environment steps; fewer if an episode ends."""
     actions: Literal["recorded", "policy"] = "recorded"
-    """Whose actions: those really taken after the context, so that true and imagined compare, or
-    the actor's own in imagination (then what is above is only what really happened)."""
+    """Actions to imagine under: those recorded after the context, so that true and imagined frames
+    can be compared, or the actor's own in imagination (the true frames above then show only what
+    actually happened)."""
     video: Path | None = None
-    """Of a video run: a video of your own (a file, or a folder of frames) in place of those held
-    out. What comes next is imagined beyond its end as well, where what is above is black."""
+    """Video run only: a video of your own (a file, or a folder of frames) in place of held-out
+    ones. Imagination continues beyond its end, where the true frames above are black."""
     start: CountOrZero = 0
     """Frame of `video` at which the context begins."""
     worlds: Count = 3
-    """Episodes side by side; of `video` as many futures."""
+    """Episodes shown side by side; with `video`, futures of that video."""
     seed: CountOrZero = 0
-    """Of worlds and noise."""
+    """Random seed for environments and noise."""
     env: SaidAgain = None
 
     @property
@@ -97,7 +98,8 @@ def imagine(config: ImagineConfig) -> None:
     if config.actions == "policy" and built.agent.codec.closed_loop:
         raise UserError(
             f"actions: expected 'recorded', received 'policy' for {config.run}, whose codec "
-            f"{built.config.agent.codec!r} acts on what level 1 sees step by step; leave it"
+            f"{built.config.agent.codec!r} acts on what level 1 sees at each step; leave out "
+            "--actions"
         )
     if config.actions == "policy":
         check_plans(built.config.agent)
@@ -150,7 +152,10 @@ def imagine_video(config: ImagineConfig) -> None:
       UserError: if the videos are too short.
     """
     if config.actions == "policy":
-        raise UserError(f"actions: expected 'recorded', for {config.run} has no agent; leave it")
+        raise UserError(
+            f"actions: expected 'recorded', received 'policy' for {config.run}, which has no "
+            "agent; leave out --actions"
+        )
     run = load_video_run(config.run)
     model = run.model
     if config.video is None:

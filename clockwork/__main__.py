@@ -21,16 +21,16 @@ with importing():
 
 USAGE = """usage: clockwork COMMAND [options]     clockwork COMMAND --help     clockwork --version
 
-  train      an agent in an environment        clockwork train --env minerl_navigate
-             several seeds as one program      clockwork train --env pure:pendulum --seeds 0 1 2
-  pretrain   a world model on video            clockwork pretrain --data orbiting_ball
-  evaluate   what a run has come to            clockwork evaluate --run RUN
-  imagine    what it imagines, as a video      clockwork imagine --run RUN --output out.mp4
-  analyse    what each clock holds, a report   clockwork analyse --run RUN
-  report     runs beside each other            clockwork report RUN1 RUN2
-  import     data of others into a store       clockwork import videos FOLDER STORE
-  completion of commands and flags by the TAB key of bash, zsh or fish; bash:
-                                               source <(clockwork completion bash)"""
+  train       train an agent                      clockwork train --env minerl_navigate
+              several seeds in one program        clockwork train --env pure:pendulum --seeds 0 1 2
+  pretrain    train a world model on video        clockwork pretrain --data orbiting_ball
+  evaluate    evaluate a trained run              clockwork evaluate --run RUN
+  imagine     write an imagined rollout as video  clockwork imagine --run RUN --output out.mp4
+  analyse     inspect what each clock holds       clockwork analyse --run RUN
+  report      compare runs in one report          clockwork report RUN1 RUN2
+  import      import external data into a store   clockwork import videos FOLDER STORE
+  completion  TAB completion of commands and      source <(clockwork completion bash)
+              flags in bash, zsh or fish"""
 
 LOOKING = ("evaluate", "analyse", "imagine")  # into a run, which may be named without --run
 MODULES = {name: script.removesuffix(".py") for script, name in NAMES.items()}
@@ -68,8 +68,8 @@ def start(name: str, module: str, args: Sequence[str]) -> None:
 
 def show_both(name: str) -> None:
     """The help of a command that looks into a run, for runs of either kind."""
-    for module, what in zip(BY_KIND[name], ("an agent", "a model of video"), strict=True):
-        print(f"=== of {what}")
+    for module, what in zip(BY_KIND[name], ("an agent", "a video model"), strict=True):
+        print(f"=== for the run of {what}")
         with suppress(SystemExit):
             start(name, module, ["--help", "--eval"] if module == "train_agent" else ["--help"])
 
@@ -92,7 +92,7 @@ def chosen(name: str, args: Sequence[str]) -> tuple[str, list[str]]:
     flags = [arg.partition("=")[0] for arg in args]
     if "--run" not in flags:
         raise UserError(
-            f"{name}: expected the directory of a run, received none; such as {COMMAND} {name} RUN"
+            f"{name}: expected the directory of a run, received none; run {COMMAND} {name} RUN"
         )
     at = flags.index("--run")
     run = args[at].partition("=")[2] or "".join(args[at + 1 : at + 2])

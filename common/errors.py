@@ -52,12 +52,12 @@ def disk_error(error: OSError) -> tuple[str, int] | None:
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in FULL:
         return (
-            f"{where}expected room on the disk, received: {error.strerror}; what was written "
-            "before stays: make room, and the same command goes on"
+            f"{where}expected room on the disk, received: {error.strerror}; what was already "
+            "written is kept: make room, then run the same command to resume"
         ), 1
     if error.errno in REFUSED:
         return (
-            f"{where}expected a place that may be read and written, received: {error.strerror}; "
-            "change its permissions, or choose another"
+            f"{where}expected a readable and writable path, received: {error.strerror}; "
+            "change its permissions, or choose another path"
         ), 2
     return None

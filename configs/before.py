@@ -60,7 +60,7 @@ Change = Gone | Renamed | Converted
 
 def gone(config: str, name: str, value: Any, meant: str) -> Gone:
     """A setting that became a constant of this value."""
-    return Gone(config, name, (value,), meant, "go on with the version that versions.json names")
+    return Gone(config, name, (value,), meant, "use the version named in versions.json")
 
 
 def all_phases(model: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def all_phases(model: dict[str, Any]) -> dict[str, Any]:
     if model.pop("all_phases", causal) != causal:
         raise UserError(
             "all_phases: expected True, received False: a causal top is trained at every phase of "
-            "its clock; go on with the version that versions.json names"
+            "its clock; use the version named in versions.json"
         )
     return model
 
@@ -86,8 +86,8 @@ def architecture(model: dict[str, Any]) -> dict[str, Any]:
     if not known or (model["embed"] != 0 if frame else hidden != model["hidden"]):
         raise UserError(
             f"architecture: expected that of {' or '.join(ARCHITECTURES)}, received {built}, embed "
-            f"{model['embed']} and embed_hidden {hidden}; go on with the version that "
-            "versions.json names"
+            f"{model['embed']} and embed_hidden {hidden}; use the version "
+            "named in versions.json"
         )
     return model | {"architecture": known[0], "embed": hidden if frame else model["embed"]}
 
@@ -96,8 +96,8 @@ def newest(agent: dict[str, Any]) -> dict[str, Any]:
     """The weight of the decoder of the newest observation became a switch."""
     if agent["newest"] not in (0.0, 1.0):
         raise UserError(
-            f"newest: expected weight 1 or 0, received {agent['newest']}: it is a switch today; go "
-            "on with the version that versions.json names"
+            f"newest: expected weight 1 or 0, received {agent['newest']}: it is a switch today; "
+            "use the version named in versions.json"
         )
     return agent | {"newest": agent["newest"] == 1.0}
 
@@ -107,8 +107,8 @@ def open_loop(agent: dict[str, Any]) -> dict[str, Any]:
     stride, steps = agent["model"]["strides"][-1], agent.pop("replan", 1)
     if steps not in (1, stride):
         raise UserError(
-            f"replan: expected 1 or the top stride {stride}, received {steps}: plans are made anew "
-            "at every step or executed whole; go on with the version that versions.json names"
+            f"replan: expected 1 or the top stride {stride}, received {steps}: plans are remade at "
+            "every step or executed whole; use the version named in versions.json"
         )
     return agent | {"open_loop": steps == stride > 1}
 
@@ -123,8 +123,8 @@ def kept_plans(agent: dict[str, Any]) -> dict[str, Any]:
     if marked != (agent["keep_plan"] > 0):
         raise UserError(
             f"mark_plans: expected {agent['keep_plan'] > 0} with keep_plan {agent['keep_plan']}, "
-            f"received {marked}: plans that are kept are marked; go on with the version that "
-            "versions.json names"
+            f"received {marked}: plans that are kept are marked; use the version "
+            "named in versions.json"
         )
     return agent
 
@@ -147,8 +147,8 @@ def recent_decoder(agent: dict[str, Any]) -> dict[str, Any]:
     if weight and stride not in (1, 8):
         raise UserError(
             f"window_decoder: expected 0, or a top stride of 8, received {weight} and {stride}: "
-            "the sum over 8 observations is decoded today; go on with the version that "
-            "versions.json names"
+            "the sum over 8 observations is decoded today; use the version named in "
+            "versions.json"
         )
     return agent | {"recent_decoder": weight if stride == 8 else 0.0}
 
@@ -159,7 +159,7 @@ def half_life(model: dict[str, Any]) -> dict[str, Any]:
     if bias and len(set(strides)) > 1:
         raise UserError(
             f"keep_bias: expected 0 with strides {strides}, received {bias}: gates are set in "
-            "environment steps, by half_life; go on with the version that versions.json names"
+            "environment steps, by half_life; use the version named in versions.json"
         )
     kept = 1 / (1 + math.exp(-bias))
     return model | {"half_life": math.log(2) / -math.log(kept) if bias else 0.0}
@@ -174,7 +174,7 @@ def latent(agent: dict[str, Any]) -> dict[str, Any]:
         if value != LATENT[name]:
             raise UserError(
                 f"latent.{name}: expected {LATENT[name]}, received {value!r}: the setting of "
-                "learned codes is gone; go on with the version that versions.json names"
+                "learned codes was removed; use the version named in versions.json"
             )
     return agent
 
@@ -186,7 +186,8 @@ def hidden(agent: dict[str, Any]) -> dict[str, Any]:
     if units != agent["model"]["hidden"]:
         raise UserError(
             f"behaviour.hidden: expected that of the model, {agent['model']['hidden']}, received "
-            f"{units}: they are one setting today; go on with the version that versions.json names"
+            f"{units}: they are one setting today; use the version named in "
+            "versions.json"
         )
     return agent | {"behaviour": behaviour}
 

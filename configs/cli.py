@@ -36,10 +36,10 @@ EXAMPLES = """Examples:
   {program} --env minerl_navigate
   {program} --env gym:CartPole-v1 --strides 1 2 --logdir runs/cartpole
   {program} --env pure:pendulum --seeds 0 1 2     several seeds as one compiled program
-  {program} --eval RUN --episodes 20              evaluates a run
+  {program} --eval RUN --episodes 20              evaluate a run
 
-A run that stopped goes on by --logdir RUN, with its own settings. Several processes train
-together with --hosts ADDRESS:PORT,INDEX,COUNT (docs/scaling.md)."""
+Resume a stopped run with --logdir RUN; it keeps its settings. Train one run on several processes
+with --hosts ADDRESS:PORT,INDEX,COUNT (docs/scaling.md)."""
 """Of `parse_train`."""
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Help(NamedTuple):
 
     def text(self, cls: Any, known: Sequence[Setting]) -> str:
         """The docstring, the settings that matter most, the examples."""
-        most = "What matters most (and its default):\n" + first_lines(known, self.first)
+        most = "Main settings (and their defaults):\n" + first_lines(known, self.first)
         doc = textwrap.fill(" ".join((cls.__doc__ or "").split()), WIDTH)
         parts = [doc, most * bool(self.first), self.examples.format(program=program())]
         return "\n\n".join(filter(None, parts))
@@ -117,7 +117,7 @@ def take_seeds(args: Sequence[str]) -> tuple[list[int], list[str]]:
         elif text := value if flag == "--seeds" else arg:
             seeds += wholes([text])
     if not seeds and len(rest) < len(args):
-        raise UserError("seeds: expected whole numbers, received none; such as --seeds 0 1 2")
+        raise UserError("seeds: expected whole numbers, received none; for example --seeds 0 1 2")
     if any(seed < 0 for seed in seeds):
         raise UserError(f"seeds: expected 0 or more, received {min(seeds)}")
     return seeds, rest

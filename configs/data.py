@@ -48,39 +48,41 @@ class DataConfig:
     """Which videos."""
 
     name: Annotated[
-        str, tyro.conf.arg(aliases=("--data",), help=f"{SOURCES}, which is imported.")
+        str, tyro.conf.arg(aliases=("--data",), help=f"Data set: {SOURCES} to import.")
     ] = "orbiting_ball"
     folder: MayChange[Path] = Path("data")
-    """Where generated and imported videos are kept."""
+    """Directory for generated and imported videos."""
     image_size: Annotated[ImageSize | None, Before(None)] = None
-    """Pixels along one edge of every image, as --env.image-size: 32, 48, 64, 80, 96, 112 or 128.
-    None: 64, or those of a store that is there."""
+    """Pixels along each edge of an image, as --env.image-size: 32, 48, 64, 80, 96, 112 or 128.
+    None: 64, or the size in an existing store."""
     image_fit: Annotated[Fit, Before("crop")] = FIT
-    """A folder of videos: frames that are no square, as --env.image-fit."""
+    """For a folder of videos: how non-square frames become square, as --env.image-fit."""
     episodes: Count = 500
-    """Generated videos to train on."""
+    """Generated videos for training."""
     length: Count = 200
-    """Frames of each."""
+    """Frames per generated training video."""
     test_episodes: Count = 64
-    """Generated videos held out."""
+    """Generated held-out videos."""
     test_length: Count = 300
-    """Frames of each (the paper's Moving MNIST: 1 000)."""
+    """Frames per generated held-out video (the paper's Moving MNIST: 1 000)."""
     seed: CountOrZero = 0
-    """Of the generator; the held-out videos have seeds of their own."""
+    """Random seed of the generator; held-out videos have seeds of their own."""
     speed: Positive = 1.0
-    """moving_digits, moving_ball: factor on the pixels per frame."""
+    """moving_digits, moving_ball: factor on the speed in pixels per frame."""
     change: Share = 0.1
-    """moving_ball: probability per frame that the colour changes. DLH."""
+    """moving_ball: probability per frame that the colour changes. Source: DLH."""
     bounce_change: Annotated[bool, Before(True)] = True
-    """moving_ball: whether the colour also changes at each bounce. With --data.change 0 and without
-    it, a ball keeps its colour."""
+    """moving_ball: whether the colour also changes at each bounce. With this off and
+    --data.change 0, a ball keeps its colour."""
     shard: Annotated[bool, Before(False)] = False
-    """With --hosts: --data of each process is a part of the videos, of its own, from which it draws
-    its rows of every batch. The parts should be about equally large. docs/scaling.md."""
+    """With --hosts: the --data of each process is a separate part of the videos, from which it
+    draws its rows of every batch. The parts should be of about equal size. docs/scaling.md."""
     mnist: str | None = None
-    """moving_digits: folder of MNIST's idx files, to draw those in place of scikit-learn's."""
+    """moving_digits: folder of MNIST's idx files, to use in place of scikit-learn's digits."""
     env: str = ""
-    """navigate: empty for every frame, without actions; else the environment whose agent's view
-    is recorded, by that environment's preset (`agent` preset: minerl_navigate)."""
+    """navigate: empty to record every frame, without actions; otherwise the environment whose
+    agent's view is recorded, with that environment's preset (default with preset `agent`:
+    minerl_navigate)."""
     actions: bool = False
-    """navigate, with `env`: keep the agent's actions; otherwise they are unknown, as in video."""
+    """navigate, with `env`: keep the agent's actions; otherwise they are unknown, as in plain
+    video."""

@@ -34,43 +34,46 @@ WINDOWS = 8  # of the top level in a sequence, at least: fewer teach it little o
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train a clockwork agent. Units are in each line; `environment steps` are the agent's own,
-    each of `env.action_repeat` frames."""
+    """Train a clockwork agent. Each line gives its unit; an `environment step` is one action of the
+    agent, held for `env.action_repeat` frames."""
 
     preset: str = "auto"
-    """Settings to start from: a file of configs/, or `auto` for the one of the environment."""
+    """Preset to start from: a file of configs/, or `auto` for the environment's own."""
     size: AgentSize | Literal["auto"] = "auto"
-    """Model size: `auto` is m on an accelerator; on a CPU xs, for pixels of dmc: s."""
+    """Model size: `auto` is m on an accelerator and xs on a CPU; with preset dmc_pixels, s on a
+    CPU."""
     seed: CountOrZero = 0
-    """Of everything random: environments, replay, parameters, noise."""
+    """Random seed for environments, replay, parameters and noise."""
     logdir: MayChange[Path] = Path("runs")
-    """Directory of the run; an existing one is resumed. Default: runs/ENV-TIME."""
+    """Directory of the run; an existing run is resumed. Default: runs/ENV-TIME."""
     steps: MayChange[Count] = 20_000
-    """Environment steps at which the run ends, over all environments."""
+    """Environment steps at which the run ends, summed over all environments."""
     prefill: CountOrZero = 1_000
-    """Environment steps before the first update."""
+    """Environment steps collected before the first update."""
     updates_per_step: MayChange[NonNegative] = 0.2
     """Gradient updates per environment step."""
     overlap: Annotated[MayChange[bool], Before(False)] = True
-    """Async environments only: they step while updates are computed. What arrives was led to by
-    parameters one update old, and updates lack the newest step. Off: as in one process, exactly."""
+    """Async environments only: step them while updates are computed. Their actions then come from
+    parameters one update old, and updates lack the newest step. Off: exactly as in one process."""
     batch: MayChange[Count] = 16
     """B: sequences per update."""
     devices: Annotated[MayChange[Count], Before(1)] = 1
-    """Of one process, among which each batch is divided; parameters are on each."""
+    """Devices per process; each batch is split among them, and each holds a copy of the
+    parameters."""
     length: Count = 64
-    """T: environment steps per sequence, rounded up to whole windows, and at least 8 of them."""
+    """T: environment steps per sequence, rounded up to whole windows; at least 8 windows."""
     init_from: Path | None = None
-    """Run whose parameters to start from: of train_agent.py with the same environment, strides
-    and size, the whole agent's; of pretrain_video.py (--preset agent), its world model's."""
+    """Run to initialise the parameters from: a train_agent.py run with the same environment,
+    strides and size (the whole agent), or a pretrain_video.py run with --preset agent (its world
+    model)."""
     recordings: Path | None = None
-    """Store (of recordings, or of demonstrations) that batches are shared with; None: that
-    of `init_from`, its videos or its replay."""
+    """Store of recordings or demonstrations to draw a share of each batch from; None: the videos or
+    the replay of the run given by `init_from`."""
     recordings_share: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Share of each batch's sequences that are recordings: video, or where they hold actions and
+    """Share of each batch's sequences that are recordings: video or, where they hold actions and
     rewards, demonstrations."""
     log_every: MayChange[Count] = 500
-    """Environment steps between lines of metrics."""
+    """Environment steps between logged metrics."""
     save_every: MayChange[Count] = 5_000
     """Environment steps between checkpoints."""
     eval_every: MayChange[CountOrZero] = 5_000
@@ -78,20 +81,22 @@ class TrainConfig:
     video_every: MayChange[CountOrZero] = 5_000
     """Environment steps between open-loop prediction videos; 0: none."""
     eval_episodes: MayChange[CountOrZero] = 8
-    """Episodes per evaluation, each of a seed of its own, the same every time; 0: no evaluation."""
+    """Episodes per evaluation, each with its own seed, the same seeds every time; 0: no
+    evaluation."""
     report: MayChange[bool] = True
-    """Write `report.html` at the end (analyse_agent.py writes it later as well)."""
+    """Write `report.html` at the end (analyse_agent.py can also write it later)."""
     keep: MayChange[Count] = 2
     """Checkpoints kept on disk."""
     track: Annotated[MayChange[tuple[Tracking, ...]], Before(())] = ()
-    """Also log to `wandb` (Weights & Biases) or `trackio`, extras of those names: numbers, videos,
-    settings. In the run's directory they are always logged, for TensorBoard as well."""
+    """Also log numbers, videos and settings to `wandb` (Weights & Biases) or `trackio`, each
+    installed by the extra of that name. The logs in the run's directory, TensorBoard's included,
+    are always written."""
     env: EnvConfig = field(default_factory=EnvConfig)
     """The environment."""
     agent: AgentConfig = field(default_factory=AgentConfig)
     """World model, actor and critic."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Gradient descent."""
+    """Optimiser."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """Episodes on disk."""
 
@@ -131,8 +136,8 @@ def check(config: TrainConfig) -> None:
 def _check_recordings(config: TrainConfig) -> None:
     if config.recordings_share and config.init_from is None and config.recordings is None:
         raise UserError(
-            f"recordings_share: received {config.recordings_share:g} and no recordings; name their "
-            "store with --recordings, or a run with --init-from"
+            f"recordings_share: received {config.recordings_share:g} and no recordings; name a "
+            "store of them with --recordings, or a run with --init-from"
         )
     rows = config.recorded_rows
     if config.recordings_share and not 0 < rows < config.batch:

@@ -64,7 +64,7 @@ CALLED = {
 """What other programs call a setting."""
 
 _NAVIGATES = "it is an option of Navigate, such as --env.options"
-_CONSTANT = "it is a constant"
+_CONSTANT = "it is now a constant"
 GONE = {
     "agent.actions.min-std": _CONSTANT,
     "agent.behaviour.hidden": "actor and critic are as wide as the model, --agent.model.hidden",
@@ -74,15 +74,15 @@ GONE = {
     "agent.mark-plans": "plans that are kept are marked, --agent.keep-plan",
     "agent.model.all-phases": "a causal model is trained at every phase",
     "agent.model.keep-bias": "gates are set in environment steps, --agent.model.half-life",
-    "agent.replan": "plans are executed whole by --agent.open-loop, or made anew at each step",
+    "agent.replan": "plans are executed whole with --agent.open-loop, or remade at each step",
     "agent.window-decoder": "the sum of recent frames is decoded, --agent.recent-decoder",
     "env.camera-limit": f"{_NAVIGATES} camera_limit 5",
     "env.dense": f"{_NAVIGATES} dense False",
     "env.held-keys": f"{_NAVIGATES} held_keys 'jump=1 attack=0'",
     "episode-starts": "every record is drawn equally often (docs/adr/0023)",
-    "eval-steps": "an evaluation's episode has 10 000 steps, or as many as --env.time-limit allows",
+    "eval-steps": "evaluation episodes end at 10 000 steps, or as many as --env.time-limit allows",
     "replay.open-maps": _CONSTANT,
-    "video-ratio": "it is called --recordings-share",
+    "video-ratio": "it is now called --recordings-share",
 }
 """Settings of earlier versions, and what became of them."""
 
@@ -176,7 +176,7 @@ def check_flags(args: Sequence[str], known: Sequence[Setting], also: Sequence[st
         if not arg.startswith("--") or name in ("", "help", "help-verbose", *names):
             continue
         if name in GONE:
-            raise UserError(f"--{name}: this setting of an earlier version is gone: {GONE[name]}")
+            raise UserError(f"--{name}: this setting no longer exists: {GONE[name]}")
         close = " or ".join(f"--{one}" for one in meant(name, names))
         hint = f"did you mean {close}?" if close else "see --help"
         raise UserError(
@@ -193,8 +193,8 @@ def check_pairs(args: Sequence[str], known: Sequence[Setting]) -> None:
             values = list(itertools.takewhile(lambda x: not x.startswith("--"), rest))
             if len(values) % 2:
                 raise UserError(
-                    f"{arg}: expected names and values in turn, received {len(values)}: "
-                    f"{shlex.join(values)}; a value of several words stands in quotes, such as "
+                    f"{arg}: expected alternating names and values, received {len(values)}: "
+                    f"{shlex.join(values)}; put a value of several words in quotes, as in "
                     f"{arg} name 'a value'"
                 )
 

@@ -26,34 +26,36 @@ class PretrainConfig:
     """Train a clockwork world model on video, without an environment."""
 
     preset: Preset = "cwvae"
-    """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), vta (segments, as inferred), dlh
-    (levels that stay or change, as inferred), svg (frames fed back), lmc (the same, by a memory of
-    long motion), or `agent`: that of the agent of `data.env`, to start it from (train_agent.py
-    --init-from)."""
+    """Model: cwvae (strides 1 6 36), notmpabs (1 1 1), rssm (1), vta (inferred segments), dlh
+    (levels inferred to change or stay), svg (predicted frames fed back), lmc (the same, with a
+    memory of long-term motion), or `agent`: the world model of an agent in `data.env`, to
+    initialise that agent from (train_agent.py --init-from)."""
     size: Size | Literal["auto"] = "auto"
-    """Model size: debug, xs, s, m, l, and but for the agent's model paper. `auto` is s on a CPU,
-    xs of the agent's; on an accelerator paper, m of the agent's."""
+    """Model size: debug, xs, s, m, l, or paper (not with preset `agent`). `auto` is s on a CPU and
+    paper on an accelerator; with preset `agent`, xs and m."""
     like: Like | Literal["auto"] = "auto"
-    """Data set whose hyperparameters of the paper are taken; `auto` by the data's name."""
+    """Data set whose hyperparameters in the paper to use; `auto`: chosen by the name of the
+    data."""
     seed: CountOrZero = 0
-    """Of everything random: clips, parameters, noise."""
+    """Random seed for clips, parameters and noise."""
     logdir: MayChange[Path] = Path("runs")
-    """Directory of the run; an existing one is resumed. Default: runs/DATA-PRESET-TIME."""
+    """Directory of the run; an existing run is resumed. Default: runs/DATA-PRESET-TIME."""
     steps: MayChange[Count] = 2_000
     """Updates at which the run ends."""
     batch: MayChange[Count] = 8
     """B: clips per update (paper: 100; original code: 50)."""
     devices: Annotated[MayChange[Count], Before(1)] = 1
-    """Of one process, among which each batch is divided; parameters are on each."""
+    """Devices per process; each batch is split among them, and each holds a copy of the
+    parameters."""
     length: Count = 72
     """T: frames per clip (paper: 100)."""
     context: Count = 36
     """Frames seen before open-loop prediction; a multiple of the top stride (paper: 36)."""
     streams: bool = False
-    """Carry states across consecutive clips of one video, without gradient; `length` is then a
+    """Carry states across consecutive clips of one video, without gradient; `length` must then be a
     multiple of the top stride."""
     log_every: MayChange[Count] = 50
-    """Updates between lines of metrics."""
+    """Updates between logged metrics."""
     save_every: MayChange[Count] = 500
     """Updates between checkpoints."""
     eval_every: MayChange[CountOrZero] = 500
@@ -63,27 +65,28 @@ class PretrainConfig:
     keep: MayChange[Count] = 2
     """Checkpoints kept on disk."""
     track: Annotated[MayChange[tuple[Tracking, ...]], Before(())] = ()
-    """Also log to `wandb` (Weights & Biases) or `trackio`, extras of those names: numbers, videos,
-    settings. In the run's directory they are always logged, for TensorBoard as well."""
+    """Also log numbers, videos and settings to `wandb` (Weights & Biases) or `trackio`, each
+    installed by the extra of that name. The logs in the run's directory, TensorBoard's included,
+    are always written."""
     plans_marked: Annotated[bool | None, Before(None)] = True
-    """Preset `agent` only: whether the agent to be keeps plans and marks them (`agent.keep_plan`
-    above 0). None: as the presets of older runs had it."""
+    """Preset `agent` only: whether the agent to be initialised keeps plans and marks them
+    (`agent.keep_plan` above 0). None: as in the presets of older runs."""
     data: DataConfig = field(default_factory=DataConfig)
     """The videos."""
     model: ClockworkConfig = field(default_factory=ClockworkConfig)
     """World model."""
     vta: Annotated[VTAConfig, Before(VTAConfig())] = field(default_factory=VTAConfig)
-    """What only VTA has."""
+    """Settings specific to VTA."""
     dlh: Annotated[DLHConfig, Before(DLHConfig())] = field(default_factory=DLHConfig)
-    """What only DLH has."""
+    """Settings specific to DLH."""
     svg: Annotated[SVGConfig, Before(SVGConfig())] = field(default_factory=SVGConfig)
-    """What only SVG-LP has."""
+    """Settings specific to SVG-LP."""
     lmc: Annotated[LMCConfig, Before(LMCConfig())] = field(default_factory=LMCConfig)
-    """What only LMC-Memory has."""
+    """Settings specific to LMC-Memory."""
     objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(kl="elbo"))
-    """Its loss."""
+    """The world model's loss."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Gradient descent."""
+    """Optimiser."""
 
 
 def check(config: PretrainConfig) -> None:
@@ -93,8 +96,9 @@ def check(config: PretrainConfig) -> None:
         _check_baseline(config)
     if config.data.shard and config.data.name in GENERATED:
         raise UserError(
-            f"data.shard: expected a store or a folder of videos, a part to each process, received "
-            f"{config.data.name}, which all would make alike; leave out --data.shard"
+            f"data.shard: expected a store or a folder of videos, a separate part for each "
+            f"process, received {config.data.name}, which every process would generate alike; "
+            "leave out --data.shard"
         )
     stride = config.model.strides[-1]
     if config.context % stride:
@@ -126,5 +130,5 @@ def _check_baseline(config: PretrainConfig) -> None:
         if received != needed:
             raise UserError(
                 f"{name}: expected {needed} of {config.preset}, received {received}: only "
-                f"clockwork models have others; leave --{name} out"
+                f"clockwork models take other values; leave out --{name}"
             )

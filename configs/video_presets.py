@@ -44,9 +44,9 @@ STRIDES = {
 EXAMPLES = """Examples:
   {program} --data orbiting_ball
   {program} --data my_videos/ --preset rssm --logdir runs/mine
-  {program} --data navigate --preset agent       a world model for an agent to start from
+  {program} --data navigate --preset agent       a world model to initialise an agent from
 
-Several processes train together with --hosts ADDRESS:PORT,INDEX,COUNT (docs/scaling.md)."""
+Train one run on several processes with --hosts ADDRESS:PORT,INDEX,COUNT (docs/scaling.md)."""
 """Of `parse_pretrain`."""
 
 ORIGINAL = ClockworkConfig(window="lookahead", architecture="original", min_std=1e-4)

@@ -67,7 +67,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                     "",
                     "reset to return (observation, info)",
                     _short(found),
-                    "return both, info may be {}, as Gymnasium asks since 0.26",
+                    "return both (info may be {}), as Gymnasium requires since 0.26",
                 )
             )
         self._observation(found[0])
@@ -84,7 +84,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                     "",
                     "step to return (observation, reward, terminated, truncated, info)",
                     count,
-                    "return terminated and truncated apart, as Gymnasium asks since 0.26",
+                    "return terminated and truncated separately, as Gymnasium requires since 0.26",
                 )
             )
         obs, reward, terminated, truncated, info = found

@@ -103,7 +103,7 @@ def gl_context(size: int) -> Any:
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         raise UserError(
             f"expected {name} to make a graphics context for pixels, received: {error}; apt "
-            f"install {GL_PACKAGES[name]}, or set MUJOCO_GL to the other of egl, osmesa"
+            f"install {GL_PACKAGES[name]}, or set MUJOCO_GL to the other one, egl or osmesa"
         ) from error
 
 

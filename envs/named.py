@@ -43,19 +43,19 @@ def check_named(config: EnvConfig, said: str | None, source: Path) -> None:
     if config.minerl_python is not None:
         raise UserError(
             f"{source}: expected no program to run, received minerl_python="
-            f"{config.minerl_python!r}; where you trust it, repeat the name: --env {config.name}"
+            f"{config.minerl_python!r}; if you trust it, repeat the name: --env {config.name}"
         )
     if not _known(config.name):
         raise UserError(
             f"{source}: expected an environment that is registered here, received "
-            f"{config.name!r}, which names code of another; where you trust it, repeat the name: "
+            f"{config.name!r}, which names code from elsewhere; if you trust it, repeat the name: "
             f"--env {config.name}"
         )
     for key, text in config.options.items():
         if not PLAIN.fullmatch(text):
             raise UserError(
                 f"{source}: expected options of {config.name!r} that are numbers or words, "
-                f"received {key}={text!r}; where you trust it, repeat the name: --env {config.name}"
+                f"received {key}={text!r}; if you trust it, repeat the name: --env {config.name}"
             )
 
 

@@ -108,8 +108,8 @@ def choose_backend(backend: Backend, python: str | None) -> tuple[str, str]:
         return "minerl", "the minerl package is installed" if backend == "auto" else "as asked"
     if backend == "minerl":
         raise UserError(
-            f"expected the minerl package for backend 'minerl', received none: {missing}; name "
-            "a Python that has it by --env.minerl-python (docs/minerl.md) or use backend 'builtin'"
+            f"expected the minerl package for backend 'minerl', received none: {missing}; set "
+            "--env.minerl-python to a Python that has it (docs/minerl.md) or use backend 'builtin'"
         )
     return "builtin", missing
 
@@ -342,7 +342,7 @@ def options_of(config: EnvConfig) -> dict[str, Any]:
             drawn = " or ".join(x.form for x in FAMILIES.values() if x.draws)
             raise UserError(
                 f"expected pixels with {drawn}, received {config.name!r}; "
-                "its observations stay its own: leave out --env.pixels"
+                "it keeps its own observations: leave out --env.pixels"
             )
         options["render_mode"] = "rgb_array"
     return options

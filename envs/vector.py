@@ -219,11 +219,11 @@ def choose_workers(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[Wor
     if is_minerl(config):
         return "async", "a reset takes minutes"
     if _resumable(env) is not None:
-        return "sync", "a run of these goes on exactly where it was stopped"
+        return "sync", "a run of such environments resumes exactly where it stopped"
     if multiprocessing.current_process().daemon:
-        return "sync", "this process may start no others"
+        return "sync", "this process may not start others"
     step = time_step(env)
-    why = f"a step takes {step * 1e3:.2g} ms, which is worth a process from {SLOW * 1e3:g} ms on"
+    why = f"a step takes {step * 1e3:.2g} ms; separate processes pay off from {SLOW * 1e3:g} ms"
     return "async" if step >= SLOW else "sync", why
 
 

@@ -329,10 +329,10 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
             if max(self.in_row[i] for i in of_it) == RESTARTS:
                 raise EnvironmentFailed(
                     f"{lost.what}; failure {RESTARTS} in a row with fewer than {APART:,} steps in "
-                    "between: mend the environment; the same command goes on"
+                    "between: fix the environment, then run the same command to resume"
                 )
-            again = "it is started again, its episode is cut"
-            several = "they are started again, their episodes are cut"
+            again = "it is restarted, and its episode is cut short"
+            several = "they are restarted, and their episodes are cut short"
             _log.warning("%s; %s", lost.what, again if len(of_it) == 1 else several)
         for i in failed:
             self.restarts[i] += 1

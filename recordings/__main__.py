@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Target:
-    """Where it goes."""
+    """Where the data go."""
 
     store: Annotated[Path, tyro.conf.arg(metavar="STORE")]
     """Directory for train/ and test/ (stores), import.json (what was imported) and ledger.jsonl."""
@@ -62,7 +62,7 @@ def main(args: Sequence[str], program: str = PROGRAM) -> int:
     except UserError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; run the same command to resume", file=sys.stderr)
         raise
     console = Console(highlight=False, soft_wrap=True)
     for line in report.lines(imported, command.target.store):
@@ -89,7 +89,7 @@ def _usage(program: str) -> str:
     lines = [f"usage: {program} FORMAT SOURCE STORE [options]", "", "FORMAT is one of:"]
     width = max(map(len, FORMATS))
     lines += [f"  {name:<{width}}  {kind.__doc__}" for name, kind in FORMATS.items()]
-    return "\n".join([*lines, "", f"Options of each: {program} FORMAT --help"])
+    return "\n".join([*lines, "", f"Options of a format: {program} FORMAT --help"])
 
 
 def _fail(line: str) -> int:

@@ -48,7 +48,9 @@ def open_stores(config: DataConfig) -> tuple[ReplayStore, ReplayStore]:
       UserError: on a name that is none of these, or numbers that make no video.
     """
     if (Path(config.name) / "store.json").exists():  # one store, such as a run's replay
-        print(f"{config.name}: one store without train/ and test/; what is held out is also seen")
+        print(
+            f"{config.name}: a store without train/ and test/; held-out videos are also trained on"
+        )
     return open_train(config), open_test(config)
 
 
@@ -141,7 +143,7 @@ def images_of(config: DataConfig) -> str:
         return ", ".join(filter(None, [drawn, described(PIXELS, PIXELS, size, config.image_fit)]))
     summary = read_summary(place(config, "train").parent) or {}
     fit = _nested(summary, "options", "look", "fit")
-    return f"imported, those of another shape {SQUARED[fit]}" if fit in SQUARED else "not known"
+    return f"imported, non-square ones {SQUARED[fit]}" if fit in SQUARED else "not known"
 
 
 def read_as(config: DataConfig, size: int) -> tuple[Look, float | None]:
@@ -247,7 +249,7 @@ def import_folder(path: Path, config: DataConfig) -> Path:
         print("\n".join(report.lines(imported, root)))
     if not ("train" in imported.episodes and {"test", "validation"} & set(imported.episodes)):
         raise UserError(
-            f"data: expected a folder with two videos or more, to train on and to hold out, "
+            f"data: expected a folder with two or more videos, to train on and to hold out, "
             f"received {imported.episodes or 'none'} in {path}; add videos"
         )
     return root
@@ -266,7 +268,7 @@ def _sized(store: ReplayStore, config: DataConfig) -> ReplayStore:
             raise UserError(
                 f"data.image_size: expected images of {asked} pixels along an edge, as asked, "
                 f"received {name[4:]!r} of {field.shape[0]} in {config.name}; leave "
-                "--data.image-size out, or import the data anew (python -m recordings ... --size)"
+                "--data.image-size out, or import the data again (python -m recordings ... --size)"
             )
     return store
 
@@ -285,7 +287,8 @@ def _reader(directory: Path) -> ReplayStore:
     if bad and not store.episodes:
         store.close()
         raise UserError(
-            f"{directory}: expected episodes of finite numbers, received none; make them anew"
+            f"{directory}: expected episodes of finite numbers, received none; generate or import "
+            "them again"
         )
     return store
 

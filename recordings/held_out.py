@@ -69,7 +69,7 @@ def enough(data: DataConfig, videos: int | None, context: int, horizon: int | No
     episodes = max(data.test_episodes, videos or 1)
     if (length, episodes) == (data.test_length, data.test_episodes):
         return data
-    print(f"{data.name}: held out are {episodes} videos of {length:,} frames, to be generated")
+    print(f"{data.name}: generating {episodes} held-out videos of {length:,} frames")
     return replace(data, episodes=1, test_length=length, test_episodes=episodes)
 
 

@@ -21,7 +21,7 @@ def lines(imported: Imported, store: Path) -> list[str]:
     kept = [
         f"{key.removeprefix('obs/')} {what}" for key, what in imported.fields.items() if _told(key)
     ]
-    said += [f"kept of each frame: {', '.join(kept)}"] * bool(kept)
+    said += [f"kept per frame: {', '.join(kept)}"] * bool(kept)
     held_out = imported.held_out
     said += [f"held out {len(held_out):,}: {_names(held_out)}"] * bool(held_out)
     for title, pairs in (("left out", imported.skipped), ("changed", imported.notes)):

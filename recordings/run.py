@@ -61,16 +61,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """How any format is imported."""
+    """Options of every format."""
 
     test_fraction: Annotated[float, Ge(0), Lt(1)] = 0.1
-    """Share of the videos that is held out, in STORE/test: 0.1 is one of each ten, at least one;
-    which one, their names' hash draws. Of no effect where the format, or a folder called test... or
-    val..., names what is held out."""
+    """Share of the videos to hold out, in STORE/test: 0.1 is one in ten, at least one, chosen by a
+    hash of their names. No effect where the format, or a folder called test... or val..., says what
+    is held out."""
     chunk_steps: Count = 128
     """Frames per file of the store."""
     retry_skipped: bool = False
-    """Read again what an earlier run of the same command skipped."""
+    """Retry what an earlier run of the same command skipped."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -306,8 +306,8 @@ def _check_place(store: Path, header: dict[str, Any], defaults: dict[str, Any]) 
     if wrong:
         show = ", ".join(f"{key} {old.get(key)} (now {new.get(key)})" for key in wrong)
         raise UserError(
-            f"{store}: expected to go on with the import there, received other settings: {show}; "
-            f"give the same command, or another directory"
+            f"{store}: expected the settings of the import there, received others: {show}; run the "
+            "same command to resume it, or choose another directory"
         )
 
 

@@ -13,14 +13,14 @@ HEADER = 1024  # bytes: more than the header of a chunk with twenty fields
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """Size of the store. The oldest episode leaves first when either cap is passed."""
+    """Size of the store. The oldest episodes are dropped first when either cap is exceeded."""
 
     capacity_steps: MayChange[Count] = 1_000_000
-    """Cap in environment steps over all episodes."""
+    """Cap in environment steps, over all episodes."""
     capacity_gb: MayChange[Positive] = 20.0
     """Cap in GB (1e9 bytes) on disk."""
     chunk_steps: Count = 128
-    """Environment steps per file: what one stream can lose when the process is killed."""
+    """Environment steps per file: the most that one environment loses if the process is killed."""
 
 
 def standard_fields(obs: Mapping[str, Field], action: int) -> dict[str, Field]:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 def test_a_run_learns_and_is_not_evaluated_where_that_is_not_asked(begun_agent):
-    assert "no evaluation, as asked" in begun_agent.printed
+    assert "no evaluation (--eval-episodes 0)" in begun_agent.printed
 
 
 def test_a_run_goes_on_from_its_last_checkpoint(begun_agent, agent_run):

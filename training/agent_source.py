@@ -167,14 +167,14 @@ class AgentSource:
         episodes are asked for."""
         episodes = self.config.eval_episodes
         if not episodes:
-            return Evaluation({}, "no evaluation, as asked", None)
+            return Evaluation({}, "no evaluation (--eval-episodes 0)", None)
         evaluate = partial(self.learner.evaluate, state.average, episodes, greedy=True, watch=True)
         try:
             played = evaluate()
         except EnvironmentFailed as error:
             if self.collector is None:
                 raise
-            print(f"evaluation: training's environments are closed for it, for {error}")
+            print(f"evaluation: closing the training environments and trying again, after {error}")
             self._end()
             played = evaluate()
         values = summary(played.episodes)
@@ -245,7 +245,7 @@ def episode_film(played: Played, codec: ActionCodec) -> Film:
 def write_episode(film: Film, path: Path) -> None:
     """An episode as a video."""
     write_video(path, labelled(film._replace(frames=upscale(film.frames, 4))), 2 * FPS)
-    print(f"an episode: {path}")
+    print(f"episode:  {path}")
 
 
 def shown(values: dict[str, float]) -> str:

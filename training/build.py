@@ -29,8 +29,8 @@ EVAL_SEED = 1_000_003  # worlds of evaluation: away from those of training, the 
 
 TOGETHER = 16  # environments of an evaluation that are open at once
 
-SAID = """The run's environment, said again where it is none that is registered here: what a run
-names and its reader does not is neither imported nor called."""
+SAID = """Name of the run's environment, needed if it is not registered here: code that only the
+run's own files name is neither imported nor called."""
 SaidAgain = Annotated[str | None, tyro.conf.arg(help=SAID)]
 """The setting of commands that read a run and act."""
 
@@ -150,18 +150,21 @@ class Built(Learner[Agent]):
         except EnvironmentFailed as error:
             if min(self.together, episodes) == 1:
                 raise
-            print(f"evaluation: trying one environment at a time, for {error}")
+            print(f"evaluation: trying again with one environment at a time, after {error}")
             self.together = 1
             played = self._waves(episodes, wave)
         cut = [e.length for e in played.episodes if e.cut]
         if long := sum(length >= self.config.eval_steps for length in cut):
             print(
-                f"evaluation: {long} of {episodes} episodes were cut after "
-                f"{self.config.eval_steps:,} steps, our limit; the environment had not ended them: "
-                "a longer --env.time-limit lets them go on"
+                f"evaluation: {long} of {episodes} episodes were cut short after "
+                f"{self.config.eval_steps:,} steps, the limit of evaluations, before the "
+                "environment ended them; raise --env.time-limit to let them continue"
             )
         if failed := len(cut) - long:
-            print(f"evaluation: {failed} of {episodes} episodes were cut, as environments failed")
+            print(
+                f"evaluation: {failed} of {episodes} episodes were cut short because environments "
+                "failed"
+            )
         return played
 
     def _waves(self, episodes: int, wave: Callable[[Stepper, bool], Played]) -> Played:

@@ -108,7 +108,7 @@ class CheckpointStore:
                 continue  # the run that saves has removed it
             if reason is None:
                 for line in new:
-                    _tell(f"{line}: step {step} is used")
+                    _tell(f"{line}: using step {step}")
                 return step
             damaged[step] = reason
             if not known:
@@ -117,7 +117,7 @@ class CheckpointStore:
             found = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
             raise UserError(
                 f"expected a whole checkpoint in {self.directory}, received damage in all "
-                f"({found}); bring one back from a copy, or choose another --logdir"
+                f"({found}); restore one from a copy, or choose another --logdir"
             )
         return None
 
@@ -235,7 +235,7 @@ class CheckpointStore:
             if jax.dtypes.issubdtype(leaf.dtype, np.inexact) and not np.isfinite(leaf).all():
                 raise RunFailed(
                     f"checkpoint of step {step}: expected finite numbers, received others in "
-                    f"{name}; it was not written: in {self.directory} are steps {self.steps()}"
+                    f"{name}; it was not written: {self.directory} holds steps {self.steps()}"
                 )
 
     def _clear(self) -> None:
@@ -314,7 +314,7 @@ class CheckpointStore:
         others = [other for other in self.steps() if other != step]
         return UserError(
             f"expected a readable checkpoint, received damage in {self.folder(step)}: "
-            f"{reason}; move that folder away to go on from step {others[-1] if others else 0}"
+            f"{reason}; move that folder away to resume from step {others[-1] if others else 0}"
         )
 
 
@@ -339,8 +339,8 @@ def fill(template: Any, leaves: Mapping[str, Any]) -> Any:
         if stored is None or stored.shape != target.shape:
             have = "no such leaf" if stored is None else _describe(stored)
             raise UserError(
-                f"expected {name} = {_describe(target)} in the checkpoint, received {have}; go on "
-                "with the version that wrote it (versions.json), or choose another --logdir"
+                f"expected {name} = {_describe(target)} in the checkpoint, received {have}; "
+                "use the version that wrote it (versions.json), or choose another --logdir"
             )
         filled.append(_decode(stored, leaf))
     return jax.tree.unflatten(jax.tree.structure(template), filled)

@@ -168,7 +168,7 @@ def enable_compilation_cache(directory: Path | None) -> Path | None:
         _drop_oldest(directory)
         tempfile.TemporaryFile(dir=directory).close()
     except (OSError, RuntimeError) as error:  # the latter: a user without a home
-        print(f"compiled programs are not kept: {error}; set JAX_COMPILATION_CACHE_DIR")
+        print(f"compilation cache disabled: {error}; set JAX_COMPILATION_CACHE_DIR")
         return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_compilation_cache_max_size", -1)

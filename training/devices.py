@@ -48,7 +48,7 @@ class Devices:
         if count > len(known):
             raise UserError(
                 f"devices: expected at most {len(known)}, of kind {known[0].platform}, received "
-                f"{count}; choose fewer, or make so many of one CPU by "
+                f"{count}; choose fewer, or split a CPU into that many with "
                 f"XLA_FLAGS=--xla_force_host_platform_device_count={count}"
             )
         self.count, self.hosts = count * hosts, hosts

@@ -40,7 +40,7 @@ OTHER_PROCESS = 104_729  # between the seeds of processes' draws
 SECONDS = 30
 """After which others are missed where no connection tells."""
 GO_ON = (
-    "the same command goes on from the last checkpoint, in any number of processes that divides "
+    "the same command resumes from the last checkpoint, with any number of processes that divides "
     "the batch"
 )
 SHARDS = "processes"

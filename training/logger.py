@@ -76,7 +76,7 @@ class RunLogger:
         elif self._path.exists() and self._path.stat().st_size:
             raise UserError(
                 f"expected no {METRICS} in {self.logdir}, received one of another run; choose "
-                "another --logdir, or pass resume_step to go on"
+                "another --logdir, or pass resume_step to resume"
             )
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:

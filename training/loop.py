@@ -55,8 +55,8 @@ all does not pass by itself; where one batch in ten is good, 100 bad ones in a r
 ASK_EVERY = 10
 """Updates after which several processes tell each other of a signal: they wait for each other."""
 NOTHING_LEARNED = (
-    "NO UPDATE WAS MADE: expected an episode that ended, or one environment's --replay.chunk-steps "
-    "steps, and --prefill of all, before --steps; raise --steps, or lower one of these"
+    "NO UPDATE WAS MADE: expected, before --steps, a finished episode or --replay.chunk-steps "
+    "steps of one environment, and --prefill steps over all; raise --steps, or lower one of these"
 )
 """Where updates are asked for, and environments never had records to learn from."""
 BAD_BATCH = "bad_batch.npz"
@@ -205,7 +205,7 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
         hosts.check_same("settings", shared)
         check_same_config(config.logdir, config)
         if hosts.of_all(finished(config))[0]:
-            print(f"{config.logdir} came to its end before: nothing to do; raise --steps to go on")
+            print(f"{config.logdir} has already finished: nothing to do; raise --steps to continue")
             return False
         devices = Devices(config.devices, config.batch)
         if jax.device_count() > 1:
@@ -239,9 +239,9 @@ def go_on(run: Run) -> bool:
                     save_soon(run)
             save(run)
         if run.stopped:
-            print(f"stopped at {run.place}; to go on:\n  {resume_command(config.logdir)}")
+            print(f"stopped at {run.place}; to resume:\n  {resume_command(config.logdir)}")
         else:
-            with first_signal("stopping; the run is saved, the same command evaluates it"):
+            with first_signal("stopping; the run is saved: run the same command to evaluate it"):
                 finish(run)
         return not run.stopped
     except (UserError, EnvironmentFailed, RunFailed):
@@ -413,9 +413,9 @@ def watch(run: Run) -> None:
         write_batch(path, batch)
         raise RunFailed(
             f"{run.place}: expected finite losses and gradients, received {counters.in_row} "
-            f"updates in a row without; the last of their batches is {path}: look for numbers "
-            "there that are not finite or very large, or lower --optimizer.lr; the state is as it "
-            "was before them"
+            f"updates in a row without them; the batch of the last one is in {path}: look there "
+            "for numbers that are not finite or very large, or lower --optimizer.lr; the state "
+            "before these updates is kept"
         )
 
 
@@ -452,7 +452,7 @@ def assess(run: Run) -> None:
             counters.phase = ACTING
             return
         try:
-            with first_signal("stopping within this evaluation, to save"):
+            with first_signal("stopping during this evaluation, to save"):
                 evaluate(run)
         except Stopped:
             return run.stop()
@@ -508,7 +508,7 @@ def best_score(logdir: Path) -> float | None:
         step = saves.latest()
         return None if step is None else float(saves.meta(step)["score"])
     except UserError as error:
-        print(f"{error}: the next evaluation is kept in its place")
+        print(f"{error}: the next evaluation replaces it")
         return None
     finally:
         saves.close()

@@ -100,7 +100,7 @@ def _apply(change: Change, tree: dict[str, Any], path: str) -> dict[str, Any]:
             held = " or ".join(map(repr, change.held))
             raise UserError(
                 f"{path}{name}: expected {held}, received {value!r}: "
-                f"{change.meant}; the setting is gone: {change.remedy}"
+                f"{change.meant}; the setting was removed: {change.remedy}"
             )
         case Renamed(old=old, new=new):
             return tree if old not in tree else tree | {new: tree.pop(old)}
@@ -110,6 +110,6 @@ def _apply(change: Change, tree: dict[str, Any], path: str) -> dict[str, Any]:
             except (KeyError, TypeError, AttributeError, IndexError) as error:
                 raise UserError(
                     f"{path or change.config}: expected the settings of format 1, received others "
-                    f"({type(error).__name__}: {error}); go on with the version that versions.json "
-                    "names"
+                    f"({type(error).__name__}: {error}); use the version named in "
+                    "versions.json"
                 ) from error

@@ -69,8 +69,8 @@ def _limits(env: gymnasium.Env[Any, Any], config: TrainConfig) -> str:
     own = getattr(env.unwrapped, "time_limit", None)
     own = own or (env.spec.max_episode_steps if env.spec is not None else None)
     frames = config.env.time_limit or own
-    said = f"episodes of {frames:,} frames at most" if frames else "episodes without a known limit"
+    said = f"episodes of at most {frames:,} frames" if frames else "episodes without a known limit"
     held = config.env.action_repeat
     if held > 1:
-        said += f", actions held for {held}"
-    return f"{said}; evaluations cut after {config.eval_steps:,} steps"
+        said += f", each action held for {held}"
+    return f"{said}; evaluations cut short after {config.eval_steps:,} steps"

@@ -80,7 +80,7 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
         check_same_config(run.logdir, run)
     pending = [run for run in runs if not finished(run)]
     if not pending:
-        print(f"{config.logdir}: all seeds came to their end before: nothing to do")
+        print(f"{config.logdir}: all seeds have already finished: nothing to do")
     ended: list[Path] = []
     failed: dict[int, int] = {}
     stopped = False
@@ -106,9 +106,9 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
         told = ", ".join(f"seed {seed} at step {step:,}" for seed, step in failed.items())
         raise RunFailed(
             f"{config.logdir}: expected finite losses and gradients of every seed, received "
-            f"{STUCK} updates in a row without of {told}, which stay as they were before them; the "
-            f"others {'were stopped' if stopped else 'have ended'}; lower --optimizer.lr, or leave "
-            "these seeds out"
+            f"{STUCK} updates in a row without them for {told}, whose states from before these "
+            f"updates are kept; the others {'were stopped' if stopped else 'have finished'}; lower "
+            "--optimizer.lr, or leave out these seeds"
         )
     return ended
 
@@ -134,8 +134,8 @@ def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
         raise UserError("recordings_share: expected 0 with --seeds; train seed by seed (--seed)")
     if config.replay.capacity_steps < config.steps:
         raise UserError(
-            f"replay.capacity_steps: expected all {config.steps:,} steps with --seeds, whose runs "
-            f"forget none, received {config.replay.capacity_steps:,}"
+            f"replay.capacity_steps: expected at least {config.steps:,} steps with --seeds, whose "
+            f"runs keep every step, received {config.replay.capacity_steps:,}"
         )
 
 
@@ -171,8 +171,8 @@ def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, Cou
     found = saves.restore(shapes.train)
     if found.carry is None or "memory" not in found.meta:
         raise UserError(
-            f"{saves.directory}: expected checkpoints of a compiled run, received those of one "
-            "that was not; leave out --seeds, or choose another --logdir"
+            f"{saves.directory}: expected checkpoints of a compiled run, received those of an "
+            "uncompiled one; leave out --seeds, or choose another --logdir"
         )
     room = jax.eval_shape(lambda m: resized(m, *found.meta["memory"]), shapes.memory)
     acting, memory, in_row = fill((shapes.acting, room, shapes.in_row), found.carry)
@@ -206,7 +206,7 @@ class Stuck(RunFailed):
 
     def __init__(self, seeds: dict[int, int]) -> None:
         self.seeds = seeds
-        super().__init__(f"seeds {list(seeds)}: {STUCK} updates in a row were not finite: ended")
+        super().__init__(f"seeds {list(seeds)}: stopped after {STUCK} non-finite updates in a row")
 
 
 @dataclass
@@ -260,7 +260,7 @@ class Together:
                     self.save()
             if self.stopped:
                 again = resume_command(self.config.logdir)
-                print(f"stopped at step {self.steps:,}; to go on:\n  {again}")
+                print(f"stopped at step {self.steps:,}; to resume:\n  {again}")
             else:
                 self.finish()
         return not self.stopped
@@ -444,7 +444,7 @@ class Together:
 
     def finish(self) -> None:
         """Evaluation of every run, and a film of what it has come to."""
-        with first_signal("stopping; the runs are saved, the same command evaluates them"):
+        with first_signal("stopping; the runs are saved: run the same command to evaluate them"):
             for i, (seed, values) in enumerate(zip(self.seeds, self.evaluate(), strict=True)):
                 logdir = seed.config.logdir
                 if values:

@@ -82,7 +82,7 @@ def keep_spaces(run: Path, found: Spaces) -> None:
     elif recorded != found:
         raise UserError(
             f"{run}: expected the spaces that the run began with, {recorded}, received {found}; "
-            "bring back that environment or data, or choose another --logdir"
+            "restore that environment or data, or choose another --logdir"
         )
 
 
@@ -176,5 +176,5 @@ def _array(bound: Any, shape: tuple[int, ...], dtype: np.dtype, none: float) -> 
 def _unreadable(path: Path, received: str) -> UserError:
     return UserError(
         f"{path}: expected the spaces that a run wrote, received {received}; restore the file, or "
-        "move it away: the environment is asked then"
+        "move it away, and the environment is asked instead"
     )

@@ -36,7 +36,7 @@ def open_donor(built: Built, run: Path) -> Donor:
         agent = load_run(run, built.config.env.name, acts=False)
         params, line = dict(agent.params), f"agent of {run}, {agent.step:,} steps"
         if (ENSEMBLE in params) != (ENSEMBLE in ours):  # it takes part in no action
-            line += "; novelty is learned anew" * (ENSEMBLE in ours)
+            line += "; novelty is learned from scratch" * (ENSEMBLE in ours)
             ours, params = (
                 {k: x for k, x in tree.items() if k != ENSEMBLE} for tree in (ours, params)
             )
@@ -96,7 +96,8 @@ def _check_reads_actions(built: Built) -> None:
     if CODECS[codec].coded:
         raise UserError(
             f"init_from: expected a codec whose top level reads actions, as that of a pretrained "
-            f"world model does, received {codec!r}, which reads codes; leave out one of the two"
+            f"world model does, received {codec!r}, which reads codes; leave out --init-from or "
+            "--agent.codec"
         )
 
 

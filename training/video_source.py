@@ -38,8 +38,8 @@ def cut_window(length: int, stride: int) -> str:
         return ""
     whole = max(stride, round(length / stride) * stride)
     return (
-        f"clips of {length} frames end within a tick of the top level, {stride} frames: --length "
-        f"{whole} would let it remember for longer\n"
+        f"clips of {length} frames end within a tick of the top level ({stride} frames); --length "
+        f"{whole} would let it remember longer\n"
     )
 
 
@@ -51,8 +51,8 @@ class VideoSource:
     def __init__(self, config: PretrainConfig):
         train_store, test_store = open_stores(config.data)
         print(
-            f"data: {train_store.steps:,} frames of {train_store.episodes:,} videos to train on, "
-            f"{test_store.steps:,} of {test_store.episodes:,} held out"
+            f"data: {train_store.steps:,} frames in {train_store.episodes:,} videos for training, "
+            f"{test_store.steps:,} in {test_store.episodes:,} held out"
         )
         print(end=cut_window(config.length, config.model.strides[-1]))
         self.config, self.spaces = config, video_spaces(config, train_store.fields)

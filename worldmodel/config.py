@@ -59,44 +59,47 @@ class ClockworkConfig:
     """Settings of the world model. Defaults suit an agent on a small control task."""
 
     strides: Annotated[tuple[Count, ...], tyro.conf.arg(aliases=("--strides",))] = (1, 4)
-    """Environment steps per tick of each level, lowest first; 1 first, each divides the next."""
+    """Environment steps per tick of each level, lowest first; the first is 1, and each divides the
+    next."""
     window: clock.Window = "causal"
-    """Frames that a tick sees: `causal` those since the last tick, and the top is trained at every
-    phase of its clock, as acting filters it (agents); `lookahead` the block to come (CW-VAE
+    """Frames that a tick reads: `causal`, those since the last tick, with the top trained at every
+    phase of its clock, as acting filters it (agents); or `lookahead`, the block to come (CW-VAE
     eq. 4)."""
     architecture: Literal["ours", "original"] = "ours"
-    """Layers, norms and activations: `ours` as DreamerV3's (RMS norm, silu); `original` those of
+    """Layers, norms and activations: `ours`, as in DreamerV3 (RMS norm, silu), or `original`, as in
     the code of CW-VAE, whose numbers it reproduces (``ARCHITECTURES``)."""
     latent: Literal["gaussian", "categorical"] = "gaussian"
     """Latent distribution: diagonal Gaussian (CW-VAE) or one-hot groups (DreamerV2/V3)."""
     stoch: Count = 16
-    """|z|: latent dimensions (gaussian) or groups (categorical)."""
+    """|z|: latent dimensions (gaussian) or number of groups (categorical)."""
     classes: Annotated[int, Ge(2)] = 16
     """Classes per group; categorical only."""
     min_std: Positive = 0.1
-    """Smallest standard deviation of a Gaussian latent (original CW-VAE: 1e-4)."""
+    """Minimum standard deviation of a Gaussian latent (original CW-VAE: 1e-4)."""
     deter: Count = 128
     """|h|: units of each level's GRU."""
     half_life: NonNegative = 0.0
-    """Environment steps over which the GRUs, at first, keep half of h, at every level: k per step
-    with k^half_life = 1/2, k^K per tick. Raise it where something must be kept for long
-    (DreamerV3's cell: 2.2). 0: each tick of any level keeps half, as in CW-VAE."""
+    """Environment steps over which the GRUs, when initialised, keep half of h, at every level: k
+    per step with k^half_life = 1/2, k^K per tick. Raise it where something must be remembered for
+    long (DreamerV3's cell: 2.2). 0: each tick of any level keeps half, as in CW-VAE."""
     hidden: Count = 128
     """Units of hidden layers."""
     embed: Count = 128
-    """Units of the MLPs over frame embeddings, levels 2 and up: of their output; in the original
+    """Units of the MLPs over frame embeddings, levels 2 and up: of their output or, in the original
     architecture, whose output is as wide as the frame embedding, of their hidden layers (original
     code: 1000)."""
     conv_depth: Count = 8
-    """Channels of the first convolution; the others have 2, 4, 8 times as many (CW-VAE: 32)."""
+    """Channels of the first convolution; the next ones have 2, 4, 8 times as many (CW-VAE: 32)."""
     image_std: Positive = 0.3
-    """Standard deviation of the image likelihood, pixel values in [0, 1]."""
+    """Standard deviation of the image likelihood, for pixel values in [0, 1]."""
     vector_std: Positive = 1.0
-    """Standard deviation of the vector likelihood, symlog units; 1 is DreamerV3's squared error and
-    chosen for control (adr 8). Lower where small differences matter (a compass, a cue)."""
+    """Standard deviation of the vector likelihood, in symlog units; 1 gives DreamerV3's squared
+    error and was chosen for control (adr 8). Lower it where small differences matter (a compass, a
+    cue)."""
     scale_vectors: bool = False
-    """Read and predict every dimension of a vector by its own mean and deviation, estimated from
-    the batches; `vector_std` counts in them. Otherwise what varies little is not kept. adr 14."""
+    """Read and predict each dimension of a vector normalised by its own mean and deviation,
+    estimated from the batches; `vector_std` is then in these units. Without it, dimensions that
+    vary little are not kept. adr 14."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products; parameters, states and losses stay float32."""
 

@@ -37,10 +37,10 @@ class OptimizerConfig:
     eps: Positive = 1e-8
     """Adam's epsilon (CW-VAE: 1e-4)."""
     eps_hat: Annotated[bool, Before(False)] = False
-    """Whether that is the epsilon hat of Kingma and Ba, added before bias correction (Keras, and so
-    the original CW-VAE), rather than the epsilon of their algorithm 1, after it."""
+    """Whether `eps` is Kingma and Ba's epsilon hat, added before bias correction (Keras, and so the
+    original CW-VAE), rather than the epsilon of their algorithm 1, added after it."""
     clip: MayChange[Positive] = 100.0
-    """Largest global gradient norm; larger gradients are scaled down to it."""
+    """Maximum global gradient norm; larger gradients are scaled down to it."""
     warmup: CountOrZero = 100
     """Updates over which the learning rate rises linearly from 0."""
 

@@ -35,9 +35,9 @@ class ObjectiveConfig:
     """Settings of the objective."""
 
     kl: Literal["balanced", "elbo"] = "balanced"
-    """`balanced` for agents (DreamerV3), `elbo` as the paper (CW-VAE eq. 5)."""
+    """KL term: `balanced` for agents (DreamerV3), `elbo` as in the paper (CW-VAE eq. 5)."""
     free_nats: NonNegative = 1.0
-    """Nats per tick below which KL costs nothing; balanced only."""
+    """Nats per tick below which the KL costs nothing; `balanced` only."""
 
 
 def normal_log_prob(x: Array, mean: Array, std: float | Array) -> Array:

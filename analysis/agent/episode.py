@@ -38,33 +38,33 @@ MOST_HELD = 64  # held actions imagined, of which the rows shown are chosen
 
 @dataclass(frozen=True)
 class AnalyseAgentConfig:
-    """Look into the hierarchy of a trained agent."""
+    """Inspect the hierarchy of a trained agent."""
 
     run: Path
-    """Directory of a run of train_agent.py."""
+    """Directory of a train_agent.py run."""
     output: Path | None = None
-    """The report, .html; default: `report.html` in the run's directory."""
+    """Path of the report, .html; default: `report.html` in the run's directory."""
     episodes: Count = 1
-    """Episodes of the greedy agent, each in a world of its own, those of evaluation."""
+    """Greedy episodes to inspect, each with its own seed, the same seeds as in evaluation."""
     steps: Count = 2_000
-    """Most environment steps of an episode that are looked at."""
+    """Maximum number of environment steps inspected per episode."""
     start: CountOrZero = 32
-    """Environment step at which `what if` starts; rounded down to whole windows, and earlier where
-    the episode would end before what is imagined does."""
+    """Environment step at which the `what if` rollouts start; rounded down to whole windows, and
+    earlier if the episode would end before the rollouts do."""
     ticks: Count | None = None
-    """Ticks of the top clock imagined, each K environment steps; default: as many as the agent
-    learned from, its horizon."""
+    """Ticks of the top clock to imagine, each K environment steps; default: the horizon that the
+    agent learned from."""
     rows: Count = 6
-    """Futures shown: the actor's own, and held actions whose futures differ most."""
+    """Futures shown: the actor's own, and the held actions whose futures differ most."""
     samples: Count = 16
-    """Noises under which each future is imagined, the same for all of them."""
+    """Noise samples under which each future is imagined, the same for all futures."""
     columns: Count = 12
-    """Frames in a row."""
+    """Frames per row."""
     random: CountOrZero | None = None
-    """Episodes under random actions that the agent's return stands beside; default: as many as the
-    run's evaluations have."""
+    """Episodes with random actions, to compare the agent's return with; default: as many as in the
+    run's evaluations."""
     seed: CountOrZero = 0
-    """Of worlds and noise."""
+    """Random seed for environments and noise."""
     env: SaidAgain = None
 
 

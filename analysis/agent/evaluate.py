@@ -21,15 +21,16 @@ class EvalConfig:
     run: Annotated[Path, tyro.conf.arg(name="eval")]
     """Directory of the run."""
     episodes: Count = 20
-    """Episodes, each in a world of its own; the same worlds every time."""
+    """Episodes, each with its own seed; the same seeds every time."""
     env: SaidAgain = None
     best: bool = False
-    """The state that evaluated best while it trained, in place of the last."""
+    """Use the state that scored best in evaluation during training, instead of the last one."""
     newest: bool = False
-    """The parameters of the last update, in place of their average over the last ones, which hides
-    for some 200 updates what has just been learned."""
+    """Use the parameters of the last update instead of their average over recent updates, which
+    lags some 200 updates behind what has just been learned."""
     output: Path | None = None
-    """Video of the first greedy episode, .mp4 or .gif; default: episode.mp4 in the run."""
+    """Video of the first greedy episode, .mp4 or .gif; default: episode.mp4 in the run's
+    directory."""
 
 
 def evaluate(config: EvalConfig) -> None:

@@ -35,7 +35,7 @@ def check_plans(config: AgentConfig) -> None:
     if config.plan_ticks > 1:
         raise UserError(
             f"expected plans of one tick, received --agent.plan {config.plan} with strides "
-            f"{config.model.strides}: what is imagined of such an agent is not drawn; leave it out"
+            f"{config.model.strides}: rollouts of such an agent cannot be drawn; leave it out"
         )
 
 

@@ -234,8 +234,8 @@ def load_reader(path: Path) -> DigitReader:
     shapes = [None if x is None else x.shape for x in saved]
     if shapes != [x.shape for x in leaves]:
         raise UserError(
-            f"{path}: expected the parameters of a reader of digits, received {shapes}; delete the "
-            "file, and it is made anew"
+            f"{path}: expected the parameters of a digit reader, received {shapes}; delete the "
+            "file, and a new reader is trained"
         )
     reader: DigitReader = join(graph, jax.tree.unflatten(tree, [jnp.asarray(x) for x in saved]))
     return reader

@@ -28,7 +28,7 @@ def analyse(config: AnalyseVideoConfig, command: str) -> Path:
     output = checked_output(config)
     found = {}
     for name, path in names(config.run).items():
-        print(f"{name}: looking into it", flush=True)
+        print(f"{name}: analysing", flush=True)
         found[name] = analyse_run(path, config)
         for line in found[name].notes:
             print(f"  {line}")

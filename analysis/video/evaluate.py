@@ -43,35 +43,35 @@ class EvaluateVideoConfig:
     """Score open-loop video predictions of trained world models."""
 
     run: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Directory of a run of pretrain_video.py; given more than once, the runs are compared and
-    ranked. All must have been trained on the same data."""
+    """Directory of a pretrain_video.py run; repeat the flag to compare and rank runs. All must have
+    been trained on the same data."""
     protocol: ProtocolName = "cwvae"
-    """SSIM and PSNR as the original CW-VAE and SVG compute them (`cwvae`), or as Wang et al. and
-    TECO (`standard`); numbers of the two do not compare."""
+    """SSIM and PSNR as computed by the original CW-VAE and SVG (`cwvae`), or by Wang et al. and
+    TECO (`standard`); numbers of the two are not comparable."""
     context: Count = 36
-    """Frames seen; a multiple of every model's top stride."""
+    """Frames seen before prediction; a multiple of every model's top stride."""
     fit_context: bool = False
-    """Let each model see the last whole blocks of its own top stride in the context, where that is
-    no multiple of it."""
+    """If the context is not a multiple of a model's top stride, show that model only the context's
+    last whole blocks of that stride."""
     horizon: Count | None = None
-    """Frames predicted after them; default: as many as the held-out videos have, at most 1 000.
-    Generated data are made longer where it asks for more."""
+    """Frames predicted after the context; default: as many as the held-out videos have, at most
+    1 000. Generated videos are made longer if needed."""
     samples: Count = 1
-    """N: futures drawn per video, of which mean and best are given."""
+    """N: futures sampled per video; their mean and best scores are reported."""
     videos: Count | None = None
-    """Held-out videos; default: all that are long enough, at most 100."""
+    """Held-out videos to evaluate on; default: all that are long enough, at most 100."""
     levels: bool = False
-    """Also score what is predicted with each level left blind in turn: how long a prediction is of
-    use without what that level alone had seen. As many times the work as there are levels."""
+    """Also score predictions with each level left blind in turn: how long a prediction stays usable
+    without what only that level saw. Adds one evaluation per level."""
     lpips_weights: Path | None = None
-    """Weights of LPIPS as .npz; analysis/metrics/lpips.py says how to write them."""
+    """LPIPS weights as .npz; analysis/metrics/lpips.py explains how to write them."""
     fvd_torchscript: Path | None = None
     """I3D as TorchScript (i3d_torchscript.pt) for the Frechet video distance; needs PyTorch. SUCH A
-    FILE CAN RUN CODE: only one from a source that you trust."""
+    FILE CAN RUN CODE: use only one from a source that you trust."""
     output: Path | None = None
-    """Directory of the results; default: `evaluation` in the first run's."""
+    """Directory for the results; default: `evaluation` in the first run's directory."""
     seed: CountOrZero = 0
-    """Of futures and random frames."""
+    """Random seed for futures and random frames."""
 
 
 class Loaded(NamedTuple):
@@ -99,7 +99,7 @@ def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
     steps, trial = make_trial(config, data)
     lines = [
         make_line(name, True, scored.values, scored.fvd, {})
-        for name, scored in score_references(trial, progress("knowing nothing")).items()
+        for name, scored in score_references(trial, progress("uninformed predictions")).items()
     ]
     stills = {"true": trial.future[:SHOWN, trial.still_times]}
     for loaded in runs:
@@ -239,15 +239,15 @@ def headline(config: EvaluateVideoConfig, trial: Trial, results: Results) -> lis
     )
     notes = [first, f"{trial.protocol.words}. ± is half a 95% interval over videos."]
     notes.append(
-        "Usable frames: before the mean over videos, smoothed over 9 frames, first falls to that "
-        "of a prediction that knows nothing, which is named."
+        "Usable frames: those before the mean over videos, smoothed over 9 frames, first falls to "
+        "that of an uninformed prediction, which is named."
     )
     if config.levels:
         notes.append(
-            "A blind level sees no frame of the context: what is lost without it, it alone knew."
+            "A blind level sees no frame of the context: what is lost without it, it alone saw."
         )
     else:
-        notes.append("How long without each level: --levels True.")
+        notes.append("For usable frames without each level: --levels True.")
     fewer = [
         line for line in results.lines if line.about.get("context", trial.context) < trial.context
     ]

@@ -49,32 +49,32 @@ COLUMNS = 11  # of a film's future
 
 @dataclass(frozen=True)
 class AnalyseVideoConfig:
-    """Look into the hierarchy of trained world models."""
+    """Inspect the hierarchy of trained world models."""
 
     run: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Directory of a run of pretrain_video.py; more than one are drawn together."""
+    """Directory of a pretrain_video.py run; repeat the flag to draw several runs together."""
     videos: Count | None = None
-    """Held-out videos over which everything is measured; default: all that are long enough, at most
-    32."""
+    """Held-out videos to measure on; default: all that are long enough, at most 32."""
     context: Count | None = None
-    """Frames seen, a multiple of the top stride; default: the run's own."""
+    """Frames seen before prediction, a multiple of the top stride; default: the run's own
+    context."""
     horizon: Count | None = None
-    """Frames predicted with all levels seeing; default: as many as the held-out videos have, at
-    most 1 000. Generated data are made longer where it asks for more."""
+    """Frames predicted with no level blind; default: as many as the held-out videos have, at most
+    1 000. Generated videos are made longer if needed."""
     reset_horizon: Count = 100
     """Frames predicted with one level blind."""
     samples: Count = 2
-    """Predictions drawn per blind level of each video that is shown."""
+    """Predictions sampled per blind level for each video shown."""
     shown: Count = 2
     """Videos shown."""
     window: Count = 9
-    """Frames that the reader of digits reads together; odd."""
+    """Frames that the digit reader reads together; odd."""
     reader_steps: Count = 3_000
-    """Updates of the reader of digits, trained once per set of digits and kept with the data."""
+    """Updates of the digit reader, trained once per set of digits and kept with the data."""
     output: Path | None = None
-    """The report, .html; default: `analysis.html` in the first run's directory."""
+    """Path of the report, .html; default: `analysis.html` in the first run's directory."""
     seed: CountOrZero = 0
-    """Of noise."""
+    """Random seed for noise."""
 
 
 class Film(NamedTuple):
@@ -197,13 +197,13 @@ def look_for_digits(
         "and is tested on images that neither it nor the model has seen. CW-VAE, Figure 5b."
     )
     sought.notes.append(
-        f"reader of digits, test accuracy: {tested.single:.1%} of frames of one digit, "
+        f"digit reader, test accuracy: {tested.single:.1%} of frames of one digit, "
         f"{tested.clear:.1%} of frames of two that hardly overlap, {tested.pair:.1%} of all frames "
         f"of two; over {settings.window} frames of the true videos both digits {own:.1%}"
     )
     if min(own, tested.single) < TRUSTED:
         sought.notes.append(
-            f"the reader of digits is below {TRUSTED:.0%}: what it says of predictions is as "
+            f"the digit reader is below {TRUSTED:.0%}: what it reads in predictions is as "
             "uncertain; raise --reader-steps"
         )
 
@@ -267,7 +267,7 @@ def _with_progress(
     train: Callable[[Callable[[int], None]], digit_training.DigitReader], steps: int
 ) -> digit_training.DigitReader:
     with Progress(console=Console(stderr=True)) as bar:
-        shown = bar.add_task("training the reader of digits", total=steps)
+        shown = bar.add_task("training the digit reader", total=steps)
         return train(lambda step: bar.update(shown, completed=step))
 
 

@@ -1,7 +1,7 @@
 """One system on vector frames: all its seeds are trained, evaluated, and kept as JSON.
 
 Batches are generated inside the program; nothing is read from disk. Read next: ``claims.py``, the
-criteria for the results; ``report.py``.
+criteria for the results; ``vectors.py``, the report.
 """
 
 import time

@@ -33,7 +33,7 @@ PATIENCE = 10.0
 PRINTED = 2_000
 """Bytes of what a game prints that an error tells, the last ones."""
 WIDTHS = {"compass.angle": np.float32, "inventory.dirt": np.int32}
-HELP = "docs/minerl.md says how it is installed"
+HELP = "docs/minerl.md explains how to install it"
 
 
 def missing() -> str | None:

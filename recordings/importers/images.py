@@ -26,16 +26,16 @@ _AVERAGE = int(
 
 @dataclass(frozen=True)
 class Look:
-    """How pictures are made to fit, and how long an episode may be."""
+    """Size and fit of images, and the maximum length of an episode."""
 
     size: ImageSize = SIZE
-    """Pixels along one edge of every picture: 32, 48, 64, 80, 96, 112 or 128."""
+    """Pixels along each edge of an image: 32, 48, 64, 80, 96, 112 or 128."""
     fit: Fit = FIT
-    """Pictures that are no square: the whole squeezed, the whole between black bars (pad), or their
-    middle square (crop)."""
+    """How non-square images become square: squeezed whole (squeeze), padded with black bars (pad),
+    or cropped to the middle square (crop)."""
     max_frames: Count = 10_000
-    """A longer video is stored as several episodes of at most so many frames (told at the end);
-    10 000 frames of 64x64x3 are 123 MB of memory."""
+    """Longer videos are stored as several episodes of at most this many frames (reported at the
+    end); 10 000 frames of 64x64x3 take 123 MB of memory."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -43,7 +43,7 @@ class Look:
     @property
     def described(self) -> str:
         """In words."""
-        return f"{self.size} x {self.size} pixels, those of another shape {SQUARED[self.fit]}"
+        return f"{self.size} x {self.size} pixels, non-square ones {SQUARED[self.fit]}"
 
 
 def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> tuple[np.ndarray, bool]:
@@ -92,7 +92,7 @@ def decode_image(data: bytes, channels: int) -> tuple[np.ndarray, bool]:
     except Image.DecompressionBombError as error:
         raise UserError(f"a picture that is too large: {error}") from error
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"a picture that is no readable PNG or JPEG: {error}") from error
+        raise UserError(f"a picture that is not a readable PNG or JPEG: {error}") from error
     return array.reshape(*array.shape[:2], channels), transparent
 
 

@@ -31,11 +31,11 @@ class Kth:
     """KTH Action: persons 1-20 train, 21-25 test; grey."""
 
     source: Path
-    """The folder with person01_boxing_d1_uncomp.avi ..., in it or in folders below."""
+    """Folder with person01_boxing_d1_uncomp.avi ..., directly or in subfolders."""
     look: Look = Look()
-    """How frames are made to fit."""
+    """Size and fit of frames."""
     whole: bool = False
-    """Store videos whole, where 00sequences.txt is there and would leave frames out."""
+    """Store whole videos, even where 00sequences.txt is present and would leave frames out."""
 
     def names(self) -> list[str]:
         """Paths of the AVI files inside the folder."""

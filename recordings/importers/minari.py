@@ -24,12 +24,12 @@ from recordings.importers.transitions import per_step
 
 @dataclass(frozen=True)
 class Minari:
-    """A Minari dataset that has been downloaded (`minari download ID`), or made here."""
+    """A Minari dataset, downloaded (`minari download ID`) or made locally."""
 
     source: str
-    """Its id, such as D4RL/door/human-v2, or its folder."""
+    """Dataset id, such as D4RL/door/human-v2, or its folder."""
     look: Look = Look()
-    """How images are made to fit."""
+    """Size and fit of images."""
 
     def names(self) -> list[str]:
         """One name per episode."""

@@ -39,14 +39,14 @@ class MineRL:
     """MineRL Navigate, folders of recording.mp4 + rendered.npz + metadata.json (0.3 and 4)."""
 
     source: Path
-    """$MINERL_DATA_ROOT, one task's folder in it, or one recording's."""
+    """$MINERL_DATA_ROOT, the folder of one task in it, or of one recording."""
     look: Look = Look()
-    """How frames are made to fit; MineRL's are 64x64."""
+    """Size and fit of frames; MineRL's are 64x64."""
     camera_limit: Annotated[float, Gt(0), Le(180)] = 15.0
-    """Degrees per frame that an action of 1 turns by: `camera_limit` among the `--env.options` of
-    the agent to be trained. Faster turns are clipped (named when the import ends)."""
+    """Degrees per frame that an action of 1 turns the camera by: `camera_limit` in the
+    `--env.options` of the agent to be trained. Faster turns are clipped (reported at the end)."""
     held_keys: tuple[str, ...] = ()
-    """Keys that the agent to be trained does not have: the names in `held_keys` among its
+    """Keys that the agent to be trained does not have: the names in `held_keys` in its
     `--env.options`."""
 
     def __post_init__(self) -> None:

@@ -38,13 +38,13 @@ class Npz:
     """`.npz` episodes of DreamerV2, or chunks of DreamerV3."""
 
     source: Path
-    """The folder (or one file)."""
+    """Folder (or a single file)."""
     look: Look = Look()
-    """How images are made to fit."""
+    """Size and fit of images."""
     actions: Literal["led_to", "taken_at"] = "led_to"
     """Whether `action[t]` led to step t (DreamerV2) or was taken at it (DreamerV3)."""
     num_actions: Count | None = None
-    """Of actions stored as integers, how many there are; they become one-hot."""
+    """Number of discrete actions, if stored as integers; they become one-hot."""
 
     def names(self) -> list[str]:
         """Paths of the files inside the folder."""

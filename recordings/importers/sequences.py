@@ -34,11 +34,11 @@ class Mazes:
     """GQN mazes: colour videos as mp4 (train/, test/) or TFRecord files."""
 
     source: Path
-    """The folder (or one file)."""
+    """Folder (or a single file)."""
     look: Look = Look()
-    """How frames are made to fit."""
+    """Size and fit of frames."""
     sequences: Sequences = Sequences()
-    """Where a TFRecord's frames are, and their channels."""
+    """Where the frames are in a TFRecord, and their channels."""
 
     def names(self) -> list[str]:
         """Paths of the videos and TFRecord files inside the folder."""
@@ -61,14 +61,14 @@ class MovingMnist:
     """Moving MNIST, grey: mp4 (train-seq100/, test-seq1000/), TFRecords, mnist_test_seq.npy."""
 
     source: Path
-    """The folder (or one file)."""
+    """Folder (or a single file)."""
     look: Look = Look()
-    """How frames are made to fit."""
+    """Size and fit of frames."""
     sequences: Sequences = Sequences(channels=1)
-    """Where a TFRecord's frames are, and their channels."""
+    """Where the frames are in a TFRecord, and their channels."""
     order: Order = "auto"
-    """Of an array: frames_first as published, (20, 10000, 64, 64), or videos_first; auto sees which
-    axis has 20 frames, or along which neighbours differ less (told at the end)."""
+    """Axes of an array: frames_first as published, (20, 10000, 64, 64), or videos_first; auto picks
+    the axis that has 20 frames, or along which neighbours differ less (reported at the end)."""
 
     def names(self) -> list[str]:
         """Paths of videos and TFRecord files, and `x.npy:00007` for the sequences of arrays."""

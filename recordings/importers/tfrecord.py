@@ -29,15 +29,15 @@ _ENCODED = (b"\x89PNG", b"\xff\xd8\xff")
 
 @dataclass(frozen=True)
 class Sequences:
-    """What is taken from an Example."""
+    """What to read from an Example."""
 
     channels: Literal[1, 3] = 3
     """3: colour; 1: grey."""
     feature: str | None = None
-    """Name of the feature with the frames; for keys like 0/main/encoded: main/encoded."""
+    """Name of the feature that holds the frames; for keys like 0/main/encoded: main/encoded."""
     raw_shape: tuple[int, int, int] | None = None
-    """Height, width and channels of frames stored as raw bytes; None where they are 64x64, or the
-    Example itself says so (features height, width, depth or channels)."""
+    """Height, width and channels of frames stored as raw bytes; None if they are 64x64, or if the
+    Example itself states them (features height, width, depth or channels)."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class TfRecords:
     """TFRecord files with one tf.train.Example per sequence, as TFDS writes them, and others."""
 
     source: Path
-    """The folder (or one file)."""
+    """Folder (or a single file)."""
     look: Look = Look()
-    """How frames are made to fit."""
+    """Size and fit of frames."""
     sequences: Sequences = Sequences()
-    """Where the frames are."""
+    """Where the frames are in an Example."""
 
     def names(self) -> list[str]:
         """Paths of the TFRecord files inside the folder."""

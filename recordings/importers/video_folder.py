@@ -16,16 +16,16 @@ from recordings.importers.picture_folder import SUFFIXES, Series, read_pictures,
 
 @dataclass(frozen=True)
 class VideoFolder:
-    """Any folder of videos, or of frames (PNG, JPEG); train..., test..., val... are its splits."""
+    """A folder of videos or frames (PNG, JPEG); names train..., test..., val... mark its splits."""
 
     source: Path
-    """The folder (or one video)."""
+    """Folder (or a single video)."""
     look: Look = Look()
-    """How frames are made to fit."""
+    """Size and fit of frames."""
     channels: Literal[1, 3] = 3
     """3: colour; 1: grey."""
     fps: Positive | None = None
-    """Frames kept per second of video; None keeps all."""
+    """Frames kept per second of video; None: all."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -40,7 +40,7 @@ class VideoFolder:
             path = folder.locate(self.source, name)
             return decode.read_video(name, path, self.look, self.channels, self.fps)
         if name.rpartition("/")[0] in {video.rpartition("/")[0] for video in self._videos}:
-            raise UserError("pictures beside videos, which are taken for no frames")
+            raise UserError("pictures next to videos, which are not read as frames")
         if self.fps is not None:
             raise UserError("frames without times, which --fps needs")
         found, pictures = decode.Found(), self._series[name]

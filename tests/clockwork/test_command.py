@@ -38,7 +38,7 @@ def test_runs_are_looked_into_by_what_they_are(agent_run, video_run):
 def test_what_is_missing_or_misspelt_is_told():
     with pytest.raises(UserError, match=r"received 'trian'; did you mean train\?"):
         chosen("trian", [])
-    with pytest.raises(UserError, match="evaluate: .*such as clockwork evaluate RUN"):
+    with pytest.raises(UserError, match="evaluate: .*; run clockwork evaluate RUN"):
         chosen("evaluate", ["--episodes", "2"])
 
 
@@ -52,8 +52,8 @@ def test_help_of_both_kinds_of_runs_begins_with_examples(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["clockwork", "evaluate", "--help"])
     command.main()
     out = capsys.readouterr().out
-    agent, video = out.split("=== of a model of video")
-    assert agent.startswith("=== of an agent") and "--episodes INT" in agent
+    agent, video = out.split("=== for the run of a video model")
+    assert agent.startswith("=== for the run of an agent") and "--episodes INT" in agent
     assert "clockwork evaluate --run RUN --run RUN2" in video and "--protocol" in video
 
 

@@ -47,8 +47,8 @@ def test_what_is_meant_for_users_is_one_line(error, code, line, capsys):
     ("number", "code", "words"),
     [
         (errno.ENOSPC, 1, "expected room on the disk, received: No space left"),
-        (errno.EFBIG, 1, "make room, and the same command goes on"),
-        (errno.EROFS, 2, "expected a place that may be read and written, received: Read-only"),
+        (errno.EFBIG, 1, "make room, then run the same command to resume"),
+        (errno.EROFS, 2, "expected a readable and writable path, received: Read-only"),
         (errno.EACCES, 2, "Permission denied; change its permissions"),
     ],
 )

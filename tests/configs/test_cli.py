@@ -83,7 +83,7 @@ def test_switches_have_three_forms(written, expected):
 def test_a_format_s_own_switches_are_switches():
     """`--whole` of KTH, whose class the command is generic in."""
     found = {one.name: one for one in settings(Command[Kth], prefixes=False)}
-    assert found["whole"].kind is bool and found["whole"].text.startswith("Store videos whole")
+    assert found["whole"].kind is bool and found["whole"].text.startswith("Store whole videos")
     args = ["kth", "store", "--whole"]
     markers = (tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs)
     assert parse(Command[Kth], args, markers=markers).data.whole
@@ -122,7 +122,7 @@ def test_help_begins_with_the_ten_settings_that_matter(run, first, capsys):
     with pytest.raises(SystemExit):
         run("--help")
     out = capsys.readouterr().out
-    most = out[out.index("What matters most") : out.index("Examples:")].splitlines()[1:]
+    most = out[out.index("Main settings") : out.index("Examples:")].splitlines()[1:]
     lines = [line for line in most if line.startswith("  --")]
     assert len(lines) == len(first) == 10
     assert [line.split()[0].removeprefix("--") for line in lines] == [
@@ -130,7 +130,7 @@ def test_help_begins_with_the_ten_settings_that_matter(run, first, capsys):
         .removeprefix("model.").removesuffix(".name") for name in first
     ]  # fmt: skip
     assert max(map(len, most)) < 100
-    assert "\n\nA run that stopped goes on" in out or run is pretrain
+    assert "\n\nResume a stopped run with --logdir RUN" in out or run is pretrain
 
 
 @pytest.mark.parametrize(("run", "text"), [(train, EXAMPLES), (pretrain, VIDEO_EXAMPLES)])
@@ -250,7 +250,8 @@ def test_options_are_added_to_those_of_the_preset():
 
 
 def test_what_became_of_a_setting_is_told():
-    with pytest.raises(UserError, match="--env.dense: this setting .* gone: .*--env.options dense"):
+    said = "--env.dense: this setting no longer exists: .*--env.options dense"
+    with pytest.raises(UserError, match=said):
         train("--env.dense", "False")
     flags = {flag.removeprefix("--") for one in settings(TrainConfig) for flag in one.flags}
     assert not flags & GONE.keys()
@@ -260,6 +261,6 @@ def test_what_became_of_a_setting_is_told():
 
 def test_a_name_without_a_value_is_told():
     options = "held_keys", "jump=1", "attack=0"
-    with pytest.raises(UserError, match="names and values in turn, received 3: .*in quotes"):
+    with pytest.raises(UserError, match="alternating names and values, received 3: .*in quotes"):
         train("--env.options", *options, "--steps", "9000")
     assert train("--env.options", "g", "3", "--steps", "9000").env.options == {"g": "3"}

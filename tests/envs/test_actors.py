@@ -74,7 +74,7 @@ def test_one_that_raises_dies_or_hangs_is_named_and_started_again(cluster, tmp_p
     }
     logs = logged(tmp_path)
     for seed, told in ways.items():
-        assert f"environment {TROUBLED}, {told}; it is started again, its" in caplog.text
+        assert f"environment {TROUBLED}, {told}; it is restarted, and its" in caplog.text
         assert_cut(records[seed], logs, seed)
     assert 'raise ValueError("deep in the user\'s code")' in caplog.text  # the user's own line
     for seed in (0, 4):

@@ -52,7 +52,7 @@ def test_one_that_raises_dies_or_hangs_is_named_and_started_again(tmp_path, capl
         3: "index 3: expected a step or a reset to return within 2 s (--env.step-timeout)",
     }
     for told in ways.values():
-        assert f"environment {TROUBLED}, {told}; it is started again, its" in caplog.text
+        assert f"environment {TROUBLED}, {told}; it is restarted, and its" in caplog.text
     assert 'raise ValueError("deep in the user\'s code")' in caplog.text  # the user's own line
     logs = logged(tmp_path)
     assert stored(records[0]) == logs[0] and len(records[0]) == 21
@@ -67,7 +67,7 @@ def test_too_many_failures_in_a_row_end_the_run(caplog):
     envs = make_vector(config(always=1), 1, seed=0)
     with pytest.raises(EnvironmentFailed, match="failure 5 in a row with fewer than 1,000 steps"):
         collect(envs, 100)
-    assert envs.restarts == [4] and caplog.text.count("started again") == 4
+    assert envs.restarts == [4] and caplog.text.count("it is restarted") == 4
     envs.close()
 
 
@@ -239,7 +239,7 @@ def test_a_worker_that_ends_takes_its_group_with_it(caplog):
     ends = [(2, KeyboardInterrupt())]
     envs = scripted([], ends, [], [], groups=2)
     assert steps(envs, 3) == [[1, 1, 1, 1], [None, None, 2, 2], [1, 1, 3, 3]]
-    assert "environment scripted, indices 0 to 1: ended; they are started again" in caplog.text
+    assert "environment scripted, indices 0 to 1: ended; they are restarted" in caplog.text
     envs.close()
     later = [(2, ValueError("one")), ("reset", KeyboardInterrupt())]
     envs = scripted([], later, [], groups=2)

@@ -108,7 +108,7 @@ def test_a_single_store_is_taken_and_said_to_be_one(tmp_path, capsys):
     made = place(DataConfig("moving_ball", tmp_path, **FEW), "train")
     train, test = open_stores(DataConfig(str(made), tmp_path))
     assert train.steps == test.steps == 60
-    assert "what is held out is also seen" in capsys.readouterr().out
+    assert "held-out videos are also trained on" in capsys.readouterr().out
 
 
 def test_generated_images_of_another_size_are_those_of_64_pixels_resized(tmp_path):
@@ -152,12 +152,12 @@ def test_a_folder_is_imported_for_every_size_and_fit(tmp_path, files, capsys):
         for asked in ({}, {"image_size": 32}, {"image_fit": "pad"}, {"image_fit": "crop"})
     ]
     printed = capsys.readouterr().out
-    assert "images of 32 x 32 pixels, those of another shape squeezed to a square" in printed
+    assert "images of 32 x 32 pixels, non-square ones squeezed to a square" in printed
     assert len(set(places)) == 4
     digest = hashlib.sha256(str((tmp_path / "v").resolve()).encode()).hexdigest()
     assert places[3].name == f"v-{digest[:8]}"
     assert images_of(DataConfig(str(places[2]))) == (
-        "imported, those of another shape padded to a square with black bars"
+        "imported, non-square ones padded to a square with black bars"
     )
     summary = places[0] / "import.json"
     summary.write_text(summary.read_text().replace('"squeeze"', '"stretch"'))  # an earlier word

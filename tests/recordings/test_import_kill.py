@@ -125,7 +125,7 @@ def test_ctrl_c_leaves_no_half_episode(tmp_path, videos, whole, files, monkeypat
         patch.setattr(stores, "append_video", interrupted)
         with pytest.raises(KeyboardInterrupt):
             main(["videos", str(videos), str(tmp_path / "store"), *OPTIONS])
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command to resume" in capsys.readouterr().err
     for split in ("train", "test"):
         files.episodes(tmp_path / "store" / split)
     finish(videos, tmp_path / "store", whole, files)

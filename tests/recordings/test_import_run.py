@@ -376,7 +376,7 @@ def test_a_folder_with_few_videos_holds_one_out_and_says_which(tmp_path, files, 
 
 def test_one_video_alone_cannot_be_learned_from_and_tested_on(tmp_path, files):
     files.video(tmp_path / "v" / "a.mp4", files.frames(1, 5))
-    with pytest.raises(ValueError, match="expected a folder with two videos or more"):
+    with pytest.raises(ValueError, match="expected a folder with two or more videos"):
         open_stores(DataConfig(str(tmp_path / "v"), tmp_path / "data"))
 
 
@@ -396,7 +396,7 @@ def test_what_was_kept_left_out_and_changed_is_said_and_stored(tmp_path, capsys)
     )
     assert shown[:-1] == [
         f"{tmp_path / 's'}: 4 episodes (train 3, test 1), 24 frames",
-        "kept of each frame: image uint8 (64, 64, 3), state float32 (2,)",
+        "kept per frame: image uint8 (64, 64, 3), state float32 (2,)",
         f"held out 1: {summary['held_out'][0]}",
         "left out 1:",
         f"  e.npz: {refused}",

@@ -173,7 +173,7 @@ def test_luma_by_hand(tmp_path):
     ("data", "reason"),
     [
         (example(label=[3]), "record 1: no frames: looked for video"),
-        (example(video=[b"\x89PNG not really"]), "record 1: a picture that is no readable PNG"),
+        (example(video=[b"\x89PNG not really"]), "record 1: a picture that is not a readable PNG"),
         (example(video=[b"x" * 100]), "record 1: raw frames of 100 bytes, expected a multiple of"),
         (b"\xff\xff", "record 1: a message that ends"),
     ],

@@ -40,7 +40,7 @@ def test_kth_as_published(tmp_path, files, capsys):
     files.video(root / "boxing/person26_boxing_d1_uncomp.avi", files.frames(0, 5), "mpeg4")
     files.video(root / "holiday.avi", files.frames(0, 5), "mpeg4")
     assert main(["kth", str(root), str(tmp_path / "s")]) == 0
-    said = "images: 64 x 64 pixels, those of another shape squeezed to a square (--size, --fit)"
+    said = "images: 64 x 64 pixels, non-square ones squeezed to a square (--size, --fit)"
     assert said in capsys.readouterr().out
     summary = json.loads((tmp_path / "s" / "import.json").read_text())
     assert summary["episodes"] == {"train": 2, "test": 2} and summary["frames"] == 120
@@ -131,7 +131,7 @@ def test_folders_of_pictures_are_videos(tmp_path, files):
         assert np.abs(found[name].obs["image"].astype(int) - images).max() <= 6, name
     assert source.split("test/run/#.jpg") == "test"
     assert reasons == {
-        "train/clip/poster#.jpg": "pictures beside videos, which are taken for no frames",
+        "train/clip/poster#.jpg": "pictures next to videos, which are not read as frames",
         "train/one/frame_#.png": "one picture alone, expected the frames of a video",
     }
     with pytest.raises(ValueError, match="frames without times, which --fps needs"):
@@ -146,7 +146,7 @@ def test_pictures_that_are_damaged_or_missing_are_named(tmp_path, files):
     assert video.steps == 10
     assert video.notes == ("numbers missing among those of the pictures: 2",)
     (tmp_path / "a" / "frame_7.png").write_bytes(b"\x89PNG no more")
-    with pytest.raises(ValueError, match=r"frame_7\.png: a picture that is no readable PNG"):
+    with pytest.raises(ValueError, match=r"frame_7\.png: a picture that is not a readable PNG"):
         only(VideoFolder(tmp_path))
     Image.new("RGB", (32, 30)).save(tmp_path / "a" / "frame_7.png")
     with pytest.raises(ValueError, match=r"frame_7\.png of 32x30 pixels, expected 64x64"):

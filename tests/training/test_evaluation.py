@@ -91,7 +91,7 @@ def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(source.learner, "evaluate", evaluate)
     values = source.evaluate(SimpleNamespace(params=None, average=None), None).values
     assert values["return"] == 0.5 and values["length"] == 3
-    assert "training's environments are closed" in capsys.readouterr().out
+    assert "closing the training environments and trying again" in capsys.readouterr().out
     source.collector = source._collector().begin()
     assert Rooms.now == 1
     source.close()
@@ -124,7 +124,8 @@ def test_an_episode_without_end_is_cut_and_it_is_said(env, capsys, monkeypatch):
     flags = ["--env.options", "length", "-1"] if env.endswith("Rooms") else []
     played = Built(config(*flags, env=env)).evaluate_random(2)
     assert [(e.length, e.cut) for e in played.episodes] == [(20, True)] * 2
-    assert "2 of 2 episodes were cut after 20 steps, our limit" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "2 of 2 episodes were cut short after 20 steps, the limit of evaluations" in out
 
 
 def test_an_episode_that_a_failure_cut_is_told(capsys):
@@ -133,7 +134,7 @@ def test_an_episode_that_a_failure_cut_is_told(capsys):
     failing = ["--env.workers", "async", "--env.options", "always", "2", "at", "3"]
     played = Built(config(*failing, env=troubled)).evaluate_random(2)
     assert [(e.length, e.cut) for e in played.episodes] == [(2, True)] * 2
-    assert "2 of 2 episodes were cut, as environments failed" in capsys.readouterr().out
+    assert "2 of 2 episodes were cut short because environments failed" in capsys.readouterr().out
 
 
 def test_no_evaluation_where_none_is_asked_for(tmp_path, monkeypatch):

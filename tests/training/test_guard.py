@@ -197,7 +197,7 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, number, capfd):
     assert restore_newest(config.logdir, LEARNER.abstract()).step == 8
     told = capfd.readouterr()
     assert "stopping after this step, to save; a second signal ends at once" in told.err
-    assert "stopped at update 8; to go on:" in told.out
+    assert "stopped at update 8; to resume:" in told.out
     assert run(config)
 
 
@@ -285,7 +285,7 @@ def test_a_finished_run_has_nothing_to_do_until_it_is_given_more(tmp_path, capsy
         raise AssertionError("what it learns from was made")
 
     assert not train(config, untouched)
-    assert capsys.readouterr().out.startswith(f"{config.logdir} came to its end before: nothing to")
+    assert capsys.readouterr().out.startswith(f"{config.logdir} has already finished: nothing to")
     assert {path: path.stat().st_mtime_ns for path in config.logdir.rglob("*")} == files
     assert run(replace(config, steps=40))
     assert restore_newest(config.logdir, LEARNER.abstract()).step == 40
@@ -399,7 +399,7 @@ def test_the_best_by_evaluation_is_kept_beside_the_last(tmp_path, monkeypatch, c
     assert restore_newest(config.logdir, LEARNER.abstract()).step == 31
     (config.logdir / BEST / "15" / "digest.json").unlink()
     assert run(replace(config, steps=36))
-    assert "the next evaluation is kept in its place" in capsys.readouterr().out
+    assert "the next evaluation replaces it" in capsys.readouterr().out
     assert restore_newest(config.logdir, LEARNER.abstract(), BEST).step == 35
 
 
@@ -418,4 +418,4 @@ def test_a_place_that_may_not_be_written_to_is_one_line(tmp_path, capsys):
         enter(lambda: run(settings(tmp_path / "run" / "file", steps=4)) and None)
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "expected a place that may be read and written, received: Not a directory" in line
+    assert "expected a readable and writable path, received: Not a directory" in line

@@ -138,7 +138,7 @@ def test_one_that_is_silent_is_missed(tmp_path: Path) -> None:
     assert two[0].returncode == 1
     assert told.endswith(
         "error: nothing has been heard for 5 s of process 1, so this one ends; the same command "
-        "goes on from the last checkpoint, in any number of processes that divides the batch\n"
+        "resumes from the last checkpoint, with any number of processes that divides the batch\n"
     )
 
 

@@ -61,7 +61,8 @@ def test_every_row_of_an_odd_environment(config):
         ("does", "2 numbers and 2 choices of 2, 4"),
         (
             "limits",
-            "episodes of 90 frames at most, actions held for 3; evaluations cut after 10,000 steps",
+            "episodes of at most 90 frames, each action held for 3; evaluations cut short after "
+            "10,000 steps",
         ),
         ("preset", "dmc_pixels, as asked; size s"),
     )

@@ -289,7 +289,7 @@ def test_environments_that_fail_again_and_again_end_a_run_which_is_saved(shared,
     failing = [*WALK, "async", "--env.options", "raises", "9", "--eval-every", "0"]
     with pytest.raises(EnvironmentFailed, match="failure 5 in a row"):
         go(logdir, failing)
-    assert "step 9: step raised RuntimeError: fell; it is started again" in caplog.text
+    assert "step 9: step raised RuntimeError: fell; it is restarted, and its episode" in caplog.text
     found = restore_newest(logdir, shared.abstract())
     assert found.step >= 4 * 2 * 9
     cut = [name for name in records(logdir) if name.endswith("cut")]

@@ -154,7 +154,7 @@ def test_a_seed_that_cannot_learn_is_told_of_where_the_others_are_stopped(
         return False
 
     monkeypatch.setattr(Together, "go_on", go_on)
-    with pytest.raises(RunFailed, match="of seed 3 at step 48, .* the others were stopped; lower"):
+    with pytest.raises(RunFailed, match="for seed 3 at step 48, .* the others were stopped; lower"):
         train_seeds(settings(tmp_path), [3, 5])
     assert not (tmp_path / "curves.json").exists()
 
@@ -177,7 +177,7 @@ def test_what_a_compiled_run_does_not_take_is_refused_before_anything_is_written
     gym = replace(config, env=replace(config.env, name="gym:Pendulum-v1"))
     with pytest.raises(UserError, match="expected an environment in pure JAX"):
         train_seeds(gym, [1])
-    with pytest.raises(UserError, match="replay.capacity_steps: expected all 96"):
+    with pytest.raises(UserError, match="replay.capacity_steps: expected at least 96 steps"):
         train_seeds(replace(config, replay=replace(config.replay, capacity_steps=50)), [1])
     apart = replace(config, env=replace(config.env, workers="ray"))
     with pytest.raises(UserError, match="env.workers: expected none or sync with --seeds"):

@@ -45,14 +45,14 @@ from worldmodel.video_model import Clips, Filtered, Rolled, VideoModel
 
 @dataclass(frozen=True)
 class DLHConfig:
-    """Settings of DLH beside those that it shares with the other models."""
+    """Settings of DLH in addition to those shared with the other models."""
 
     levels: Count = 3
-    """N (paper: 3, moving ball 2)."""
+    """N: number of levels (paper: 3, moving ball 2)."""
     units: Count = 40
     """Units of the three hidden layers of posterior and change prior (paper: 40)."""
     ramp: CountOrZero = 10_000
-    """Updates over which the weight of KL rises linearly from 0 to 1 (paper: 10 000)."""
+    """Updates over which the weight of the KL rises linearly from 0 to 1 (paper: 10 000)."""
 
 
 class Level(NamedTuple):

@@ -45,18 +45,19 @@ EARLY = 10  # frames that are predicted in the first updates
 
 @dataclass(frozen=True)
 class LMCConfig:
-    """Settings of LMC-Memory beside those that it shares with the other models. Defaults: its
-    code, on Moving MNIST."""
+    """Settings of LMC-Memory in addition to those shared with the other models. Defaults: its code,
+    on Moving MNIST."""
 
     short: Annotated[int, Ge(9)] = 10
-    """Frames that motion is recalled by, the newest of those seen; of a training sequence the
-    first, after which it is predicted. Three times halved, 9 are the fewest that leave one."""
+    """Frames from which motion is recalled: the newest ones seen or, in training, the first of a
+    sequence, after which prediction starts. At least 9, the fewest that leave one after halving
+    three times."""
     long: Annotated[int, Ge(9)] = 30
-    """Frames in training whose motion is stored, anywhere in a sequence (KTH: 40)."""
+    """Frames whose motion is stored in training, from anywhere in a sequence (KTH: 40)."""
     slots: Count = 100
-    """Vectors in memory."""
+    """Vectors in the memory."""
     early: CountOrZero = 5_000
-    """First updates, in which 10 frames are predicted rather than all."""
+    """Number of initial updates in which 10 frames are predicted rather than all."""
 
 
 class Hidden(NamedTuple):

@@ -20,17 +20,17 @@ CERTAIN = 13.8  # log-odds of a prior that is held: ±2 log(0.999 / 0.001). Thei
 
 @dataclass(frozen=True)
 class VTAConfig:
-    """Settings of VTA beside those that it shares with the other models. Defaults: its code."""
+    """Settings of VTA in addition to those shared with the other models. Defaults: its code."""
 
     max_length: Count = 8
-    """l_max: frames of a segment, after which its end is as good as certain in updates."""
+    """l_max: frames after which a segment is all but certain to end, during training."""
     max_share: Share = 0.25
-    """N_max / T: share of a sequence's frames that begin segments, after which none does in updates
-    (5 of 20)."""
+    """N_max / T: share of a sequence's frames that may begin segments, during training (5 of
+    20)."""
     detector_layers: Count = 3
-    """Hidden layers of the detector of segments, each of which sees one frame more either way."""
+    """Hidden layers of the segment detector, each of which sees one more frame on either side."""
     anneal: Positive = 100.0
-    """n₀: at update n the temperature is 0.1 + 0.9 · 0.999^(n/n₀)."""
+    """n₀: at update n, the temperature is 0.1 + 0.9 · 0.999^(n/n₀)."""
 
 
 def check_settings(settings: VTAConfig) -> None:

@@ -36,13 +36,13 @@ from worldmodel.video_model import Filtered, Rolled, VideoModel
 
 @dataclass(frozen=True)
 class SVGConfig:
-    """Settings of SVG-LP beside those that it shares with the other models."""
+    """Settings of SVG-LP in addition to those shared with the other models."""
 
     past: Count = 5
-    """First frames of a training sequence, of which the maps are those of the frame before; later
-    ones have those of the last of these (SVG: 5)."""
+    """First frames of a training sequence, whose skip connections carry the maps of the frame
+    before; later frames use the maps of the last of these (SVG: 5)."""
     layers: Count = 2
-    """LSTMs of what draws the frames, one on another (SVG: 2)."""
+    """Stacked LSTMs of the frame predictor (SVG: 2)."""
 
 
 Maps = tuple[Array, ...]

@@ -108,7 +108,7 @@ def test_its_numbers_are_beside_it(digits):
         assert list(usable) == ["all levels see", "level 1 blind", "level 2 blind"]
         assert all(list(x["by_reference"]) == ["any fixed pair"] for x in usable.values())
         assert all(0 <= x["frames"] <= x["horizon"] == 12 for x in usable.values())
-    assert "reader of digits, test accuracy" in printed and "nats per sequence" in printed
+    assert "digit reader, test accuracy" in printed and "nats per sequence" in printed
 
 
 @pytest.mark.slow

@@ -111,7 +111,7 @@ def test_the_same_command_gives_the_same_numbers(compared, runs, tmp_path):
 def test_generated_videos_grow_with_the_horizon(runs, tmp_path, capsys):
     args = ["--run", runs["cwvae"], "--context", 8, "--horizon", 30, "--videos", 4]
     command(*args, "--protocol", "standard", "--levels", "True", "--output", tmp_path)
-    assert "4 videos of 38 frames, to be generated" in capsys.readouterr().out
+    assert "generating 4 held-out videos of 38 frames" in capsys.readouterr().out
     results = json.loads((tmp_path / "standard.json").read_text())
     assert (results["videos"], results["horizon"], results["protocol"]) == (4, 30, "standard")
     assert np.isfinite(results["lines"][-1]["scores"]["psnr"]["mean"]["curve"]).all()
