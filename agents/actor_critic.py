@@ -1,6 +1,6 @@
-"""Losses of actor and critic over one batch of imagined trajectories. DreamerV3.
+"""Actor and critic losses over one batch of imagined trajectories. DreamerV3.
 
-Read next: ``imagination.py``, which rolls the trajectories; ``returns.py``, the targets.
+Read next: ``imagination.py``, which rolls out the trajectories; ``returns.py``, the targets.
 """
 
 from dataclasses import dataclass
@@ -39,20 +39,20 @@ class ActorCriticConfig:
 
 SLOW_RATE = 0.02  # share by which the slow critic moves at every update. Source: DreamerV3
 SLOW_WEIGHT = 1.0  # weight of the critic's regulariser towards the slow critic. Source: DreamerV3
-SCALE_RATE = 0.02  # of the running percentiles of returns, per update (DreamerV3: 0.01)
+SCALE_RATE = 0.02  # rate of the running return percentiles, per update (DreamerV3: 0.01)
 ENTROPY_RATE = 0.05  # log-units per update and unit of error from the entropy target
 
 
 class BehaviourState(NamedTuple):
-    """What behaviour learning carries from update to update without descending it."""
+    """State of behaviour learning that is carried between updates without gradient descent."""
 
     slow_critic: dict[str, Any]  # parameters of the slow copy
     low: Array  # [] running 5th percentile of returns
-    high: Array  # [] running 95th
-    log_entropy_scale: Array  # [K·F] log of the entropy bonus' weight, of every factor of a slot
+    high: Array  # [] running 95th percentile of returns
+    log_entropy_scale: Array  # [K·F] log weight of the entropy bonus, per factor of each slot
 
 
-ENTROPY_SCALE = 3e-3  # entropy bonus per nat of a primitive before its adaptation
+ENTROPY_SCALE = 3e-3  # initial entropy bonus per nat of a primitive action
 LOG_SCALE_RANGE = (-7.0, 1.0)  # entropy bonus between 9e-4 and 2.7 per nat of a primitive
 
 
@@ -64,7 +64,7 @@ def return_scale(state: BehaviourState) -> Array:
 def update_range(
     state: BehaviourState, returns: Float[Array, "N H"], weight: Array
 ) -> BehaviourState:
-    """Moves the running percentiles towards those of the returns of states that count."""
+    """Move the running percentiles towards those of the returns of states with nonzero weight."""
     counted = jnp.where(weight > 0, returns, jnp.nan)
     low, high = jnp.nanpercentile(counted, 5), jnp.nanpercentile(counted, 95)
     low, high = (
@@ -79,20 +79,20 @@ def update_range(
 def update_entropy_scale(
     state: BehaviourState, spread: Array, config: ActorCriticConfig
 ) -> BehaviourState:
-    """Raises a factor's bonus while it is below the target, lowers it otherwise.
+    """Raise a factor's entropy bonus while the factor is below the target; lower it otherwise.
 
-    Each factor of each slot has its own: what does not matter (a late slot, an unused key) stays
-    high-entropy at no cost, and would otherwise fulfil the target for what does.
+    Each factor of each slot has its own bonus. Under a shared one, factors that do not matter (a
+    late slot, an unused key), whose entropy costs nothing, would meet the target for those that do.
 
     Args:
-      spread: [K·F] mean over states.
+      spread: [K·F] entropy as a share of its range, mean over states.
     """
     scale = state.log_entropy_scale + ENTROPY_RATE * (config.entropy_target - spread)
     return state._replace(log_entropy_scale=jnp.clip(scale, *LOG_SCALE_RANGE))
 
 
 class BehaviourTargets(NamedTuple):
-    """Of a batch of trajectories, all [N, H]."""
+    """Targets of a batch of trajectories, all [N, H]."""
 
     returns: Array
     weight: Array
@@ -102,7 +102,7 @@ class BehaviourTargets(NamedTuple):
 def behaviour_targets(
     path: Trajectory, value: Float[Array, "N H1"], stride: int, config: ActorCriticConfig
 ) -> BehaviourTargets:
-    """λ-returns, path weights and advantages G_j - v_j; stride: environment steps of a plan."""
+    """λ-returns, path weights and advantages G_j - v_j; stride: environment steps per plan."""
     gamma, lam = config.discount**stride, config.lam**stride
     returns = jax.vmap(lambda r, c, v: lambda_returns(r, c, v, gamma, lam))(
         path.reward, path.cont, value
@@ -119,12 +119,12 @@ def actor_loss(
 ) -> Array:
     """-E_w[ G/scale  +  log π(u) sg(G - v)/scale  +  Σ_f η_f H[π_f]/primitives ].
 
-    The first term is what flows through the dynamics, of continuous actions, the second what
-    does not: log_prob holds only the factors that the first does not reach. The entropy is per
-    primitive action. Of a learned code it is that relative to the prior, -KL[π ‖ p], as one factor.
+    The first term is the gradient through the dynamics, for continuous actions; the second covers
+    the rest: log_prob contains only the factors that the first term does not reach. The entropy is
+    per primitive action. For a learned code it is relative to the prior, -KL[π ‖ p], as one factor.
 
     Args:
-      primitives: random numbers in one u, K times those of a primitive action; 1 of a code.
+      primitives: random numbers in one u, K times those of a primitive action; 1 for a code.
     """
     scale = return_scale(state)
     stop = jax.lax.stop_gradient
@@ -138,8 +138,8 @@ def critic_loss(logits: Array, slow_logits: Array, targets: BehaviourTargets) ->
     """E_w[ two-hot cross-entropy to G + SLOW_WEIGHT · the same to the slow critic's value ].
 
     Args:
-      logits: [N, H, bins] of the critic on s_0 … s_{H-1}, features without gradient.
-      slow_logits: the slow critic's.
+      logits: [N, H, bins] of the critic on s_0 … s_{H-1}, with gradients of the features stopped.
+      slow_logits: those of the slow critic.
     """
     stop = jax.lax.stop_gradient
     loss = two_hot_loss(logits, stop(targets.returns))
@@ -148,6 +148,6 @@ def critic_loss(logits: Array, slow_logits: Array, targets: BehaviourTargets) ->
 
 
 def weighted_mean(x: Array, weight: Array) -> Array:
-    """Σ w x / (paths that count · H): later steps weigh less, as the path may have ended."""
+    """Σ w x / (paths that count · H): later steps weigh less, as their path may have ended."""
     alive = jnp.maximum(jnp.sum(weight[:, 0]), 1.0) * weight.shape[1]
     return jnp.sum(weight * x) / alive

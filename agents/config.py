@@ -65,17 +65,17 @@ class AgentConfig:
 
     @property
     def plan_ticks(self) -> int:
-        """Ticks of the top level that one plan takes."""
+        """Ticks of the top level per plan."""
         return self.plan_steps // self.model.strides[-1]
 
     @property
     def imagined(self) -> int:
-        """Plans that one imagined path holds."""
+        """Plans per imagined path."""
         return -(-self.behaviour.horizon // self.plan_steps)
 
     @property
     def keep_probability(self) -> float:
-        """By which the agent goes on with its plan at a step."""
+        """Probability with which the agent keeps its plan at each step."""
         return self.keep_plan ** (1 / max(1, self.plan_steps - 1))
 
 
@@ -83,7 +83,7 @@ LAYERS = 2  # hidden layers of actor, critic, heads and codecs
 
 
 def layers(config: AgentConfig, rngs: nnx.Rngs) -> dict[str, Any]:
-    """What all networks of the agent beside the world model share, as ``networks.MLP`` takes it."""
+    """Arguments of ``networks.MLP`` shared by all of the agent's networks but the world model."""
     model = config.model
     n = model.networks
     return {"hidden": model.hidden, "layers": LAYERS, "act": n.act, "norm": n.norm, "rngs": rngs}

@@ -1,6 +1,6 @@
-"""Runs beside each other: what they have come to, their curves, the settings in which they differ.
+"""Comparison of runs: final results, curves, and the settings in which the runs differ.
 
-Read next: `arms.py`, which runs are one arm.
+Read next: `arms.py`, which groups runs into arms.
 """
 
 import re
@@ -34,10 +34,10 @@ class CompareConfig:
 
 
 class Shown(NamedTuple):
-    """A number that is drawn."""
+    """A metric that is drawn."""
 
-    key: str  # of metrics.jsonl, a regular expression
-    title: str  # {} stands for the name's end
+    key: str  # regular expression for the metric's name in metrics.jsonl
+    title: str  # {} stands for the last part of the name
     unit: str = ""
     log: bool = False
 
@@ -59,14 +59,15 @@ SCORES = {
     "eval/return": (1, "return of the greedy agent"),
     "eval/loss/model": (-1, "held-out loss"),
 }
-"""By which arms are ranked: whether more is better, and what it is called."""
+"""Metrics by which arms are ranked: 1 if higher is better, else -1, and the title."""
 
 
 def compare(config: CompareConfig, command: str) -> Path:
-    """Reads the runs and writes the report; returns its path.
+    """Read the runs and write the report; return its path.
 
     Raises:
-      UserError: without runs, for what is no run, or for agents and video models together.
+      UserError: if no runs are given, if a path is not a run, or if agents and video models are
+        mixed.
     """
     if config.output.suffix != ".html":
         raise UserError(
@@ -89,7 +90,7 @@ def compare(config: CompareConfig, command: str) -> Path:
 
 
 def verdict(arms: Sequence[Arm]) -> str:
-    """Which arm came out ahead, and whether by more than seeds explain."""
+    """Say which arm came out ahead, and whether by more than the spread over seeds explains."""
     key = next((key for key in SCORES if any(len(at_end(arm, key)) for arm in arms)), None)
     if key is None:
         return "None of these runs has been evaluated."
@@ -108,7 +109,7 @@ def verdict(arms: Sequence[Arm]) -> str:
 
 
 def interval(values: np.ndarray) -> str:
-    """Mean over seeds with its interval, and of how many."""
+    """Mean over seeds with its interval and the number of seeds."""
     digits = max(0, 3 - int(np.floor(np.log10(max(1e-6, abs(values.mean()))))))
     half = float(half_width(values)) if len(values) > 1 else None
     seeds = f"{len(values)} seed" + "s" * (len(values) > 1)
@@ -116,7 +117,7 @@ def interval(values: np.ndarray) -> str:
 
 
 def results(arms: Sequence[Arm]) -> str:
-    """A row per number: what it came to at the end of every arm."""
+    """Table with a row per metric: its final value in each arm."""
     rows = []
     for key, title in [*shown_of(arms), *PROMISED.items()]:
         ends = [at_end(arm, key) for arm in arms]
@@ -126,14 +127,14 @@ def results(arms: Sequence[Arm]) -> str:
 
 
 def shown_of(arms: Sequence[Arm]) -> Iterator[tuple[str, str]]:
-    """Names of the numbers that some arm has, and what they are called."""
+    """Names and titles of the metrics that at least one arm has logged."""
     for shown in SHOWN:
         for key in logged(arms, shown.key):
             yield key, shown.title.format(key.rpartition("/")[2].replace("level", "level "))
 
 
 def draw(arms: Sequence[Arm]) -> Figure | None:
-    """A panel per number, a line per arm; None where there is nothing to draw."""
+    """Draw a panel per metric and a line per arm; None if there is nothing to draw."""
     panels = []
     last = 0.0
     for key, title in shown_of(arms):
@@ -150,7 +151,7 @@ def draw(arms: Sequence[Arm]) -> Figure | None:
 
 
 def settings_table(arms: Sequence[Arm]) -> str:
-    """A row per setting that is not the same everywhere."""
+    """Table with a row per setting that differs between arms."""
     several = differing([arm.settings for arm in arms])
     if not several:
         return report.paragraph("None: these runs differ in their seeds alone.")
@@ -159,7 +160,7 @@ def settings_table(arms: Sequence[Arm]) -> str:
 
 
 def runs_table(arms: Sequence[Arm]) -> str:
-    """A row per run: where it lies, and how far it has come."""
+    """Table with a row per run: its directory, its arm and the steps done."""
     rows = []
     for arm in arms:
         for run, lines in zip(arm.runs, arm.rows, strict=True):

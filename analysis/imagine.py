@@ -1,4 +1,4 @@
-"""What `imagine.py` does: a run's context and imagined future, as a video and as arrays.
+"""Implementation of `imagine.py`: a run's context and imagined future, as a video and as arrays.
 
 Read next: `worldmodel/openloop.py`.
 """
@@ -69,12 +69,12 @@ class ImagineConfig:
 
     @property
     def path(self) -> Path:
-        """Where the video goes."""
+        """Path of the output video."""
         return self.output or self.run / "imagined.mp4"
 
 
 class Imagined(NamedTuple):
-    """Predictions per imagined tick, [worlds, ticks]; value also at the start."""
+    """Predictions per imagined tick, [worlds, ticks]; the value also at the start."""
 
     reward: jax.Array
     cont: jax.Array
@@ -84,7 +84,7 @@ class Imagined(NamedTuple):
 
 
 def imagine(config: ImagineConfig) -> None:
-    """Plays the context, imagines, decodes, writes."""
+    """Play the context, imagine and decode the future, and write the results."""
     check(config)
     if is_video_run(config.run):
         imagine_video(config)
@@ -131,13 +131,13 @@ def imagine(config: ImagineConfig) -> None:
 
 
 def write_labelled(path: Path, frames: np.ndarray, context: int) -> None:
-    """The video, with time, and what is imagined, above its frames."""
+    """Write the video with a caption above the frames: the time, and which are imagined."""
     film = Film(frames, imagined_texts(len(frames), context))
     write_video(path, labelled(film), fps=10)
 
 
 def write_imagined(run: Path, env: str) -> None:
-    """`imagined.mp4` of a run that has just ended, in it; where there can be none, one line."""
+    """Write `imagined.mp4` into a run that has just ended; if it cannot be made, print why."""
     try:
         imagine(ImagineConfig(run=run, env=env))
     except UserError as error:
@@ -145,8 +145,8 @@ def write_imagined(run: Path, env: str) -> None:
 
 
 def imagine_video(config: ImagineConfig) -> None:
-    """The same of a world model without an agent: of held-out video or of one's own, and no
-    predictions beside it.
+    """The counterpart of `imagine` for a world model without an agent: held-out video or a video of
+    your own is continued, and no arrays are written.
 
     Raises:
       UserError: if the videos are too short.
@@ -182,7 +182,7 @@ def imagine_video(config: ImagineConfig) -> None:
 
 
 def held_out(run: VideoRun, config: ImagineConfig) -> tuple[Records, int]:
-    """The beginnings of held-out videos, and the context: whole windows of them."""
+    """Beginnings of held-out videos, and the context in frames, rounded up to whole windows."""
     stride = run.config.model.strides[-1]
     context = -(-config.context // stride) * stride
     with open_test(run.config.data) as store:
@@ -199,7 +199,7 @@ def held_out(run: VideoRun, config: ImagineConfig) -> tuple[Records, int]:
 
 
 def of_own(run: VideoRun, config: ImagineConfig, video: Path) -> tuple[Records, int]:
-    """The same of one's own video, of which as much is context as it has."""
+    """Beginning of the user's own video, and the context in frames, as long as the video allows."""
     stride = run.config.model.strides[-1]
     context = -(-config.context // stride) * stride
     own = read_own(run, video, config.start, context + config.ticks * stride)
@@ -213,14 +213,14 @@ def of_own(run: VideoRun, config: ImagineConfig, video: Path) -> tuple[Records, 
 
 
 def check(config: ImagineConfig) -> None:
-    """Raises UserError on sizes below 1 or an output that is no video, before anything is done."""
+    """Raise UserError on sizes below 1 or an output that is not a video, before any work starts."""
     check_bounds(config)
     if config.path.suffix not in (".mp4", ".gif"):
         raise UserError(f"output: expected a path ending in .mp4 or .gif, received {config.path}")
 
 
 def play_arrivals(built: Built, params: Any, steps: int, config: ImagineConfig) -> list[Arrival]:
-    """Plays the sampled policy for ``steps``, or until the first episode ends."""
+    """Play the sampled policy for ``steps`` steps, or until the first episode ends."""
     stepper = built.stepper(config.worlds, EVAL_SEED + config.seed)
     carry = initial_policy(built.agent, config.worlds, built.config.agent.replan)
     act = AgentAct(built.policy(greedy=False), params, carry, jax.random.key(config.seed))
@@ -233,10 +233,10 @@ def play_arrivals(built: Built, params: Any, steps: int, config: ImagineConfig) 
 
 
 def fit(steps: int, stride: int, context: int, ticks: int) -> tuple[int, int]:
-    """Context and ticks that ``steps`` played steps hold: the context gives way first.
+    """Fit context and ticks into ``steps`` played steps; the context is shortened first.
 
     Raises:
-      UserError: if they do not hold one window.
+      UserError: if there are fewer steps than one window.
     """
     if steps < stride:
         raise UserError(
@@ -248,7 +248,7 @@ def fit(steps: int, stride: int, context: int, ticks: int) -> tuple[int, int]:
 
 
 def stack(arrivals: list[Arrival], lead: int, length: int) -> Records:
-    """Arrivals of one episode each as records [N, lead+length, ...]: empty lead-in, padded end."""
+    """Arrivals of N episodes as records [N, lead+length, ...]: empty lead-in, padded end."""
     after = length - len(arrivals)
 
     def field(values: list[np.ndarray]) -> jax.Array:
@@ -266,7 +266,7 @@ def stack(arrivals: list[Arrival], lead: int, length: int) -> Records:
 def roll(
     agent: Agent, records: Records, context: int, ticks: int, policy: bool, key: jax.Array
 ) -> tuple[OpenLoop, Imagined]:
-    """Imagines the top level from the context's end, then the levels below; decodes level 1."""
+    """Imagine the top level from the end of the context, then the levels below; decode level 1."""
     model = agent.model
     filter_key, path_key, decode_key = jax.random.split(key, 3)
     batch, length = records.mask.shape[0], records.mask.shape[1] - model.lead
@@ -310,7 +310,7 @@ def roll(
 def predictions(
     built: Built, records: Records, imagined: Imagined, context: int
 ) -> dict[str, np.ndarray]:
-    """What goes into the npz: predictions per tick, and the observed window rewards beside them."""
+    """Arrays of the npz file: predictions per tick alongside the observed window rewards."""
     model, behaviour = built.agent.model, built.config.agent.behaviour
     targets = jax.vmap(
         lambda r, t, f, m: window_targets(r, t, f, m, model.stride, behaviour.discount)
@@ -318,7 +318,7 @@ def predictions(
     ticks = imagined.reward.shape[1]
     at = model.lead + context + model.stride * (1 + np.arange(ticks))
     slots = imagined.action.reshape(*imagined.action.shape[:-1], model.stride, -1)
-    actions = slots[..., : built.codec.width]  # a plan's marks left out
+    actions = slots[..., : built.codec.width]  # without the marks of plans
     arrays = {
         "reward": imagined.reward,
         "cont": imagined.cont,

@@ -1,10 +1,10 @@
-"""What an environment returns, checked on arrival against what it declares.
+"""A wrapper that checks what an environment returns against the spaces that it declares.
 
-`Checked` stands next to the environment itself, inside every wrapper of ours, so that nothing of a
-record that does not fit is resized, cast, summed or stored. An error raised by the environment's
-own code becomes an `EnvironmentFailed`, which keeps the traceback and says where it happened.
+`Checked` is the innermost wrapper, inside all of ours, so that no part of a mismatching record is
+resized, cast, summed or stored. An error raised by the environment's own code becomes an
+`EnvironmentFailed`, which keeps the traceback and says where it happened.
 
-Read next: `vector.py`, which puts it round every environment.
+Read next: `vector.py`, which applies it to every environment.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from common import EnvironmentFailed, UserError
 from common.errors import RaisedElsewhere
 
 FLOAT32_MOST = float(np.finfo(np.float32).max)
-SUCCESS = ("success", "is_success")  # what is read of an info dictionary; the rest is left out
+SUCCESS = ("success", "is_success")  # keys read from info dictionaries; all others are dropped
 KINDS = {"f": "floats", "i": "integers", "u": "unsigned integers", "b": "booleans"}
 
 
 class Refused(Exception):
-    """A value that does not fit: where in the observation, what was expected, what came."""
+    """A value that does not match: where, what was expected, what was received, how to fix it."""
 
     def __init__(self, key: str, expected: str, received: str, remedy: str = "") -> None:
         super().__init__(key, expected, received, remedy)
@@ -35,31 +35,31 @@ class Refused(Exception):
 
 
 class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Raises on the first record that does not fit the declared spaces; infos keep `SUCCESS` alone.
+    """Raise on the first record that does not match the declared spaces; infos keep only `SUCCESS`.
 
-    Observations: shape, kind of number (an integer in place of a float is another kind), category
-    in range, every float finite also as float32. Reward: one finite number; an array of one element
-    is one. Bounds of a Box are looked at by `check_start` alone.
+    Checks of observations: shape, kind of number (an integer does not count as a float), category
+    in range, every float finite also as float32. Of the reward: one finite number; an array of one
+    element counts as one. The bounds of a Box are checked only by `check_start`.
 
     Args:
       env: the environment as its author wrote it.
-      name: of the environment, as the command line has it.
-      index: which of the environments that are stepped together.
+      name: name of the environment on the command line.
+      index: its index among the environments that are stepped together.
     Raises:
       UserError: from `reset` and `step`, one line that names environment, index, key and step.
-      EnvironmentFailed: from them, where the environment's own code raises.
+      EnvironmentFailed: from `reset` and `step`, if the environment's own code raises.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, index: int = 0) -> None:
         super().__init__(env)
         self.name, self.index, self.steps = name, index, 0
-        self.seen = True  # whether the next observations are; an episode's last one is
+        self.seen = True  # whether the next observations are used; an episode's last one always is
         self.checks = list(_checks(env.observation_space, ()))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """As `gymnasium.Env.reset`."""
+        """Reset; see `gymnasium.Env.reset`."""
         found = self._call("reset", partial(self.env.reset, seed=seed, options=options))
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
             raise self._error(
@@ -74,7 +74,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         return found[0], _success(found[1])
 
     def step(self, action: Any) -> Any:
-        """As `gymnasium.Env.step`."""
+        """Step; see `gymnasium.Env.step`."""
         self.steps += 1
         found = self._call("step", self.env.step, action)
         if not (isinstance(found, tuple) and len(found) == 5):
@@ -127,11 +127,11 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def check_start(env: Checked) -> None:
-    """Finds the common mistakes of an environment before a run begins, by a reset and a step.
+    """Detect common mistakes in an environment before a run begins, by one reset and one step.
 
     Raises:
-      UserError: an old interface, an observation outside its space, and what `Checked` raises.
-      EnvironmentFailed: where the environment's own code raises.
+      UserError: for an old interface or an observation outside its space, and as for `Checked`.
+      EnvironmentFailed: if the environment's own code raises.
     """
     accepted = inspect.signature(env.env.unwrapped.reset).parameters
     anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
@@ -149,7 +149,7 @@ def check_start(env: Checked) -> None:
 
 
 def _inside(env: Checked, obs: Any) -> None:
-    """Every number of an observation within its Box's bounds."""
+    """Check that every number of an observation is within the bounds of its Box."""
     for path, leaf in _leaves(env.observation_space, ()):
         if isinstance(leaf, spaces.Box):
             value = np.asarray(_at(obs, path))
@@ -163,7 +163,7 @@ def _inside(env: Checked, obs: Any) -> None:
 
 
 def _checks(space: spaces.Space[Any], path: tuple[Any, ...]) -> Iterator[Callable[[Any], None]]:
-    """One check per leaf of a space that can be read."""
+    """One check per supported leaf of a space."""
     for at, leaf in _leaves(space, path):
         if isinstance(leaf, spaces.Box | spaces.MultiBinary):
             yield _array_check(leaf, at)
@@ -181,7 +181,7 @@ def _array_check(leaf: spaces.Space[Any], path: tuple[Any, ...]) -> Callable[[An
     most = FLOAT32_MOST ** (2 if dtype == np.float64 else 1)
 
     def check(obs: Any) -> None:
-        try:  # most records end here: where a sum of squares is in range, so is every number
+        try:  # fast path: if the sum of squares is in range, so is every number
             value = _at(obs, path)
             if value.dtype == dtype and value.shape == shape and not binary:
                 if not number or np.vdot(value, value) <= most:
@@ -236,7 +236,7 @@ def _category_check(
 
 
 def _found(obs: Any, path: tuple[Any, ...]) -> Any:
-    """The value at a path; None where there is none."""
+    """The value at a path; None if there is none."""
     try:
         return _at(obs, path)
     except (KeyError, IndexError, TypeError, ValueError):
@@ -244,7 +244,7 @@ def _found(obs: Any, path: tuple[Any, ...]) -> Any:
 
 
 def _array(obs: Any, path: tuple[Any, ...], key: str, shape: tuple[int, ...] | None) -> np.ndarray:
-    """The value at a path as an array of that shape."""
+    """The value at a path, as an array checked to have the given shape."""
     try:
         value = np.asarray(_at(obs, path))
     except (KeyError, IndexError, TypeError, ValueError):
@@ -269,7 +269,7 @@ def _first_bad(value: np.ndarray) -> str:
 
 
 def _reward(reward: Any) -> float:
-    """One finite number."""
+    """The reward as a float, checked to be one finite number."""
     if isinstance(reward, float):
         number: float = reward
     else:
@@ -293,7 +293,7 @@ def _flag(key: str, value: Any) -> bool:
 
 
 def _success(info: Any) -> dict[str, Any]:
-    """What is read of an info dictionary: whether the task was achieved, as a bool."""
+    """The part of an info dictionary that is used: whether the task was achieved, as a bool."""
     if info and isinstance(info, dict):
         for name in SUCCESS:
             if name in info:
@@ -329,7 +329,7 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    """A value in a few words."""
+    """A short description of a value."""
     if isinstance(value, np.ndarray) and value.size > 4:
         return f"an array of shape {value.shape}"
     text = " ".join(repr(value).split())

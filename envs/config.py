@@ -1,4 +1,4 @@
-"""Which environment, and what stands between it and the agent: the settings.
+"""Settings of the environment and of the wrappers between it and the agent.
 
 Read next: `registry.py`, from a name to an environment; `vector.py`, what the agent steps.
 """

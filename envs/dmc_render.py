@@ -1,9 +1,9 @@
-"""Pictures of a MuJoCo model, drawn for speed: no shadows, no reflections, no oversampling.
+"""Fast rendering of a MuJoCo model: no shadows, no reflections, no oversampling.
 
-dm_control's own settings draw 64x64 pixels several times slower where there is no GPU
+Without a GPU, dm_control's own settings render 64x64 pixels several times slower
 (benchmarks/results/dmc_speed.md). Published results from pixels keep shadows and oversampling, so
-these pictures are plainer than theirs. MUJOCO_GL chooses the library, egl or osmesa; unset, it is
-egl where that is installed, else osmesa.
+these images are plainer than theirs. MUJOCO_GL selects the library, egl or osmesa; if it is unset,
+egl is used if installed, else osmesa.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import numpy as np
 
 from common import UserError
 
-SHADOW_MAP = 256  # pixels; drawn into nothing while shadows are off, but allocated
-MAX_GEOMS = 10_000  # of a scene
+SHADOW_MAP = 256  # pixels; allocated even though shadows are off
+MAX_GEOMS = 10_000  # per scene
 GL_PACKAGES = {"egl": "libegl1 libegl-mesa0 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 GL_LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 
 
 class Renderer:
-    """Draws one model from one camera into a picture of its own size."""
+    """Renders one model from one camera at a fixed size."""
 
     def __init__(self, model: Any, size: int, camera: int) -> None:
-        """Make the graphics context.
+        """Create the graphics context.
 
         Args:
           model: MuJoCo's MjModel; its rendering quality is changed.
           size: pixels along one edge.
-          camera: index, -1 the free one.
+          camera: camera index; -1 for the free camera.
         Raises:
-          UserError: when there is no graphics library, with the packages that bring one.
+          UserError: if there is no graphics library; the message names the packages to install.
         """
         self.gl = gl_context(size)
         self.mujoco = mujoco = importlib.import_module("mujoco")
@@ -57,10 +57,10 @@ class Renderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self.context)
         self.viewport = mujoco.MjrRect(0, 0, size, size)
         self.pixels = np.zeros((size, size, 3), np.uint8)
-        atexit.register(_close, weakref.ref(self))  # runs before EGL's own end
+        atexit.register(_close, weakref.ref(self))  # runs before EGL's own exit handler
 
     def __call__(self, data: Any) -> np.ndarray:
-        """The picture of MuJoCo's MjData, uint8 (size, size, 3)."""
+        """Render MuJoCo's MjData as an image, uint8 (size, size, 3)."""
         mujoco, everything = self.mujoco, self.mujoco.mjtCatBit.mjCAT_ALL
         self.gl.make_current()
         mujoco.mjv_updateScene(
@@ -68,34 +68,34 @@ class Renderer:
         )
         mujoco.mjr_render(self.viewport, self.scene, self.context)
         mujoco.mjr_readPixels(self.pixels, None, self.viewport, self.context)
-        return self.pixels[::-1].copy()  # OpenGL's rows run upwards
+        return self.pixels[::-1].copy()  # OpenGL's rows run from bottom to top
 
     def upload_terrain(self) -> None:
-        """Takes over height fields that a new episode has changed."""
+        """Upload height fields, which a new episode may have changed."""
         if self.model.nhfield:
             self.gl.make_current()
             for index in range(self.model.nhfield):
                 self.mujoco.mjr_uploadHField(self.model, self.context, index)
 
     def close(self) -> None:
-        """Frees the graphics context."""
+        """Free the graphics context."""
         self.gl.make_current()
         self.context.free()
         self.gl.free()
 
 
 def _close(reference: weakref.ref[Renderer]) -> None:
-    """Closes a renderer that the interpreter's end found open."""
+    """Close a renderer that is still open when the interpreter exits."""
     renderer = reference()
     if renderer is not None:
         renderer.close()
 
 
 def gl_context(size: int) -> Any:
-    """A context of the library that `gl_library` names, for pictures of `size` pixels.
+    """Create a context of the library that `gl_library` selects, for images of `size` pixels.
 
     Raises:
-      UserError: when that library cannot draw.
+      UserError: if that library cannot create one.
     """
     name = gl_library()
     try:
@@ -108,10 +108,10 @@ def gl_context(size: int) -> Any:
 
 
 def gl_library() -> str:
-    """egl or osmesa: as MUJOCO_GL says, else the first that is installed.
+    """The graphics library, egl or osmesa: the one MUJOCO_GL names, else the first installed.
 
     Raises:
-      UserError: when none is installed or MUJOCO_GL rules graphics out.
+      UserError: if none is installed, or MUJOCO_GL has another value.
     """
     asked = os.environ.get("MUJOCO_GL", "").lower()
     if asked in GL_LIBRARIES:

@@ -1,9 +1,9 @@
-"""Which environments are made by a name that a file gives rather than the user: a run's, say.
+"""Which environments may be made from a name that comes from a file, such as a run's settings.
 
-Whoever reads a run has not read its settings, and it may be a stranger's. So reading one imports
-nothing that it names and calls nothing but what is registered here, or is a `gymnasium.Env` of a
-module that is loaded already; options are numbers and words, which name no file and no module.
-Everything else is made once the user has said the environment's name as well.
+A user who loads a run has usually not read its settings, and the run may be a stranger's. Loading
+one therefore imports no module that it names, and calls only what is registered here or is a
+`gymnasium.Env` in a module that is already loaded; options must be numbers and words, which name
+no file or module. Anything else is made only if the user repeats the environment's name.
 
 Read next: `registry.py`, what a name stands for.
 """
@@ -23,15 +23,15 @@ PLAIN = re.compile(r"[\w.+\-, =\[\]()]*")  # numbers, words, lists of numbers, j
 
 
 def check_named(config: EnvConfig, said: str | None, source: Path) -> None:
-    """Refuses to make an environment that a file names, before anything is imported or called.
+    """Check that an environment named by a file may be made, before anything is imported or called.
 
     Args:
-      config: what the file holds.
-      said: the environment's name as the user gives it; None: not at all.
-      source: the file, or the directory that it lies in, for the message.
+      config: settings from the file.
+      said: the environment's name as given by the user; None if not given.
+      source: the file, or the directory that contains it, for error messages.
     Raises:
-      UserError: for a name, or options, that could run code or open files and that the user has not
-        said; and where the user says another name.
+      UserError: for a name, or options, that could run code or open files, unless the user has
+        repeated the name; or if the user gives another name.
     """
     if said == config.name:
         return
@@ -60,7 +60,7 @@ def check_named(config: EnvConfig, said: str | None, source: Path) -> None:
 
 
 def said_again(config: EnvConfig) -> tuple[str, ...]:
-    """The flags by which a command that reads a run of this environment may make it."""
+    """Flags that a command needs to load a run with this environment; () if none are needed."""
     try:
         check_named(config, None, Path())
     except UserError:
@@ -69,11 +69,11 @@ def said_again(config: EnvConfig) -> tuple[str, ...]:
 
 
 def _known(name: str) -> bool:
-    """Whether a name is registered, or of a class of environments that is loaded already."""
+    """Whether a name is registered, or is an environment class that is already loaded."""
     scheme, _, rest = name.partition(":")
     if name == NAVIGATE:
         return True
-    if scheme == "gym":  # its own MODULE:ID imports the module
+    if scheme == "gym":  # Gymnasium's MODULE:ID would import the module
         return rest in gymnasium.registry or plugin_of(rest) is not None
     if scheme in FAMILIES:
         return True

@@ -1,4 +1,4 @@
-"""Names to environments: what `--env NAME` accepts.
+"""From names to environments: what `--env NAME` accepts.
 
 | name | environment | options |
 |---|---|---|
@@ -9,11 +9,11 @@
 | `pure:NAME` | a task in pure JAX, such as `pure:cartpole_swingup` | none |
 | `gymnax:NAME` | gymnax's, such as `gymnax:CartPole-v1` | its parameters |
 | `navix:NAME` | MiniGrid by navix, such as `navix:Navix-MemoryS7-v0` | `max_steps`, `observation` |
-| `FILE.py:Class` | a class or function in a file of yours that makes one | its own |
-| `package.module:Class` | the same in a module, found from where you stand as well | its own |
+| `FILE.py:Class` | a class or function in your own file that makes one | its own |
+| `package.module:Class` | the same in a module; the current directory is searched too | its own |
 
-Read next: `vector.py`, what the agent makes of one; `named.py`, which names a file may give;
-`navigate/env.py`, `dmc.py`, `pure/environment.py`, those that are ours.
+Read next: `vector.py`, how one is prepared for the agent; `named.py`, which names a file may give;
+`navigate/env.py`, `dmc.py`, `pure/environment.py`, our own environments.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from envs.plugins import bring
 from envs.pool import Pool, pool_row
 
 PURE_SCHEMES = "pure", "gymnax", "navix"
-"""Of environments in JAX, which `envs/pure/named.py` makes: no other brings JAX into a process."""
+"""Schemes of environments in JAX, made by `envs/pure/named.py`: only these import JAX."""
 
 
 class Family(NamedTuple):
@@ -52,8 +52,8 @@ class Family(NamedTuple):
 
     form: str  # how a name is written, for messages
     make: Callable[[str, dict[str, Any]], gymnasium.Env[Any, Any]]  # of NAME and keyword options
-    draws: bool = False  # whether it can be observed by pixels: made with `render_mode`
-    defaults: Callable[[EnvConfig], dict[str, Any]] = lambda config: {}  # options of its own
+    draws: bool = False  # whether it can be observed as pixels, by `render_mode`
+    defaults: Callable[[EnvConfig], dict[str, Any]] = lambda config: {}  # default options
     pooled: bool = False  # whether all environments are stepped at once, by the pool's own threads
 
 
@@ -64,8 +64,8 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
       name: see the module's table.
       options: keyword arguments of the environment; for Navigate also `backend`.
     Raises:
-      UserError: for a name that matches nothing, with the closest one; for options the environment
-        does not take; for a back end that is not there.
+      UserError: for an unknown name, suggesting the closest one; for options that the environment
+        does not take; for a back end that is not installed.
     """
     if name == NAVIGATE:
         return _make_navigate(**options)
@@ -89,13 +89,13 @@ def describe_backend(config: EnvConfig) -> str:
 
 
 def choose_backend(backend: Backend, python: str | None) -> tuple[str, str]:
-    """The back end of Navigate that runs, and the reason.
+    """Choose Navigate's back end; return it and the reason.
 
     Args:
-      backend: as asked.
-      python: of MineRL, as asked; None: this one.
+      backend: the requested back end.
+      python: the requested Python for MineRL; None: this one.
     Raises:
-      UserError: for one that is not there.
+      UserError: if the requested back end is unknown or not installed.
     """
     if backend == "builtin":
         return "builtin", "as asked"
@@ -115,7 +115,7 @@ def choose_backend(backend: Backend, python: str | None) -> tuple[str, str]:
 
 
 def is_minerl(config: EnvConfig) -> bool:
-    """Whether the real game runs, whose reset takes minutes."""
+    """Whether the environment is the real game, whose reset takes minutes."""
     chosen = partial(choose_backend, config.backend, config.minerl_python)
     return config.name == NAVIGATE and chosen()[0] == "minerl"
 
@@ -126,17 +126,17 @@ def _make_navigate(
     step_timeout: float = EnvConfig.step_timeout,
     **options: Any,
 ) -> gymnasium.Env[Any, Any]:
-    """Navigate on the chosen back end."""
+    """Make Navigate on the chosen back end."""
     chosen, _ = choose_backend(backend, minerl_python)
     real = partial(minerl.make, minerl_python, step_timeout)
     return call(real if chosen == "minerl" else NavigateEnv, NAVIGATE, options)
 
 
 def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """An environment from Gymnasium's registry, or UserError with the closest id."""
+    """Make an environment from Gymnasium's registry; UserError suggests the closest id."""
     plugin = bring(env_id)
     try:
-        env = gymnasium.make(env_id, disable_env_checker=True, **options)  # `Checked` looks at it
+        env = gymnasium.make(env_id, disable_env_checker=True, **options)  # `Checked` does it
         return plugin.wrap(env) if plugin is not None and plugin.wrap is not None else env
     except UserError:
         raise
@@ -152,12 +152,12 @@ def _make_gym(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
 
 
 def _make_dmc(task: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """A task of DeepMind Control."""
+    """Make a task of DeepMind Control."""
     return call(DMCEnv, f"dmc:{task}", {"task": task, **options})
 
 
 def _pure_family(scheme: str) -> Family:
-    """Pure environments, as Gymnasium's."""
+    """A family of pure JAX environments, made as Gymnasium ones."""
 
     def make_one(name: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         pure = importlib.import_module("envs.pure.named")
@@ -170,7 +170,7 @@ def _pure_family(scheme: str) -> Family:
 def _make_class(
     name: str, module: str, attribute: str, options: dict[str, Any]
 ) -> gymnasium.Env[Any, Any]:
-    """An environment from `package.module:Class` or `FILE.py:Class`."""
+    """Make an environment from `package.module:Class` or `FILE.py:Class`."""
     maker = getattr(_imported(name, module), attribute, None) if attribute else None
     if maker is None:
         raise UserError(
@@ -187,11 +187,11 @@ def _make_class(
 
 
 def _imported(name: str, module: str) -> Any:
-    """A module of the user's.
+    """Import one of the user's modules.
 
     Raises:
-      UserError: where there is none of that name, or it needs one that is missing.
-      EnvironmentFailed: where its own code raises.
+      UserError: if there is no such module, or it imports one that is missing.
+      EnvironmentFailed: if its own code raises.
     """
     try:
         if module.endswith(".py"):
@@ -219,7 +219,7 @@ def _imported(name: str, module: str) -> Any:
 
 
 def _remedy(module: str, missing: str) -> str:
-    """What to do where importing ``module`` does not find ``missing``."""
+    """Advice for when importing ``module`` does not find ``missing``."""
     top = missing.partition(".")[0]
     if top in OURS:
         file = f", {module.replace('.', '/')}.py:Class" if module.startswith(top) else ""
@@ -233,8 +233,8 @@ def _remedy(module: str, missing: str) -> str:
 
 
 def _of_file(path: Path) -> ModuleType:
-    """A file as a module of its own, whatever packages have its name; what lies beside it can be
-    imported by it, after all else."""
+    """Import a file as a separate module, even if a package has the same name; it can import the
+    files next to it, which are searched after everything else."""
     path = path.resolve()
     name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name not in sys.modules:
@@ -252,22 +252,22 @@ def _of_file(path: Path) -> ModuleType:
 
 
 def _findable(folder: Path) -> None:
-    """Modules of a folder can be imported from now on, after those of everywhere else."""
+    """Make the modules of a folder importable, with the lowest priority."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
         importlib.invalidate_caches()
 
 
 def call(maker: Callable[..., Any], name: str, options: dict[str, Any]) -> Any:
-    """Calls what makes an environment with its options.
+    """Call the maker of an environment with its options.
 
     Raises:
       UserError: for options that the maker does not take.
-      EnvironmentFailed: where its own code raises.
+      EnvironmentFailed: if the environment's own code raises.
     """
     try:
         signature = inspect.signature(maker)
-    except ValueError:  # one written in C tells none: a wrong option is its constructor's error
+    except ValueError:  # written in C, without a signature: its constructor reports wrong options
         signature = inspect.Signature([_ANYTHING])
     try:
         signature.bind(**options)
@@ -296,7 +296,7 @@ def _constructor_failed(name: str, error: Exception) -> EnvironmentFailed:
 
 
 def _own_limit(config: EnvConfig) -> dict[str, Any]:
-    """The limit of episodes as Gymnasium and EnvPool take it."""
+    """The time limit as an option of Gymnasium and EnvPool."""
     return {} if config.time_limit is None else {"max_episode_steps": config.time_limit}
 
 
@@ -321,12 +321,12 @@ FAMILIES = {
     ),
     **{scheme: _pure_family(scheme) for scheme in PURE_SCHEMES},
 }
-"""All of them, by scheme. A new one is its own file and a row here; a preset of its own is one in
+"""All families, by scheme. A new one needs a file and a row here; its preset, if any, goes into
 `configs/presets.py`."""
 
 
 def options_of(config: EnvConfig) -> dict[str, Any]:
-    """Keyword options of `make` that a config asks for."""
+    """Keyword options of `make` for a config."""
     options = literals(config.options)
     if config.name == NAVIGATE:
         ours = navigate_options(config)
@@ -349,6 +349,6 @@ def options_of(config: EnvConfig) -> dict[str, Any]:
 
 
 def forms() -> str:
-    """How the name of an environment is written."""
+    """The forms of an environment's name, for messages."""
     own = "FILE.py:Class", "package.module:Class"
     return ", ".join([NAVIGATE, *(x.form for x in FAMILIES.values()), *own])

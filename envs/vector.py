@@ -1,7 +1,7 @@
-"""Environments as the agent sees them: checked, wrapped, and several of them stepped together.
+"""Environments as the agent sees them: checked, wrapped, and vectorised.
 
 Read next: `registry.py`, from a name to an environment; `checked.py`, `wrappers.py`, `spaces.py`,
-what is put round it.
+the wrappers around it.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from envs.wrappers import (
 )
 
 MEMORYLESS = (Checked, TimeLimit, ActionRepeat, CanonicalObservation)
-"""Wrappers that keep nothing from step to step but a count that what they are round keeps too."""
+"""Wrappers with no state from step to step but a count that the wrapped environment also keeps."""
 
 
 class SeededVectorEnv(SyncVectorEnv):
     """A SyncVectorEnv whose first `reset()` without a seed uses the one given here."""
 
     def __init__(self, makers: list[Callable[[], gymnasium.Env[Any, Any]]], seed: int) -> None:
-        """Environment i starts from seed + i; each goes on from its own generator."""
+        """Environment i starts from seed + i; each then continues from its own generator."""
         super().__init__(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
         self.first_seed: int | None = seed
 
@@ -56,15 +56,15 @@ class SeededVectorEnv(SyncVectorEnv):
         return super().reset(seed=seed, options=options)
 
     def state(self) -> dict[str, Any] | None:
-        """All that the future depends on, as a pytree of arrays; None where an environment, or
-        a wrapper round it, cannot tell."""
+        """All state that the future depends on, as a pytree of arrays; None if an environment, or a
+        wrapper around it, cannot provide it."""
         told = [_resumable(env) for env in self.envs]
         if any(env is None for env in told):
             return None
         return {"ended": self._autoreset_envs, "envs": [env.state() for env in told if env]}
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Goes on where `state()` was taken, in place of `reset()`."""
+        """Resume from a result of `state()`, in place of `reset()`."""
         self._autoreset_envs = np.asarray(state["ended"])
         for env, one in zip(self.envs, state["envs"], strict=True):
             told = _resumable(env)
@@ -76,13 +76,13 @@ class SeededVectorEnv(SyncVectorEnv):
 
 
 class PooledVectorEnv(SeededVectorEnv):
-    """Environments of one pool, which steps them all before each tells what came to it."""
+    """Environments of one pool, which steps them all before their results are read one by one."""
 
     def __init__(self, config: EnvConfig, num_envs: int, seed: int) -> None:
         """Environment i of a pool starts from seed + i.
 
         Raises:
-          UserError: as `Pool`.
+          UserError: as for `Pool`.
         """
         self.pool = Pool(config.name.partition(":")[2], num_envs, options_of(config))
         rows = [pool_row(self.pool, index) for index in range(num_envs)]
@@ -90,7 +90,7 @@ class PooledVectorEnv(SeededVectorEnv):
         super().__init__([partial(_itself, env) for env in made], seed)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
-        """New episodes of all; from a seed, the same as ever."""
+        """Start new episodes of all environments; the same seed gives the same episodes."""
         seed, self.first_seed = (self.first_seed if seed is None else seed), None
         if seed is None:
             self.pool.restart()
@@ -99,34 +99,34 @@ class PooledVectorEnv(SeededVectorEnv):
         return super().reset(options=options)
 
     def step_async(self, actions: Any) -> None:
-        """Begins a step: the pool's threads take it."""
+        """Begin a step on the pool's threads."""
         self._sent = actions
         self.pool.send(actions)
 
     def step_wait(self) -> Any:
-        """What has come of it."""
+        """Wait for the step and return its results."""
         self.pool.receive()
         return super().step(self._sent)
 
     def step(self, actions: Any) -> Any:
-        """Both."""
+        """Step all; see `gymnasium.vector.VectorEnv.step`."""
         self.step_async(actions)
         return self.step_wait()
 
 
 @runtime_checkable
 class Resumable(Protocol):
-    """An environment that can go on where it was, as those in JAX can."""
+    """An environment whose state can be saved and restored, as those in JAX."""
 
     def state(self) -> dict[str, Any]:
-        """All that its future depends on, as a pytree of arrays; `time`: steps of the episode."""
+        """All state that its future depends on, as a pytree of arrays; `time`: episode steps."""
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Goes on where `state()` was taken."""
+        """Resume from a result of `state()`."""
 
 
 def _resumable(env: gymnasium.Env[Any, Any]) -> Resumable | None:
-    """The environment within wrappers that keep nothing, or the time that it keeps too."""
+    """The environment inside its wrappers, if it is resumable and all wrappers are `MEMORYLESS`."""
     *wrappers, inner = layers(env)
     told = all(isinstance(wrapper, MEMORYLESS) for wrapper in wrappers)
     return inner if told and isinstance(inner, Resumable) else None
@@ -135,15 +135,15 @@ def _resumable(env: gymnasium.Env[Any, Any]) -> Resumable | None:
 def make_agent_env(
     config: EnvConfig, index: int = 0, row: gymnasium.Env[Any, Any] | None = None
 ) -> gymnasium.Env[Any, Any]:
-    """One environment as the agent sees it: checked, wrapped, with canonical observations.
+    """Make one environment as the agent sees it: checked, wrapped, with canonical observations.
 
     Args:
       config: which environment and wrappers.
-      index: which of those that are stepped together, as errors name it.
-      row: the environment itself, of a pool; None: it is made.
+      index: its index among the environments that are stepped together, for error messages.
+      row: the environment to wrap, from a pool; None: a new one is made.
     Raises:
-      UserError: as `make`, and where the environment returns what it does not declare.
-      EnvironmentFailed: where its own code raises.
+      UserError: as for `make`, and if the environment returns what it does not declare.
+      EnvironmentFailed: if its own code raises.
     """
     check_bounds(config, "env")
     pooled = _pooled(config)
@@ -164,7 +164,7 @@ def make_agent_env(
         env = CompassVector(env)
     if config.action_repeat != 1:
         env = ActionRepeat(env, config.action_repeat)
-    if config.pixels:  # outside the action repeat: what no one sees is not drawn
+    if config.pixels:  # outside the action repeat: skipped frames are not rendered
         env = _pixels(env, config.name)
     return CanonicalObservation(env, config.image_size, config.image_fit, config.keys)
 
@@ -175,7 +175,7 @@ def _pooled(config: EnvConfig) -> bool:
 
 
 def _check_limit(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
-    """Refuses a limit beyond the environment's own, which would end episodes before it."""
+    """Refuse a limit beyond the environment's own, which would end episodes earlier."""
     own = getattr(env.unwrapped, "time_limit", None) or getattr(env.spec, "max_episode_steps", None)
     if own is not None and config.time_limit is not None and config.time_limit > own:
         env.close()
@@ -186,8 +186,8 @@ def _check_limit(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
 
 
 def check_agent_env(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
-    """Tries what `make_agent_env` made, as `check_start` says; but not the real MineRL, whose reset
-    takes minutes."""
+    """Apply `check_start` to an environment from `make_agent_env`, except to the real MineRL, whose
+    reset takes minutes."""
     if is_minerl(config):
         return
     while not isinstance(env, Checked):
@@ -197,7 +197,7 @@ def check_agent_env(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
 
 
 def _pixels(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]:
-    """The environment observed by its `render()`."""
+    """Wrap the environment so that its observation is its `render()`."""
     try:
         return AddRenderObservation(env, render_only=True)
     except (gymnasium.error.Error, ValueError, TypeError) as error:
@@ -208,8 +208,8 @@ def _pixels(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]:
 
 
 def choose_workers(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[Workers, str]:
-    """How environments step together, and why: as asked, or by the time of a step of this one,
-    which is left within an episode."""
+    """Choose how environments are stepped together: as requested, or by the time of a step of
+    ``env``, which may be left mid-episode. Returns the choice and the reason."""
     if config.workers == "ray":
         return "ray", actors_for(config.num_envs)[1]
     if config.workers is not None:
@@ -228,17 +228,17 @@ def choose_workers(env: gymnasium.Env[Any, Any], config: EnvConfig) -> tuple[Wor
 
 
 def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
-    """Environments for the agent, stepped together, with NEXT_STEP autoreset.
+    """Make a vector of environments for the agent, with NEXT_STEP autoreset.
 
-    After an episode's last record the next `step` ignores that environment's action and returns the
-    reset observation with reward 0: a record with is_first = 1 in the arrival convention.
+    After an episode's last record, the next `step` ignores that environment's action and returns
+    the reset observation with reward 0: a record with is_first = 1 in the arrival convention.
 
     Args:
       config: which environment and wrappers.
-      num_envs: how many.
+      num_envs: number of environments.
       seed: environment i starts from seed + i at the first `reset()`.
     Raises:
-      UserError: as `make`.
+      UserError: as for `make`.
     """
     check_bounds(replace(config, num_envs=num_envs), "env")
     if config.workers in ("async", "ray"):
@@ -257,7 +257,7 @@ def make_vector(config: EnvConfig, num_envs: int, seed: int) -> VectorEnv[Any, A
 
 
 def _in_workers(config: EnvConfig, num_envs: int, seed: int) -> WorkerVectorEnv:
-    """In processes or actors; one more is made, and closed, for its spaces."""
+    """Make the vector in processes or actors; one more environment is made for its spaces."""
     env = make_agent_env(config)
     env.close()
     scheme, _, name = config.name.partition(":")
@@ -271,7 +271,7 @@ def _in_workers(config: EnvConfig, num_envs: int, seed: int) -> WorkerVectorEnv:
 
 
 def _make_there(known: EnvSpec | None, config: EnvConfig, index: int) -> gymnasium.Env[Any, Any]:
-    """`make_agent_env` in another process, to which an id may be known that this one registered."""
+    """`make_agent_env` in another process, after registering an id known in this one."""
     if known is not None:
         gymnasium.registry.setdefault(known.id, known)
     return make_agent_env(config, index)

@@ -1,8 +1,8 @@
-"""Environments stepped elsewhere, all at once: each worker is waited for by itself, and what fails
-is named and started again.
+"""Environments stepped in parallel by workers. Each worker is waited for separately; failures are
+reported, and what failed is restarted.
 
-A worker steps one environment or several: a process (`processes.py`), or an actor of Ray, on this
-machine or another (`actors.py`). Read next: `vector.py`, which makes them.
+A worker steps one or several environments: in a process (`processes.py`), or in an actor of Ray, on
+this machine or another (`actors.py`). Read next: `vector.py`, which makes them.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from common.entry import user_traceback
 from common.signals import came
 
 RESTARTS = 5
-"""Failures of one environment in a row at which a run ends."""
+"""Number of failures of one environment in a row that ends a run."""
 APART = 1000
-"""Steps after which a failure is none in a row with the one before."""
+"""Steps after which a failure no longer counts as in a row with the previous one."""
 PATIENCE = 10.0
-"""Seconds in which environments close, and a step returns once a signal has come; then they are
+"""Seconds that environments have to close, and a step to return after a signal, before workers are
 killed."""
 SLOW = 0.002
-"""Seconds of a step from which on environments are worth processes of their own."""
+"""Seconds per step from which separate processes pay off."""
 TRIED, TRIAL = 20, 1.0
-"""Steps that are timed, and seconds after which no more are."""
+"""Maximum number of steps timed, and seconds after which timing stops."""
 FAILED, TRACE = "failed", "trace"  # keys of infos
 
 Make = Callable[[], gymnasium.Env[Any, Any]]
@@ -46,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 
 class Lost(Exception):
-    """An environment failed, or the worker of several: what happened; where it raised, in a process
-    that goes on, the traceback of its own code."""
+    """An environment, or a worker with several, failed: what happened and, if an environment raised
+    and its process is still alive, the traceback of the environment's code."""
 
     def __init__(self, what: str, trace: str | None = None) -> None:
         super().__init__(what)
@@ -55,11 +55,11 @@ class Lost(Exception):
 
 
 class Remote(gymnasium.Env[Any, Any]):
-    """An environment that is made by its first reset, and anew by the first one after an error.
-    Errors come as infos: `FAILED`, what happened, and `TRACE`, the traceback of its own code.
+    """An environment made by its first reset, and remade by the first reset after an error. Errors
+    are returned in infos: `FAILED`, what happened, and `TRACE`, the traceback of its own code.
 
     Args:
-      make: makes it.
+      make: makes the environment.
       observation_space, action_space: its spaces.
     """
 
@@ -73,7 +73,7 @@ class Remote(gymnasium.Env[Any, Any]):
         self.nothing = {name: np.zeros(space.shape or (), space.dtype) for name, space in seen}
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """As the environment's."""
+        """Reset, making the environment if necessary; see `gymnasium.Env.reset`."""
         try:
             if self.failed:
                 self.failed, failed, self.env = False, self.env, None
@@ -82,25 +82,25 @@ class Remote(gymnasium.Env[Any, Any]):
             if self.env is None:
                 self.env = self.make()
             return self.env.reset(seed=seed, options=options)
-        except Exception as error:  # noqa: BLE001 - it is told elsewhere
+        except Exception as error:  # noqa: BLE001 - it is reported by the vector
             return self.nothing, self._told(error)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """As the environment's."""
+        """Step; see `gymnasium.Env.step`."""
         assert self.env is not None
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
             return obs, float(reward), terminated, truncated, info
-        except Exception as error:  # noqa: BLE001 - it is told elsewhere
+        except Exception as error:  # noqa: BLE001 - it is reported by the vector
             return self.nothing, 0.0, False, False, self._told(error)
 
     def close(self) -> None:
-        """As the environment's."""
+        """Close the environment, if there is one."""
         if self.env is not None:
             self.env.close()
 
     def _told(self, error: Exception) -> dict[str, Any]:
-        """An error as infos. Those that are meant for users say where."""
+        """Convert an error to infos. Errors meant for users already say where they occurred."""
         self.failed = True
         if isinstance(error, EnvironmentFailed):
             return {FAILED: str(error), TRACE: user_traceback(error)}
@@ -110,67 +110,67 @@ class Remote(gymnasium.Env[Any, Any]):
 
 
 class Worker(ABC):
-    """Steps some environments elsewhere, NEXT_STEP autoreset: one request at a time, which returns
-    at once, and then its answer, as a vector of them gives it.
+    """Steps a group of environments elsewhere, with NEXT_STEP autoreset. Requests return at once,
+    and one at a time may be pending; `answer` then returns what a vector of them would.
 
     Args:
-      here: which environments, as messages say it.
-      remotes: what makes each.
+      here: the environments' name in messages.
+      remotes: a factory for each environment.
     Raises:
-      Lost: where it does not start.
+      Lost: if the worker does not start.
     """
 
     start_limit = 0.0
-    """Seconds in which its first answer comes, that it runs; 0: it does once it is made."""
+    """Seconds allowed for its first answer, which says that it runs; 0: it runs at construction."""
 
     def __init__(self, here: str, remotes: Sequence[Callable[[], Remote]]) -> None:
         self.here = here
 
     @abstractmethod
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> None:
-        """Asks for a reset."""
+        """Request a reset."""
 
     @abstractmethod
     def step(self, actions: Any) -> None:
-        """Asks for a step; actions are those of its environments alone."""
+        """Request a step; ``actions`` are only those of its own environments."""
 
     @abstractmethod
     def ready(self, seconds: float) -> bool:
-        """Whether an answer has come, or none will, after so many seconds at the most."""
+        """Whether there is an answer, or will never be one, after waiting at most ``seconds``."""
 
     @abstractmethod
     def answer(self) -> tuple[Any, ...]:
-        """What `reset` or `step` of a vector returns.
+        """The answer to the last request: what `reset` or `step` of a vector returns.
 
         Raises:
-          Lost: where it has ended.
+          Lost: if the worker has ended.
         """
 
     @staticmethod
     @abstractmethod
     def close(workers: Sequence[Any], asked: bool) -> None:
-        """Ends them, with all that they started: asked first, where so, to close environments."""
+        """End workers and all that they started; if ``asked``, they close environments first."""
 
 
 class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
-    """Environments stepped by workers, NEXT_STEP autoreset; observations are flat Dicts.
+    """Environments stepped by workers, with NEXT_STEP autoreset; observations are flat Dicts.
 
-    One whose code raises, whose worker ends, or which does not return in time is named, in the
-    log, and started again: its row of that step is a reset observation, `infos["restarted"]` true.
-    A worker that ends or does not return takes all of its environments with it; one environment
-    that raises is made anew where it is, and the others of its worker go on.
+    An environment whose code raises, whose worker ends, or which does not return in time is logged
+    and restarted: its row of that step is a reset observation, and `infos["restarted"]` is true. If
+    a worker ends or does not return, all of its environments are restarted; an environment that
+    raises is remade in place, and the others of its worker continue.
 
     Args:
-      kind: of its workers.
-      count: how many, at most one per environment.
-      name: of the environment, as the command line has it.
-      makers: what makes each.
-      seed: environment i starts from seed + i at the first `reset()`, one that is started again
-        from a seed of its own.
-      timeout: seconds for a step or a reset.
+      kind: class of the workers.
+      count: number of workers, at most one per environment.
+      name: name of the environment on the command line.
+      makers: a factory for each environment.
+      seed: environment i starts from seed + i at the first `reset()`; a restarted one starts from
+        a new seed.
+      timeout: seconds allowed for a step or a reset.
     Raises:
-      EnvironmentFailed: from `reset` and `step_wait`, where one fails `RESTARTS` times with fewer
-        than `APART` steps in between.
+      EnvironmentFailed: from `reset` and `step_wait`, if one fails `RESTARTS` times in a row with
+        fewer than `APART` steps in between.
     """
 
     def __init__(
@@ -222,22 +222,22 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
         return obs, infos
 
     def step_async(self, actions: Any) -> None:
-        """Sends every environment its action."""
+        """Send each environment its action."""
         for worker, rows in zip(self.workers, self.rows, strict=True):
             worker.step(_part(actions, rows))
 
     def step_wait(self) -> Any:
-        """What `step` returns, of the step that was sent."""
+        """Wait for the step that was sent, and return what `step` returns."""
         self.since = [steps + 1 for steps in self.since]
         return self._receive()
 
     def step(self, actions: Any) -> Any:
-        """One step of all; see `gymnasium.vector.VectorEnv.step`."""
+        """Step all; see `gymnasium.vector.VectorEnv.step`."""
         self.step_async(actions)
         return self.step_wait()
 
     def _receive(self) -> Any:
-        """What all return until the time is over; resets of those that fail."""
+        """Collect what all workers return in time; restart what failed."""
         until = time.monotonic() + self.timeout
         result = Result(self.single_observation_space, self.num_envs)
         for number, rows in enumerate(self.rows):
@@ -253,8 +253,8 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
     def _take(
         self, number: int, rows: Iterable[int], until: float, result: Result
     ) -> dict[int, Lost]:
-        """Puts what a worker returns of those environments into their places; those that failed,
-        which are all of it where it ended."""
+        """Put what a worker returns for ``rows`` into ``result``; return the environments that
+        failed, which are all of the worker's if it ended."""
         try:
             answer = self._wait(self.workers[number], until)
         except Lost as lost:
@@ -268,10 +268,10 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
         return failed
 
     def _begin(self, worker: Worker) -> None:
-        """Waits until a worker runs, also after a signal: without it there is nothing to save.
+        """Wait until a worker runs, even after a signal: without it there is nothing to save.
 
         Raises:
-          Lost: where it does not in time.
+          Lost: if it does not run in time.
         """
         if worker.start_limit:
             if not worker.ready(worker.start_limit):
@@ -280,10 +280,10 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
             worker.answer()
 
     def _wait(self, worker: Worker, until: float) -> tuple[Any, ...]:
-        """What one worker returns of a step or a reset.
+        """Wait for what one worker returns from a step or a reset.
 
         Raises:
-          Lost: where it ended, or does not in time.
+          Lost: if it has ended, or does not return in time.
         """
         while not worker.ready(min(1.0, max(0.0, until - time.monotonic()))):
             if time.monotonic() >= until:
@@ -293,8 +293,8 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
         return worker.answer()
 
     def _restart(self, number: int, failed: dict[int, Lost], result: Result) -> dict[int, Lost]:
-        """Starts environments of a worker anew, and itself where they are all that it has; puts
-        what their resets return into place; those that failed again."""
+        """Restart environments of a worker, and the worker itself if these are all it has; put what
+        their resets return into ``result``; return those that failed again."""
         self._count(failed)
         rows = self.rows[number]
         drawn = {i: np.random.SeedSequence((self.seed, i, self.restarts[i])) for i in failed}
@@ -314,10 +314,10 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
         return self._take(number, failed, time.monotonic() + self.timeout, result)
 
     def _count(self, failed: dict[int, Lost]) -> None:
-        """Counts failures, and tells them.
+        """Count and log failures.
 
         Raises:
-          EnvironmentFailed: where one is one too many.
+          EnvironmentFailed: if an environment has failed `RESTARTS` times in a row.
         """
         for i in failed:
             self.in_row[i] = 1 + (self.in_row[i] if self.since[i] < APART else 0)
@@ -338,27 +338,27 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
             self.restarts[i] += 1
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Ends all workers: see `PATIENCE`. Whoever forgets it has them end with the vector."""
+        """End all workers; see `PATIENCE`. Without this call they end with the vector."""
         self._end()
 
 
 class Result:
-    """What a step of all environments returns, filled row by row.
+    """What a step of all environments returns, filled in row by row.
 
     Args:
-      space: of one environment's observations.
-      size: N, how many.
+      space: observation space of one environment.
+      size: N, number of environments.
     """
 
     def __init__(self, space: spaces.Space[Any], size: int) -> None:
         self.obs: Any = create_empty_array(space, size)
         self.reward = np.zeros(size)
         self.terminated, self.truncated = np.zeros((2, size), bool)
-        self.success, self.tells = np.zeros((2, size), bool)  # whether, and whether it says so
+        self.success, self.tells = np.zeros((2, size), bool)  # success, and whether it was reported
         self.restarted = np.zeros(size, bool)
 
     def put(self, i: int, answer: tuple[Any, ...], k: int) -> None:
-        """Row k of what a worker returned, as environment i's."""
+        """Store row k of what a worker returned as environment i's."""
         obs, *numbers, infos = answer
         for name, values in self.obs.items():
             values[i] = obs[name][k]
@@ -374,7 +374,7 @@ def _here(name: str, rows: list[int]) -> str:
 
 
 def _part(actions: Any, rows: list[int]) -> Any:
-    """Those of some environments, which follow one another."""
+    """The actions of some environments, whose rows are consecutive."""
     if isinstance(actions, dict):
         return {name: _part(part, rows) for name, part in actions.items()}
     if isinstance(actions, tuple):
@@ -383,7 +383,7 @@ def _part(actions: Any, rows: list[int]) -> Any:
 
 
 def time_step(env: gymnasium.Env[Any, Any]) -> float:
-    """Seconds of an environment's step under random actions; it is left within an episode."""
+    """Median seconds per step under random actions; may leave the environment mid-episode."""
     env.reset(seed=0)
     env.action_space.seed(0)
     times: list[float] = []

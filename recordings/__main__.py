@@ -1,4 +1,4 @@
-"""`python -m recordings FORMAT SOURCE STORE [options]`: data of others into our store."""
+"""`python -m recordings FORMAT SOURCE STORE [options]`: import others' data into our store."""
 
 import sys
 from collections.abc import Sequence
@@ -44,10 +44,10 @@ class Command(Generic[T]):
 
 
 def main(args: Sequence[str], program: str = PROGRAM) -> int:
-    """Runs the command: 0 if the store has episodes, 1 if none, 2 for a mistake.
+    """Run the command; return 0 if the store has episodes, 1 if it has none, 2 for a user error.
 
     Args:
-      program: how it was called, for its help.
+      program: name by which it was called, for its help.
     """
     if not args or args[0] in ("-h", "--help"):
         print(_usage(program))
@@ -74,7 +74,7 @@ def main(args: Sequence[str], program: str = PROGRAM) -> int:
 
 
 def parse_format(name: str, args: Sequence[str], program: str = PROGRAM) -> Command[Any]:
-    """The options of one format; leaves the program after --help or a wrong flag."""
+    """Parse the options of one format; exits the program after --help or a wrong flag."""
     generic: Any = Command
     return parse(
         generic[FORMATS[name]],

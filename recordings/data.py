@@ -1,8 +1,8 @@
-"""From a name or a path to stores of video: generated on first use, imported, or there already.
+"""From a name or a path to stores of video: generated on first use, imported, or already there.
 
-A data set is two replay stores. Imported, they are the folders `train/` and `test/` of one; those
-generated are kept under `data.folder`, named by what made them. Runs share them. Read next:
-`configs/data.py`, the table of what can be generated; `generators/`.
+A data set is two replay stores. Those of an import are the subfolders `train/` and `test/` of one
+folder; generated ones are kept under `data.folder`, named by the settings that made them, and
+shared by runs. Read next: `configs/data.py`, the table of what can be generated; `generators/`.
 """
 
 import hashlib
@@ -35,17 +35,17 @@ SIZES = ("episodes", "length", "test_episodes", "test_length")
 
 
 class Generator(Protocol):
-    """What makes videos: number i of a seed's endless series depends on its options alone."""
+    """A generator of videos: number i of a seed's endless series depends only on its options."""
 
     def video(self, index: int, seed: int) -> Video:
-        """Video number `index`."""
+        """Make video number `index`."""
 
 
 def open_stores(config: DataConfig) -> tuple[ReplayStore, ReplayStore]:
-    """(train, test), read-only; what is missing is generated or imported first.
+    """Open (train, test), read-only; what is missing is generated or imported first.
 
     Raises:
-      UserError: on a name that is none of these, or numbers that make no video.
+      UserError: on an unknown name, or on sizes that make no video.
     """
     if (Path(config.name) / "store.json").exists():  # one store, such as a run's replay
         print(
@@ -55,22 +55,22 @@ def open_stores(config: DataConfig) -> tuple[ReplayStore, ReplayStore]:
 
 
 def open_train(config: DataConfig) -> ReplayStore:
-    """The store to train on, read-only; as ``open_stores``."""
+    """Open the training store, read-only; see ``open_stores``."""
     return _sized(_reader(place(config, "train")), config)
 
 
 def open_test(config: DataConfig) -> ReplayStore:
-    """The held-out store, read-only; as ``open_stores``."""
+    """Open the held-out store, read-only; see ``open_stores``."""
     return _sized(_reader(place(config, "test")), config)
 
 
 def data_fields(config: DataConfig) -> dict[str, Field]:
-    """Fields of the data set's records; as ``open_stores``."""
+    """Fields of the data set's records; see ``open_stores``."""
     return read_fields(place(config, "test"))
 
 
 def place(config: DataConfig, split: SplitName) -> Path:
-    """The store of one split, complete. As ``open_stores``."""
+    """Path of the complete store of one split; see ``open_stores``."""
     if config.name in GENERATED:
         return generate(config, split)
     path = Path(config.name)
@@ -85,15 +85,15 @@ def place(config: DataConfig, split: SplitName) -> Path:
 
 
 def _split(stores: Path, split: SplitName) -> str:
-    """The folder of a split; validation/ is held out where there is no test/."""
+    """Name of a split's folder; validation/ is held out if there is no test/."""
     other = split == "test" and not (stores / split).exists()
     return VALIDATION if other and (stores / VALIDATION).exists() else split
 
 
 def generate(config: DataConfig, split: SplitName) -> Path:
-    """Makes what is missing of a generated split; killed and run again, it goes on.
+    """Generate what is missing of a split; after a kill, the next call resumes.
 
-    Train and test draw from other seeds, and their digits from other images.
+    Train and test use different seeds, and their digits come from different images.
     """
     check_bounds(config, "data")
     videos, length = _sizes(config, split)
@@ -105,18 +105,18 @@ def generate(config: DataConfig, split: SplitName) -> Path:
 
 
 def look(config: DataConfig) -> Look:
-    """How images that are generated or imported are made to fit."""
+    """Size and fit of images that are generated or imported."""
     return Look(config.image_size or SIZE, config.image_fit)
 
 
 def resized(video: Video, size: int) -> Video:
-    """With images of ``size`` pixels along an edge; where things are stays in those of before."""
+    """Resize images to ``size`` pixels along each edge; positions stay in the old pixels."""
     images = {name: resize(x, size) for name, x in video.obs.items() if x.dtype == np.uint8}
     return video._replace(obs=video.obs | images)
 
 
 def is_there(config: DataConfig) -> bool:
-    """Whether the data need neither be generated nor imported, or a part of them has been."""
+    """Whether the data exist, or have been generated or imported at least in part."""
     if config.name in GENERATED:
         return any(_generated(config, split).exists() for split in ("train", "test"))
     path = Path(config.name)
@@ -125,19 +125,19 @@ def is_there(config: DataConfig) -> bool:
 
 
 def unplaced(config: DataConfig) -> DataConfig:
-    """The same data in the folder where they are kept by default."""
+    """The same data, in the default folder."""
     return replace(config, folder=DataConfig.folder)
 
 
 def _sizes(config: DataConfig, split: SplitName) -> tuple[int, int]:
-    """Videos, and frames of each."""
+    """Number of videos, and frames per video."""
     if split == "train":
         return config.episodes, config.length
     return config.test_episodes, config.test_length
 
 
 def images_of(config: DataConfig) -> str:
-    """In words, what images were before they were made to fit, as far as it is known."""
+    """Describe in words how images were made to fit, as far as it is known."""
     if config.name in GENERATED:
         drawn, size = f"drawn at {PIXELS} x {PIXELS}", look(config).size
         return ", ".join(filter(None, [drawn, described(PIXELS, PIXELS, size, config.image_fit)]))
@@ -147,11 +147,11 @@ def images_of(config: DataConfig) -> str:
 
 
 def read_as(config: DataConfig, size: int) -> tuple[Look, float | None]:
-    """How videos were made to fit, and the frames per second that were kept of them, so that
-    another one is read as they were.
+    """How the data's videos were made to fit, and the frames kept per second, so that another video
+    can be read in the same way.
 
     Args:
-      size: pixels along one edge.
+      size: pixels along each edge.
     """
     for root in (Path(config.name), _imported(Path(config.name), config)):
         options = (read_summary(root) or {}).get("options", {}) if root.is_dir() else {}
@@ -162,19 +162,19 @@ def read_as(config: DataConfig, size: int) -> tuple[Look, float | None]:
 
 
 def _nested(tree: Any, *names: str) -> Any:
-    """What stands under names within names; None where nothing does."""
+    """The value under nested names; None if there is none."""
     for name in names:
         tree = tree.get(name) if isinstance(tree, dict) else None
     return tree
 
 
 def _generated(config: DataConfig, split: SplitName) -> Path:
-    """The store of a generated split, named by what makes it."""
+    """Path of the store of a generated split, named by the settings that make it."""
     size, newer = look(config).size, before(DataConfig)
     named = asdict(config) | dict.fromkeys((*SIZES, "folder"))
     named |= {"image_size": None if size == SIZE else size, "image_fit": newer["image_fit"]}
     named["shard"] = False
-    # names are older than some settings: of those, what earlier data were goes unsaid
+    # some settings are newer than the names: they are left out at the value of earlier data
     options = {name: x for name, x in named.items() if name not in newer or x != newer[name]}
     text = dump_json([options, split, _sizes(config, split)[1]], default=str, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -182,19 +182,19 @@ def _generated(config: DataConfig, split: SplitName) -> Path:
 
 
 def _imported(path: Path, config: DataConfig) -> Path:
-    """Where a folder of videos is imported to."""
+    """Path that a folder of videos is imported to."""
     fits = look(config)
-    earlier = (fits.size, fits.fit) == (SIZE, "crop")  # all were imported so, and none named it
+    earlier = (fits.size, fits.fit) == (SIZE, "crop")  # once the only way, so not in the name
     text = f"{path.resolve()}" if earlier else f"{path.resolve()} {fits.size} {fits.fit}"
     digest = hashlib.sha256(text.encode()).hexdigest()
     return config.folder / f"{path.name}-{digest[:8]}"
 
 
 def make_generator(config: DataConfig, split: SplitName, length: int) -> Generator:
-    """The generator that ``config`` names, with those of its settings that the generator has.
+    """Make the generator that ``config`` names, with those settings of it that the generator has.
 
     Args:
-      split: which of the images that videos are made from, where there is a choice.
+      split: which images the videos are made from, if there is a choice.
       length: frames of each video.
     """
     kind = _maker(config.name)
@@ -205,7 +205,7 @@ def make_generator(config: DataConfig, split: SplitName, length: int) -> Generat
 
 
 def has_option(config: DataConfig, option: str) -> bool:
-    """Whether the data are generated by something that takes this option of ``DataConfig``."""
+    """Whether the data are generated, by a generator that takes this option of ``DataConfig``."""
     if config.name not in GENERATED:
         return False
     return option in {field.name for field in fields(_maker(config.name))}
@@ -219,7 +219,7 @@ def _maker(name: str) -> type[Any]:
 
 
 def fill(directory: Path, video: Callable[[int], Video], videos: int) -> None:
-    """Appends the videos that a store lacks; each is one file, whole or absent."""
+    """Append the videos that a store lacks; each is one file, written atomically."""
     if (directory / "store.json").exists():
         with _reader(directory) as store:
             if store.episodes >= videos:
@@ -236,10 +236,10 @@ def fill(directory: Path, video: Callable[[int], Video], videos: int) -> None:
 
 
 def import_folder(path: Path, config: DataConfig) -> Path:
-    """A folder of videos as stores under ``data.folder``.
+    """Import a folder of videos into stores under ``data.folder``.
 
     Raises:
-      UserError: if no video in it could be read.
+      UserError: if it has too few readable videos for training and held-out data.
     """
     root = _imported(path, config)
     before = read_summary(root)
@@ -256,10 +256,10 @@ def import_folder(path: Path, config: DataConfig) -> Path:
 
 
 def _sized(store: ReplayStore, config: DataConfig) -> ReplayStore:
-    """The same store.
+    """Check the image size of a store and return it.
 
     Raises:
-      UserError: where its images are of another size than is asked for.
+      UserError: if its images have another size than requested.
     """
     asked = config.image_size
     for name, field in store.fields.items():
@@ -274,7 +274,7 @@ def _sized(store: ReplayStore, config: DataConfig) -> ReplayStore:
 
 
 def _reader(directory: Path) -> ReplayStore:
-    """A store to read from, without its episodes that hold a number that is not finite.
+    """Open a store for reading, without the episodes that contain a number that is not finite.
 
     Raises:
       UserError: if all of them do.
@@ -294,7 +294,7 @@ def _reader(directory: Path) -> ReplayStore:
 
 
 def _not_finite(store: ReplayStore) -> Iterator[tuple[int, str]]:
-    """(episode, field) of every chunk that holds nan or infinity."""
+    """(episode, field) of every chunk that contains nan or infinity."""
     floats = [name for name in store.fields if store.dtype[name].base.kind == "f"]
     for chunk in [chunk for segment in store.index.segments for chunk in segment.chunks]:
         records = store.read(chunk, 0, chunk.steps)

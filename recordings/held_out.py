@@ -1,4 +1,4 @@
-"""Held-out videos for evaluation: common to several runs, as many and as long as is asked for."""
+"""Held-out videos for evaluation, shared by several runs, in the requested number and length."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -13,14 +13,14 @@ from configs.data import GENERATED, DataConfig
 from recordings.data import look, open_test
 from replay import ReplayStore, first_steps
 
-MOST_VIDEOS, LONGEST = 100, 1000  # the original's videos, the paper's frames: defaults at most
+MOST_VIDEOS, LONGEST = 100, 1000  # caps on defaults: the original's videos, the paper's frames
 
 
 def common_data(data: Mapping[str, DataConfig]) -> DataConfig:
-    """The first of several runs' data, by name of the run; sizes of training sets may differ.
+    """The common data of several runs, given by run; the sizes of the data may differ.
 
     Raises:
-      UserError: naming the first setting in which two differ.
+      UserError: naming the first setting in which two runs' data differ.
     """
     (first, config), *others = data.items()
     mine = asdict(_which(config))
@@ -35,7 +35,7 @@ def common_data(data: Mapping[str, DataConfig]) -> DataConfig:
 
 
 def _which(data: DataConfig) -> DataConfig:
-    """Without what only says how much there is, and where it is kept."""
+    """The settings that identify the data, without their amount and location."""
     data = replace(
         data, episodes=1, length=1, test_episodes=1, test_length=1, folder=Path(), shard=False
     )
@@ -47,12 +47,12 @@ def _which(data: DataConfig) -> DataConfig:
 def read_videos(
     data: DataConfig, videos: int | None, context: int, horizon: int | None
 ) -> dict[str, Any]:
-    """The beginnings of held-out videos, [videos, context + horizon, ...], nested as a batch.
+    """Read the beginnings of held-out videos, [videos, context + horizon, ...], nested as a batch.
 
     Args:
-      videos: how many; None for all that are long enough, at most ``MOST_VIDEOS``.
+      videos: number of videos; None for all that are long enough, at most ``MOST_VIDEOS``.
       context: frames before the horizon.
-      horizon: frames; None for as many as those videos all have, at most ``LONGEST``.
+      horizon: frames; None for as many as all those videos have, at most ``LONGEST``.
     Raises:
       UserError: if too few videos have that many frames.
     """
@@ -62,7 +62,7 @@ def read_videos(
 
 
 def enough(data: DataConfig, videos: int | None, context: int, horizon: int | None) -> DataConfig:
-    """The data; generated ones with held-out videos as many and as long as are asked for."""
+    """The data; if generated, with enough held-out videos of sufficient length."""
     if data.name not in GENERATED:
         return data
     length = max(data.test_length, context + (horizon or 1))
@@ -76,7 +76,7 @@ def enough(data: DataConfig, videos: int | None, context: int, horizon: int | No
 def sizes(
     store: ReplayStore, videos: int | None, context: int, horizon: int | None
 ) -> tuple[int, int]:
-    """Videos and horizon: what is asked for, or as much as the store has."""
+    """Number of videos and horizon: as requested, or as much as the store has."""
     least = context + (horizon or 1)
     lengths = sorted((s.steps for s in store.index.segments if s.whole), reverse=True)
     long = [n for n in lengths if n >= least]
@@ -91,7 +91,7 @@ def sizes(
 
 
 def only_image(obs: Mapping[str, np.ndarray]) -> str:
-    """Name of the one image among observations [V, T, ...].
+    """Name of the only image among observations [V, T, ...].
 
     Raises:
       UserError: if there is none, or more than one.

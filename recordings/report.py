@@ -1,6 +1,6 @@
-"""What an import kept, held out, left out and changed, and why, as lines for people.
+"""Human-readable report of what an import kept, held out, left out and changed, and why.
 
-`import.json` in the store has all of it; what has one reason is one line here.
+`import.json` in the store has all details; here, items with the same reason share a line.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,12 @@ from pathlib import Path
 from recordings.ledger import SUMMARY
 from recordings.run import Imported
 
-SHOWN = 30  # lines of what was left out or changed
-NAMED = 3  # names of one line
+SHOWN = 30  # maximum number of lines on what was left out or changed
+NAMED = 3  # maximum number of names per line
 
 
 def lines(imported: Imported, store: Path) -> list[str]:
-    """A paragraph each of what is in the store, what is held out, left out and changed."""
+    """Lines on what is in the store, and what was held out, left out and changed."""
     splits = ", ".join(f"{split} {count:,}" for split, count in imported.episodes.items())
     total = sum(imported.episodes.values())
     said = [f"{store}: {total:,} episodes ({splits or 'none'}), {imported.frames:,} frames"]
@@ -31,12 +31,12 @@ def lines(imported: Imported, store: Path) -> list[str]:
 
 
 def _told(field: str) -> bool:
-    """Fields that are a data set's own; the others every store has."""
+    """Whether a field is specific to the data set; the others are in every store."""
     return field == "action" or field.startswith(("obs/", "factor/"))
 
 
 def _by_reason(pairs: Sequence[tuple[str, str]], path: Path) -> Iterator[str]:
-    """What was left out or changed, a line per reason, in their order."""
+    """A line per reason for what was left out or changed, in order of appearance."""
     reasons: dict[str, list[str]] = {}
     for what, why in pairs:
         reasons.setdefault(why, []).append(what)
@@ -47,11 +47,11 @@ def _by_reason(pairs: Sequence[tuple[str, str]], path: Path) -> Iterator[str]:
 
 
 def _names(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
+    """The first names, and the number of the others."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
 def _printable(text: str) -> str:
-    """The text, with what a terminal cannot show written as escapes."""
+    """The text, with unprintable characters escaped."""
     return text if text.isprintable() else ascii(text)[1:-1]

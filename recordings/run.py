@@ -1,8 +1,8 @@
-"""The import itself: one source after the other into the stores, to be interrupted at any moment.
+"""The import itself: one source after another into the stores; it may be interrupted at any time.
 
-A source counts once its line is in the ledger. Whatever stops the import before that (a bad file, a
-full disk, Ctrl-C, SIGKILL), its episodes are deleted: at once, or by the same command run again.
-What is damaged is skipped and named; only a failing disk ends an import.
+A source is imported once its line is in the ledger. If the import stops before that (a bad file, a
+full disk, Ctrl-C, SIGKILL), the source's episodes are deleted, at once or when the same command
+runs again. Damaged sources are skipped and reported; only a failing disk ends an import.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ BAD = (
     MemoryError, RuntimeError, SyntaxError, TypeError, struct.error, zipfile.BadZipFile,
     zlib.error, av.FFmpegError,
 )  # fmt: skip
-"""What reading a damaged file may raise, in a format's code or in a library's."""
+"""Exceptions that reading a damaged file may raise, in a format's code or in a library."""
 
 _PIECE = re.compile(r"\[\d+:\d+\]$")
 
@@ -47,15 +47,15 @@ class Source(Protocol):
     """A data set: a dataclass whose fields are its options (`formats.py` lists them)."""
 
     def names(self) -> list[str]:
-        """What there is to read, always in the same order, without reading it."""
+        """Names of the items to read, always in the same order, without reading them."""
         ...
 
     def read(self, name: str) -> Iterator[Video]:
-        """The episodes of one of them. Raises one of `BAD` with the reason."""
+        """Read the episodes of one item. Raises one of `BAD` with the reason."""
         ...
 
     def split(self, name: str) -> str | None:
-        """train, test or validation; None where the format names no split."""
+        """train, test or validation; None if the format names no split."""
         ...
 
 
@@ -78,32 +78,32 @@ class ImportConfig:
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import has put into a store, over all its runs."""
+    """Result of an import over all its runs."""
 
     episodes: dict[str, int]  # by split
     frames: int
     fields: dict[str, str]  # of every step, in words
-    held_out: list[str]  # videos that are
+    held_out: list[str]  # names of held-out videos
     skipped: list[tuple[str, str]]  # (what, why)
     notes: list[tuple[str, str]]  # (what, what was changed)
 
 
 class _Unreadable(Exception):
-    """A source that is damaged, with the reason."""
+    """A damaged source, with the reason."""
 
 
 def run_import(name: str, source: Source, store: Path, config: ImportConfig) -> Imported:
-    """Import a data set; shows progress on standard error.
+    """Import a data set, showing progress on standard error.
 
     Args:
-      name: of the format, for `import.json`.
+      name: name of the format, for `import.json`.
       source: the data set and its options.
-      store: directory for `train/`, `test/`, `import.json` and `ledger.jsonl`: an earlier run of
-        the same import, or absent or empty.
-      config: the rest.
+      store: directory for `train/`, `test/`, `import.json` and `ledger.jsonl`: that of an earlier
+        run of the same import, or absent or empty.
+      config: options of every format.
     Raises:
-      UserError: if the directory holds something else, or the import of other data or options.
-      OSError: if the disk is full or fails; what is finished stays, and the same command goes on.
+      UserError: if the directory contains anything else, or an import of other data or options.
+      OSError: if the disk is full or fails; what is finished stays, and the same command resumes.
     """
     names = source.names()
     header = _header(name, source, config)
@@ -120,7 +120,7 @@ def run_import(name: str, source: Source, store: Path, config: ImportConfig) -> 
 
 
 class _Import:
-    """One run."""
+    """One run of an import."""
 
     def __init__(
         self, source: Source, root: Path, config: ImportConfig, header: dict[str, Any]
@@ -130,7 +130,7 @@ class _Import:
         self.drawn = self.ledger.drawn
 
     def run(self, names: Sequence[str]) -> Imported:
-        """Reads what is not done yet."""
+        """Read what has not been imported yet."""
         self.held_out_by_name = any(self._named(name) in (TEST, VALIDATION) for name in names)
         retried = {e.name for e in self.ledger.latest() if e.kept == 0 and e.skipped}
         done = self.ledger.done - (retried if self.config.retry_skipped else set())
@@ -152,7 +152,7 @@ class _Import:
         try:
             with (
                 Progress(*columns, text, console=Console(stderr=True)) as progress,
-                np.errstate(over="ignore", invalid="ignore"),  # `not_finite` tells what overflows
+                np.errstate(over="ignore", invalid="ignore"),  # `not_finite` reports overflows
             ):
                 total, frames, skipped = before + len(todo), 0, 0
                 task = progress.add_task("", total=total, completed=before, frames=0, skipped=0)
@@ -166,7 +166,7 @@ class _Import:
             self.stores.close()
 
     def _read(self, name: str) -> Entry:
-        """All episodes of one source into the stores, or none if it is damaged."""
+        """Read all episodes of one source into the stores, or none if it is damaged."""
         before, drawn = dict(self.stores.episodes), dict(self.drawn)
         kept, frames = 0, 0
         skipped, notes = list[tuple[str, str]](), list[tuple[str, str]]()
@@ -183,7 +183,7 @@ class _Import:
                 self.stores.append(splits[whole], video)
                 kept, frames = kept + 1, frames + video.steps
                 notes += [(video.name, note) for note in video.notes]
-        except (_Unreadable, UserError) as error:  # the latter: what no store can hold
+        except (_Unreadable, UserError) as error:  # UserError: cannot be stored
             self.stores.rollback(before)
             self.drawn = drawn
             return Entry(name, before, skipped=[(name, str(error))], drawn=drawn)
@@ -194,7 +194,7 @@ class _Import:
         return Entry(name, stored, kept, frames, skipped, notes, dict(self.drawn), held_out)
 
     def _videos(self, name: str) -> Iterator[Video]:
-        """The source's episodes, each checked; `_Unreadable` if it is damaged."""
+        """The source's episodes, each checked; raises `_Unreadable` if it is damaged."""
         try:
             for video in self.source.read(name):
                 video_columns(video)
@@ -204,7 +204,7 @@ class _Import:
             raise _Unreadable(" ".join(f"{kind}{error}".split()) or repr(error)) from error
 
     def _split(self, name: str, whole: str) -> str:
-        """The one that is named; else one is drawn, where the data do not name what is held out."""
+        """The named split; if the data name no held-out videos at all, one is drawn."""
         given = self.source.split(name)
         if given is not None or self.held_out_by_name:
             return given or TRAIN
@@ -216,7 +216,7 @@ class _Import:
         try:
             return self.source.split(name)
         except BAD:
-            return None  # it is read, and said, later
+            return None  # reading it will report the error
 
     def _imported(self) -> Imported:
         entries = self.ledger.latest()
@@ -232,7 +232,7 @@ class _Import:
         )
 
     def _check_untouched(self) -> None:
-        """Nothing but this import wrote into its stores, for what is not in the ledger goes."""
+        """Check that nothing else wrote into the stores: what is not in the ledger is deleted."""
         for split in SPLITS:
             count = self.ledger.episodes.get(split, 0)
             files = (self.root / split / "chunks").glob("e*.npy")
@@ -244,13 +244,13 @@ class _Import:
 
 
 def draw_split(video: str, share: float, drawn: Mapping[str, int]) -> str:
-    """Whether the next video is held out: a share of them, rounded up or down at any moment, at
-    least one of two; the hash of its name decides where both are in bounds.
+    """Draw the next video's split. At any time the number held out is the share of those drawn,
+    rounded up or down, but at least one of two; where both are allowed, the name's hash decides.
 
     Args:
-      video: its name.
-      share: of the videos, that is to be held out.
-      drawn: how many have been drawn before, by split.
+      video: the video's name.
+      share: share of the videos to hold out.
+      drawn: number of videos drawn so far, by split.
     """
     held_out, count = drawn.get(TEST, 0), sum(drawn.values()) + 1
     if share == 0 or (count > 1 and held_out == count - 1):
@@ -264,7 +264,7 @@ def draw_split(video: str, share: float, drawn: Mapping[str, int]) -> str:
 
 
 def _header(name: str, source: Source, config: ImportConfig) -> dict[str, Any]:
-    """What must be the same for an import to go on, and the versions at work."""
+    """What must be the same for an import to resume, and the versions in use."""
     dataclass_source: Any = source
     options = asdict(dataclass_source)
     options |= {"test_fraction": config.test_fraction, "chunk_steps": config.chunk_steps}
@@ -278,7 +278,7 @@ def _header(name: str, source: Source, config: ImportConfig) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON reads it back."""
+    """The value as JSON reads it back."""
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, tuple | list):
@@ -287,8 +287,8 @@ def _plain(value: Any) -> Any:
 
 
 def _check_place(store: Path, header: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """UserError unless the directory is new, or the same import's; an option that there was not
-    when it began may have its default."""
+    """Raise UserError unless the directory is new or that of the same import; an option that did
+    not exist when the import began may have its default."""
     summary = read_summary(store)
     if summary is None:
         there = {path.name for path in store.iterdir()} if store.is_dir() else set()
@@ -312,7 +312,7 @@ def _check_place(store: Path, header: dict[str, Any], defaults: dict[str, Any]) 
 
 
 def _check_apart(source: str | None, store: Path) -> None:
-    """UserError for a store among the data, whose files would be taken for data the next time."""
+    """Raise UserError for a store inside the data, as its files would next be taken for data."""
     if source is not None and Path(source).is_dir() and store.resolve().is_relative_to(source):
         raise UserError(
             f"expected a store outside the data, received {store} inside {source}; choose another"
@@ -320,7 +320,7 @@ def _check_apart(source: str | None, store: Path) -> None:
 
 
 def _flat(options: dict[str, Any]) -> dict[str, Any]:
-    """Nested options by the names of their flags."""
+    """Flatten nested options, by the names of their flags."""
     flat: dict[str, Any] = {}
     for key, value in options.items():
         flat |= _flat(value) if isinstance(value, dict) else {key: value}

@@ -1,4 +1,4 @@
-"""How big a store may grow, what its records hold, and what that will cost on disk."""
+"""Limits on a store's size, the fields of its records, and the disk space that they need."""
 
 import shutil
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def standard_fields(obs: Mapping[str, Field], action: int) -> dict[str, Field]:
 
 
 def size_at_capacity(fields: Mapping[str, Field], config: ReplayConfig) -> tuple[int, int]:
-    """(environment steps, bytes on disk) of a full store of episodes much longer than a chunk."""
+    """(environment steps, bytes on disk) of a full store, for episodes much longer than a chunk."""
     chunk = disk_size(config.chunk_steps * record_dtype(fields).itemsize + HEADER)
     by_size = int(config.capacity_gb * 1e9 / chunk * config.chunk_steps)
     steps = min(config.capacity_steps, by_size)
@@ -47,7 +47,7 @@ def size_at_capacity(fields: Mapping[str, Field], config: ReplayConfig) -> tuple
 def describe_size(
     fields: Mapping[str, Field], config: ReplayConfig, directory: str | Path | None = None
 ) -> str:
-    """One line: what a full store occupies; with a directory, against the free space there."""
+    """One line on what a full store occupies and, given a directory, on the free space there."""
     steps, size = size_at_capacity(fields, config)
     line = (
         f"replay: {steps:,} steps of {record_dtype(fields).itemsize:,} B = {_size(size)} on disk "
@@ -63,7 +63,7 @@ def describe_size(
 
 
 def free_bytes(directory: str | Path) -> int:
-    """Space for a store in `directory`: what is free there, and what its chunks hold already."""
+    """Space for a store in `directory`: free space plus what the store's chunks already occupy."""
     place = Path(directory).absolute()
     held = sum(disk_size(path.stat().st_size) for path in place.glob("chunks/*.npy"))
     while not place.exists():

@@ -1,4 +1,4 @@
-"""Settings of the clockwork world model. Read next: ``clockwork.py``, what is built from them."""
+"""Settings of the clockwork world model. Read next: ``clockwork.py``, the model built from them."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ ObsShapes = dict[str, tuple[int, ...]]  # per observation: (S, S, C) is an image
 
 
 class Architecture(NamedTuple):
-    """How the networks are built, sizes aside."""
+    """Structure of the networks, apart from sizes."""
 
     act: str  # activation of dense layers
-    norm: bool  # RMS norm before it
+    norm: bool  # RMS norm before the activation
     post_layers: int  # hidden layers of the posterior
     std_shift: float  # added to the hidden vector before the layer of a latent's deviation
     embed_layers: int  # hidden layers of the MLPs over frame embeddings, levels 2 and up
-    cumulative: bool  # each of them reads the output of the one below; else the frame embedding
-    top_context: bool  # the top has weights for a context too, of zeros: they never learn
+    cumulative: bool  # each of these MLPs reads the output below it; else the frame embedding
+    top_context: bool  # the top has context weights too; its context is zero: they never learn
     image_final: str  # last activation of the image decoder
 
 
@@ -104,19 +104,19 @@ class ClockworkConfig:
     """Precision of matrix products; parameters, states and losses stay float32."""
 
     def keep_bias(self, stride: int) -> float:
-        """Added to the update gate of a level that ticks every ``stride`` steps: logit(k^K)."""
+        """Bias of the update gate of a level that ticks every ``stride`` steps: logit(k^K)."""
         if self.half_life == 0:
             return 0.0
         return -math.log(math.expm1(min(stride / self.half_life * math.log(2), 80.0)))
 
     @property
     def networks(self) -> Architecture:
-        """How the networks are built."""
+        """Structure of the networks."""
         return ARCHITECTURES[self.architecture]
 
 
 def make_latent(config: ClockworkConfig) -> Latent:
-    """The latent distribution that ``config`` names."""
+    """Make the latent distribution that ``config`` selects."""
     if config.latent == "gaussian":
         return Gaussian(config.stoch, config.min_std)
     return Categorical(config.stoch, config.classes, UNIMIX)
@@ -125,7 +125,7 @@ def make_latent(config: ClockworkConfig) -> Latent:
 def check_config(
     config: ClockworkConfig, obs_shapes: ObsShapes, action_width: int, predicted: Sequence[str]
 ) -> None:
-    """Raises UserError on settings that cannot be built."""
+    """Raise UserError on settings from which no model can be built."""
     check_bounds(config, "model")
     clock.check_strides(config.strides)
     if action_width < 0:

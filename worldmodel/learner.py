@@ -1,7 +1,7 @@
-"""The jitted update of video prediction and agents: one pure function of (state, batch, key).
+"""The jitted update of video models and agents: one pure function of (state, batch, key).
 
-Parameters live in NNX modules; they are split off once, here, and everything above is a plain
-pytree.
+Parameters are defined in NNX modules; they are split off once, here, and all code above handles
+plain pytrees.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from jaxtyping import Array, PRNGKeyArray
 from common import Before, CountOrZero, MayChange, Positive
 
 Params = Any  # pytree of arrays, the module's parameters by name
-Aux = Any  # pytree of arrays that the loss carries from update to update without descending it
+Aux = Any  # pytree of arrays that the loss carries between updates without gradient descent
 Metrics = dict[str, Array]
 Estimate = Callable[[Params, Any], Params]  # of (params, batch)
 Loss = Callable[[Params, Aux, Any, PRNGKeyArray], tuple[Array, tuple[Aux, Metrics]]]
 
-AVERAGE_RATE = 0.005  # least weight of the newest parameters in their average. docs/adr/0008
+AVERAGE_RATE = 0.005  # minimum weight of the newest parameters in the average. docs/adr/0008
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -46,28 +46,28 @@ class OptimizerConfig:
 
 
 SKIPPED = "update/skipped"
-"""Metric of an update: 1 where it left the state as it was, for what it computed was not finite."""
+"""Metric of an update: 1 if the result was not finite and the state was left unchanged, else 0."""
 
 
 class TrainState(NamedTuple):
-    """What training carries and checkpoints."""
+    """State of training, as carried and checkpointed."""
 
     params: Params
     opt_state: optax.OptState
     aux: Aux
-    step: Array  # [] updates done
-    average: Params = ()  # over the latest updates, where it is kept
+    step: Array  # [] number of updates done
+    average: Params = ()  # average parameters over recent updates, if kept
 
 
 def make_optimizer(
     config: OptimizerConfig, apart: tuple[str, ...] = ()
 ) -> optax.GradientTransformation:
-    """Clip, then Adam with linear warm-up.
+    """Gradient clipping followed by Adam with linear warm-up.
 
     Args:
-      apart: top-level names of the parameters that are clipped by a norm of their own, each; the
-        others share one. An image model's gradient is a thousand times an actor's: under a common
-        norm its noise would set the actor's step.
+      apart: top-level names of parameters that are each clipped by their own norm; the others
+        share one. An image model's gradient is a thousand times that of an actor: under a common
+        norm, its noise would determine the actor's step.
     """
     schedule = optax.linear_schedule(0.0, config.lr, config.warmup) if config.warmup else config.lr
 
@@ -89,12 +89,12 @@ def make_optimizer(
 
 
 def adam_eps_hat(lr: optax.ScalarOrSchedule, eps: float) -> optax.GradientTransformation:
-    """Adam with its epsilon before bias correction; the state is that of ``optax.adam``.
+    """Adam with epsilon added before bias correction; the state is that of ``optax.adam``.
 
     θ' = θ - lr √(1-β₂ᵗ)/(1-β₁ᵗ) m_t / (√v_t + eps)
 
-    which is Adam with epsilon eps/√(1-β₂ᵗ) after it: 32 eps at first, 3.2 eps at t = 100, 1.26 eps
-    at 1 000. Source: Kingma and Ba 2015, the end of §2 (epsilon hat); Keras.
+    which is Adam with epsilon eps/√(1-β₂ᵗ) added after it: 32 eps at first, 3.2 eps at t = 100,
+    1.26 eps at 1 000. Source: Kingma and Ba 2015, the end of §2 (epsilon hat); Keras.
     """
 
     def update(grads: Params, state: optax.OptState, params: Params = None) -> Any:
@@ -105,34 +105,34 @@ def adam_eps_hat(lr: optax.ScalarOrSchedule, eps: float) -> optax.GradientTransf
 
 
 def split(module: nnx.Module) -> tuple[nnx.GraphDef, Params]:
-    """A module's static part and its parameters as a nested dict of arrays."""
+    """Split a module into its static part and its parameters, a nested dict of arrays."""
     graph, state = nnx.split(module, nnx.Param)
     return graph, nnx.to_pure_dict(state)
 
 
 def join(graph: nnx.GraphDef, params: Params) -> Any:
-    """Inverse of ``split``: the module, to be used inside one trace."""
+    """Inverse of ``split``: return the module, for use within one trace."""
     return nnx.merge(graph, nnx.State(params))
 
 
 def initial_state(
     params: Params, aux: Aux, optimizer: optax.GradientTransformation, keep_average: bool = False
 ) -> TrainState:
-    """State before the first update; with ``keep_average`` updates move ``averaged`` parameters."""
+    """State before the first update; with ``keep_average``, updates also average the parameters."""
     average = jax.tree.map(jnp.array, params) if keep_average else ()  # copies: both are donated
     return TrainState(params, optimizer.init(params), aux, jnp.zeros((), jnp.int32), average)
 
 
 def averaged(average: Params, params: Params, updates: Array) -> Params:
-    """Moves an average of parameters towards the newest ones.
+    """Move an average of the parameters towards the newest ones.
 
     ā' = ā + w (θ - ā),   w = max(1/200, 10 / (10 + n))
 
-    So it spans about the last tenth of the updates so far, and never more than 200 of them.
+    The average spans about the last tenth of the updates so far, but never more than 200 of them.
     Source: Polyak and Juditsky 1992; Shamir and Zhang 2013, polynomial decay (η = 9), with a floor.
 
     Args:
-      updates: n, [] done before the one that led to ``params``.
+      updates: n, [] number of updates before the one that led to ``params``.
     """
     weight = jnp.maximum(AVERAGE_RATE, 10.0 / (10.0 + updates))
     return jax.tree.map(lambda a, p: a + weight.astype(a.dtype) * (p - a), average, params)
@@ -144,16 +144,16 @@ def make_update(
     estimate: Estimate | None = None,
     sharding: jax.sharding.Sharding | None = None,
 ) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
-    """The update, jitted; it consumes (donates) the state that it is given.
+    """Make the jitted update; it consumes (donates) the state passed to it.
 
-    Where the loss or the norm of its gradient is not finite, the state stays as it was, whole, and
-    the metric `update/skipped` is 1; else it is 0.
+    If the loss or its gradient norm is not finite, the whole state stays unchanged and the metric
+    `update/skipped` is 1; otherwise it is 0.
 
     Args:
-      loss: of (params, aux, batch, key) to (scalar, (aux, metrics)).
-      optimizer: as ``make_optimizer`` or any other over the same params.
-      estimate: sets the parameters that are estimated from the batch rather than descended.
-      sharding: of what it returns; None: what XLA chooses, which is where its arguments are.
+      loss: function from (params, aux, batch, key) to (scalar, (aux, metrics)).
+      optimizer: from ``make_optimizer``, or any other over the same params.
+      estimate: sets the parameters that are estimated from the batch rather than by gradients.
+      sharding: sharding of the outputs; None: XLA's choice, which is that of the arguments.
     """
 
     def update(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
@@ -175,14 +175,15 @@ def make_update(
 
 
 class Learner(Generic[M]):
-    """A module and how it is trained; its parameters are in states (``TrainState``), not here.
+    """A module and how to train it; the parameters are kept in a ``TrainState``, not here.
 
     Args:
       make: makes the module.
-      make_loss: of the module's static part to its loss.
-      make_aux: of (params, module) to the loss's first aux; of the module only shapes are read.
-      optimizer, estimate: as ``make_update``.
-      keep_average: as ``initial_state``.
+      make_loss: function from the module's static part to its loss.
+      make_aux: function from (params, module) to the loss's first aux; it must read only shapes of
+        the module.
+      optimizer, estimate: as for ``make_update``.
+      keep_average: as for ``initial_state``.
     """
 
     def __init__(
@@ -194,13 +195,13 @@ class Learner(Generic[M]):
         estimate: Estimate | None = None,
         keep_average: bool = False,
     ):
-        self.module: M = nnx.eval_shape(make)  # its parameters are shapes only
+        self.module: M = nnx.eval_shape(make)  # parameters are abstract: shapes only
         self.graph, self.shapes = split(self.module)
         self.optimizer, self._make, self._make_aux = optimizer, make, make_aux
         self._keep_average = keep_average
         self._make_update = partial(make_update, make_loss(self.graph), optimizer, estimate)
         self.sharding: jax.sharding.Sharding | None = None
-        """Of the state that an update returns; to be set before the first."""
+        """Sharding of the state that an update returns; must be set before the first update."""
 
     @cached_property
     def update(self) -> Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]:
@@ -213,11 +214,11 @@ class Learner(Generic[M]):
         return module
 
     def initial(self) -> TrainState:
-        """The state before the first update; computed by one program, not one per array."""
+        """The state before the first update; computed by one program rather than one per array."""
         return jax.jit(self._initial)()
 
     def abstract(self) -> TrainState:
-        """Its shapes, at no cost."""
+        """Shapes of ``initial()``, without computing it."""
         return jax.eval_shape(self._initial)
 
     def _initial(self) -> TrainState:

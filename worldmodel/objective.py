@@ -1,11 +1,11 @@
 """The world model's objective. CW-VAE eq. 5; KL balance and free nats from DreamerV2/V3.
 
 ``elbo``:      -[Σ_t log p(x_t | s¹_t) - Σ_l Σ_{ticks of l} KL[q ‖ p]] over the whole batch,
-               divided by its real frames; of a level at all phases, the mean over its chains.
+               divided by its real frames; for a level at all phases, the mean over its chains.
 ``balanced``:  mean over real steps of -log p(x_t) + Σ_l mean over level l's real ticks of
                0.5 max(free, KL[sg(q) ‖ p]) + 0.1 max(free, KL[q ‖ sg(p)]).
 
-Read next: ``learner.py``, the jitted update that descends it.
+Read next: ``learner.py``, the jitted update that minimises it.
 """
 
 from dataclasses import dataclass
@@ -59,11 +59,11 @@ def log_likelihood(
 
 
 def tick_masks(model: ClockworkVAE, records: Records) -> tuple[Float[Array, "B n"], ...]:
-    """Weights of every level's ticks, as ``observe`` arranges them (``clock.tick_mask``)."""
+    """Weights of each level's ticks, in the layout of ``observe`` (``clock.tick_mask``)."""
     masks = []
     for index, stride in enumerate(model.strides):
         mask = records.mask
-        if model.config.window == "causal":  # looking ahead, no tick after a terminal holds a frame
+        if model.config.window == "causal":  # lookahead: ticks after a terminal contain no frame
             count = partial(clock.tick_mask, stride=stride)
             mask = jax.vmap(count)(mask, records.terminal, records.is_first)
         masks.append(mask[:, model.lead :: model.alignment(index).every])
@@ -71,12 +71,12 @@ def tick_masks(model: ClockworkVAE, records: Records) -> tuple[Float[Array, "B n
 
 
 def masked_sum(x: Array, mask: Array) -> Array:
-    """Sum of ``x·mask``, whatever stands where ``mask`` is 0."""
+    """Sum of ``x·mask``; ``x`` may be anything, even nan, where ``mask`` is 0."""
     return jnp.sum(jnp.where(mask > 0, x * mask, 0.0))
 
 
 def masked_mean(x: Array, mask: Array) -> Array:
-    """Mean of ``x`` where ``mask``; 0 where nothing counts."""
+    """Mean of ``x`` weighted by ``mask``; 0 if the mask is all zeros."""
     return masked_sum(x, mask) / jnp.maximum(jnp.sum(mask), 1.0)
 
 
@@ -86,9 +86,9 @@ def model_loss(
     """The world model's loss over a batch.
 
     Args:
-      model: that made the beliefs.
+      model: the model that made the beliefs.
       records: [B, lead+T, ...].
-      beliefs: of ``model.observe(records, …)``.
+      beliefs: from ``model.observe(records, …)``.
     Returns:
       Scalar; metrics ``nll/<obs>`` per real step, ``kl/level<l>`` and ``prior_entropy/level<l>``
       per real tick, nats.
@@ -108,7 +108,7 @@ def model_loss(
         metrics[f"kl/level{level}"] = masked_mean(kl, mask)
         metrics[f"prior_entropy/level{level}"] = masked_mean(entropy, mask)
         if config.kl == "elbo":
-            chains = model.stride if model.phased(index) else 1  # each chain is a whole filter
+            chains = model.stride if model.phased(index) else 1  # each chain is a complete filter
             loss = loss + masked_sum(kl, mask) / (steps * chains)
         else:
             loss = loss + masked_mean(balanced_kl(model, belief, config), mask)
@@ -133,12 +133,12 @@ def sequence_kl(
 ) -> Float[Array, "B L"]:
     """KL of every level in nats per sequence, summed over its active ticks. CW-VAE Table 1.
 
-    KL_l = Σ_{real ticks j of level l} KL[q_j ‖ p_j]; of a level at all phases, the mean over its K
-    chains, each of which is a whole filter.
+    KL_l = Σ_{real ticks j of level l} KL[q_j ‖ p_j]; for a level at all phases, the mean over its K
+    chains, each of which is a complete filter.
 
     Args:
       records: [B, lead+T, ...].
-      beliefs: of ``model.observe(records, …)``.
+      beliefs: from ``model.observe(records, …)``.
     """
     columns = []
     for index, (belief, mask) in enumerate(zip(beliefs, tick_masks(model, records), strict=True)):

@@ -1,4 +1,4 @@
-"""An episode of a trained agent, looked into: what is drawn of it, as plain arrays.
+"""Inspection of one episode of a trained agent: everything the report draws, as plain arrays.
 
 Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`, which compute it;
 `analysis/agent/analyse.py`, the report.
@@ -32,8 +32,8 @@ from worldmodel.records import Records
 Obs = dict[str, np.ndarray]
 OWN = "the actor's choice"
 DIMENSIONS = {"camera": ("pitch", "yaw")}  # of MineRL's actions, degrees per tick
-CLOSE = 200  # environment steps of the part of a long episode that is drawn by itself
-MOST_HELD = 64  # held actions imagined, of which the rows shown are chosen
+CLOSE = 200  # environment steps of the close-up that is drawn of a long episode
+MOST_HELD = 64  # maximum number of held actions imagined; the rows shown are chosen from these
 
 
 @dataclass(frozen=True)
@@ -69,61 +69,61 @@ class AnalyseAgentConfig:
 
 
 class WhatIf(NamedTuple):
-    """Futures of R rows from one time of the episode, the actor's own first."""
+    """R futures from one time of the episode, one per row, the actor's own first."""
 
     start: int
     ticks: int
     names: list[str]  # [R]
-    obs: Obs  # [R, H·K, ...] at start+1 …, of the first noise
-    reward: np.ndarray  # [R, H] mean imagined window reward over the noises
-    value: np.ndarray  # [R, H] mean value
+    obs: Obs  # [R, H·K, ...] at start+1 …, under the first noise sample
+    reward: np.ndarray  # [R, H] imagined window reward, mean over noise samples
+    value: np.ndarray  # [R, H] value, mean over noise samples
     returns: np.ndarray  # [R, S]
-    true: Obs  # [n, ...] what really was from `start` on; n - 1 at most H·K
-    observed: float  # return of the same horizon in the episode, nan where it is cut
+    true: Obs  # [n, ...] what was actually observed from `start` on; n - 1 at most H·K
+    observed: float  # return over the same horizon in the episode, nan if it was cut
 
 
 class View(NamedTuple):
-    """A stretch of an episode that is drawn."""
+    """A stretch of an episode, as drawn."""
 
-    span: tuple[int, int]  # times of its edges
-    times: np.ndarray  # [n] of the frames: middles of n equal parts of the span
+    span: tuple[int, int]  # first time, and the time after the last
+    times: np.ndarray  # [n] times of the frames: the middles of n equal parts of the span
     decoded: Obs  # [n, ...] from level 1's belief at those times
 
 
 class EpisodeInspection(NamedTuple):
-    """One episode."""
+    """What is drawn of one episode."""
 
     trace: Trace  # numpy, without a batch axis
     reward: np.ndarray  # [T] per step
     obs: Obs  # [T, ...]
     terminal: bool
-    views: list[View]  # the whole, and where that is long a part of it
+    views: list[View]  # the whole episode and, if it is long, a close-up
     what_if: WhatIf | None
-    why_not: str  # where there is none
+    why_not: str  # why `what_if` is None
 
 
 class Observed(NamedTuple):
-    """What one program computes of an episode."""
+    """What one jitted program computes for an episode."""
 
     trace: Trace
     decoded: dict[str, jax.Array]  # [1, n, ...]
-    starts: tuple[State, ...]  # [1, ·] of every level
+    starts: tuple[State, ...]  # [1, ·] state of each level
 
 
 def inspect_episode(
     built: Built, params: Params, records: Records, settings: AnalyseAgentConfig
 ) -> EpisodeInspection:
-    """Looks into one episode.
+    """Inspect one episode.
 
     Args:
-      records: [1, lead+T', ...], padded to whole windows as `padded` says.
+      records: [1, lead+T', ...], padded to whole windows; `padded` gives T'.
     """
     model = built.agent.model
     length = int(np.sum(records.mask))
     main = jax.tree.map(lambda x: np.asarray(x)[0, model.lead :][:length], records)
     wide = sum(x.ndim == 4 for x in main.obs.values()) or 1
     ticks = settings.ticks or built.config.agent.imagined
-    room = max(0, length - 1 - ticks * model.stride)  # so that what happened can stand beside it
+    room = max(0, length - 1 - ticks * model.stride)  # leaves true frames to compare with
     start = min(settings.start, room) // model.stride * model.stride
     spans = stretches(length, start)
     shown = [spread(*span, max(3, settings.columns // wide)) for span in spans]
@@ -148,24 +148,24 @@ def inspect_episode(
 
 
 def padded(steps: int, stride: int) -> int:
-    """T' of an episode of so many records: absorbing steps close the window of every phase."""
+    """T' of an episode of ``steps`` records: absorbing steps complete the windows of all phases."""
     return -(-(steps + stride - 1) // stride) * stride
 
 
 def stretches(length: int, start: int) -> list[tuple[int, int]]:
-    """The whole episode, and of a long one the part round the start of ``what if``."""
+    """The whole episode and, if it is long, a close-up around the start of ``what if``."""
     first = max(0, min(start - CLOSE // 4, length - CLOSE))
     return [(0, length)] + ([(first, first + CLOSE)] if length > 2 * CLOSE else [])
 
 
 def spread(first: int, last: int, count: int) -> np.ndarray:
-    """Middles of ``count`` equal parts of the times from ``first`` to before ``last``."""
+    """Middles of ``count`` equal parts of the times in [first, last)."""
     count = min(count, last - first)
     return first + ((np.arange(count) + 0.5) * (last - first) / count).astype(int)
 
 
 def _single(x: np.ndarray) -> np.ndarray:
-    """Without the batch axis, where there is one."""
+    """Drop the batch axis, if there is one."""
     return x[0] if x.ndim > 1 else x
 
 
@@ -190,10 +190,10 @@ def what_if(
     ticks: int,
     settings: AnalyseAgentConfig,
 ) -> WhatIf:
-    """Futures from the states of all levels at time ``start``; what really happened is not known.
+    """Futures from the states of all levels at time ``start``, with the true outcome left empty.
 
     Raises:
-      UserError: where no abstract actions can be held.
+      UserError: if no abstract actions can be held.
     """
     held = held_actions(built.codec, MOST_HELD, DIMENSIONS)
     chunks = built.agent.codec.hold(jnp.asarray(np.stack([h.flat for h in held])))
@@ -225,7 +225,7 @@ def _decode(built: Built, params: Params, *given: Any) -> dict[str, jax.Array]:
 
 
 def _beside(found: WhatIf, built: Built, trace: Any, main: Any, terminal: bool) -> WhatIf:
-    """With what really followed in the episode."""
+    """Add what actually followed in the episode."""
     steps = found.ticks * built.agent.model.stride
     true = {name: main.obs[name][found.start : found.start + steps + 1] for name in found.obs}
     there = np.flatnonzero(trace.time == found.start + steps)

@@ -1,4 +1,4 @@
-"""A trained agent's return over episodes of its own: greedy and sampled."""
+"""Evaluation of a trained agent's return over new episodes, greedy and sampled."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ class EvalConfig:
 
 
 def evaluate(config: EvalConfig) -> None:
-    """Prints sampled and greedy results, and writes a video of an episode."""
+    """Print sampled and greedy results, and write a video of one greedy episode."""
     check_bounds(config)
     built, params, step = load_run(
         config.run, config.env, folder=BEST if config.best else CHECKPOINTS, newest=config.newest

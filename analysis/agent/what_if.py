@@ -1,8 +1,8 @@
-"""What if: one start, several abstract actions, the top level imagined under each.
+"""What if: the top level imagined from one start under each of several abstract actions.
 
 A primitive action held for all K steps of every tick is an abstract action with a name
-(``held_actions.py``). All are imagined beside the actor's own choice under the same noise, so that
-futures differ by what is done alone. Read next: `agents/imagination.py`, which the actor learns
+(``held_actions.py``). These are imagined alongside the actor's own choice under the same noise, so
+that futures differ only by the action. Read next: `agents/imagination.py`, which the actor learns
 from.
 """
 
@@ -21,17 +21,17 @@ from worldmodel.level import State
 
 
 class Futures(NamedTuple):
-    """Of R rows, the actor's own first, under S noises, over H ticks of the top clock."""
+    """R futures, the actor's own first, under S noise samples, over H ticks of the top clock."""
 
     states: State  # [R, S, H, ·] of the top level
     chunk: Array  # [R, S, H, K·A]
     reward: Array  # [R, S, H] window rewards, environment units
-    value: Array  # [R, S, H] the critic's
-    returns: Array  # [R, S] discounted window rewards, and the value at the end
+    value: Array  # [R, S, H] critic's value
+    returns: Array  # [R, S] discounted window rewards plus the value at the end
 
 
 def check_plans(config: AgentConfig) -> None:
-    """Raises UserError for plans of several ticks, which nothing here rolls out."""
+    """Raise UserError for plans of several ticks, which this module cannot roll out."""
     if config.plan_ticks > 1:
         raise UserError(
             f"expected plans of one tick, received --agent.plan {config.plan} with strides "
@@ -42,16 +42,15 @@ def check_plans(config: AgentConfig) -> None:
 def imagine_futures(
     agent: Agent, start: State, chunks: Float[Array, "C W"], noise: Array
 ) -> Futures:
-    """The top level from one start under every chunk, repeated at each tick, and under the actor.
+    """Imagine the top level from one start under the actor, and under each chunk held at all ticks.
 
     returns = Σ_{j<H} γ^{Kj} (Π_{i≤j} C_i) R_{j+1} + γ^{KH} (Π_{i≤H} C_i) v_H,  which is the
     λ-return at λ = 1.
 
     Args:
       start: [1, ·] of the top level.
-      chunks: abstract actions, a row each; the actor's own row comes before them, its mode at every
-        tick.
-      noise: [S, H, ...] of the latent, the same for every row.
+      chunks: abstract actions, one per row; the actor's row, its mode at every tick, is put first.
+      noise: [S, H, ...] latent noise, the same for every row.
     Raises:
       UserError: for plans of several ticks.
     """
@@ -90,14 +89,14 @@ def imagine_futures(
 def decode_futures(
     agent: Agent, starts: tuple[State, ...], top: State, chunk: Array, key: PRNGKeyArray
 ) -> dict[str, Array]:
-    """Observations at every step of imagined futures, all levels below the top imagined as well.
+    """Decode observations at every step of imagined futures; lower levels are imagined as well.
 
     Args:
-      starts: [1, ·] of every level, of ``ClockworkVAE.states_at``.
-      top: [R, H, ·] of ``imagine_futures``, one noise of it.
+      starts: [1, ·] state of each level, from ``ClockworkVAE.states_at``.
+      top: [R, H, ·] states from ``imagine_futures`` under one noise sample.
       chunk: [R, H, K·A].
     Returns:
-      [R, H·K, ...], images uint8, vectors in their units; the same noise in every row.
+      [R, H·K, ...], images uint8, vectors in their units; the noise is the same in every row.
     """
     model = agent.model
     rows, steps = chunk.shape[0], chunk.shape[1] * model.stride
@@ -110,7 +109,7 @@ def decode_futures(
 
 
 def apart(paths: Float[np.ndarray, "R D"], count: int) -> list[int]:
-    """Rows that differ most: the first two, then always the farthest from all chosen; in order.
+    """Indices of the rows that differ most: the first two, then always the farthest; sorted.
 
     Source: farthest-point traversal, Gonzalez 1985.
     """
@@ -130,16 +129,16 @@ def return_that_followed(
     steps: int,
     discount: float,
 ) -> float:
-    """What really followed, as ``Futures.returns`` counts it: Σ_{i=1..n} γ^{i-1} r_{start+i}, and
-    γ^n v where the episode goes on.
+    """Return that actually followed, as in ``Futures.returns``: Σ_{i=1..n} γ^{i-1} r_{start+i},
+    plus γ^n v if the episode continues.
 
     Args:
       reward: r_t of the whole episode.
       terminal: whether its last record is terminal.
-      value_there: the critic's at start + steps; nan where that is not in the episode.
+      value_there: the critic's value at start + steps; nan if that is not in the episode.
       steps: n.
     Returns:
-      nan where the episode was cut before.
+      The return; nan if the episode was cut before start + n.
     """
     after = reward[start + 1 : start + steps + 1].astype(np.float64)
     total = float(np.sum(after * discount ** np.arange(len(after))))

@@ -1,8 +1,8 @@
-"""How the reader of digits learns, and how well it reads what it has never seen.
+"""Training of the digit reader, and its accuracy on images that it has never seen.
 
-The reader is in `digit_reader.py`. Of every composed frame the windows that hold a digit (its
-corner within 2 px of theirs) and a few others are learned from: cross-entropy, Adam. Frames are
-composed as they are needed.
+The reader is in `digit_reader.py`. It is trained by cross-entropy and Adam on windows of composed
+frames: those that contain a digit (with its corner within 2 px of the window's) and a few others.
+Frames are composed on the fly.
 """
 
 from collections.abc import Callable
@@ -39,10 +39,10 @@ from worldmodel.observations import pixels
 
 BATCH = 64
 RATE = 2e-3
-COPIES = 4  # of every image, turned and slanted
-RECIPE = (BATCH, RATE, COPIES, WIDTHS, NEGATIVES)  # a reader made by another is another
+COPIES = 4  # of every image, rotated and sheared
+RECIPE = (BATCH, RATE, COPIES, WIDTHS, NEGATIVES)  # identifies a saved reader
 CHUNK = 256  # frames read at once
-TESTS = 3000  # frames of one digit, and of two
+TESTS = 3000  # test frames of one digit, and as many of two
 NONE = DIGITS  # label of a cell without a digit
 
 
@@ -59,11 +59,11 @@ class Frames(NamedTuple):
     images: np.ndarray  # uint8 [N, 64, 64, 1]
     digits: np.ndarray  # int [N, n]
     corners: np.ndarray  # int [N, n, 2] (row, column) of every digit's image, px
-    overlap: np.ndarray  # [N] share of the slighter digit's ink that the other's covers; n = 1: 0
+    overlap: np.ndarray  # [N] share of the fainter digit's ink that the other covers; n = 1: 0
 
 
 def compose(glyphs: Glyphs, count: int, digits: int, rng: np.random.Generator) -> Frames:
-    """Random frames of ``digits`` (1 or 2) digits: any images, anywhere, whole within the frame."""
+    """Random frames of ``digits`` (1 or 2) digits: any images, anywhere fully inside the frame."""
     edge = glyphs.images.shape[1]
     chosen = rng.integers(len(glyphs.labels), size=(count, digits))
     corner = rng.integers(0, PIXELS - edge, (count, digits, 2), endpoint=True)
@@ -78,7 +78,7 @@ def compose(glyphs: Glyphs, count: int, digits: int, rng: np.random.Generator) -
 
 
 def varied(glyphs: Glyphs, copies: int, rng: np.random.Generator) -> Glyphs:
-    """The glyphs, and ``copies`` of each turned by up to ±12° and slanted by up to ±0.15."""
+    """The glyphs and ``copies`` of each, rotated by up to ±12° and sheared by up to ±0.15."""
     images = [glyphs.images]
     for _ in range(copies):
         turned = [_turned(x, rng.uniform(-12, 12), rng.uniform(-0.15, 0.15)) for x in glyphs.images]
@@ -90,7 +90,7 @@ def _turned(image: np.ndarray, degrees: float, slant: float) -> np.ndarray:
     edge = image.shape[0]
     cos, sin, half = np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), (edge - 1) / 2
     matrix = np.array([[cos, sin + slant], [-sin, cos]])
-    shift = half - matrix @ (half, half)  # the middle stays
+    shift = half - matrix @ (half, half)  # keeps the centre in place
     rows = np.concatenate([matrix, shift[:, None]], axis=1).ravel().tolist()
     turned = Image.fromarray(image).transform(
         (edge, edge), Image.Transform.AFFINE, rows, Image.Resampling.BILINEAR
@@ -99,9 +99,9 @@ def _turned(image: np.ndarray, degrees: float, slant: float) -> np.ndarray:
 
 
 def weathered(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pixel values in [0, 1]; half of the frames blurred and paler, as predictions are.
+    """Pixel values in [0, 1], with half of the frames blurred and dimmed, as predictions are.
 
-    Blur: two boxes of 3 × 3 px. Paleness: a factor of 0.6 to 1.
+    Blur: two box filters of 3 × 3 px. Dimming: a factor of 0.6 to 1.
     """
     x = images.astype(np.float32) / 255
     half = rng.random(len(x)) < 0.5
@@ -113,7 +113,7 @@ def weathered(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def window_labels(frames: Frames) -> np.ndarray:
-    """Which digit each window of the frames holds, or NONE: int [N, GRID²].
+    """Digit in each window of the frames, or NONE: int [N, GRID²].
 
     A digit belongs to the window whose corner is nearest to its own.
     """
@@ -129,8 +129,8 @@ def window_labels(frames: Frames) -> np.ndarray:
 def draw_windows(
     glyphs: Glyphs, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Windows to learn from, of ``count`` frames, a quarter with one digit: all that hold a digit,
-    and ``NEGATIVES`` per frame that do not.
+    """Training windows of ``count`` frames, a quarter of them with one digit: all windows that
+    contain a digit, and ``NEGATIVES`` per frame that do not.
 
     Returns:
       Pixel values float32 [n, 28, 28, 1] and labels int [n].
@@ -152,12 +152,12 @@ def draw_windows(
 def train_reader(
     glyphs: Glyphs, steps: int, seed: int, progress: Callable[[int], None] = lambda step: None
 ) -> DigitReader:
-    """A trained reader.
+    """Train a reader.
 
     Args:
       glyphs: training images.
-      steps: batches of windows, of ``BATCH`` frames each.
-      progress: called after each with its number.
+      steps: number of updates, each on the windows of ``BATCH`` frames.
+      progress: called after each update with its number.
     """
     graph, params = split(DigitReader(nnx.Rngs(seed)))
     optimizer = optax.adam(optax.cosine_decay_schedule(RATE, steps))
@@ -181,7 +181,7 @@ def train_reader(
 
 
 def make_reading(reader: DigitReader) -> Callable[[np.ndarray], np.ndarray]:
-    """Jitted reading: uint8 [..., S, S, C], resized to 64 × 64 where they are of another size, to
+    """A jitted function from frames uint8 [..., S, S, C], resized to 64 × 64 if necessary, to
     log-probabilities of the classes, [..., 66]."""
     graph, params = split(reader)
     run = jax.jit(
@@ -197,15 +197,15 @@ def make_reading(reader: DigitReader) -> Callable[[np.ndarray], np.ndarray]:
 
 
 class Tested(NamedTuple):
-    """The reader's own accuracy on composed frames of images it has never seen, shares."""
+    """Accuracy of the reader on composed frames of images that it has never seen, as shares."""
 
-    single: float  # of frames with one digit: which of ten
-    pair: float  # of frames with two: which of 55 pairs
-    clear: float  # the same, of those in which less than a tenth of the slighter digit is covered
+    single: float  # on frames with one digit: which of ten
+    pair: float  # on frames with two digits: which of 55 pairs
+    clear: float  # as `pair`, on frames in which under a tenth of the fainter digit is covered
 
 
 def examine(read: Callable[[np.ndarray], np.ndarray], glyphs: Glyphs, seed: int) -> Tested:
-    """Tests a reader on ``TESTS`` frames of each kind. glyphs: test images."""
+    """Test a reader on ``TESTS`` frames of each kind. glyphs: test images."""
     rng = np.random.default_rng(seed)
     right = []
     for digits in (1, 2):
@@ -216,16 +216,16 @@ def examine(read: Callable[[np.ndarray], np.ndarray], glyphs: Glyphs, seed: int)
 
 
 def save_reader(path: Path, reader: DigitReader) -> None:
-    """Writes the parameters as .npz, whole or not at all."""
+    """Write the parameters as .npz, atomically."""
     leaves = jax.tree.leaves(split(reader)[1])
     write_arrays(path, {f"p{n}": np.asarray(x) for n, x in enumerate(leaves)})
 
 
 def load_reader(path: Path) -> DigitReader:
-    """What ``save_reader`` wrote.
+    """Load a reader that ``save_reader`` wrote.
 
     Raises:
-      UserError: if the file holds something else.
+      UserError: if the file contains anything else.
     """
     graph, params = split(DigitReader(nnx.Rngs(0)))
     leaves, tree = jax.tree.flatten(params)

@@ -1,6 +1,6 @@
-"""The report of `analyse_video.py`, which says what stands in it.
+"""The report of `analyse_video.py`, where its contents are described.
 
-Read next: `inspection.py`, what a blind level is; `findings.py`, what is looked for in which data.
+Read next: `inspection.py`, what a blind level is; `findings.py`, what is measured on which data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from training.versions import versions
 
 
 def analyse(config: AnalyseVideoConfig, command: str) -> Path:
-    """Looks into every run, writes the report and its numbers; returns the report's path."""
+    """Analyse every run, write the report and its numbers, and return the report's path."""
     output = checked_output(config)
     found = {}
     for name, path in names(config.run).items():
@@ -41,7 +41,7 @@ def analyse(config: AnalyseVideoConfig, command: str) -> Path:
 
 
 def checked_output(config: AnalyseVideoConfig) -> Path:
-    """The report's path. Raises UserError on settings that cannot run, before anything is done."""
+    """Return the report's path. Raises UserError on invalid settings, before any work starts."""
     if not config.run:
         raise UserError("run: expected at least one directory, received none; give --run RUN")
     check_bounds(config)
@@ -56,7 +56,7 @@ def checked_output(config: AnalyseVideoConfig) -> Path:
 
 
 def names(paths: Sequence[Path]) -> dict[str, Path]:
-    """Runs by the name of their directory, or its path where two share a name."""
+    """Runs by the name of their directory, or by its path if two runs share the name."""
     short = [path.resolve().name for path in paths]
     return {
         name if short.count(name) == 1 else str(path): path
@@ -65,7 +65,7 @@ def names(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def page(found: Mapping[str, Found], command: str) -> list[str]:
-    """Blocks of the report: all runs together, then one by one."""
+    """Blocks of the report: all runs together, then each run."""
     blocks = [report.command(command), overview(found), *kl_section(found)]
     blocks += speed_section(found)
     blocks += knowledge_section(found)
@@ -88,20 +88,20 @@ def overview(found: Mapping[str, Found]) -> str:
 
 
 def speed(one: Found) -> float | None:
-    """The factor on the speed of the data, where they have one."""
+    """The factor on the speed of the data; None if they have no such option."""
     data = one.run.config.data
     return data.speed if has_option(data, "speed") else None
 
 
 def kl_lines(found: Mapping[str, Found]) -> list[str]:
-    """What each level takes, of every run whose model has levels."""
+    """Lines with the KL per level, for every run whose model has levels."""
     having = {name: one for name, one in found.items() if one.run.model.clocks}
     kl = {name: ", ".join(map(number, one.inspection.kl.mean(0))) for name, one in having.items()}
     return [f"{name}: KL per level {nats} nats per sequence" for name, nats in kl.items()]
 
 
 def kl_section(found: Mapping[str, Found]) -> list[str]:
-    """KL per level of all runs whose model has levels. CW-VAE Table 1."""
+    """Section on the KL per level of all runs whose model has levels. CW-VAE Table 1."""
     found = {name: one for name, one in found.items() if one.run.model.clocks}
     if not found:
         return []
@@ -128,8 +128,8 @@ def kl_section(found: Mapping[str, Found]) -> list[str]:
 
 
 def speed_section(found: Mapping[str, Found]) -> list[str]:
-    """KL per level over the data's speed, where at least two runs differ in nothing else that
-    shapes it: data, number of levels, frames per sequence. CW-VAE Figure 8."""
+    """Section on the KL per level over the speed of the data, if at least two runs differ in speed
+    but not in data, preset, strides or frames per sequence. CW-VAE Figure 8."""
     groups: dict[tuple[str, str, tuple[int, ...], int], list[Found]] = {}
     for one in found.values():
         c = one.run.config
@@ -154,7 +154,7 @@ def speed_section(found: Mapping[str, Found]) -> list[str]:
 
 
 def knowledge_section(found: Mapping[str, Found]) -> list[str]:
-    """What predictions still know, all runs with the same data in one figure per measure."""
+    """Section on what predictions still know: one figure per measure, of all runs that have it."""
     blocks = []
     for measure in dict.fromkeys(m for one in found.values() for m in one.inspection.measures):
         having = {n: one for n, one in found.items() if measure in one.inspection.measures}
@@ -165,7 +165,7 @@ def knowledge_section(found: Mapping[str, Found]) -> list[str]:
             )
             for name, one in having.items()
             for label, value in one.references.get(measure, {}).items()
-        }  # the same data give the same line, drawn once
+        }  # references of the same data coincide and are drawn once
         drawn = plots.draw_curves([*curves, *references.values()], measure)
         blocks.append(report.figure(drawn, f"{sentence(measure)}, as the prediction goes on."))
     explained = dict.fromkeys(text for one in found.values() for text in one.explained)
@@ -174,7 +174,7 @@ def knowledge_section(found: Mapping[str, Found]) -> list[str]:
 
 
 def run_section(name: str, one: Found) -> list[str]:
-    """One run: its settings, entropy, and what goes without each level."""
+    """Section on one run: its settings, its entropy, and what is lost without each level."""
     c, inspection = one.run.config, one.inspection
     horizon = len(inspection.levels.entropy)
     text = f"{one.context} frames seen, {horizon} predicted; {len(inspection.kl)} held-out videos."
@@ -187,7 +187,7 @@ def run_section(name: str, one: Found) -> list[str]:
 
 
 def level_blocks(one: Found) -> list[str]:
-    """How often the levels tick along the prediction, and how certain they are of what comes."""
+    """How often the levels tick during the prediction, and the entropy of their priors."""
     clocks, levels = one.run.model.clocks, one.inspection.levels
     if not clocks:
         return []
@@ -209,7 +209,7 @@ def level_blocks(one: Found) -> list[str]:
 
 
 def reset_blocks(one: Found) -> list[str]:
-    """Level reset: in pictures, in curves, and as a table of means."""
+    """Level reset: films, curves, and a table of means."""
     text = (
         "Each level in turn is left blind: while the context is filtered, its stochastic state is "
         "drawn from its prior, given its own past and the level above, and all other levels see "
@@ -233,7 +233,7 @@ def reset_blocks(one: Found) -> list[str]:
 
 
 def usable_blocks(one: Found) -> list[str]:
-    """For how many frames a prediction is of use, by every probe and without each level."""
+    """For how many frames a prediction is usable, by every probe and without each level."""
     usable = usable_frames(one)
     if not usable:
         return []
@@ -248,7 +248,7 @@ def usable_blocks(one: Found) -> list[str]:
 
 
 def usable_frames(one: Found) -> dict[str, dict[str, Usable]]:
-    """By measure that has references, and by what was blind."""
+    """Usable frames by measure, for measures that have references, and by which level was blind."""
     known = {
         measure: {label: x for label, x in lines.items() if label != TRUE}
         for measure, lines in one.references.items()
@@ -264,12 +264,12 @@ def usable_frames(one: Found) -> dict[str, dict[str, Usable]]:
 
 
 def sentence(text: str) -> str:
-    """With a capital first."""
+    """The text with its first letter capitalised."""
     return text[:1].upper() + text[1:]
 
 
 def numbers(found: Mapping[str, Found], command: str) -> dict[str, object]:
-    """What the report shows, for JSON; nan as null."""
+    """Contents of the report for JSON; nan becomes null."""
 
     def plain(x: np.ndarray) -> list[float | None]:
         return [None if np.isnan(v) else round(float(v), 5) for v in x]

@@ -1,4 +1,4 @@
-"""What `evaluate_video.py` does: scores of runs on common held-out videos, as table and curves.
+"""Implementation of `evaluate_video.py`: scores of runs on common held-out videos, with curves.
 
 Read next: `analysis/metrics/protocols.py`, what SSIM and PSNR mean here; `predictions.py`, how they
 are computed.
@@ -35,7 +35,7 @@ from training.build_video import VideoRun, load_video_run, marks_plans, to_recor
 from training.config_json import encode
 from training.versions import versions
 
-SHOWN = 2  # videos among the stills
+SHOWN = 2  # videos shown in the stills
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class EvaluateVideoConfig:
 
 
 class Loaded(NamedTuple):
-    """A run, its name in the results, and how many frames of context it sees."""
+    """A run, its name in the results, and the number of context frames that it sees."""
 
     name: str
     path: Path
@@ -84,7 +84,7 @@ class Loaded(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What is written."""
+    """Results to be written."""
 
     lines: list[Line]
     stills: dict[str, np.ndarray]  # uint8 [videos, times, h, w, C] by name
@@ -92,7 +92,7 @@ class Results(NamedTuple):
 
 
 def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
-    """Loads, predicts, scores and writes; returns the path of the table."""
+    """Load the runs, score their predictions, write the results; return the path of the table."""
     check(config)
     runs = load_runs(config)
     data = common_data({loaded.name: loaded.run.config.data for loaded in runs})
@@ -117,7 +117,7 @@ def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
 
 
 def check(config: EvaluateVideoConfig) -> None:
-    """Raises UserError on settings that cannot run, before anything is loaded."""
+    """Raise UserError on invalid settings, before anything is loaded."""
     if not config.run:
         raise UserError("run: expected at least one directory, received none; give --run RUN")
     if len({path.resolve() for path in config.run}) < len(config.run):
@@ -127,10 +127,10 @@ def check(config: EvaluateVideoConfig) -> None:
 
 
 def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:
-    """The runs by name: of their directory, or its path where two directories share a name.
+    """Load the runs, named by their directory, or by its path if two directories share a name.
 
     Raises:
-      UserError: where a run cannot be loaded, or not start after the context.
+      UserError: if a run cannot be loaded, or cannot start predicting after the context.
     """
     short = [path.resolve().name for path in config.run]
     loaded = []
@@ -150,7 +150,7 @@ def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:
 
 
 def views(loaded: Loaded, levels: bool) -> dict[str, tuple[int, ...]]:
-    """By the name of its line, which levels of a run (from 0) see nothing."""
+    """Blind levels (from 0) of each line of a run, by the line's name."""
     blind = blindfolds(len(loaded.run.model.clocks)) if levels else {SIGHTED: ()}
     return {
         loaded.name if name == SIGHTED else f"{loaded.name}, {name}": unseen
@@ -159,7 +159,7 @@ def views(loaded: Loaded, levels: bool) -> dict[str, tuple[int, ...]]:
 
 
 def make_trial(config: EvaluateVideoConfig, data: DataConfig) -> tuple[dict[str, Any], Trial]:
-    """What is read of the held-out videos, and what is to be predicted of them."""
+    """Read the held-out videos; return their steps, and the trial to predict and score."""
     lpips = None if config.lpips_weights is None else load_lpips(config.lpips_weights)
     fvd = None if config.fvd_torchscript is None else load_torchscript(config.fvd_torchscript)
     steps = read_videos(data, config.videos, config.context, config.horizon)
@@ -179,12 +179,12 @@ def make_trial(config: EvaluateVideoConfig, data: DataConfig) -> tuple[dict[str,
 
 
 def progress(what: str) -> Callable[[range], Iterator[int]]:
-    """A bar on standard error."""
+    """A progress bar on standard error."""
     return lambda steps: iter(track(steps, what, console=Console(stderr=True)))
 
 
 def describe(loaded: Loaded) -> dict[str, Any]:
-    """What JSON keeps of a run."""
+    """Description of a run for JSON."""
     config, sizes = loaded.run.config, [x.size for x in jax.tree.leaves(loaded.run.params)]
     return {
         "run": str(loaded.path),
@@ -198,7 +198,7 @@ def describe(loaded: Loaded) -> dict[str, Any]:
 
 
 def write(config: EvaluateVideoConfig, command: str, trial: Trial, results: Results) -> Path:
-    """Table, JSON, curves and stills, all named by the protocol; prints the table."""
+    """Write table, JSON and curves, named after the protocol, and stills; print the table."""
     folder = config.output or config.run[0] / "evaluation"
     lines, data = results.lines, results.data
     ranks, header = rank_lines(lines, data.name), headline(config, trial, results)
@@ -231,7 +231,7 @@ def write(config: EvaluateVideoConfig, command: str, trial: Trial, results: Resu
 
 
 def headline(config: EvaluateVideoConfig, trial: Trial, results: Results) -> list[str]:
-    """What was evaluated and how, and what was not; a paragraph each."""
+    """Paragraphs on what was evaluated and how, and on what was left out."""
     first = (
         f"{results.data.name}: {len(trial.videos)} held-out videos, {trial.context} frames seen, "
         f"{trial.horizon} predicted open loop, {trial.samples} sample(s) per video, "

@@ -1,8 +1,8 @@
-"""A run and its held-out videos, looked into: what is looked for depends on what the data know.
+"""Analysis of a run on its held-out videos; the probes depend on which factors the data record.
 
-Where the data have `factor/identity` of two digits, a reader of digits is put to the predictions;
-where they have `factor/room`, the colours of the rooms; `factor/colour`, that of a ball. Read next:
-`analysis/video/inspection.py`, which does the looking; `analyse_video.py`, the report.
+`factor/identity` of two digits: a digit reader reads the predictions; `factor/room`: frames are
+assigned to rooms by their colours; `factor/colour`: the colour of a ball is read. Read next:
+`analysis/video/inspection.py`, which applies the probes; `analyse_video.py`, the report.
 """
 
 import hashlib
@@ -41,10 +41,10 @@ from replay import first_steps
 from training.build_video import VideoRun, load_video_run, marks_plans, to_records, with_lead
 from worldmodel.records import Records
 
-MOST_VIDEOS = 32  # looked at by default
-TRUSTED = 0.97  # accuracy on true frames below which a reader of digits is not
+MOST_VIDEOS = 32  # maximum number of videos by default
+TRUSTED = 0.97  # minimum accuracy on true frames for a digit reader to be trusted
 IDENTITY, ROOM, COLOUR = "factor/identity", "factor/room", "factor/colour"
-COLUMNS = 11  # of a film's future
+COLUMNS = 11  # maximum number of future frames in a film
 
 
 @dataclass(frozen=True)
@@ -78,28 +78,28 @@ class AnalyseVideoConfig:
 
 
 class Film(NamedTuple):
-    """One video: true and predicted frames under each other."""
+    """One video: rows of true and predicted frames, one below the other."""
 
     name: str
     rows: dict[str, np.ndarray]  # uint8 [n, h, w, C], white where nothing is predicted
-    times: np.ndarray  # [n] frames after the context
-    seen: int  # columns within the context
+    times: np.ndarray  # [n] in frames after the last one of the context
+    seen: int  # number of columns within the context
 
 
 class Found(NamedTuple):
-    """A run, and what was found in it."""
+    """A run and the results of its analysis."""
 
     run: VideoRun
     context: int
     inspection: Inspection
     references: dict[str, dict[str, np.ndarray]]  # by measure and name, [H]
-    explained: list[str]  # what the measures are
-    notes: list[str]  # how far they can be trusted
+    explained: list[str]  # explanations of the measures
+    notes: list[str]  # how far the measures can be trusted
     films: list[Film]
 
 
 class Sought(NamedTuple):
-    """What is looked for: probes, and what goes with them."""
+    """Probes to apply, with their references, explanations and notes (as in `Found`)."""
 
     probes: list[measures.Probe]
     references: dict[str, dict[str, np.ndarray]]
@@ -108,11 +108,11 @@ class Sought(NamedTuple):
 
 
 def analyse_run(path: Path, settings: AnalyseVideoConfig) -> Found:
-    """Looks into one run.
+    """Analyse one run.
 
     Raises:
       UserError: if it cannot be loaded, its data have too few or too short videos, or the model
-        cannot start after the context.
+        cannot start predicting after the context.
     """
     run = load_video_run(path)
     context = settings.context or run.config.context
@@ -139,8 +139,8 @@ def analyse_run(path: Path, settings: AnalyseVideoConfig) -> Found:
 def held_out(
     run: VideoRun, context: int, settings: AnalyseVideoConfig
 ) -> tuple[dict[str, Any], Records]:
-    """Beginnings of held-out videos: context and horizon; and sequences as long as in training,
-    with their lead-in."""
+    """Beginnings of held-out videos, context and horizon long, and sequences as long as in
+    training, with their lead-in."""
     config = run.config
     least = max(settings.horizon or 1, config.length - context)
     with open_test(enough(config.data, settings.videos, context, least)) as store:
@@ -155,7 +155,7 @@ def held_out(
 def look_for(
     run: VideoRun, steps: Mapping[str, Any], image: str, context: int, settings: AnalyseVideoConfig
 ) -> Sought:
-    """What these data allow to be looked for."""
+    """Choose the probes that these data allow."""
     videos, data = steps["obs"][image], run.config.data
     sought = Sought([measures.likeness(videos[:, context:])], {}, [], [])
     on_black = data.name in GENERATED and GENERATED[data.name].on_black
@@ -181,7 +181,7 @@ def look_for_digits(
     future: np.ndarray,
     settings: AnalyseVideoConfig,
 ) -> None:
-    """Adds the reader of digits: identity int [V, 2], future uint8 [V, H, h, w, C]."""
+    """Add the digit reader: identity int [V, 2], future uint8 [V, H, h, w, C]."""
     read, tested = digit_reader(run, settings)
     probe = measures.digits(read, class_numbers(identity), settings.window)
     true = over(probe, future)
@@ -209,7 +209,7 @@ def look_for_digits(
 
 
 def look_for_colours(sought: Sought, colour: np.ndarray, future: np.ndarray) -> None:
-    """Adds the ball's colour: int [V, H], future uint8 [V, H, h, w, 3]."""
+    """Add the ball's colour: colour int [V, H], future uint8 [V, H, h, w, 3]."""
     probe = measures.ball_colour(colour)
     true, several = over(probe, future), len(np.unique(colour))
     sought.probes.append(probe)
@@ -224,7 +224,7 @@ def look_for_colours(sought: Sought, colour: np.ndarray, future: np.ndarray) -> 
 
 
 def look_for_rooms(sought: Sought, videos: np.ndarray, room: np.ndarray, context: int) -> None:
-    """Adds the rooms: videos uint8 [V, T, h, w, C], room int [V, T]."""
+    """Add the rooms: videos uint8 [V, T, h, w, C], room int [V, T]."""
     sought.probes.append(measures.room_sequence(videos, room, context))
     references = {
         measure: {name: mean_known(x) for name, x in scores.items()}
@@ -247,7 +247,7 @@ def look_for_rooms(sought: Sought, videos: np.ndarray, room: np.ndarray, context
 
 
 def digit_reader(run: VideoRun, settings: AnalyseVideoConfig) -> tuple[measures.Read, Tested]:
-    """A reader of the data's digits, trained or loaded, and its own test accuracy."""
+    """A reader of the data's digits, newly trained or loaded, and its test accuracy."""
     data = run.config.data
     train, test = (Glyphs(*digit_images(split, data.mnist)) for split in ("train", "test"))
     made_of = hashlib.sha256(train.images.tobytes() + train.labels.tobytes())
@@ -272,7 +272,7 @@ def _with_progress(
 
 
 def over(probe: measures.Probe, images: np.ndarray) -> dict[str, np.ndarray]:
-    """A probe's measures of all videos, uint8 [V, H, h, w, C], means over them: [H]."""
+    """A probe's measures of videos uint8 [V, H, h, w, C], averaged over the videos: [H]."""
     parts = [
         probe(rows, images[rows])
         for rows in np.split(np.arange(len(images)), range(BATCH, len(images), BATCH))
@@ -283,7 +283,7 @@ def over(probe: measures.Probe, images: np.ndarray) -> dict[str, np.ndarray]:
 def make_films(
     run: VideoRun, trial: Trial, videos: np.ndarray, settings: AnalyseVideoConfig
 ) -> list[Film]:
-    """The first videos: true, predicted, and with each level blind."""
+    """Films of the first videos: true, predicted, and predicted with each level blind."""
     past = np.unique(np.linspace(1 - trial.context, 0, min(3, trial.context)).astype(int))
     later = np.unique(np.linspace(1, trial.reset_horizon, COLUMNS).astype(int))
     times = np.concatenate([past, later])

@@ -1,1 +1,1 @@
-"""The trial of clocks, by docs/protocol.md. Read `arms.py`, then `__main__.py`."""
+"""The trial of clocks, following docs/protocol.md. Read `arms.py`, then `__main__.py`."""

@@ -1,12 +1,12 @@
-r"""The trial of clocks: docs/protocol.md. One arm on one task at a time, its seeds as one program.
+r"""Run the trial of clocks (docs/protocol.md): one arm on one task at a time, seeds as one program.
 
   python -m benchmarks.trial --stage tune
   python -m benchmarks.trial --stage test --tasks pure:reacher --arms A E4
   python -m benchmarks.trial --stage report
 
-Runs are kept under `--output` and go on from there when the same command is given again; what each
-has come to is written to benchmarks/results/trial/ as it ends, and what is there is not run again.
-`--core 1` keeps it on one core. `--minutes` starts nothing new after so long.
+Runs are kept under `--output`; the same command resumes them. Each run's result is written to
+benchmarks/results/trial/ when the run ends, and a run with a result is not repeated. `--core 1`
+pins the trial to core 1. `--minutes` limits the time during which new runs are started.
 """
 
 import argparse
@@ -46,24 +46,24 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its directory and of its result."""
+        """Name of its directory and of its result."""
         return f"{self.stage}/{self.task.name}/{self.arm.name}-{self.setting.name}"
 
     @property
     def result(self) -> Path:
-        """What it has come to."""
+        """Path of its result."""
         return RESULTS / f"{self.name}.json"
 
     @property
     def command(self) -> list[str]:
-        """Arguments of `train_agent.py`, but for the directory."""
+        """Arguments of `train_agent.py`, without the run's directory."""
         held = self.arm.steps if self.arm.letter == "C" else 1
         own = flags(self.arm, self.setting, self.task)
         return [*self.task.command(held), *own, "--seeds", *map(str, self.seeds)]
 
 
 def tune_cells() -> Iterator[Cell]:
-    """Every arm with every setting on the tuning tasks."""
+    """All cells of the tuning: every arm with every setting on the tuning tasks."""
     for setting in GRID:
         for task in TUNING:
             for arm in TUNED:
@@ -71,14 +71,14 @@ def tune_cells() -> Iterator[Cell]:
 
 
 def trial_cells(tuned: dict[str, Setting]) -> Iterator[Cell]:
-    """Every arm with its tuned setting on the test tasks."""
+    """All cells of the test: every arm with its tuned setting on the test tasks."""
     for task in TEST:
         for arm in ARMS:
             yield Cell("test", task, arm, tuned[tuned_as(arm).name], TEST_SEEDS)
 
 
 def run(cell: Cell, output: Path) -> bool:
-    """One cell to its end; whether it came there."""
+    """Run one cell to its end; return whether it got there."""
     folder = output / cell.name
     command = [sys.executable, str(ROOT / "train_agent.py"), *cell.command]
     print(f"{cell.name}", flush=True)
@@ -94,7 +94,7 @@ def run(cell: Cell, output: Path) -> bool:
         "arm": cell.arm.name,
         "setting": cell.setting._asdict(),
         "command": shlex.join(["python", "train_agent.py", *cell.command]),
-        "load": os.getloadavg()[2],  # of the machine, mean over 15 minutes: whose seconds these are
+        "load": os.getloadavg()[2],  # of the machine, mean over 15 minutes; it affects seconds
         "versions": versions(),
     }
     write_text(cell.result, dump_json(found, indent=1) + "\n")
@@ -104,10 +104,10 @@ def run(cell: Cell, output: Path) -> bool:
 
 
 def choose() -> dict[str, Setting]:
-    """The setting of every arm by the tuning runs, written beside them.
+    """Choose the setting of each arm from the tuning runs, and write it next to their results.
 
     Raises:
-      UserError: while some of them have not ended.
+      UserError: if some tuning runs have not ended.
     """
     missing = [cell.name for cell in tune_cells() if not cell.result.is_file()]
     if missing:
@@ -130,16 +130,16 @@ def choose() -> dict[str, Setting]:
 
 
 def first_best(scores: dict[Setting, float]) -> Setting:
-    """The best, or the first of those within `TIE` of it."""
+    """The first setting whose score is within `TIE` of the best."""
     best = max(scores.values())
     return next(setting for setting, score in scores.items() if score >= best - TIE)
 
 
 def tuned() -> dict[str, Setting]:
-    """What the tuning has chosen.
+    """Load the settings that the tuning has chosen.
 
     Raises:
-      UserError: where it has not yet.
+      UserError: if the tuning is not complete.
     """
     path = RESULTS / "tuned.json"
     if not path.is_file():

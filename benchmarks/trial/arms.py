@@ -1,21 +1,21 @@
-"""The arms of the trial and the grid of its tuning: flags of `train_agent.py`. docs/protocol.md."""
+"""Arms of the trial and its tuning grid, as flags of `train_agent.py`. docs/protocol.md."""
 
 from typing import NamedTuple
 
 from benchmarks.trial.tasks import Task
 
-DISCOUNT, LAM, NOISE = 0.99, 0.95, 0.75  # per environment step, as the general preset has them
+DISCOUNT, LAM, NOISE = 0.99, 0.95, 0.75  # per environment step, as in the general preset
 
 
 class Setting(NamedTuple):
-    """One point of the grid that is tried for every arm alike; environment steps."""
+    """One point of the tuning grid, which is the same for every arm; in environment steps."""
 
     horizon: int
     entropy: float
 
     @property
     def name(self) -> str:
-        """In file names."""
+        """Its name in file names."""
         return f"h{self.horizon}-e{self.entropy:g}"
 
 
@@ -23,14 +23,14 @@ GRID = (Setting(16, 0.3), Setting(32, 0.3))
 
 
 class Arm(NamedTuple):
-    """One arm: what it is, and how many steps its clock, plan or held action takes."""
+    """One arm: its letter, and the number of steps of its clock, plan or held action."""
 
     letter: str
     steps: int
 
     @property
     def name(self) -> str:
-        """As tables have it."""
+        """Its name in tables."""
         return self.letter if self.letter in "AB" else f"{self.letter}{self.steps}"
 
 
@@ -39,12 +39,12 @@ ARMS = (*TUNED, Arm("E", 2), Arm("E", 8))
 
 
 def tuned_as(arm: Arm) -> Arm:
-    """The arm whose setting it takes: each letter is tuned once, at its first stride."""
+    """The arm whose tuned setting this arm uses: each letter is tuned once, at its first stride."""
     return next(other for other in TUNED if other.letter == arm.letter)
 
 
 def flags(arm: Arm, setting: Setting, task: Task) -> list[str]:
-    """What makes an agent of this arm on a task, beside the task's own flags."""
+    """Flags that define this arm on a task, in addition to the task's own flags."""
     held = arm.steps if arm.letter == "C" else 1  # frames per step of the agent
     strides = {"E": ("1", str(arm.steps)), "F": ("1", str(arm.steps)), "B": ("1", "1")}
     numbers = {

@@ -1,4 +1,4 @@
-"""Tables and figures of the trial, of the test runs that have ended. docs/protocol.md."""
+"""Tables and figures of the trial, from the test runs that have ended. docs/protocol.md."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ Found = dict[str, dict[str, Any]]  # environment -> arm -> result
 
 
 def write_report(folder: Path, found: Found) -> Path:
-    """Writes the tables and a figure per hypothesis that can be read; returns the tables' path."""
+    """Write the tables, and a figure per hypothesis with results; return the path of the tables."""
     lines = ["# The trial of clocks", "", "By docs/protocol.md. Scores are returns of the last "]
     lines[-1] += "quarter, mean ± deviation over seeds; sampled actions, greedy in brackets."
     for title, budget in (("Equal updates", False), ("Equal seconds of one core", True)):
@@ -34,8 +34,8 @@ def write_report(folder: Path, found: Found) -> Path:
 def score(
     task: Task, result: dict[str, Any], kind: str, seconds: float | None = None
 ) -> np.ndarray:
-    """By seed: the last quarter's, or the last evaluation within so many seconds per seed; nan
-    where there was none. Seeds that failed count with what random actions reach."""
+    """Scores by seed: of the last quarter, or of the last evaluation within ``seconds`` per seed,
+    nan if there was none. Failed seeds count with the return of random actions."""
     failed = [task.random] * len(result["failed"])
     if not result["seeds"]:
         return np.array(failed)
@@ -72,7 +72,7 @@ def shown(task: Task, result: dict[str, Any] | None, seconds: float | None) -> s
 
 
 def pooled(found: Found, arms: Sequence[str]) -> tuple[list[str], list[list[np.ndarray]]]:
-    """The tasks that all these arms have run, and the normalised scores of each arm there."""
+    """The tasks on which all these arms have results, and each arm's normalised scores on them."""
     tasks = [task for task in TEST if all(arm in found.get(task.env, {}) for arm in arms)]
     scores = [
         [task.normalised(score(task, found[task.env][arm], "sampled")) for task in tasks]
@@ -82,7 +82,7 @@ def pooled(found: Found, arms: Sequence[str]) -> tuple[list[str], list[list[np.n
 
 
 def hypotheses(found: Found, folder: Path) -> list[str]:
-    """What can be said of each, and a figure; only tasks that all its arms have run are pooled."""
+    """Table of the hypotheses, with a figure each, pooled over tasks that all its arms have run."""
     rows = ["| | tasks | pooled, interquartile mean (95%) | p | Holm |", "|---|---|---|---|---|"]
     said: list[tuple[str, int, str, float]] = []
     for number, (one, other) in enumerate(PAIRS, start=1):
@@ -106,7 +106,7 @@ def hypotheses(found: Found, folder: Path) -> list[str]:
 
 
 def estimate(arm: str, scores: list[np.ndarray]) -> str:
-    """Interquartile mean and interval."""
+    """Interquartile mean with its interval."""
     low, high = interval(scores)
     return f"{arm} {iqm(scores):.2f} ({low:.2f} to {high:.2f})"
 
@@ -114,7 +114,7 @@ def estimate(arm: str, scores: list[np.ndarray]) -> str:
 def figure(
     path: Path, tasks: Sequence[str], arms: Sequence[str], scores: Sequence[list[np.ndarray]]
 ) -> None:
-    """Every run as a point, by task and arm, with the means."""
+    """Plot every run as a point, by task and arm, with the means."""
     figure, axes = plt.subplots(figsize=(1.5 + 1.4 * len(tasks), 3.2))
     for number, (arm, by_task) in enumerate(zip(arms, scores, strict=True)):
         shift = (number - (len(arms) - 1) / 2) * 0.18
@@ -131,7 +131,7 @@ def figure(
 
 
 def commands(found: Found) -> list[str]:
-    """How each was run, and on what."""
+    """The command and device of each result."""
     rows = []
     for results in found.values():
         for result in results.values():

@@ -1,6 +1,6 @@
-"""Statistics of the trial: interquartile means, stratified intervals and permutations, Holm.
+"""Statistics of the trial: interquartile means, stratified intervals and permutation tests, Holm.
 
-Scores of an arm are one array per task, of a normalised number per run.
+The scores of an arm are one array per task, with one normalised score per run.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def iqm(scores: Scores) -> float:
 
 
 def interval(scores: Scores, seed: int = 0) -> tuple[float, float]:
-    """95% of the interquartile mean, by runs drawn anew within every task. Agarwal et al. 2021."""
+    """95% interval of the interquartile mean; stratified bootstrap by task. Agarwal et al. 2021."""
     rng = np.random.default_rng(seed)
     drawn = [x[rng.integers(len(x), size=(SAMPLES, len(x)))] for x in scores]
     low, high = np.percentile(trim_mean(np.concatenate(drawn, axis=1), 0.25, axis=1), [2.5, 97.5])
@@ -26,7 +26,7 @@ def interval(scores: Scores, seed: int = 0) -> tuple[float, float]:
 
 
 def permutation(one: Scores, other: Scores, seed: int = 0) -> float:
-    """Two-sided p of the difference of interquartile means, arms exchanged within every task."""
+    """Two-sided p-value of the difference in interquartile means; arms permuted within tasks."""
     rng = np.random.default_rng(seed)
     both = [permuted(np.concatenate(pair), rng) for pair in zip(one, other, strict=True)]
     parts = [np.split(x, [len(a)], axis=1) for x, a in zip(both, one, strict=True)]
@@ -38,11 +38,11 @@ def permutation(one: Scores, other: Scores, seed: int = 0) -> float:
 
 
 def order(steps: Sequence[float], scores: Sequence[Scores], seed: int = 0) -> tuple[float, float]:
-    """(Spearman's correlation of stride and score within tasks, averaged; its two-sided p).
+    """Spearman's correlation of stride and score within tasks, averaged, and its two-sided p-value.
 
     Args:
       steps: K of each arm.
-      scores: of each arm, by task.
+      scores: scores of each arm, by task.
     """
     rng, found = np.random.default_rng(seed), []
     for runs in zip(*scores, strict=True):
@@ -53,7 +53,7 @@ def order(steps: Sequence[float], scores: Sequence[Scores], seed: int = 0) -> tu
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Correlation of the ranks of x [n] and of each row of y [m, n]; 0 where all are alike."""
+    """Rank correlation of x [n] with each row of y [m, n]; 0 if all values are equal."""
     a, b = rankdata(x), rankdata(y, axis=-1)
     a, b = a - a.mean(), b - b.mean(-1, keepdims=True)
     spread = np.sqrt((a**2).sum() * (b**2).sum(-1))
@@ -61,12 +61,12 @@ def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def permuted(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """[1 + SAMPLES, n]: as it is, then in random order."""
+    """[1 + SAMPLES, n]: x itself, then random permutations of it."""
     return np.concatenate([x[None], rng.permuted(np.tile(x, (SAMPLES, 1)), axis=1)])
 
 
 def as_far(found: np.ndarray) -> float:
-    """Share of all that are as far from 0 as the first, that one counted in."""
+    """Share of values, including the first, that are at least as far from 0 as the first."""
     return float(np.mean(np.abs(found) >= abs(found[0]) - 1e-12))
 
 

@@ -1,11 +1,11 @@
-"""The tasks of the trial, and the returns by which they are put on one scale. docs/protocol.md."""
+"""Tasks of the trial, and the returns that normalise their scores. docs/protocol.md."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-EVALUATIONS = 12  # of a run, evenly spaced
+EVALUATIONS = 12  # per run, evenly spaced
 SIZE = ("--preset", "general", "--size", "xs", "--agent.novelty", "0")
 EPISODES = ("--eval-episodes", "16")
 
@@ -15,10 +15,10 @@ class Task:
     """One task, the same for every arm."""
 
     env: str
-    frames: int  # of which each evaluation ends a twelfth, in whole rounds of any arm
+    frames: int  # an evaluation follows each twelfth, which is whole rounds in every arm
     updates: int
     random: float  # return of random actions: mean of 64 episodes
-    good: float  # of a good agent, fixed before the first test run
+    good: float  # return of a good agent, fixed before the first test run
     length: int = 32  # environment steps per sequence
     batch: int = 8  # sequences per update
     envs: int = 5
@@ -28,11 +28,11 @@ class Task:
 
     @property
     def name(self) -> str:
-        """In file names."""
+        """Its name in file names."""
         return self.env.replace(":", "-")
 
     def command(self, held: int) -> list[str]:
-        """Flags of `train_agent.py` that hold for every arm, where a step is so many frames."""
+        """Flags of `train_agent.py` shared by all arms, for steps of ``held`` frames."""
         every = self.frames // held // EVALUATIONS
         numbers = {
             "--length": max(8, self.length // held),
@@ -49,7 +49,7 @@ class Task:
         return ["--env", self.env, *shared, *given]
 
     def normalised(self, score: np.ndarray) -> np.ndarray:
-        """0 for random actions, 1 for a good agent."""
+        """Normalise scores: 0 for random actions, 1 for a good agent."""
         return (score - self.random) / (self.good - self.random)
 
 

@@ -1,7 +1,8 @@
-"""MineRL's Navigate (0.4.4 and 1.0, old Gym, Java) in an interpreter of its own, as Gymnasium's.
+"""MineRL's Navigate (0.4.4 and 1.0, old Gym, Java) in a separate interpreter, as a Gymnasium one.
 
-`game.py` runs there; here its frames become the spaces of `envs.navigate`, with `place` as a word,
-every wait has a limit, and what the game started ends with it. docs/minerl.md says what was run.
+`game.py` runs in that interpreter. This module maps its frames to the spaces of `envs.navigate`,
+sends `place` as a word, limits every wait, and ends all processes that the game started together
+with it. docs/minerl.md lists what has been run.
 """
 
 from __future__ import annotations
@@ -29,24 +30,24 @@ from envs.navigate.env import PLACE, action_space, observation_space
 from envs.navigate.task import FRAMES, GOAL_REWARD
 
 PATIENCE = 10.0
-"""Seconds in which a game may close before it is killed."""
+"""Seconds that a game has to close before it is killed."""
 PRINTED = 2_000
-"""Bytes of what a game prints that an error tells, the last ones."""
+"""Number of last bytes of a game's output that error messages quote."""
 WIDTHS = {"compass.angle": np.float32, "inventory.dirt": np.int32}
 HELP = "docs/minerl.md explains how to install it"
 
 
 def missing() -> str | None:
-    """Why this interpreter has no MineRL, or None where it has."""
+    """Why MineRL cannot be imported in this interpreter; None if it can."""
     absent = [name for name in ("minerl", "gym") if importlib.util.find_spec(name) is None]
     return f"not installed: {' and '.join(absent)}" if absent else None
 
 
 def interpreter(path: str) -> str:
-    """A Python, by its path or as the shell finds it.
+    """Absolute path of a Python, given by its path or by a name on PATH.
 
     Raises:
-      UserError: where there is no such program.
+      UserError: if there is no such program.
     """
     found = shutil.which(Path(path).expanduser())
     if found is None:
@@ -60,14 +61,14 @@ def interpreter(path: str) -> str:
 def make(
     python: str | None, timeout: float, dense: bool = False, time_limit: int = FRAMES
 ) -> gymnasium.Env[Any, Any]:
-    """MineRLNavigateDense-v0 or MineRLNavigate-v0.
+    """Make MineRLNavigateDense-v0 or MineRLNavigate-v0.
 
     Args:
-      python: of MineRL; None: this one.
-      timeout: seconds for its start, a reset or a frame.
+      python: the Python that has MineRL; None: this one.
+      timeout: seconds allowed for its start, a reset or a frame.
     Raises:
-      UserError: where that Python has no MineRL, or one with other actions.
-      RaisedElsewhere: where MineRL raises.
+      UserError: if that Python has no MineRL, or one with other actions.
+      RaisedElsewhere: if MineRL raises.
     """
     python = sys.executable if python is None else interpreter(python)
     return MineRLEnv(
@@ -76,12 +77,12 @@ def make(
 
 
 class Game:
-    """A process of MineRL's interpreter with one environment.
+    """A process of MineRL's interpreter that runs one environment.
 
     Args:
-      python: path of the interpreter, or of a script that hands its arguments to one.
-      name: the environment's id there.
-      timeout: seconds for each answer.
+      python: path of the interpreter, or of a script that passes its arguments to one.
+      name: MineRL's id of the environment.
+      timeout: seconds allowed for each reply.
     """
 
     def __init__(self, python: str, name: str, timeout: float) -> None:
@@ -97,7 +98,7 @@ class Game:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(theirs, answers),
-                start_new_session=True,  # a group with all that it starts, which no Ctrl-C reaches
+                start_new_session=True,  # one group with its children, out of reach of Ctrl-C
                 env=clean,
             )
         except OSError as error:
@@ -115,17 +116,17 @@ class Game:
         self.hello = self._start()
 
     def ask(self, what: str, value: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The reply to a request, see `game.py`.
+        """Send a request and return the reply; see `game.py`.
 
         Raises:
-          RaisedElsewhere: where it raises, dies or does not answer in time; then it is ended.
+          RaisedElsewhere: if the game raises, dies or does not answer in time; it is then ended.
         """
         if not self.open:
             raise RaisedElsewhere(
                 "expected an open game, received one that has ended; make another"
             )
         try:
-            with suppress(BrokenPipeError):  # that it has ended is told below
+            with suppress(BrokenPipeError):  # `_receive` reports that it has ended
                 game.send(self.requests, {what: value})
             header, arrays = self._receive(what)
         except BaseException:
@@ -137,7 +138,7 @@ class Game:
         return header, arrays
 
     def end(self, asked: bool) -> None:
-        """Ends the process and all that it started: asked first, where so, to close the game."""
+        """End the process and its children; if ``asked``, request that it close the game first."""
         if not self.open:
             return
         self.open = False
@@ -156,7 +157,7 @@ class Game:
         self.process.stdout.close()
 
     def _start(self) -> dict[str, Any]:
-        """What it says of itself once MineRL is imported."""
+        """Wait until MineRL is imported; return the header that the process then sends."""
         try:
             header, _ = self._receive("start")
         except RaisedElsewhere as error:
@@ -176,7 +177,7 @@ class Game:
         return header
 
     def _receive(self, what: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The next frame."""
+        """Receive the next message."""
         until = time.monotonic() + self.timeout
 
         def ready() -> None:
@@ -200,7 +201,7 @@ class Game:
             ) from None
 
     def _listen(self) -> None:
-        """Keeps the last bytes of what it prints."""
+        """Keep the last bytes of the process's output."""
         assert self.process.stdout is not None
         with suppress(OSError, ValueError):  # closed here
             while part := os.read(self.process.stdout.fileno(), 2**16):
@@ -223,14 +224,14 @@ class Game:
 
 
 class MineRLEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
-    """MineRL's Navigate with the spaces of the builtin one. What comes is not cast where that could
-    change what it means; whoever steps it checks it against the spaces."""
+    """MineRL's Navigate with the spaces of the builtin one. Arrays are not cast if that could
+    change their meaning; the caller must check them against the spaces."""
 
     def __init__(self, game: Game, time_limit: int) -> None:
         """Adapt `game`; episodes are truncated after `time_limit` frames.
 
         Raises:
-          UserError: where its actions lack one of Navigate's.
+          UserError: if its actions lack one of Navigate's.
         """
         self.game = game
         self.time_limit = time_limit
@@ -248,7 +249,7 @@ class MineRLEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A new world; the seed goes to MineRL."""
+        """Start a new world; the seed is passed to MineRL."""
         super().reset(seed=seed)
         self.frames, self.success = 0, False
         _, arrays = self.game.ask("reset", seed)
@@ -257,13 +258,13 @@ class MineRLEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def step(
         self, action: dict[str, Any]
     ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """One frame. The game ends an episode for the goal, for death or for its own time limit."""
+        """Step one frame. The game ends an episode at the goal, on death or at its time limit."""
         keys = {key: int(value) for key, value in action.items() if key not in ("camera", "place")}
         camera = np.asarray(action["camera"], np.float64).tolist()
         words = {**keys, "camera": camera, "place": PLACE[int(action["place"])]}
         told, arrays = self.game.ask("step", words)
         self.frames += 1
-        # A dense frame is worth a few blocks at most, so only the goal can pay half its reward.
+        # A dense reward is a few blocks per frame at most; only the goal pays half its reward.
         self.success |= told["reward"] > GOAL_REWARD / 2
         late = self.frames >= self.time_limit or told["truncated"]
         terminated = told["done"] and (self.success or not late)
@@ -276,7 +277,7 @@ class MineRLEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
 
 
 def _observation(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Arrays by dotted name as Navigate nests them, single numbers with its widths."""
+    """Nest arrays by their dotted names as Navigate does, and give scalars its dtypes."""
     obs: dict[str, Any] = {}
     for name, found in arrays.items():
         array = found.astype(WIDTHS[name]) if name in WIDTHS else found

@@ -1,4 +1,4 @@
-"""Pictures of any size and kind as uint8 [S, S, C], with the words of `common/images.py`."""
+"""Convert images of any size and kind to uint8 [S, S, C], in the terms of `common/images.py`."""
 
 import io
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ ON_WHITE = "transparent in places: laid on white"
 
 _AVERAGE = int(
     Interpolation.AREA
-    | Interpolation.FULL_CHR_H_INT  # else white of 4:2:0 colour becomes 253
+    | Interpolation.FULL_CHR_H_INT  # without it, white in 4:2:0 colour becomes 253
     | Interpolation.ACCURATE_RND
 )
 
@@ -42,15 +42,15 @@ class Look:
 
     @property
     def described(self) -> str:
-        """In words."""
+        """Size and fit in words."""
         return f"{self.size} x {self.size} pixels, non-square ones {SQUARED[self.fit]}"
 
 
 def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> tuple[np.ndarray, bool]:
-    """A decoded video frame as uint8 [S, S, C], C = 1 (grey) or 3; averaged by area, upright.
+    """Fit a decoded video frame to uint8 [S, S, C], C = 1 (grey) or 3; area-averaged, upright.
 
     Returns:
-      the image, and whether it was transparent in places.
+      The image, and whether it was transparent in places.
     """
     opaque = _on_white(frame)
     width, height = _scaled(frame.width, frame.height, look)
@@ -61,10 +61,10 @@ def fit_frame(frame: av.VideoFrame, look: Look, channels: int) -> tuple[np.ndarr
 
 
 def fit_images(images: np.ndarray, look: Look) -> np.ndarray:
-    """Pictures uint8 [T, H, W, C] as [T, S, S, C]; a new pixel is the mean of what it covers.
+    """Fit images uint8 [T, H, W, C] to [T, S, S, C]; a new pixel is the mean of the area it covers.
 
     Raises:
-      UserError: if they are larger than `bounds.py` has it.
+      UserError: if they exceed the limits of `bounds.py`.
     """
     length, height, width, channels = images.shape
     check_picture(width, height)
@@ -73,12 +73,12 @@ def fit_images(images: np.ndarray, look: Look) -> np.ndarray:
 
 
 def decode_image(data: bytes, channels: int) -> tuple[np.ndarray, bool]:
-    """A PNG or JPEG as uint8 [H, W, C], C = 1 (grey) or 3, upright.
+    """Decode a PNG or JPEG to uint8 [H, W, C], C = 1 (grey) or 3, upright.
 
     Returns:
-      the picture, and whether it was transparent in places.
+      The image, and whether it was transparent in places.
     Raises:
-      UserError: if it is none, is damaged, or is larger than `bounds.py` has it.
+      UserError: if it is neither, is damaged, or exceeds the limits of `bounds.py`.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as file:
@@ -99,11 +99,11 @@ def decode_image(data: bytes, channels: int) -> tuple[np.ndarray, bool]:
 def decode_images(
     parts: Sequence[bytes], channels: int, look: Look
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """PNG or JPEG pictures as uint8 [T, S, S, C], and what was changed; each is made to fit before
-    the next is read.
+    """Decode PNG or JPEG images to uint8 [T, S, S, C]; also return notes on what was changed. Each
+    image is made to fit before the next is read.
 
     Raises:
-      UserError: as `decode_image`, and for pictures of several sizes.
+      UserError: as for `decode_image`, and for images of several sizes.
     """
     images, shapes, transparent = [], set(), False
     check_bytes(len(parts) * look.size**2 * channels, f"{len(parts):,} pictures made to fit")
@@ -118,10 +118,10 @@ def decode_images(
 
 
 def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """[T, H, W, C] with the channels asked for, 1 or 3; grey is the luma of ITU-R BT.601.
+    """Convert [T, H, W, C] to 1 or 3 channels; grey is the luma of ITU-R BT.601.
 
     Raises:
-      UserError: for pictures of neither 1 nor 3.
+      UserError: for images that have neither 1 nor 3 channels.
     """
     have = images.shape[-1]
     if have == channels:
@@ -139,15 +139,15 @@ def _alpha(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 bits as one of 8, which PIL would cut at 255."""
+    """Scale a 16-bit grey image to 8 bits, which PIL would clip at 255."""
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
 
 
 def _scaled(width: int, height: int, look: Look) -> tuple[int, int]:
-    """Size before the picture is made a square of S: both edges become S, or the longer (pad) or
-    the shorter (crop)."""
+    """Size to scale to before the image is made square: both edges become S, or the longer one
+    (pad) or the shorter one (crop)."""
     if look.fit == "squeeze":
         return look.size, look.size
     scale = look.size / (max if look.fit == "pad" else min)(width, height)
@@ -155,7 +155,7 @@ def _scaled(width: int, height: int, look: Look) -> tuple[int, int]:
 
 
 def _on_white(frame: av.VideoFrame) -> av.VideoFrame | None:
-    """The frame laid on white; None where it is opaque."""
+    """Composite the frame on white; None if it is opaque."""
     if not any(part.is_alpha for part in frame.format.components):
         return None
     pixels = frame.reformat(format="rgba", interpolation=_AVERAGE).to_ndarray()
@@ -167,7 +167,7 @@ def _on_white(frame: av.VideoFrame) -> av.VideoFrame | None:
 
 
 def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """Turned and mirrored as its display matrix says: x' = a x + c y, y' = b x + d y."""
+    """Rotate and mirror the image by its display matrix: x' = a x + c y, y' = b x + d y."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(matrix, Buffer):
         return image

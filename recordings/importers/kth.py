@@ -1,6 +1,6 @@
 """KTH Action: grey AVI videos of 25 persons, 160x120 at 25 fps. Schuldt et al. 2004.
 
-`00sequences.txt`, which comes with them, tells in which frames of each video the person is seen:
+The accompanying `00sequences.txt` lists the frames of each video in which the person is visible:
 
     person01_walking_d1     frames  1-75, 152-225, 325-400, 480-555
 """
@@ -42,7 +42,7 @@ class Kth:
         return folder.find(self.source, lambda name: name.lower().endswith(".avi"))
 
     def read(self, name: str) -> Iterator[Video]:
-        """The video. Raises UserError for a file that is not called as KTH's are."""
+        """Read the video. Raises UserError if the file is not named as KTH's are."""
         self.split(name)
         path = folder.locate(self.source, name)
         video = decode.read_video(name, path, self.look, channels=1, fps=None)
@@ -56,7 +56,7 @@ class Kth:
 
     @cached_property
     def _sequences(self) -> dict[str, list[tuple[int, int]]]:
-        """First and last frame, from 1, of each video's sequences; {} without the file."""
+        """First and last frame, counted from 1, of each video's sequences; {} without the file."""
         found = folder.find(self.source, lambda name: name == SEQUENCES)
         texts = [folder.locate(self.source, name).read_text("latin-1") for name in found[:1]]
         lines = [match for text in texts for match in _LINE.finditer(text)]
@@ -70,7 +70,7 @@ class Kth:
         }
 
     def split(self, name: str) -> str:
-        """By person."""
+        """The split, determined by the person."""
         match = _NAME.fullmatch(name.rpartition("/")[2])
         person = int(match[2]) if match else 0
         if not 1 <= person <= PERSONS:
@@ -81,7 +81,7 @@ class Kth:
 def _cut(
     name: str, frames: Iterator[np.ndarray], ranges: list[tuple[int, int]], look: Look
 ) -> Iterator[Video]:
-    """The sequences of one video, as its pieces; the first says how many frames are in none."""
+    """Cut one video into its sequences; the first one notes how many frames are in none."""
     seen = list[np.ndarray]()
     for frame in frames:
         seen.append(frame)

@@ -1,7 +1,7 @@
 """Minari datasets of offline reinforcement learning (the optional package `minari`).
 
-Minari's `actions[t]` was taken at observation t and led to t+1: shifted into the arrival
-convention. Actions and observations are laid out as the agent's own: `agents/factors.py`,
+Minari's `actions[t]` was taken at observation t and led to t+1, so it is shifted into the arrival
+convention. Actions and observations have the agent's own layout: `agents/factors.py`,
 `envs/spaces.py`.
 """
 
@@ -36,7 +36,7 @@ class Minari:
         return [f"episode_{number:07d}" for number in range(self._dataset.storage.total_episodes)]
 
     def read(self, name: str) -> Iterator[Video]:
-        """The episode."""
+        """Read the episode."""
         data = self._dataset
         try:
             [episode] = data.storage.get_episodes([int(name.rpartition("_")[2])])
@@ -60,7 +60,7 @@ class Minari:
         yield from cut(video, self.look.max_frames)
 
     def split(self, name: str) -> str | None:
-        """Minari names none."""
+        """None: Minari has no splits."""
         return None
 
     @cached_property
@@ -94,7 +94,7 @@ def _package() -> Any:
 
 
 def _open(minari: Any, place: Path) -> Any:
-    """The dataset. Its spaces must be on disk: Minari would else make the environment it names."""
+    """Open the dataset. Without spaces on disk, Minari would make the environment it names."""
     storage = importlib.import_module("minari.dataset.minari_storage").MinariStorage
     metadata = storage.read_raw_metadata(place)
     missing = {"observation_space", "action_space"} - metadata.keys()

@@ -1,4 +1,4 @@
-"""MineRL Navigate recordings of people playing, in the layouts of versions 0.3 and 4.
+"""MineRL Navigate recordings of human play, in the layouts of versions 0.3 and 4.
 
     MineRLNavigateDense-v0/<stream>/recording.mp4   frames; the first ones come before the episode
                                    /rendered.npz    reward [T], action$<key> [T, ...],
@@ -50,7 +50,7 @@ class MineRL:
     `--env.options`."""
 
     def __post_init__(self) -> None:
-        """Raises UserError on an unknown key, or a limit out of its bounds."""
+        """Raise UserError on an unknown key or an out-of-range limit."""
         check_bounds(self)
         unknown = set(self.held_keys) - {*KEYS, "place"}
         if unknown:
@@ -65,7 +65,7 @@ class MineRL:
         return sorted({name.rpartition("/")[0] or "." for name in found})
 
     def read(self, name: str) -> Iterator[Video]:
-        """The episode recorded in one folder."""
+        """Read the episode recorded in one folder."""
         place = self.source / name
         missing = [file for file in FILES if not (place / file).is_file()]
         if missing:
@@ -84,17 +84,18 @@ class MineRL:
         )
 
     def split(self, name: str) -> str | None:
-        """None is given by MineRL; a folder called train or test decides."""
+        """The split that a folder called train or test names; MineRL itself has none."""
         return folder.split_of(name + "/")
 
     def action_space(self) -> spaces.Dict:
-        """The agent's, a Dict: every key but the held ones, `camera` up to its limit, `place`."""
+        """The agent's action space: all keys except the held ones, `camera` up to its limit, and
+        `place`."""
         camera = spaces.Box(-self.camera_limit, self.camera_limit, (2,), np.float32)
         keys = action_space().spaces | {"camera": camera}
         return spaces.Dict({key: part for key, part in keys.items() if key not in self.held_keys})
 
     def _actions(self, arrays: dict[str, np.ndarray], steps: int) -> tuple[np.ndarray, int]:
-        """[T+1, A] in the arrival convention, and how many turns were clipped."""
+        """Actions [T+1, A] in the arrival convention, and the number of clipped turns."""
         space = self.action_space()
         taken = {key: _array(arrays, f"action${key}", steps) for key in space.spaces}
         if "place" in taken:
@@ -104,11 +105,11 @@ class MineRL:
         return np.concatenate([np.zeros_like(flat[:1]), flat]), int(fast.sum())
 
     def _pov(self, place: Path, frames: int) -> tuple[np.ndarray, tuple[str, ...]]:
-        """uint8 [frames, S, S, 3]: the recording's last ones, up to its true count."""
+        """uint8 [frames, S, S, 3], the last of the recording's true frame count; and notes."""
         count = _frame_count(place / "metadata.json", frames)
         recorded = decode.read_frames(place / "recording.mp4", self.look, channels=3)
         pov = list(islice(recorded, count - frames, count))
-        if len(pov) == frames - 1 and pov:  # as often with MineRL, whose own loader does the same
+        if len(pov) == frames - 1 and pov:  # frequent; MineRL's own loader does the same
             return np.stack([*pov, pov[-1]]), ("the last frame is missing: that before it, twice",)
         if len(pov) < frames:
             raise UserError(f"{len(pov)} frames of the episode, expected {frames}")
@@ -116,7 +117,7 @@ class MineRL:
 
 
 def _frame_count(path: Path, least: int) -> int:
-    """Frames of the recording, by a metadata.json; some tools wrote it as a float or as text."""
+    """Frame count of the recording from metadata.json, where some tools wrote a float or text."""
     metadata = read_json(path)
     told: Any = metadata.get("true_video_frame_count") if isinstance(metadata, dict) else None
     try:
@@ -132,7 +133,7 @@ def _frame_count(path: Path, least: int) -> int:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of rendered.npz; nothing is unpickled."""
+    """Load the arrays of rendered.npz; nothing is unpickled."""
     try:
         arrays = load_arrays(path)
     except ValueError as error:
@@ -144,7 +145,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def _array(arrays: dict[str, np.ndarray], key: str, length: int) -> np.ndarray:
-    """One array of rendered.npz, of so many frames."""
+    """One array of rendered.npz, checked to have ``length`` frames."""
     if key not in arrays:
         raise UserError(f"rendered.npz without {key}: no Navigate recording")
     if len(arrays[key]) != length:
@@ -161,7 +162,7 @@ def _vectors(arrays: dict[str, np.ndarray], steps: int) -> tuple[np.ndarray, np.
 
 
 def _places(values: np.ndarray) -> np.ndarray:
-    """`place` as numbers: recorded as words, or as numbers already."""
+    """`place` as numbers; recordings have words or numbers."""
     if values.dtype.kind in "US":
         words = values.astype(str)
         unknown = set(words.tolist()) - set(PLACE)
@@ -172,7 +173,7 @@ def _places(values: np.ndarray) -> np.ndarray:
 
 
 def _ended(video: Video) -> Video:
-    """Terminal where the goal was touched; what was recorded after that is left out."""
+    """End the episode, as terminal, where the goal was touched; later frames are left out."""
     assert video.reward is not None and video.action is not None
     goals = np.flatnonzero(video.reward > GOAL)
     if len(goals) == 0:

@@ -1,9 +1,9 @@
 """Folders of `.npz` files of recorded steps, as DreamerV2 and DreamerV3 write them.
 
-Each file holds arrays [T, ...]: `image` and other observations, `action`, `reward`, `is_first`,
-`is_terminal` (or `discount`). DreamerV2 writes one episode, and the action that led to each step;
-DreamerV3 writes chunks of several episodes, and the action taken at each step. Files by D4RL's
-names (`observations`, `actions`, ...) hold transitions: `transitions.py`.
+Each file contains arrays [T, ...]: `image` and other observations, `action`, `reward`, `is_first`,
+`is_terminal` (or `discount`). DreamerV2 writes one episode, with the action that led to each step;
+DreamerV3 writes chunks of several episodes, with the action taken at each step. Files with D4RL's
+names (`observations`, `actions`, ...) contain transitions: `transitions.py`.
 """
 
 from collections.abc import Iterator
@@ -26,11 +26,11 @@ BOOKKEEPING = {
     "action", "reward", "is_first", "is_last", "is_terminal", "terminal", "discount", "cont",
     "reset", "logprob", "id", "stepid", "consec", "seed",
 }  # fmt: skip
-"""Keys that are no observation; neither are those with a / or beginning with log_."""
+"""Keys that are not observations; nor are those that contain / or begin with log_."""
 UNCLEAR = {
     *KEYS[1:], "done", "dones", "terminated", "truncated", "terminations", "truncations",
 }  # fmt: skip
-"""Keys that are no observation either, but of what step and convention, no one knows."""
+"""Keys that are not observations either, but whose step and convention are ambiguous."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Npz:
         return folder.find(self.source, lambda name: name.endswith(".npz"))
 
     def read(self, name: str) -> Iterator[Video]:
-        """The file's episodes; of a chunk that begins in mid-episode, its rest as one."""
+        """Read the file's episodes; if a chunk begins mid-episode, the rest of that is one too."""
         arrays = load_arrays(folder.locate(self.source, name))
         arrays, notes = _steps(arrays)
         if KEYS[0] in arrays:
@@ -62,11 +62,11 @@ class Npz:
             yield from cut(video._replace(notes=video.notes + notes), self.look.max_frames)
 
     def split(self, name: str) -> str | None:
-        """Of the folder that it lies in (DreamerV2's train_eps, eval_eps is left to chance)."""
+        """The split that its folder names (DreamerV2's train_eps and eval_eps: drawn at random)."""
         return folder.split_of(name)
 
     def _transitions(self, name: str, arrays: dict[str, np.ndarray]) -> Iterator[Video]:
-        """The episodes of a file by D4RL's names."""
+        """The episodes of a file with D4RL's names."""
         missing = [key for key in KEYS[1:4] if key not in arrays]
         if missing:
             raise UserError(f"observations without {', '.join(missing)}, by D4RL's names")
@@ -76,7 +76,7 @@ class Npz:
         )
 
     def _dreamer(self, name: str, arrays: dict[str, np.ndarray]) -> Iterator[Video]:
-        """The episodes of a file by Dreamer's names; what begins in mid-episode is one as well."""
+        """The episodes of a file with Dreamer's names, including one that begins mid-episode."""
         unclear = sorted(UNCLEAR & set(arrays))
         if unclear:
             raise UserError(
@@ -126,10 +126,10 @@ class Npz:
 
 
 def _steps(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The arrays [T, ...] that are read, and what is said of the others.
+    """The arrays [T, ...] that are read, and notes on the others.
 
     Raises:
-      UserError: for arrays of different or no length.
+      UserError: for arrays of different lengths or of length 0.
     """
     why = {key: _left_out(key, array) for key, array in arrays.items()}
     kept = {key: array for key, array in arrays.items() if not why[key]}
@@ -140,7 +140,7 @@ def _steps(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[
 
 
 def _left_out(key: str, array: np.ndarray) -> str:
-    """Why an array is not read; empty where it is."""
+    """Why an array is not read; empty if it is."""
     if array.dtype.kind in "US":
         return "text"
     if array.ndim == 0:
@@ -149,7 +149,7 @@ def _left_out(key: str, array: np.ndarray) -> str:
 
 
 def _numbers(key: str, action: np.ndarray, count: int | None) -> np.ndarray:
-    """Actions [T, A] as they are in the file; integers, of which there are so many, one-hot."""
+    """Actions [T, A] as in the file; integers become one-hot vectors of ``count`` entries."""
     if action.dtype.kind in "iu" and action.size == len(action):
         if count is None:
             raise UserError(f"{key} stored as integers: give --num-actions")

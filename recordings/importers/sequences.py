@@ -1,7 +1,7 @@
-"""Folders of one data set's videos as others publish them: GQN mazes and Moving MNIST.
+"""Folders of published video data sets: GQN mazes and Moving MNIST.
 
-Both are found as mp4 files (`train/*.mp4`, `train-seq100/*.mp4`), as TFRecord files with one
-Example per sequence, and Moving MNIST also as `mnist_test_seq.npy` (Srivastava et al. 2015).
+Both are available as mp4 files (`train/*.mp4`, `train-seq100/*.mp4`) or as TFRecord files with one
+Example per sequence; Moving MNIST also as `mnist_test_seq.npy` (Srivastava et al. 2015).
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ from recordings.importers.tfrecord import Sequences, is_tfrecord, read_sequences
 
 Order = Literal["auto", "frames_first", "videos_first"]
 
-_FRAMES = 20  # of every sequence of Moving MNIST
-_EDGE = 8  # pixels
-_SAMPLE = 32  # frames and videos of an array that are looked at
-_CLEARLY = 0.8
+_FRAMES = 20  # frames per sequence of Moving MNIST
+_EDGE = 8  # minimum edge of an image, pixels
+_SAMPLE = 32  # frames and videos of an array that are compared
+_CLEARLY = 0.8  # maximum ratio of changes at which the second axis is taken for time
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Mazes:
         return folder.find(self.source, _is_sequence)
 
     def read(self, name: str) -> Iterator[Video]:
-        """The videos in one file."""
+        """Read the videos in one file."""
         path = folder.locate(self.source, name)
         if is_tfrecord(path.name):
             return read_sequences(name, path, self.look, self.sequences)
@@ -71,12 +71,12 @@ class MovingMnist:
     the axis that has 20 frames, or along which neighbours differ less (reported at the end)."""
 
     def names(self) -> list[str]:
-        """Paths of videos and TFRecord files, and `x.npy:00007` for the sequences of arrays."""
+        """Paths of videos and TFRecord files, and `x.npy:00007` for each sequence of an array."""
         paths = folder.find(self.source, lambda file: _is_sequence(file) or file.endswith(".npy"))
         return [name for path in paths for name in self._parts(path)]
 
     def read(self, name: str) -> Iterator[Video]:
-        """The videos in one file, or one sequence of an array."""
+        """Read the videos in one file, or one sequence of an array."""
         path, colon, number = name.rpartition(":")
         if colon and path.endswith(".npy"):
             array, notes = _map(folder.locate(self.source, path), self.order)
@@ -108,8 +108,8 @@ def _is_sequence(file: str) -> bool:
 
 
 def _map(path: Path, order: Order) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Numbers [T, N, ...], each a picture with or without colours, and what was turned; mapped, not
-    read. `mnist_test_seq.npy` is [20, 10000, 64, 64]: frames, then videos."""
+    """Memory-map an array as [T, N, ...], grey or colour images, and note how its axes were chosen.
+    `mnist_test_seq.npy` is [20, 10000, 64, 64]: frames, then videos."""
     array = map_array(path)
     pictures = array.ndim in (4, 5) and array.dtype.kind in "uif"
     check_count(max(array.shape[:2], default=0), "sequences")
@@ -129,8 +129,8 @@ def _map(path: Path, order: Order) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _order(array: np.ndarray) -> tuple[Order, str]:
-    """Which of the first two axes is time, and how that is known: it has the 20 frames of Moving
-    MNIST and the other has not; else neighbours along it differ less; else it is the first."""
+    """Decide which of the first two axes is time, and why: only it has the 20 frames of Moving
+    MNIST; else neighbours along it differ clearly less; else it is the first axis."""
     first, second = array.shape[:2]
     if (first == _FRAMES) != (second == _FRAMES):
         if first == _FRAMES:
@@ -143,6 +143,6 @@ def _order(array: np.ndarray) -> tuple[Order, str]:
 
 
 def _change(pictures: np.ndarray, axis: int) -> float:
-    """Mean absolute difference of neighbours along an axis; 0 where there are none."""
+    """Mean absolute difference of neighbours along an axis; 0 if there are none."""
     changes = np.abs(np.diff(pictures, axis=axis))
     return float(changes.mean()) if changes.size else 0.0

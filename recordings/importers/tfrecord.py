@@ -1,10 +1,11 @@
-"""Folders of TFRecord files, one tf.train.Example per sequence: frames encoded, or raw bytes.
+"""Folders of TFRecord files, one tf.train.Example per sequence, with encoded or raw frames.
 
-Where the frames are found, in this order: the feature named `feature`; the keys `0/NAME`, `1/NAME`
-... (one feature per frame; of several cameras the one called main, or the first); the first of
-`FEATURES` that is there. A feature of T byte strings is T frames (PNG, JPEG, or raw); one of a
-single string is a raw video [T, H, W, C]. Beside keys like `0/NAME` stand actions, `0/action` ...,
-as in the robot pushing data of BAIR (Ebert et al. 2017): each leads from its step to the next.
+Frames are taken from the first of these that exists: the feature named `feature`; the keys
+`0/NAME`, `1/NAME` ... (one feature per frame; of several cameras, the one called main, or the
+first); the features in `FEATURES`, in that order. A feature of T byte strings is T frames (PNG,
+JPEG, or raw); one of a single raw string is a video [T, H, W, C]. Next to keys like `0/NAME` there
+may be actions, `0/action` ..., as in BAIR robot pushing (Ebert et al. 2017): each leads from its
+step to the next.
 """
 
 import math
@@ -56,25 +57,25 @@ class TfRecords:
         return folder.find(self.source, is_tfrecord)
 
     def read(self, name: str) -> Iterator[Video]:
-        """The file's sequences in order."""
+        """Read the file's sequences in order."""
         path = folder.locate(self.source, name)
         return read_sequences(name, path, self.look, self.sequences)
 
     def split(self, name: str) -> str | None:
-        """Of the folder that it lies in, or of its own name, such as mazes-train.tfrecord-00000."""
+        """The split that its folder or its own name gives, such as mazes-train.tfrecord-00000."""
         return folder.split_of(name)
 
 
 def is_tfrecord(name: str) -> bool:
-    """Whether a file is called like one: x.tfrecord, x.tfrecords.gz, x.tfrecord-00000-of-00032."""
+    """Whether a name is a TFRecord's: x.tfrecord, x.tfrecords.gz, x.tfrecord-00000-of-00032."""
     return ".tfrecord" in name.lower()
 
 
 def read_sequences(name: str, path: Path, look: Look, sequences: Sequences) -> Iterator[Video]:
-    """The sequences of one file, `name:00000` and so on.
+    """Read the sequences of one file, named `name:00000` and so on.
 
     Raises:
-      UserError: with the reason, if a record is damaged or holds no frames.
+      UserError: with the reason, if a record is damaged or contains no frames.
     """
     for number, data in enumerate(read_records(path)):
         try:
@@ -90,7 +91,7 @@ def read_sequences(name: str, path: Path, look: Look, sequences: Sequences) -> I
 def _frames(
     features: Mapping[str, Feature], sequences: Sequences, look: Look
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """uint8 [T, S, S, C] of one Example, and what was chosen and changed."""
+    """Frames uint8 [T, S, S, C] of one Example, and notes on what was chosen and changed."""
     parts, chosen = _find(features, sequences.feature)
     if parts[0].startswith(_ENCODED):
         images, notes = decode_images(parts, sequences.channels, look)
@@ -110,7 +111,7 @@ def _frames(
 def _find(
     features: Mapping[str, Feature], wanted: str | None
 ) -> tuple[list[bytes], tuple[str, ...]]:
-    """The byte strings that hold the frames, and which of several cameras they are."""
+    """The byte strings of the frames, and a note on which of several cameras was chosen."""
     series = _series(features)
     names = [wanted] if wanted else [*sorted(series, key=_rank), *FEATURES]
     found = {name: parts for name in names if (parts := _bytes(name, series, features))}
@@ -128,7 +129,7 @@ def _find(
 
 
 def _series(features: Mapping[str, Feature]) -> dict[str, dict[int, Feature]]:
-    """Features of the keys `0/NAME`, `1/NAME`, ... by name and number, in the order of both."""
+    """Features of the keys `0/NAME`, `1/NAME`, ... by name and number, sorted by both."""
     steps = sorted((m[2], int(m[1]), key) for key in features if (m := _STEP.fullmatch(key)))
     series: dict[str, dict[int, Feature]] = {}
     for name, number, key in steps:
@@ -137,14 +138,14 @@ def _series(features: Mapping[str, Feature]) -> dict[str, dict[int, Feature]]:
 
 
 def _rank(name: str) -> tuple[bool, bool, str]:
-    """Cameras first, and the main one of them first of all."""
+    """Sort key: the main camera first, then other cameras."""
     return "main" not in name, "image" not in name, name
 
 
 def _bytes(
     name: str, series: Mapping[str, Mapping[int, Feature]], features: Mapping[str, Feature]
 ) -> list[bytes]:
-    """The byte strings of that name; none where it holds numbers, or is not there."""
+    """The byte strings of a name; none if it contains numbers or does not exist."""
     values = [*series[name].values()] if name in series else [features.get(name, [])]
     return [part for value in values if isinstance(value, list) for part in value]
 
@@ -152,7 +153,7 @@ def _bytes(
 def _actions(
     features: Mapping[str, Feature], steps: int
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Actions [T, A] in the arrival convention, and what of the numbers per step is left out."""
+    """Actions [T, A] in the arrival convention, and a note on per-step numbers left out."""
     series = _series(features)
     numbers = {
         name: [*values.values()]
@@ -173,7 +174,7 @@ def _actions(
 
 
 def _shape(features: Mapping[str, Feature]) -> tuple[int, int, int]:
-    """(height, width, channels) that the Example tells, else 64x64 and its own channels or 3."""
+    """(height, width, channels) that the Example states; 64x64 and 3 channels by default."""
 
     def number(names: tuple[str, ...], default: int) -> int:
         for name in names:

@@ -1,5 +1,5 @@
-"""Any folder of videos: nested, of any size and rate, in any container that FFmpeg knows, or as
-folders of pictures, a frame each."""
+"""Any folder of videos: nested, of any size and rate, in any container that FFmpeg reads, or as
+folders of images, one per frame."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ class VideoFolder:
         check_bounds(self)
 
     def names(self) -> list[str]:
-        """Paths of the videos inside the folder, and of the series of pictures."""
+        """Paths of the videos inside the folder, and names of the image series."""
         return sorted([*self._videos, *self._series])
 
     def read(self, name: str) -> Iterator[Video]:
-        """The video; more than one episode if it is longer than `look.max_frames`."""
+        """Read the video; several episodes if it is longer than `look.max_frames`."""
         if name not in self._series:
             path = folder.locate(self.source, name)
             return decode.read_video(name, path, self.look, self.channels, self.fps)
@@ -48,7 +48,7 @@ class VideoFolder:
         return decode.in_pieces(name, frames, self.look, lambda: found.notes(None) + pictures.notes)
 
     def split(self, name: str) -> str | None:
-        """Of the folder that it lies in, if there is one of what is held out."""
+        """The split that its path names, if any path names held-out videos; else None."""
         return folder.split_of(name) if self._holds_out else None
 
     @cached_property

@@ -1,23 +1,24 @@
-"""DLH: levels whose state either stays or changes at each frame, as inferred.
+"""DLH: levels whose state either stays or changes at each frame, which is inferred.
 
-Of level n of N, bottom to top, at frame t; of level N nothing is above, c^N = 0:
+For level n of N, bottom to top, at frame t; there is no level above N, so c^N = 0:
 
-    e_t = 0    s_t ~ q_{t-1}, what was believed           static prior                    (eq. 2)
+    e_t = 0    s_t ~ q_{t-1}, the previous belief         static prior                    (eq. 2)
     e_t = 1    s_t ~ p(s | d_t, c_t)                      change prior                    (2, 14)
     q_t = q(s | x_t, c_t),   x^{n+1} = f_enc(x^n)         posterior                       (10, 13)
     c^{n-1} = f_dec(s^n, c^n),   d_{t+1} = f_tem(s_t, d_t)                                (11, 12)
     p(e_t | d_t)                                                                          (15)
 
-The indicator e is inferred by asking under which prior the posterior is likelier,
+The indicator e is inferred by comparing how close the posterior is to each prior,
 
     e_t = 1    where  KL[q_t ‖ change prior] ≤ KL[q_t ‖ static prior]                     (4)
 
-from the bottom up, with what the levels above said at the frame before (25). Level 1 always
-changes; where a level stays, so do all above it (5), and only the first that stays is inferred, so
-that it comes close to what it was. In updates KL is weighted by β, which rises over the first ones.
+from the bottom up, with the contexts c of the frame before (25). Level 1 always changes; if a level
+stays, so do all levels above it (5), and only the first level that stays is inferred, which draws
+its state towards the previous belief. In training, KL is weighted by β, which rises over the first
+updates.
 
 Source: Zakharov, Guo and Fountas 2023, "Long-Horizon Video Prediction Using a Dynamic Latent
-Hierarchy", equations 1 to 25, algorithm 1, Table 4. There is no public code; docs/models.md says
+Hierarchy", equations 1 to 25, algorithm 1, Table 4. There is no public code; docs/models.md lists
 what the paper leaves open.
 """
 
@@ -56,29 +57,29 @@ class DLHConfig:
 
 
 class Level(NamedTuple):
-    """What a level carries from frame to frame."""
+    """State that a level carries from frame to frame."""
 
-    s: Array  # [B, S] state
-    believed: Stats  # [B, S] the Gaussian that it was drawn from: the next frame's static prior
-    c: Array  # [B, D] what the levels above said
-    d: Array  # [B, D] what was: states up to this one
-    counts: Array  # [B, D] of the prior of e, which has read d at every frame
+    s: Array  # [B, S] latent state
+    believed: Stats  # [B, S] the Gaussian that s was drawn from: the next frame's static prior
+    c: Array  # [B, D] context from the levels above
+    d: Array  # [B, D] temporal summary of the states up to this one
+    counts: Array  # [B, D] recurrent state of the prior of e, which reads d at every frame
 
 
 class Noise(NamedTuple):
-    """Of every frame and level."""
+    """Noise of every frame and level."""
 
     s: Array  # [B, T, N, S] normal
     e: Array  # [B, T, N] logistic
 
 
 class Beliefs(NamedTuple):
-    """What levels hold, of every frame; all but features [B, T, N], level 1 first."""
+    """Beliefs of all levels at every frame; all but features [B, T, N], level 1 first."""
 
     features: Array  # [B, T, S+D] of level 1: s, c
     changes: Array  # e: 1 or 0
-    kl: Array  # of s, nats: of posterior from the prior that e says; 0 where not inferred
-    surprise: Array  # -log p(e), nats; 0 where it is certain
+    kl: Array  # KL of s, nats: of the posterior from the prior selected by e; 0 if not inferred
+    surprise: Array  # -log p(e), nats; 0 where e is certain
     odds: Array  # prior log-odds of e
     entropy: Array  # of the Gaussian in force, nats
 
@@ -89,7 +90,7 @@ class DLH(Observing, VideoModel):
     Widths are those of ``config``: |x| = |c| = |d| = `deter`, |s| = `stoch`.
 
     Raises:
-      UserError: on settings that cannot be built.
+      UserError: on settings from which no model can be built.
     """
 
     def __init__(
@@ -122,21 +123,21 @@ class DLH(Observing, VideoModel):
 
     @property
     def features(self) -> int:
-        """S+D: floats of s and c of level 1."""
+        """S+D: width of s and c of level 1."""
         return self.config.stoch + self.config.deter
 
     @property
     def clocks(self) -> tuple[str, ...]:
-        """Level 1 at every frame, those above where what they hold changes."""
+        """Level 1 ticks at every frame, the levels above where their state changes."""
         return ("every frame", *["where it changes"] * (self.settings.levels - 1))
 
     def draw_noise(self, key: PRNGKeyArray, batch: int, length: int) -> Noise:
-        """For ``observe`` and ``roll`` of [B, T]."""
+        """Draw noise for ``observe`` or ``roll`` over [B, T]."""
         shape, (s, e) = (batch, length, self.settings.levels), jax.random.split(key)
         return Noise(self.latent.noise(s, shape), jax.random.logistic(e, shape))
 
     def initial(self, batch: int) -> tuple[Level, ...]:
-        """Before a first frame, at which every level changes."""
+        """State before a first frame, at which every level changes."""
         zeros = jnp.zeros((batch, self.config.deter))
         s = jnp.zeros((batch, self.config.stoch))
         one = Level(s, {"mean": s, "std": jnp.ones_like(s)}, zeros, zeros, zeros)
@@ -149,15 +150,15 @@ class DLH(Observing, VideoModel):
         blind: tuple[int, ...] = (),
         changes: Float[Array, "B T N"] | None = None,
     ) -> tuple[Beliefs, tuple[Level, ...]]:
-        """Infers all levels along videos, which begin with their first record.
+        """Infer all levels along videos, which begin with their first record.
 
         Args:
           records: [B, T, ...].
-          noise: of as many frames.
-          blind: levels, from 0, that see nothing: whether they change is drawn from their prior.
-          changes: e, 1 at the first frame and at level 1; None: as inferred.
+          noise: for the same number of frames.
+          blind: levels, from 0, that see nothing; whether they change is drawn from their prior.
+          changes: e, which must be 1 at the first frame and at level 1; None: e is inferred.
         Returns:
-          Beliefs of every frame, and what ``roll`` goes on from.
+          Beliefs at every frame, and the state from which ``roll`` continues.
         """
         x = [self.embed(self.encoder(self.units(records.obs)))]
         for layer in self.up:
@@ -186,13 +187,13 @@ class DLH(Observing, VideoModel):
         noise: Float[Array, "B N"],
         first: Bool[Array, " B"],
     ) -> Float[Array, "B N"]:
-        """e of every level at a frame, from the bottom up; eqs. 4, 5, 25.
+        """Infer e of every level at a frame, from the bottom up; eqs. 4, 5, 25.
 
         Args:
-          levels: after the frame before: what those above say is taken to be what they said.
+          levels: state after the frame before; its contexts c stand in for the current ones.
           seen: x of every level; None: e is drawn from its prior.
           noise: logistic.
-          first: 1 where a video begins: every level changes.
+          first: 1 where a video begins, so that every level changes.
         """
         changes = [jnp.ones_like(noise[:, 0])]
         for n, (level, x) in enumerate(zip(levels[1:], seen[1:], strict=True), 1):
@@ -212,10 +213,10 @@ class DLH(Observing, VideoModel):
         first: Bool[Array, " B"],
         changes: Float[Array, "B N"],
     ) -> tuple[tuple[Level, ...], Beliefs]:
-        """All levels at a frame, from the top down, given which change. Arguments: ``indicators``.
+        """Step all levels by a frame, from the top down, given which change. See ``indicators``.
 
-        A level that sees is inferred where the one below changes; one that sees nothing is drawn
-        from its change prior where it changes, and else stays.
+        A level that sees is inferred where the level below changes; a level that sees nothing is
+        drawn from its change prior where it changes, and stays otherwise.
         """
         after: list[Level] = []
         told: list[tuple[Array, ...]] = []
@@ -256,7 +257,7 @@ class DLH(Observing, VideoModel):
         return self.stats(self.change[n](jnp.concatenate([d, c], axis=-1)))
 
     def stats(self, x: Array) -> Stats:
-        """Mean and deviation, side by side."""
+        """Statistics from mean and deviation, concatenated in x."""
         return self.latent.stats(*jnp.split(x, 2, axis=-1))
 
     def odds(self, n: int, level: Level) -> Float[Array, " B"]:
@@ -264,7 +265,7 @@ class DLH(Observing, VideoModel):
         return self.factor[n - 1](level.counts)[:, 0] if n else jnp.zeros_like(level.counts[:, 0])
 
     def filter(self, records: Records, key: PRNGKeyArray, blind: tuple[int, ...] = ()) -> Filtered:
-        """As ``VideoModel.filter``."""
+        """See ``VideoModel.filter``."""
         noise = self.draw_noise(key, *records.mask.shape)
         beliefs, last = self.observe(records, noise, blind)
         return Filtered(beliefs.features, last)
@@ -276,7 +277,7 @@ class DLH(Observing, VideoModel):
         action_mask: Float[Array, "B T"],
         key: PRNGKeyArray,
     ) -> Rolled:
-        """As ``VideoModel.roll``: a level that stays keeps its state."""
+        """See ``VideoModel.roll``; a level that stays keeps its state."""
         batch, nothing = action_mask.shape[0], [None] * self.settings.levels
         first = jnp.zeros(batch, bool)
 
@@ -296,13 +297,13 @@ class DLH(Observing, VideoModel):
     def learn(
         self, clips: Clips, carry: Array, key: PRNGKeyArray
     ) -> tuple[Array, tuple[Array, Metrics]]:
-        """The same with the weight of KL of this update."""
+        """As ``loss``, with this update's weight of the KL."""
         weight = jnp.minimum(1.0, (carry + 1.0) / max(1, self.settings.ramp))
         total, metrics = self._loss(clips.records, key, weight)
         return total, (carry + 1.0, {**metrics, "kl/weight": weight})
 
     def start(self, batch: int, streams: bool) -> Array:
-        """Updates so far."""
+        """Number of updates so far: 0."""
         return jnp.zeros(())
 
     def _loss(
@@ -324,12 +325,12 @@ class DLH(Observing, VideoModel):
         return nll + weight * nats, metrics
 
     def kl(self, records: Records, key: PRNGKeyArray) -> Float[Array, "B L"]:
-        """As ``VideoModel.kl``, of state and indicator."""
+        """See ``VideoModel.kl``; the sum over state and indicator."""
         beliefs, _ = self.observe(records, self.draw_noise(key, *records.mask.shape))
         mask = jnp.broadcast_to(records.mask[..., None], beliefs.kl.shape)
         return jnp.sum(jnp.where(mask > 0, beliefs.kl + beliefs.surprise, 0.0), axis=1)
 
 
 def choose(which: Float[Array, " B"], one: Any, other: Any) -> Any:
-    """Rows of ``one`` where 1, else of ``other``; pytrees of [B, ·]."""
+    """Rows of ``one`` where ``which`` is 1, else of ``other``; pytrees of [B, ·]."""
     return jax.tree.map(lambda a, b: jnp.where(which[:, None] > 0, a, b), one, other)

@@ -1,18 +1,19 @@
-"""LMC-Memory: frames drawn by convolutional LSTMs, and by a long motion that a short one recalls.
+"""LMC-Memory: convolutional LSTMs predict frames, aided by long motion that short motion recalls.
 
-    h_t, c_t = LSTMs(enc(x_t))                  of frames seen, then of those drawn
-    m = embed(Σ_i softmax_i(cos(q, M_i)) M_i)   at every place of a map of motion, q
-    x_{t+1} = dec([h_t, a(c_t, m) · m])         a: a weight of every channel
+    h_t, c_t = LSTMs(enc(x_t))                  of observed frames, then of predicted ones
+    m = embed(Σ_i softmax_i(cos(q, M_i)) M_i)   at every position of a motion map, q
+    x_{t+1} = dec([h_t, a(c_t, m) · m])         a: a weight per channel
 
-Motion is read from differences of frames by 3-D convolutions: of the last few frames seen
-(matching), and in training also of a long stretch, the future among it, by a network of its own
-(context). An update descends two predictions of the frames after the first few. One recalls by the
-long stretch, and so stores in the memory M what is worth recalling; the other by the few frames,
-with M as it is, and so learns to match them with what was stored. The latter is the model.
+Motion is read from differences of frames by 3-D convolutions: from the last few observed frames
+(matching) and, in training, by a separate network also from a long stretch that includes the future
+(context). An update minimises two losses of predicting the frames after the first few. One
+prediction recalls by the long stretch, and so stores in the memory M what is worth recalling; the
+other recalls by the few frames, with M fixed, and so learns to match them with what is stored. The
+latter is the model.
 
 Source: Lee et al. 2021, "Video Prediction Recalling Long-term Motion Context via Memory Alignment
-Learning", by their code (github.com/sangmin-git/LMC-Memory, commit 4ef14c8); docs/models.md says
-what is otherwise here.
+Learning", by their code (github.com/sangmin-git/LMC-Memory, commit 4ef14c8); docs/models.md lists
+the differences.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from worldmodel.video_model import Clips, Filtered, Rolled, VideoModel
 LSTMS = 4
 POOLED = {0: (1, 2, 2), 1: (2, 2, 2), 3: (2, 2, 2), 5: (2, 2, 2)}  # after which convolutions
 BOTTLENECK = 16  # units between the two layers of a
-EARLY = 10  # frames that are predicted in the first updates
+EARLY = 10  # number of frames predicted in the first updates
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,15 @@ class LMCConfig:
 
 
 class Hidden(NamedTuple):
-    """What goes from frame to frame."""
+    """State carried from frame to frame."""
 
-    frame: Array  # [B, S, S, C] the newest, in [0, 1], which the LSTMs have not read yet
+    frame: Array  # [B, S, S, C] the newest frame, in [0, 1], which the LSTMs have not read yet
     cells: Cells  # [B, S/4, S/4, 2d] h and c of each LSTM
     recalled: Array  # [B, S/4, S/4, 2d] m
 
 
 class LMC(VideoModel):
-    """Long motion context by a memory, of one image; it draws nothing at random, has no levels and
-    reads no actions.
+    """Long motion context from a memory, for one image; deterministic, without levels or actions.
 
     Widths are those of ``config``: d = 2·`conv_depth` channels of the first convolutions.
 
@@ -107,19 +107,19 @@ class LMC(VideoModel):
 
     @property
     def features(self) -> int:
-        """Pixels of a frame, in all channels: frames are their own features."""
+        """Number of pixel values of a frame, as frames are their own features."""
         size, _, channels = self.shape
         return size * size * channels
 
     def encode(self, frames: Float[Array, "N S S C"]) -> Array:
-        """Frames to maps [N, S/4, S/4, 2d]."""
+        """Encode frames to maps [N, S/4, S/4, 2d]."""
         x = frames
         for layer in self.encoder:
             x = jax.nn.elu(layer(x))
         return x.astype(jnp.float32)
 
     def draw(self, h: Array, c: Array, recalled: Array) -> Float[Array, "N S S C"]:
-        """Frames from the highest LSTM's h and c, and from what was recalled, [N, S/4, S/4, 2d]."""
+        """Predict frames from the top LSTM's h and c and the recalled maps, [N, S/4, S/4, 2d]."""
         both = jnp.mean(jnp.concatenate([c, recalled], axis=-1), axis=(1, 2))
         weight = jax.nn.sigmoid(self.weigh(jax.nn.relu(self.squeeze(both)).astype(jnp.float32)))
         x = jnp.concatenate([h, weight[:, None, None] * recalled], axis=-1)
@@ -129,22 +129,22 @@ class LMC(VideoModel):
         return jax.nn.sigmoid(last(x).astype(jnp.float32))
 
     def recall(self, motion: Float[Array, "N s s Q"], memory: Float[Array, "M Q"]) -> Array:
-        """What is stored that is like a motion, place by place, as maps [N, S/4, S/4, 2d]."""
+        """Recall stored vectors similar to a motion, per position, as maps [N, S/4, S/4, 2d]."""
         x = like(motion, memory)
         for layer in self.embedder:
             x = jax.nn.relu(layer(x))
         return x.astype(jnp.float32)
 
     def recognise(self, frames: Float[Array, "B n S S C"]) -> Array:
-        """``recall`` by the newest `short` of the frames seen, still where there are fewer; what is
-        stored is not trained by it."""
+        """``recall`` by the newest `short` observed frames; if there are fewer, the first is
+        repeated. No gradient reaches the memory."""
         missing = max(0, self.settings.short - frames.shape[1])
         ends = [(0, 0), (missing, 0), (0, 0), (0, 0), (0, 0)]
         newest = jnp.pad(frames, ends, mode="edge")[:, -self.settings.short :]
         return self.recall(self.matching(newest), jax.lax.stop_gradient(self.memory[...]))
 
     def advance(self, cells: Cells, x: Array) -> Cells:
-        """The LSTMs read a frame's maps."""
+        """Step the LSTMs with a frame's maps."""
         after = []
         for lstm, (h, c) in zip(self.lstms, cells, strict=True):
             x, c = lstm(x, h, c)
@@ -152,7 +152,7 @@ class LMC(VideoModel):
         return tuple(after)
 
     def see(self, frames: Float[Array, "B n S S C"]) -> tuple[Cells, tuple[Array, Array]]:
-        """The LSTMs after all frames but the newest, and the highest one's h and c after each."""
+        """The LSTMs after all frames but the newest, and the top one's h and c after each frame."""
         batch, count = frames.shape[0], frames.shape[1] - 1
         maps = self.encode(frames[:, :-1].reshape(-1, *self.shape))
         maps = maps.reshape(batch, count, *maps.shape[1:])
@@ -167,7 +167,7 @@ class LMC(VideoModel):
         return last, (h, c)
 
     def predict(self, state: Hidden, count: int) -> Float[Array, "B T S S C"]:
-        """So many frames from there on, each fed back. Backwards, they are computed anew."""
+        """Predict the next ``count`` frames, feeding each back; rematerialised for gradients."""
 
         @jax.checkpoint
         def frame(state: Hidden, _: None) -> tuple[Hidden, Array]:
@@ -178,7 +178,7 @@ class LMC(VideoModel):
         return time_first(jax.lax.scan(frame, state, None, length=count)[1])
 
     def filter(self, records: Records, key: PRNGKeyArray, blind: tuple[int, ...] = ()) -> Filtered:
-        """As ``VideoModel.filter``; the first frame is shown by none."""
+        """See ``VideoModel.filter``; there are no features for the first frame."""
         frames = pixels(records.obs[self.image])
         cells, (h, c) = self.see(frames)
         recalled = self.recognise(frames)
@@ -195,15 +195,15 @@ class LMC(VideoModel):
         action_mask: Float[Array, "B T"],
         key: PRNGKeyArray,
     ) -> Rolled:
-        """As ``VideoModel.roll``: each frame is fed back."""
+        """See ``VideoModel.roll``; each predicted frame is fed back."""
         return Rolled(self.predict(state, action_mask.shape[1]))
 
     def decode(self, features: Array) -> dict[str, Array]:
-        """Frames are their own features."""
+        """Return the features, which are the frames."""
         return {self.image: features}
 
     def loss(self, records: Records, key: PRNGKeyArray) -> tuple[Array, Metrics]:
-        """-log p of all frames after the first `short`, in nats per frame; none of them is seen."""
+        """-log p of all frames after the first `short`, which alone are seen, in nats per frame."""
         frames = self._frames(records)
         few = frames[:, : self.settings.short]
         cells, _ = self.see(few)
@@ -213,7 +213,7 @@ class LMC(VideoModel):
     def learn(
         self, clips: Clips, carry: Array, key: PRNGKeyArray
     ) -> tuple[Array, tuple[Array, Metrics]]:
-        """Both predictions, of the first 10 frames in the first updates."""
+        """Loss of both predictions; in the first updates only of the first 10 frames."""
         records, settings = clips.records, self.settings
         frames = self._frames(records)
         few, length = frames[:, : settings.short], frames.shape[1]
@@ -233,7 +233,7 @@ class LMC(VideoModel):
         return long + short, (carry + 1.0, metrics)
 
     def start(self, batch: int, streams: bool) -> Array:
-        """Updates so far."""
+        """Number of updates so far: 0."""
         return jnp.zeros(())
 
     def _frames(self, records: Records) -> Float[Array, "B T S S C"]:
@@ -254,7 +254,7 @@ class LMC(VideoModel):
 
 
 class ConvLSTM(nnx.Module):
-    """An LSTM at every place of a map, which also reads the places about it."""
+    """A convolutional LSTM: an LSTM at every position of a map that also reads its neighbours."""
 
     def __init__(self, width: int, dtype: DTypeLike, rngs: nnx.Rngs):
         self.inputs, self.recurrent = (conv(width, 4 * width, 2, 1, dtype, rngs) for _ in range(2))
@@ -268,7 +268,7 @@ class ConvLSTM(nnx.Module):
 
 
 class Motion(nnx.Module):
-    """What moves, from the differences of frames: 3-D convolutions, pooled, and the mean over time.
+    """Motion map from frame differences: 3-D convolutions with pooling, and the mean over time.
 
     64 → 32 → 16 → 8 → 4 pixels; d, 2d, 4d, 4d, 8d, 8d channels
     """
@@ -294,17 +294,17 @@ def like(query: Float[Array, "*N Q"], memory: Float[Array, "M Q"]) -> Float[Arra
 
 
 def unit(x: Array) -> Array:
-    """Vectors of length 1; those of nearly none stay as good as 0, as in torch."""
+    """Normalise vectors to length 1; those of nearly zero length stay nearly 0, as in torch."""
     square = jnp.sum(x**2, axis=-1, keepdims=True)
     return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
 
 
 def conv(a: int, b: int, dims: int, stride: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Conv:
-    """Kernels of 3 in every dimension, a pixel of zeros about."""
+    """Convolution with kernels of 3 in every dimension, zero-padded by one pixel."""
     return nnx.Conv(a, b, (3,) * dims, strides=stride, padding=1, dtype=dtype, rngs=rngs)
 
 
 def deconv(a: int, b: int, stride: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.ConvTranspose:
-    """Transposed, to maps ``stride`` times as large."""
+    """Transposed convolution to maps ``stride`` times as large."""
     strides = (stride, stride)
     return nnx.ConvTranspose(a, b, (3, 3), strides=strides, padding="SAME", dtype=dtype, rngs=rngs)

@@ -1,4 +1,4 @@
-"""Where VTA's segments begin: inferred from frames, held by the prior, and how gradients pass.
+"""Where VTA's segments begin: posterior from frames, constrained prior, straight-through gradients.
 
 Source: Kim, Ahn and Bengio 2019, and their code (github.com/taesupkim/vta, commit 4539136). Read
 next: ``vta.py``, the model.
@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 from common import Count, Positive, Share, UserError, check_bounds
 from worldmodel.precision import Linear
 
-COOLEST, HOTTEST, COOLING = 0.1, 1.0, 0.999  # of the temperature. Their code.
-CERTAIN = 13.8  # log-odds of a prior that is held: ±2 log(0.999 / 0.001). Their code.
+COOLEST, HOTTEST, COOLING = 0.1, 1.0, 0.999  # temperature schedule. Their code.
+CERTAIN = 13.8  # log-odds of a constrained prior: ±2 log(0.999 / 0.001). Their code.
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class VTAConfig:
 
 
 def check_settings(settings: VTAConfig) -> None:
-    """Raises UserError on settings that exclude each other."""
+    """Raise UserError on contradictory settings."""
     check_bounds(settings, "vta")
     length, share = settings.max_length, settings.max_share
     if length * share < 1:
@@ -46,8 +46,8 @@ def check_settings(settings: VTAConfig) -> None:
 
 
 class Detector(nnx.Module):
-    """Log-odds that a segment begins at each frame, from the frames about it: convolutions of width
-    3 over time, zeros beyond the ends."""
+    """Log-odds that a segment begins at each frame, from the surrounding frames: convolutions of
+    width 3 over time, zero-padded at the ends."""
 
     def __init__(self, embed: int, layers: int, rngs: nnx.Rngs):
         self.layers = nnx.List([Linear(3 * embed, embed, rngs=rngs) for _ in range(layers)])
@@ -61,7 +61,7 @@ class Detector(nnx.Module):
 
 
 def about(x: Float[Array, "B T E"]) -> Float[Array, "B T E3"]:
-    """The frame before, the frame and the frame after, side by side; zeros beyond the ends."""
+    """Concatenate the frame before, the frame and the frame after; zeros beyond the ends."""
     padded = jnp.pad(x, [(0, 0), (1, 1), (0, 0)])
     return jnp.concatenate([padded[:, :-2], x, padded[:, 2:]], axis=-1)
 
@@ -72,7 +72,7 @@ def temperature(updates: Array, settings: VTAConfig) -> Array:
 
 
 def straight_through(odds: Array, noise: Array, temperature: Array | float) -> Array:
-    """1 where log-odds + logistic noise > 0, else 0: a Bernoulli; with the gradient of
+    """Bernoulli sample, 1 where log-odds + logistic noise > 0, else 0, with the gradient of
     σ((log-odds + noise) / temperature). Source: Jang et al. 2017; Maddison et al. 2017."""
     soft = jax.nn.sigmoid((odds + noise) / temperature)
     hard = (odds + noise > 0).astype(soft.dtype)
@@ -82,8 +82,8 @@ def straight_through(odds: Array, noise: Array, temperature: Array | float) -> A
 def held(
     odds: Float[Array, "B T"], begins: Float[Array, "B T"], length: int, count: int
 ) -> Float[Array, "B T"]:
-    """Prior log-odds that a segment begins after each frame, held to at most ``count`` segments
-    and, which comes first, to segments of at most ``length`` frames."""
+    """Prior log-odds that a segment begins after each frame, constrained to at most ``count``
+    segments and, with precedence, to segments of at most ``length`` frames."""
     hard = jax.lax.stop_gradient(begins) > 0.5
     time = jnp.broadcast_to(jnp.arange(hard.shape[1]), hard.shape)
     start = jax.lax.cummax(jnp.where(hard, time, 0), axis=1)
@@ -92,6 +92,6 @@ def held(
 
 
 def bernoulli_kl(q: Array, p: Array) -> Array:
-    """KL[Bernoulli(σ(q)) ‖ Bernoulli(σ(p))] in nats, of log-odds."""
+    """KL[Bernoulli(σ(q)) ‖ Bernoulli(σ(p))] in nats, from log-odds."""
     on, off = jax.nn.log_sigmoid(q) - jax.nn.log_sigmoid(p), jax.nn.log_sigmoid(-q)
     return jax.nn.sigmoid(q) * on + jax.nn.sigmoid(-q) * (off - jax.nn.log_sigmoid(-p))

@@ -1,14 +1,14 @@
-"""SVG-LP: each frame is drawn from the one before and from a latent whose prior is learned.
+"""SVG-LP: each frame is predicted from the one before and from a latent with a learned prior.
 
     h_t = enc(x_t);   p(z_t | x_{<t}) = LSTM(h_{t-1}),   q(z_t | x_{≤t}) = LSTM(h_t)
     g_t = LSTM([h_{t-1}, z_t]);   x_t ~ N(dec(g_t, maps), σ²)
 
-The decoder is also given the encoder's maps of a frame seen: of the one before among the first
-frames, then of the last of these. In a prediction frames are fed back, and the maps are those of
-the last frame that was seen.
+The decoder also receives the encoder's feature maps of an observed frame through skip connections:
+among the first `past` frames those of the frame before, afterwards those of the last of these. In
+prediction, frames are fed back, and the maps are those of the last observed frame.
 
 Source: Denton and Fergus 2018, "Stochastic Video Generation with a Learned Prior", §2 and §3, and
-their code (github.com/edenton/svg, commit 3f19f0b); docs/models.md says what is otherwise here.
+their code (github.com/edenton/svg, commit 3f19f0b); docs/models.md lists the differences.
 """
 
 from dataclasses import dataclass
@@ -46,28 +46,28 @@ class SVGConfig:
 
 
 Maps = tuple[Array, ...]
-Cells = tuple[tuple[Array, Array], ...]  # of LSTMs on one another: [B, D] hidden and cell of each
+Cells = tuple[tuple[Array, Array], ...]  # of stacked LSTMs: [B, D] hidden and cell of each
 
 
 class Hidden(NamedTuple):
-    """What goes from frame to frame."""
+    """State carried from frame to frame."""
 
-    frame: Array  # [B, S, S, C] the newest, in [0, 1]
-    maps: Maps  # [B, ...] of the last that was seen
+    frame: Array  # [B, S, S, C] the newest frame, in [0, 1]
+    maps: Maps  # [B, ...] of the last observed frame
     prior: Cells
     draws: Cells
 
 
 class Beliefs(NamedTuple):
-    """Of every frame but the first, [B, T-1, ...]."""
+    """Beliefs about every frame but the first, [B, T-1, ...]."""
 
-    frames: Array  # means
+    frames: Array  # predicted means
     prior: Stats
     post: Stats
 
 
 class SVG(VideoModel):
-    """Stochastic video generation with a learned prior, of one image; it reads no actions.
+    """Stochastic video generation with a learned prior, for one image; it reads no actions.
 
     Widths are those of ``config``: `deter` of the LSTMs, `stoch` of z, 2·`conv_depth` channels of
     the first convolution and 4·`conv_depth` floats of h.
@@ -98,12 +98,12 @@ class SVG(VideoModel):
 
     @property
     def features(self) -> int:
-        """Pixels of a frame, in all channels: frames are their own features."""
+        """Number of pixel values of a frame, as frames are their own features."""
         size, _, channels = self.shape
         return size * size * channels
 
     def encode(self, frames: Array) -> tuple[Array, Maps]:
-        """[B, T, S, S, C] to codes [B, T, G] and maps [B, T, ...]."""
+        """Encode frames [B, T, S, S, C] to codes [B, T, G] and maps [B, T, ...]."""
         rows = self.encoder(frames.reshape(-1, *self.shape))
         codes, maps = jax.tree.map(lambda x: x.reshape(*frames.shape[:2], *x.shape[1:]), rows)
         return codes, maps
@@ -114,17 +114,17 @@ class SVG(VideoModel):
         return self.decoder(jnp.tanh(rows[0]), rows[1]).reshape(*codes.shape[:2], *self.shape)
 
     def stats(self, x: Array) -> Stats:
-        """Mean and deviation, side by side."""
+        """Statistics from mean and deviation, concatenated in x."""
         return self.latent.stats(*jnp.split(x, 2, axis=-1))
 
     def observe(
         self, records: Records, noise: Array, blind: tuple[int, ...] = ()
     ) -> tuple[Beliefs, Hidden]:
-        """Every frame from the one before and its own latent, and what ``roll`` goes on from.
+        """Predict each frame from the one before and its own latent; return the state for ``roll``.
 
         Args:
           records: [B, T, ...].
-          noise: [B, T, S], of which the first frame's is not used.
+          noise: [B, T, S]; that of the first frame is not used.
           blind: (0,) draws the latent from its prior.
         """
         frames = pixels(records.obs[self.image])
@@ -140,7 +140,7 @@ class SVG(VideoModel):
         return Beliefs(means, p, q), Hidden(frames[:, -1], last, prior_state, draws_state)
 
     def filter(self, records: Records, key: PRNGKeyArray, blind: tuple[int, ...] = ()) -> Filtered:
-        """As ``VideoModel.filter``; the first frame is shown by none."""
+        """See ``VideoModel.filter``; there are no features for the first frame."""
         beliefs, last = self.observe(records, self.latent.noise(key, records.mask.shape), blind)
         return Filtered(beliefs.frames, last)
 
@@ -151,7 +151,7 @@ class SVG(VideoModel):
         action_mask: Float[Array, "B T"],
         key: PRNGKeyArray,
     ) -> Rolled:
-        """As ``VideoModel.roll``: each frame is fed back."""
+        """See ``VideoModel.roll``; each predicted frame is fed back."""
 
         def frame(hidden: Hidden, noise: Array) -> tuple[Hidden, tuple[Array, Array]]:
             code, _ = self.encoder(hidden.frame)
@@ -170,11 +170,11 @@ class SVG(VideoModel):
         return Rolled(frames, entropy, jnp.ones_like(entropy))
 
     def decode(self, features: Array) -> dict[str, Array]:
-        """Frames are their own features."""
+        """Return the features, which are the frames."""
         return {self.image: features}
 
     def loss(self, records: Records, key: PRNGKeyArray) -> tuple[Array, Metrics]:
-        """-log p(x) and KL of z, nats per frame but a video's first, which nothing is before."""
+        """-log p(x) plus KL of z, nats per frame; a video's first frame is not predicted."""
         beliefs, _ = self.observe(records, self.latent.noise(key, records.mask.shape))
         true, mask = pixels(records.obs[self.image])[:, 1:], records.mask[:, 1:]
         likely = jnp.sum(normal_log_prob(true, beliefs.frames, self.config.image_std), (2, 3, 4))
@@ -187,7 +187,7 @@ class SVG(VideoModel):
         }
 
     def kl(self, records: Records, key: PRNGKeyArray) -> Float[Array, "B L"]:
-        """As ``VideoModel.kl``."""
+        """See ``VideoModel.kl``."""
         beliefs, _ = self.observe(records, self.latent.noise(key, records.mask.shape))
         return jax.vmap(masked_sum)(self._kl(beliefs), records.mask[:, 1:])[:, None]
 
@@ -196,10 +196,10 @@ class SVG(VideoModel):
 
 
 def only_image(preset: str, obs_shapes: ObsShapes) -> tuple[str, tuple[int, ...]]:
-    """Name and shape of what is observed.
+    """Name and shape of the only observation, an image.
 
     Raises:
-      UserError: where that is not one image.
+      UserError: if there is not exactly one observation, or it is not an image.
     """
     if [len(shape) for shape in obs_shapes.values()] != [3]:
         raise UserError(
@@ -210,7 +210,7 @@ def only_image(preset: str, obs_shapes: ObsShapes) -> tuple[str, tuple[int, ...]
 
 
 class Recurrent(nnx.Module):
-    """A linear layer, LSTMs on one another, a linear layer."""
+    """A linear layer, stacked LSTMs, a linear layer."""
 
     def __init__(
         self,
@@ -230,7 +230,7 @@ class Recurrent(nnx.Module):
         self.output = Linear(deter, outputs, dtype=jnp.float32, rngs=rngs)
 
     def initial(self, batch: int) -> Cells:
-        """Zeros."""
+        """Initial cells: zeros."""
         zeros = jnp.zeros((batch, self.deter))
         return ((zeros, zeros),) * len(self.inputs)
 
@@ -246,7 +246,7 @@ class Recurrent(nnx.Module):
         return self.output(x.astype(jnp.float32)), tuple(after)
 
     def all(self, x: Float[Array, "B T I"]) -> tuple[Float[Array, "B T O"], Cells]:
-        """All steps from zeros, and the cells after the last."""
+        """Run all steps, starting from zeros; also return the cells after the last."""
 
         def step(own: Recurrent, cells: Cells, x: Array) -> tuple[Cells, Array]:
             y, cells = own(x, cells)
