@@ -1,12 +1,12 @@
-"""What each clock of a trained agent stores, and what it imagines: one report to look at.
+"""Report what each clock of a trained agent stores, and what the agent imagines.
 
   python analyse_agent.py --run RUN
 
-Writes one HTML file, pictures inside, and its numbers as JSON beside it: how the run learned, an
-episode with the KL of every level, value and window rewards drawn under its frames, and what if:
-futures imagined at the top clock from one moment of it under several abstract actions, decoded.
-Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`;
-`analysis/agent/episode.py`, which puts them together.
+Writes one self-contained HTML file, and its numbers as JSON beside it: learning curves; an episode
+with the KL of every level, values and window rewards drawn below its frames; and a what-if section,
+with decoded futures imagined at the top clock from one moment of the episode under several abstract
+actions. Read next: `analysis/agent/trace.py` and `analysis/agent/what_if.py`;
+`analysis/agent/episode.py`, which combines them.
 """
 
 import sys

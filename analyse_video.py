@@ -1,13 +1,13 @@
-"""What each level of a trained world model holds: one report to look at.
+"""Report what each level of a trained world model stores.
 
   python analyse_video.py --run RUN [--run RUN2 …]
 
-Writes one HTML file, pictures inside, and its numbers as JSON beside it: KL per level (CW-VAE Table
-1), over the speed of the data where runs differ in it (Figure 8), what predictions still know of
-the digits or the rooms (Figure 5a, 5b), and per run the priors' entropy over the horizon (TALD
-Figure 10) and what is lost when each level in turn is left blind (CW-VAE Figure 7, TALD Figure 11).
-Read next: `analysis/video/inspection.py`, what a blind level is; `findings.py` beside it, what is
-looked for in which data.
+Writes one self-contained HTML file, and its numbers as JSON beside it: KL per level (CW-VAE Table
+1), over the speed of the data if runs differ in it (Figure 8); what predictions still know of the
+digits or the rooms (Figure 5a, 5b); and per run, the priors' entropy over the horizon (TALD Figure
+10) and what is lost when each level in turn is left blind (CW-VAE Figure 7, TALD Figure 11). Read
+next: `analysis/video/inspection.py`, what a blind level is; `findings.py` beside it, what is
+analysed for which data.
 """
 
 import sys

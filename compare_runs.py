@@ -1,8 +1,8 @@
-"""Runs beside each other, of agents or of video models: one report to look at.
+"""Compare runs of agents or of video models in one report.
 
   python compare_runs.py RUN1 RUN2 …
 
-Runs that differ in their seed alone are one arm, drawn with its interval over seeds; a directory of
+Runs that differ only in their seed form one arm, drawn with its interval over seeds; a directory of
 `--seeds` stands for all of its runs. Read next: `analysis/arms.py`, what an arm is;
 `analysis/comparison.py`, the report.
 """

@@ -1,10 +1,10 @@
-"""How well, and for how long, world models predict video: open loop, from some frames on.
+"""Evaluate how well, and for how long, world models predict video open loop from a few frames.
 
   python evaluate_video.py --run RUN [--run RUN2 …]
 
-Writes a table (Markdown, JSON), curves over the distance predicted and stills (PNG), beside what
-predictions that know nothing score. Read next: `analysis/metrics/protocols.py`, what SSIM and
-PSNR mean here; `analysis/video/predictions.py`, how they are computed.
+Writes a table (Markdown, JSON), curves over the prediction distance and stills (PNG), together with
+the scores of uninformed predictions. Read next: `analysis/metrics/protocols.py`, what SSIM and PSNR
+mean here; `analysis/video/predictions.py`, how predictions are computed.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""See what a trained model imagines: real context, then a future at the top clock, decoded.
+"""Show what a trained model imagines: real context, then a decoded future at the top clock.
 
   python imagine.py --run RUN
 
-Writes a video (true above imagined; a red edge where nothing was seen) and, beside it, an npz with
-what the agent predicts per tick. Read next: `worldmodel/openloop.py`.
+Writes a video (true above imagined; a red edge marks frames never seen) and, beside it, an npz with
+the agent's predictions per tick. Read next: `worldmodel/openloop.py`.
 """
 
 import sys

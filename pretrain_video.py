@@ -2,7 +2,7 @@
 
   python pretrain_video.py --data orbiting_ball
 
-The same update, store, logs and checkpoints as `train_agent.py`. Read next:
+Uses the same update, store, logs and checkpoints as `train_agent.py`. Read next:
 `training/loop.py`, the loop; `worldmodel/pretraining.py`, the loss;
 `configs/video_presets.py`, the paper's settings.
 """

@@ -5,7 +5,7 @@
   python train_agent.py --eval RUN --episodes 20
 
 Read next: `training/loop.py`, the loop; `agents/dreamer.py`, what it learns;
-`configs/schema.py`, every setting.
+`configs/schema.py`, all settings.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What a user of a trained model needs, by few names; the rooms below have the rest.
+"""The public interface for users of trained models; the other packages contain the rest.
 
     from clockwork import load_agent, metrics_frame
 

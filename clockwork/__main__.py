@@ -1,6 +1,6 @@
-"""All commands by one: `clockwork train --env pure:pendulum` is `python train_agent.py --env …`.
+"""All commands in one: `clockwork train --env pure:pendulum` is `python train_agent.py --env …`.
 
-`evaluate` and `analyse` look into the run that they are given: an agent's, or a video model's.
+`evaluate` and `analyse` accept the runs of agents and of video models, and detect which one it is.
 """
 
 import sys
@@ -32,9 +32,9 @@ USAGE = """usage: clockwork COMMAND [options]     clockwork COMMAND --help     c
   completion  TAB completion of commands and      source <(clockwork completion bash)
               flags in bash, zsh or fish"""
 
-LOOKING = ("evaluate", "analyse", "imagine")  # into a run, which may be named without --run
+LOOKING = ("evaluate", "analyse", "imagine")  # commands that accept a run without --run
 MODULES = {name: script.removesuffix(".py") for script, name in NAMES.items()}
-BY_KIND = {  # of a run: an agent's, a video model's
+BY_KIND = {  # modules by kind of run: an agent's, a video model's
     "evaluate": ("train_agent", "evaluate_video"),
     "analyse": ("analyse_agent", "analyse_video"),
 }
@@ -61,13 +61,13 @@ def main() -> None:
 
 
 def start(name: str, module: str, args: Sequence[str]) -> None:
-    """Runs the script behind a command."""
+    """Run the script behind a command."""
     sys.argv = [f"{COMMAND} {name}", *args]
     import_module(module).main()
 
 
 def show_both(name: str) -> None:
-    """The help of a command that looks into a run, for runs of either kind."""
+    """Show the help of a command for both kinds of runs."""
     for module, what in zip(BY_KIND[name], ("an agent", "a video model"), strict=True):
         print(f"=== for the run of {what}")
         with suppress(SystemExit):
@@ -75,10 +75,10 @@ def show_both(name: str) -> None:
 
 
 def chosen(name: str, args: Sequence[str]) -> tuple[str, list[str]]:
-    """The module that does it, and its arguments.
+    """The module that implements a command, and its arguments.
 
     Raises:
-      UserError: for a command that there is not, or one that looks into a run and is given none.
+      UserError: for an unknown command, or one that requires a run and was given none.
     """
     if name in LOOKING and args and not args[0].startswith("-"):
         args = ["--run", *args]
@@ -103,7 +103,7 @@ def chosen(name: str, args: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def run() -> None:
-    """What `clockwork` runs."""
+    """Entry point of `clockwork`."""
     enter(main)
 
 

@@ -1,4 +1,4 @@
-"""Shell completion of the one command: every command, flag and choice, as a script of the shell's.
+"""Shell completion of `clockwork`: all commands, flags and choices, as a script for the shell.
 
 source <(clockwork completion bash)            # in ~/.bashrc
 clockwork completion zsh > DIR/_clockwork      # DIR of zsh's $fpath
@@ -29,7 +29,7 @@ from recordings.importers.formats import FORMATS
 from training.commands import COMMAND
 
 SHELLS = ("bash", "zsh", "fish")
-RUN = [("run", tuple[Path, ...], field(default=()))]  # of either kind: the flags of both commands
+RUN = [("run", tuple[Path, ...], field(default=()))]  # of either kind: completes the flags of both
 
 
 def _both(name: str, *kinds: type) -> type:
@@ -45,14 +45,14 @@ SETTINGS: dict[str, type] = {
     "analyse": _both("Analyse", AnalyseAgentConfig, AnalyseVideoConfig),
     "report": CompareConfig,
 }
-"""What each command is told."""
+"""The settings of each command."""
 
 
 def script(shell: str) -> str:
-    """The script, for `eval` or a file.
+    """The completion script, to be evaluated or written to a file.
 
     Raises:
-      UserError: for another shell than these.
+      UserError: for a shell that is not in `SHELLS`.
     """
     if shell not in SHELLS:
         raise UserError(f"completion: expected one of {', '.join(SHELLS)}, received {shell!r}")
@@ -79,9 +79,9 @@ def script(shell: str) -> str:
 
 
 def _one_of(kinds: Mapping[str, Any]) -> Any:
-    """The type of subcommands by their names."""
+    """A type that tyro parses as subcommands, by name."""
     named = [
         Annotated[kind, tyro.conf.subcommand(name, prefix_name=False)]
         for name, kind in kinds.items()
     ]
-    return Union[tuple(named)]  # noqa: UP007  (of a number that is not known here)
+    return Union[tuple(named)]  # noqa: UP007  (the number of members varies)

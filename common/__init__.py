@@ -1,4 +1,4 @@
-"""What every room stands on: errors meant for users, how settings are declared, JSON."""
+"""Foundations of all packages: errors meant for users, declarations of settings, JSON."""
 
 from common.errors import EnvironmentFailed, RunFailed, UserError
 from common.fields import (

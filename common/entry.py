@@ -1,6 +1,6 @@
-"""How every command ends: one line for a mistake, a traceback for a fault.
+"""The entry point of all commands: a user's mistake ends in one line, a bug in a traceback.
 
-Read next: `errors.py`, which errors are whose; `signals.py`, Ctrl-C.
+Read next: `errors.py`, the kinds of errors; `signals.py`, Ctrl-C.
 """
 
 import atexit
@@ -29,19 +29,19 @@ OURS = {
 }
 OURS |= {"training", "worldmodel"}
 BETWEEN = OURS | sys.stdlib_module_names | {"__main__", "gymnasium"}
-"""Modules, by the first part of their names, that stand between a command and a user's code."""
+"""Top-level names of the modules whose frames lie between a command and a user's code."""
 
 
 def enter(main: Callable[[], None]) -> None:
-    """Runs a command.
+    """Run a command.
 
     Raises:
-      SystemExit: 2 after a `UserError`, 1 after an `EnvironmentFailed`, whose traceback is printed
-        from the user's file on, or a `RunFailed`, one of both after a `disk_error`; each has
-        printed its line. After a signal that nothing waited for the process ends, with 128 + its
-        number (Ctrl-C: 130).
+      SystemExit: 2 after a `UserError`; 1 after a `RunFailed`, or an `EnvironmentFailed`, whose
+        traceback is printed from the user's file on; 1 or 2 after a `disk_error`. Each prints its
+        line first. After an unhandled signal, the process ends with 128 + the signal's number
+        (Ctrl-C: 130).
     """
-    for stream in (sys.stdout, sys.stderr):  # of a terminal or pipe that lacks a character
+    for stream in (sys.stdout, sys.stderr):  # whose encoding may lack a character
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     atexit.register(end_at_once)
@@ -65,8 +65,8 @@ def enter(main: Callable[[], None]) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process without the interpreter's own end, in which JAX crashes (a segmentation
-    fault) where the signal came while it compiled. What was open is closed by then."""
+    """End the process without the interpreter's shutdown, in which JAX crashes (a segmentation
+    fault) if the signal came during compilation. By then, all open files have been closed."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -77,8 +77,8 @@ _end: list[Callable[[int], NoReturn]] = [sys.exit]
 
 
 def leave_at_once() -> None:
-    """From here on an error ends the process by `leave`, a fault of ours after its traceback: for
-    one that others wait for, whose interpreter's own end would wait for them."""
+    """Make errors end the process by `leave` from now on, bugs after their traceback. For one of
+    several processes: the interpreter's shutdown would wait for the others, which wait for it."""
 
     def hook(*error: Any) -> None:
         sys.__excepthook__(*error)
@@ -89,20 +89,20 @@ def leave_at_once() -> None:
 
 
 def fail(text: str, code: int = 2) -> NoReturn:
-    """Prints an error, most of one line, a list of settings one a line; leaves the program."""
+    """Print an error, usually of one line (a list of settings has one per line), and exit."""
     print(f"error: {visible(text.strip())}", file=sys.stderr)
     _end[-1](code)
 
 
 def visible(text: str) -> str:
-    """Text whose control characters, which a name from a file may hold, a terminal only shows."""
+    """Escape the control characters in a text, which names read from files may contain."""
     plain = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape") for c in text)
     return "".join(c if isinstance(c, str) else c.decode() for c in plain)
 
 
 def user_traceback(error: EnvironmentFailed) -> str:
-    """The traceback of what the environment raised, from its own file on; empty where it raised
-    nothing."""
+    """The traceback of the environment's exception, from its own file on; empty if it raised
+    none."""
     cause = error.__cause__
     if cause is None:
         return ""
@@ -113,8 +113,7 @@ def user_traceback(error: EnvironmentFailed) -> str:
 
 
 def from_user(frames: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that begins with the first frame that is not `BETWEEN`; None where
-    there is none."""
+    """The part of a traceback from the first frame outside `BETWEEN` on; None if there is none."""
     while frames is not None:
         module = str(frames.tb_frame.f_globals.get("__name__", ""))
         if module.partition(".")[0] not in BETWEEN:

@@ -1,9 +1,9 @@
-"""Errors that are meant for users, told from all others by their class.
+"""Errors meant for users, distinguished from all others by their class.
 
-The entry scripts print a `UserError` as one line and end with code 2, an `EnvironmentFailed` as the
-traceback of the user's own code and one line, and a `RunFailed` as one line, both with code 1;
-every other exception is a fault of ours and keeps its traceback. An error of the disk itself, full
-or not to be written to, is one line too (`disk_error`).
+The entry scripts print a `UserError` as one line and exit with code 2; an `EnvironmentFailed` as
+the traceback of the user's own code and one line, and a `RunFailed` as one line, both with code 1.
+Every other exception is a bug of ours and keeps its traceback, except that errors of the disk, full
+or not writable, are printed as one line too (`disk_error`).
 """
 
 import errno
@@ -16,16 +16,17 @@ REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOO
 
 
 class UserError(ValueError):
-    """A mistake that a user can mend: one line, what was expected, what came, where, the remedy."""
+    """A mistake that the user can fix: one line with what was expected, what was received, where,
+    and the remedy."""
 
 
 class EnvironmentFailed(RuntimeError):
-    """Code of an environment raised; `__cause__` is what it raised, the message says where."""
+    """An environment's code raised `__cause__`; the message says where."""
 
 
 class RaisedElsewhere(RuntimeError):
-    """What went wrong in another interpreter, in one line; `trace`, the traceback there as text,
-    empty where nothing raised."""
+    """An error in another interpreter, in one line; `trace` is its traceback as text, empty if
+    nothing was raised there."""
 
     def __init__(self, what: str, trace: str = "") -> None:
         super().__init__(what)
@@ -33,12 +34,13 @@ class RaisedElsewhere(RuntimeError):
 
 
 class RunFailed(RuntimeError):
-    """What ends a run that was set up well: one line, what happened, where, how to go on."""
+    """A failure of a correctly configured run: one line with what happened, where, and how to
+    continue."""
 
 
 @contextmanager
 def named_in_errors(path: Path) -> Iterator[None]:
-    """Within, an error of the disk that does not say which file it is of says this one."""
+    """Add this path, within the block, to errors of the disk that name no file."""
     try:
         yield
     except OSError as error:
@@ -48,7 +50,7 @@ def named_in_errors(path: Path) -> Iterator[None]:
 
 
 def disk_error(error: OSError) -> tuple[str, int] | None:
-    """The line and the exit code of an error that the disk is the cause of; None of any other."""
+    """The message and exit code for an error caused by the disk; None for any other."""
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in FULL:
         return (

@@ -1,14 +1,14 @@
-"""How a setting is declared: its bounds, whether it may change on resume, what older runs did.
+"""Declarations of settings: bounds, whether they may change on resume, what older runs did.
 
-All of it stands in the type of the dataclass's field:
+All of it is part of the type of the dataclass field:
 
     batch: MayChange[Count] = 16                              # 1 or more; may differ on resume
     min_std: Annotated[float, Gt(0), Lt(1)] = 0.1             # bounds of annotated_types
-    keep_bias: Annotated[float, Before(0.0)] = 1.0            # a run that lacks it had 0
+    keep_bias: Annotated[float, Before(0.0)] = 1.0            # a run that lacks it used 0
 
-`check_bounds` refuses what is out of bounds, of a whole nested config. Settings that are gone,
-renamed or merged have no field any more: they stand in `configs/before.py`. Read next: that one,
-and `training/config_io.py`, which reads the settings of runs old and new.
+`check_bounds` refuses values out of bounds anywhere in a nested config. Settings that were removed,
+renamed or merged no longer have a field; they are listed in `configs/before.py`. Read next: that
+file, and `training/config_io.py`, which reads the settings of old and new runs.
 """
 
 import math
@@ -29,7 +29,7 @@ MAY_CHANGE = "may change on resume"
 
 @dataclass(frozen=True)
 class Before:
-    """What runs did that were written before the field was there."""
+    """The behaviour of runs written before the field existed, as a value of the field."""
 
     value: Any
 
@@ -43,14 +43,14 @@ MayChange = Annotated[T, MAY_CHANGE]
 
 
 def check_bounds(config: Any, path: str = "") -> None:
-    """Checks every number of a config, nested ones too, against the bounds of its field.
+    """Check every number of a config, including nested ones, against the bounds of its field.
 
     Args:
       config: a dataclass.
-      path: where it stands in a larger one, such as `agent.model`.
+      path: its place in a larger config, such as `agent.model`.
     Raises:
-      UserError: for the first setting out of bounds, or a float that is nan or infinite; names
-        the setting, what it may be, what it is, and the flag that sets it.
+      UserError: for the first setting that is out of bounds, nan or infinite; gives its name,
+        allowed values and value, and the flag that sets it.
     """
     for field, hint in _declared(type(config)):
         value, name = getattr(config, field.name), _at(path, field.name)
@@ -84,7 +84,7 @@ def unbounded(config: type[Any], path: str = "") -> Iterator[str]:
 
 
 def before(config: type[Any]) -> dict[str, Any]:
-    """What runs did that lack a field, by its name."""
+    """The `Before` values of the fields that have one, by name."""
     return {
         field.name: mark.value
         for field, hint in _declared(config)
@@ -141,7 +141,7 @@ def _holds(value: Any, bound: Bound) -> bool:
 
 
 def _words(low: Ge | Gt | None, high: Le | Lt | None) -> str:
-    """The bounds as a reader says them: `1 or more`, `above 0`, `from 0 to below 1`."""
+    """The bounds in words: `1 or more`, `above 0`, `from 0 to below 1`."""
     least = "" if low is None else f"{low.ge} or more" if isinstance(low, Ge) else f"above {low.gt}"
     if high is None:
         return least
@@ -153,7 +153,7 @@ def _words(low: Ge | Gt | None, high: Le | Lt | None) -> str:
 
 
 def _declared(config: type[Any]) -> Iterator[tuple[Field[Any], Any]]:
-    """The fields that are set by whoever makes one, with their types as declared."""
+    """The fields that the constructor takes, with their types as declared."""
     hints = typing.get_type_hints(config, include_extras=True)
     return ((field, hints[field.name]) for field in fields(config) if field.init)
 
@@ -168,7 +168,7 @@ def _bare(hint: Any) -> Any:
 
 
 def _union(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, as declared; of any other type none."""
+    """The members of a union, as declared; empty for any other type."""
     bare = _bare(hint)
     is_union = typing.get_origin(bare) in (typing.Union, type(int | None))
     return typing.get_args(bare) if is_union else ()

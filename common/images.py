@@ -1,7 +1,7 @@
-"""The pictures that a model reads: which sizes there are, and how what has another shape is fitted.
+"""The images that a model reads: their sizes, and how images of other shapes are fitted.
 
-The same words, and the same defaults, for environments and for videos. Fitted in `envs/images.py`;
-read in `worldmodel/networks.py`.
+Settings and defaults are the same for environments and for videos. Images are fitted in
+`envs/images.py` and read in `worldmodel/networks.py`.
 """
 
 from typing import Annotated, Literal
@@ -9,17 +9,17 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le, MultipleOf
 
 SIZES = range(32, 129, 16)
-"""Pixels along one edge: multiples of 16, of which the auxiliary decoders draw a coarse grid."""
+"""Pixels along one edge: multiples of 16, since the auxiliary decoders draw a coarse grid."""
 
 ImageSize = Annotated[int, Ge(SIZES.start), Le(SIZES[-1]), MultipleOf(SIZES.step)]
-"""A setting that is one of them."""
+"""Type of a setting that is one of `SIZES`."""
 
 SIZE: ImageSize = 64
-"""That of the papers."""
+"""Default size: that of the papers."""
 
 Fit = Literal["squeeze", "pad", "crop"]
-"""A picture that is no square: the whole of it squeezed, the whole between black bars, or its
-middle square."""
+"""How a non-square image is fitted: squeezed, padded with black bars, or cropped to its central
+square."""
 
 FIT: Fit = "squeeze"
-"""Nothing is lost, and no pixel is spent on bars."""
+"""Default fit: nothing is cut off, and no pixels are spent on bars."""

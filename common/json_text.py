@@ -1,7 +1,7 @@
-"""JSON as every file of ours holds it: a number that is not finite is null, and read as nan.
+"""JSON as in all our files: numbers that are not finite are written as null, and read as nan.
 
-JSON has no word for nan and infinity; the bare `NaN` that Python writes is refused by jq, by
-browsers, and by most other readers.
+JSON cannot represent nan and infinity; the bare `NaN` that Python writes is rejected by jq,
+browsers and most other readers.
 """
 
 import json
@@ -13,26 +13,25 @@ from typing import Any
 from common.errors import UserError
 
 LARGEST = 2**28
-"""Bytes of a file of JSON."""
+"""Maximum size of a JSON file in bytes."""
 
 
 def dump_json(tree: Any, **options: Any) -> str:
-    """A tree of dicts, lists, strings and numbers as JSON; floats that are not finite as null.
+    """Serialise a tree of dicts, lists, strings and numbers; floats that are not finite as null.
 
     Args:
-      options: of `json.dumps`, such as `indent`.
+      options: options of `json.dumps`, such as `indent`.
     Raises:
-      TypeError: for what JSON does not hold.
+      TypeError: for values that JSON cannot represent.
     """
     return json.dumps(_finite(tree), allow_nan=False, **options)
 
 
 def read_json(path: Path) -> Any:
-    """What a file of JSON holds.
+    """Read a JSON file.
 
     Raises:
-      UserError: for a file that holds none, objects too deep to be read, or more than `LARGEST`
-        bytes.
+      UserError: if the file is not valid JSON, is nested too deeply, or exceeds `LARGEST` bytes.
     """
     size = path.stat().st_size
     if size > LARGEST:
@@ -49,7 +48,7 @@ def read_json(path: Path) -> Any:
 
 
 def null_as_nan(tree: Any) -> Any:
-    """A tree of numbers as `json.loads` gives it, with nan where it holds null."""
+    """Replace null by nan in a tree of numbers from `json.loads`."""
     if isinstance(tree, dict):
         return {name: null_as_nan(value) for name, value in tree.items()}
     if isinstance(tree, list):

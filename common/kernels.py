@@ -1,4 +1,4 @@
-"""Functions that numba compiles, kept on disk between processes where there is a place for them."""
+"""Functions compiled by numba, cached on disk between processes if possible."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,8 @@ import numba
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As `numba.njit(cache=True, **options)`, which refuses a function that it cannot keep: where
-    neither its file's folder nor the user's cache may be written to, it is compiled every time."""
+    """Compile like `numba.njit(cache=True, **options)`, but without a cache, in every process, if
+    neither the source folder nor the user's cache is writable, in which case numba would raise."""
 
     def compiled(function: Callable[..., Any]) -> Any:
         try:

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM (schedulers, containers, `timeout`): one ends in order, a second at once.
+"""Ctrl-C and SIGTERM (schedulers, containers, `timeout`): one stops cleanly, a second at once.
 
-Python's own handlers wait until a compiling or computing program returns. So a thread reads what
-is written into a pipe as a signal comes, says at once what will happen, and ends the process at the
-second. Read next: `entry.py`, which listens; `training/loop.py`, which saves.
+Python's own handlers wait until a running compilation or computation returns. Therefore a thread
+reads a pipe into which every signal is written, announces at once what will happen, and ends the
+process at the second signal. Read next: `entry.py`, which listens; `training/loop.py`, which saves.
 """
 
 import os
@@ -20,7 +20,7 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised where a signal comes that nothing waits for; ``number`` is the signal's."""
+    """Raised by a signal for which no handler was set; ``number`` is the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -28,13 +28,13 @@ class Stopped(KeyboardInterrupt):
 
 
 class _Plan:
-    """What the first signal does: says a line, and calls `stop`, or raises where there is none."""
+    """What the first signal does: print `line`, then call `stop`, or raise if there is none."""
 
     line = "stopping"
     stop: Callable[[], None] | None = None
     at_once = False
     said = threading.Event()
-    again = 0  # signals of our own to come, for one whose exception was lost
+    again = 0  # signals that we are about to resend, because an exception was lost
 
 
 _plan = _Plan()
@@ -42,12 +42,12 @@ _plan = _Plan()
 
 @contextmanager
 def first_signal(line: str, stop: Callable[[], None] | None = None) -> Iterator[None]:
-    """What the first signal does within.
+    """Set what the first signal does within the block.
 
     Args:
-      line: said at once.
-      stop: called as soon as Python's code goes on, and shall end what is done in order; None:
-        `Stopped` is raised there.
+      line: printed at once.
+      stop: called as soon as Python code runs again, to stop the work cleanly; None: raise
+        `Stopped` there.
     """
     before = _plan.line, _plan.stop
     _plan.line, _plan.stop = line, stop
@@ -58,13 +58,13 @@ def first_signal(line: str, stop: Callable[[], None] | None = None) -> Iterator[
 
 
 def came() -> bool:
-    """Whether a signal came while the process listens: what may take long shall not."""
+    """Whether a signal has arrived while listening; long operations should then be avoided."""
     return _plan.said.is_set()
 
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Handles both signals within; nothing but in a process's main thread."""
+    """Handle both signals within the block; does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -90,16 +90,16 @@ def listening() -> Iterator[None]:
 
 
 def end_at_once() -> None:
-    """From here on a signal ends the process and says nothing. For the interpreter's own end, which
-    with JAX takes its time: Python's own handler would print a traceback."""
+    """Make any further signal end the process silently. For the interpreter's shutdown, which takes
+    long with JAX: Python's own handler would print a traceback."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """The first signal ends the process at once, in one line: nothing has begun that could be lost,
-    and an exception raised within an import may be caught by whoever imports."""
+    """Make the first signal end the process at once, with one line: no work could be lost yet, and
+    an exception raised during an import may be caught by the importing module."""
     _plan.at_once = True
     try:
         with listening():
@@ -111,15 +111,15 @@ def importing() -> Iterator[None]:
 def _first(number: int, _: Any) -> None:
     if _plan.at_once:
         return
-    _plan.said.wait(1.0)  # the thread may want what the main one holds just now
+    _plan.said.wait(1.0)  # the thread may need a lock that the main one holds
     if _plan.stop is None:
         raise Stopped(number)
     _plan.stop()
 
 
 def _once_more(tell: Callable[[Any], Any], lost: Any) -> None:
-    """Python drops what is raised while it tidies up, in a finalizer say: `Stopped` comes again a
-    moment later, and all else is told as ever."""
+    """Resend the signal of a `Stopped` that Python dropped, as it drops exceptions in finalizers;
+    report all other dropped exceptions as usual."""
     if not isinstance(lost.exc_value, Stopped):
         tell(lost)
         return

@@ -1,4 +1,4 @@
-"""Settings of runs: typed, with one preset per environment or data set. Read `schema.py` first."""
+"""Typed settings of runs, with presets per environment or data set. Read `schema.py` first."""
 
 from configs.cli import parse_train
 from configs.presets import resolve

@@ -1,12 +1,12 @@
-"""What has changed in the settings and checkpoints of runs since they were first written.
+"""Changes to the settings and checkpoints of runs, by format number.
 
-A run says by which `FORMAT` it was written (`config.json`); one without a number is of format 1.
-Whoever takes a setting away, renames or merges it, or takes parameters away, raises `FORMAT` (once
-per release is enough), adds the change under its number below, and a small run of the format that
-is left to `tests/golden/runs`. A *new* setting needs no change here: it is declared with what older
-runs did, `Annotated[float, Before(0.0)]` (`common/fields.py`). A change names the dataclass
-whose field it was, so that it holds wherever that is nested. Changes are applied in the order
-written here, an outer dataclass before those within it. Applied by `training/older.py`.
+A run records the `FORMAT` with which it was written (`config.json`); one without a number has
+format 1. To remove, rename or merge a setting, or to remove parameters, increase `FORMAT` (once per
+release is enough), add the change under its number below, and add a small run of the previous
+format to `tests/golden/runs`. A *new* setting needs no entry here: it is declared with what older
+runs did, `Annotated[float, Before(0.0)]` (`common/fields.py`). A change names the dataclass of the
+field, so that it applies wherever that is nested. Changes are applied in the order listed here, to
+an outer dataclass before those within it. Applied by `training/older.py`.
 """
 
 import math
@@ -24,22 +24,22 @@ ACTIONS = {"min_std": 0.1, "max_std": 1.0, "unimix": 0.01}
 
 @dataclass(frozen=True)
 class Gone:
-    """A setting that is no more."""
+    """A setting that was removed."""
 
     config: str
-    """Class name of the dataclass whose field it was."""
+    """Class name of the dataclass that had the field."""
     name: str
     held: tuple[Any, ...] | None
-    """The values, as JSON, under which the run did what today's code does; None: all."""
+    """The values, as JSON, with which the run did what the current code does; None: all."""
     meant: str
-    """What it set, in a few words."""
+    """What the setting controlled, in a few words."""
     remedy: str
-    """What to do with a run that held another value."""
+    """What to do with a run that has another value."""
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """A setting that has another name and the same meaning."""
+    """A setting that was renamed and kept its meaning."""
 
     config: str
     old: str
@@ -48,8 +48,8 @@ class Renamed:
 
 @dataclass(frozen=True)
 class Converted:
-    """Settings that were merged, or mean something else: a function from the old object to the new
-    one, which may change it in place and raise UserError with the remedy."""
+    """Settings that were merged or changed their meaning. `convert` maps the old object to the new
+    one; it may modify the old one in place, or raise UserError with the remedy."""
 
     config: str
     convert: Callable[[dict[str, Any]], dict[str, Any]]
@@ -59,12 +59,12 @@ Change = Gone | Renamed | Converted
 
 
 def gone(config: str, name: str, value: Any, meant: str) -> Gone:
-    """A setting that became a constant of this value."""
+    """A setting that became a constant with this value."""
     return Gone(config, name, (value,), meant, "use the version named in versions.json")
 
 
 def all_phases(model: dict[str, Any]) -> dict[str, Any]:
-    """Training at every phase follows from what a tick sees."""
+    """Whether to train at every phase is now determined by the window."""
     causal = model["window"] == "causal"
     if model.pop("all_phases", causal) != causal:
         raise UserError(
@@ -75,8 +75,8 @@ def all_phases(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def architecture(model: dict[str, Any]) -> dict[str, Any]:
-    """Eight settings, which are one of two architectures, and the units of the MLPs over frame
-    embeddings: what was left to other widths is said."""
+    """Eight settings became a choice of two architectures, and the units of the MLPs over frame
+    embeddings, which used to default to other widths, are made explicit."""
     if "act" not in model:
         return model
     built = {name: model.pop(name) for name in Architecture._fields}
@@ -93,7 +93,7 @@ def architecture(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def newest(agent: dict[str, Any]) -> dict[str, Any]:
-    """The weight of the decoder of the newest observation became a switch."""
+    """The weight of the decoder of the newest observation became a Boolean."""
     if agent["newest"] not in (0.0, 1.0):
         raise UserError(
             f"newest: expected weight 1 or 0, received {agent['newest']}: it is a switch today; "
@@ -103,7 +103,7 @@ def newest(agent: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_loop(agent: dict[str, Any]) -> dict[str, Any]:
-    """Steps between plans, which are one or a whole plan's."""
+    """Steps between plans became a Boolean: replan at every step, or execute whole plans."""
     stride, steps = agent["model"]["strides"][-1], agent.pop("replan", 1)
     if steps not in (1, stride):
         raise UserError(
@@ -114,7 +114,7 @@ def open_loop(agent: dict[str, Any]) -> dict[str, Any]:
 
 
 def kept_plans(agent: dict[str, Any]) -> dict[str, Any]:
-    """Plans that are kept are marked; executed whole, marks alone tell what `keep_plan` was."""
+    """Kept plans are always marked. With `open_loop`, the marks alone determine `keep_plan`."""
     marked, several = agent.pop("mark_plans", False), agent["model"]["strides"][-1] > 1
     if agent["codec"] != "chunk" or not several:
         return agent
@@ -130,8 +130,8 @@ def kept_plans(agent: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment_time(agent: dict[str, Any]) -> dict[str, Any]:
-    """What was set per tick of the top, or per step whatever the stride, is set per environment
-    step: the horizon, λ (0.95 per tick) and the share of plans that are kept."""
+    """Settings per tick of the top level, or per step regardless of the stride, are now per
+    environment step: the horizon, λ (0.95 per tick) and the share of plans that are kept."""
     stride, behaviour = agent["model"]["strides"][-1], agent["behaviour"]
     converted = {
         "horizon": behaviour["horizon"] * stride,
@@ -142,7 +142,7 @@ def environment_time(agent: dict[str, Any]) -> dict[str, Any]:
 
 
 def recent_decoder(agent: dict[str, Any]) -> dict[str, Any]:
-    """The sum that is decoded is over 8 observations, not over a window's."""
+    """The decoded sum is now over 8 observations instead of those of a window."""
     weight, stride = agent.pop("window_decoder", 0.0), agent["model"]["strides"][-1]
     if weight and stride not in (1, 8):
         raise UserError(
@@ -154,7 +154,7 @@ def recent_decoder(agent: dict[str, Any]) -> dict[str, Any]:
 
 
 def half_life(model: dict[str, Any]) -> dict[str, Any]:
-    """What the gates keep at first, the same bias at every level, became a half-life."""
+    """The initial bias of the gates, equal at every level, became a half-life."""
     bias, strides = model.pop("keep_bias", 0.0), model["strides"]
     if bias and len(set(strides)) > 1:
         raise UserError(
@@ -169,7 +169,7 @@ LATENT = {"size": 8, "min_std": 0.1, "kl": 0.1, "actor_kl": 0.01}
 
 
 def latent(agent: dict[str, Any]) -> dict[str, Any]:
-    """The settings of learned codes became constants."""
+    """The settings of the latent codec became constants."""
     for name, value in agent.pop("latent", {}).items():
         if value != LATENT[name]:
             raise UserError(
@@ -193,7 +193,7 @@ def hidden(agent: dict[str, Any]) -> dict[str, Any]:
 
 
 def navigate(env: dict[str, Any]) -> dict[str, Any]:
-    """What was set of Navigate alone became options of it."""
+    """Settings specific to Navigate became options of that environment."""
     dense, limit = env.pop("dense", True), env.pop("camera_limit", 15.0)
     held = " ".join(env.pop("held_keys", ()))
     if env["name"] != "minerl_navigate":
@@ -237,13 +237,13 @@ CHANGES: dict[int, tuple[Change, ...]] = {
         Gone("ReplayConfig", "open_maps", None, "files kept mapped at once", ""),
     ),
 }
-"""By the format that brought them: a run of an older one goes through all later ones."""
+"""Changes by the format that introduced them; a run is converted by those of all later formats."""
 
 LEAVES: dict[int, tuple[tuple[str, str | None], ...]] = {
-    2: ((r"(.*/)?newest/.*", None),),  # of an agent with one level
+    2: ((r"(.*/)?newest/.*", None),),  # of agents with one level
     3: ((r"(.*/)?window/(.*)", r"\1recent/\2"),),
 }
-"""Leaves of a checkpoint (parameters, optimiser) that have another path today or none, by the
-format that changed them: a regular expression of the whole path and what it becomes, as of
-`re.Match.expand`, or None. What today's state has under its old path stays. All others must be
-there, as they are."""
+"""Leaves of a checkpoint (parameters, optimiser) that were moved or removed, by the format that
+changed them: a regular expression for the whole path, and its replacement, as for
+`re.Match.expand`, or None. A leaf whose old path exists in the current state is left alone. All
+other leaves must exist unchanged."""

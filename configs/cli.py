@@ -1,7 +1,7 @@
-"""Command line: presets first, then every field as a flag (tyro); a mistake is one line, code 2.
+"""Command line: presets first, then every field as a flag (tyro); errors are one line, code 2.
 
 Every number is checked against the bounds of its field (`common/fields.py`). Read next:
-`settings.py`, which settings there are; `spelling.py`, how values may be written.
+`settings.py`, the list of settings; `spelling.py`, how values may be written.
 """
 
 import contextlib
@@ -40,21 +40,21 @@ EXAMPLES = """Examples:
 
 Resume a stopped run with --logdir RUN; it keeps its settings. Train one run on several processes
 with --hosts ADDRESS:PORT,INDEX,COUNT (docs/scaling.md)."""
-"""Of `parse_train`."""
+"""Examples in the help of `parse_train`."""
 
 T = TypeVar("T")
 Run = TypeVar("Run")
 
 
 class Help(NamedTuple):
-    """What `--help` says before all settings."""
+    """The text that `--help` shows before the list of settings."""
 
-    first: Sequence[str] = ()  # names of those that matter most
-    examples: str = ""  # {program} stands for how the command is called
-    also: Sequence[str] = ()  # flags that something else reads
+    first: Sequence[str] = ()  # names of the main settings
+    examples: str = ""  # {program} stands for the command as called
+    also: Sequence[str] = ()  # flags that are read elsewhere
 
     def text(self, cls: Any, known: Sequence[Setting]) -> str:
-        """The docstring, the settings that matter most, the examples."""
+        """The docstring, the main settings and the examples."""
         most = "Main settings (and their defaults):\n" + first_lines(known, self.first)
         doc = textwrap.fill(" ".join((cls.__doc__ or "").split()), WIDTH)
         parts = [doc, most * bool(self.first), self.examples.format(program=program())]
@@ -65,7 +65,7 @@ NOTHING = Help()
 
 
 def program() -> str:
-    """How the command that runs is called."""
+    """The current command as the user calls it."""
     called = sys.argv[0]
     return called if " " in called else f"python {Path(called).name}"
 
@@ -76,14 +76,14 @@ def parse_train(
     dtype: Literal["float32", "bfloat16"],
     kept: Callable[[Path, str | None], TrainConfig | None] = lambda logdir, env: None,
 ) -> TrainConfig:
-    """Settings of `train_agent.py` from its flags.
+    """Parse the settings of `train_agent.py` from its flags.
 
     Args:
-      kept: of (`--logdir`, `--env` or None) to the settings of the run there, over which flags go
-        in place of a preset; None: there is none.
+      kept: maps (`--logdir`, `--env` or None) to the settings of the run there, which flags then
+        override in place of a preset's; None if there is no run.
     Raises:
       UserError: on settings that cannot run, one line with the remedy; what `kept` raises.
-      SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
+      SystemExit: 0 after --help; 2 on a wrong flag, after printing a line.
     """
 
     def base(preset: str | None, env: str | None, size: str | None) -> TrainConfig:
@@ -100,7 +100,7 @@ def parse_train(
 
 
 def take_seeds(args: Sequence[str]) -> tuple[list[int], list[str]]:
-    """The numbers of `--seeds`, such as `0 1 2` or `0,1,2`, and all other arguments.
+    """Split off the numbers of `--seeds`, such as `0 1 2` or `0,1,2`, from all other arguments.
 
     Raises:
       UserError: for `--seeds` without numbers.
@@ -124,8 +124,7 @@ def take_seeds(args: Sequence[str]) -> tuple[list[int], list[str]]:
 
 
 def choices(args: Sequence[str], names: Sequence[str]) -> list[str | None]:
-    """What these flags are given, which decide the defaults of all others; None where they are
-    not."""
+    """Values of the flags that determine the defaults of all others; None for those not given."""
     given: dict[str, str] = {}
     for here, following in zip(args, [*args, ""][1:], strict=True):
         flag, equals, value = here.partition("=")
@@ -136,14 +135,14 @@ def choices(args: Sequence[str], names: Sequence[str]) -> list[str | None]:
 def parse_run(
     base: Run, args: Sequence[str], auto: Sequence[str], about: Help, name: Callable[[Run], str]
 ) -> Run:
-    """Settings of a run: flags over what its preset fills in.
+    """Parse the settings of a run: flags override what its preset fills in.
 
     Args:
-      base: what the preset, the size and the device make of it.
-      args: flags, short ones written out.
-      auto: names of flags that have become something else than `auto` in `base`.
-      about: what its help says beside the settings.
-      name: what the run's directory is called after, when the settings name none.
+      base: the settings implied by the preset, the size and the device.
+      args: flags, short ones expanded.
+      auto: names of flags whose value `auto` has been resolved in `base`.
+      about: help text beside the settings.
+      name: gives the name from which the default directory's name is made.
     """
     logdir = Path("runs") / f"{_slug(name(base))}-{time.strftime('%Y%m%d-%H%M%S')}"
     rest = without_auto(list(args), tuple(f"--{flag}" for flag in auto))
@@ -158,18 +157,18 @@ def parse(
     about: Help = NOTHING,
     **options: Any,
 ) -> T:
-    """`tyro.cli` whose errors are one line on standard error and exit code 2.
+    """Parse settings by `tyro.cli`; errors are one line on standard error and exit code 2.
 
     Args:
       cls: the dataclass of the settings.
-      args: flags, short ones written out.
-      default: the settings that flags change; None: the dataclass's own.
-      markers: of `tyro.conf`.
-      about: what its help says beside the settings.
-      options: of `tyro.cli`.
+      args: flags, short ones expanded.
+      default: the settings that flags override; None: the dataclass's defaults.
+      markers: markers of `tyro.conf`.
+      about: help text beside the settings.
+      options: options of `tyro.cli`.
     Raises:
-      UserError: for a flag that is of no setting, or a number out of its field's bounds.
-      SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
+      UserError: for an unknown flag, or a number out of its field's bounds.
+      SystemExit: 0 after --help; 2 on a wrong flag, after printing a line.
     """
     captured = io.StringIO()
     extra: dict[str, Any] = {} if default is None else {"default": _unnamed(default)}
@@ -192,7 +191,7 @@ def parse(
 
 
 def _unnamed(default: T) -> T:
-    """Without the values of settings that name their own: tyro would take no others."""
+    """Empty the dict-valued settings, since tyro would accept no keys beyond those present."""
     changed: dict[str, Any] = {
         one.name: {} if isinstance(value, dict) else _unnamed(value)
         for one in fields(default)  # type: ignore[arg-type]
@@ -202,7 +201,7 @@ def _unnamed(default: T) -> T:
 
 
 def _over(default: Any, given: T) -> T:
-    """What was given, where a setting of several named values keeps those that were not named."""
+    """Merge dict-valued settings over those of the default, which keep the keys not given."""
     changed: dict[str, Any] = {}
     for one in fields(given):  # type: ignore[arg-type]
         old, new = getattr(default, one.name), getattr(given, one.name)
@@ -214,26 +213,26 @@ def _over(default: Any, given: T) -> T:
 
 
 def expand(args: Sequence[str], config: Any) -> list[str]:
-    """Short flags of a dataclass written out, also in the form --flag=value."""
+    """Expand the short flags of a dataclass, including those in the form --flag=value."""
     short = {flag: f"--{one.name}" for one in settings(config) for flag in one.short}
     parts = [arg.partition("=") for arg in args]
     return [short.get(flag, flag) + equals + value for flag, equals, value in parts]
 
 
 def one_line(text: str) -> str:
-    """tyro's boxed message as one line."""
+    """Convert tyro's boxed message to one line."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     words = re.sub(r"[╭╮╰╯│─━]", " ", text).split()
     line = " ".join(words)
     line = re.sub(
         r"^(Parsing error|Unrecognized options|Required options|Value error)\s+", "", line
     )
-    line = re.sub(r"^Error parsing \S+: ", "", line)  # a constructor's own line follows
+    line = re.sub(r"^Error parsing \S+: ", "", line)  # followed by the constructor's own message
     return re.sub(r"\s*For full helptext.*$", "", line) + "; see --help"
 
 
 def without_auto(args: list[str], flags: tuple[str, ...]) -> list[str]:
-    """Arguments without those flags whose value is `auto`."""
+    """Remove the given flags from the arguments where their value is `auto`."""
     result, skip = [], False
     for here, following in zip(args, [*args, ""][1:], strict=True):
         if skip:

@@ -1,4 +1,4 @@
-"""Which videos: the settings, and the one table of the data sets that can be generated.
+"""Settings of video data, and the table of all data sets that can be generated.
 
 Read next: `recordings/data.py`, which opens them.
 """
@@ -14,15 +14,15 @@ from common.images import FIT, Fit, ImageSize
 
 SplitName = Literal["train", "test"]
 Like = Literal["moving_mnist", "kth", "mazes", "minerl"]
-"""Data sets of the CW-VAE paper, which have hyperparameters of their own."""
+"""Data sets of the CW-VAE paper, each with its own hyperparameters."""
 
 
 class Generated(NamedTuple):
-    """A data set that is made on first use."""
+    """A data set that is generated on first use."""
 
-    maker: str  # module:Class; its fields that `DataConfig` has too are its options
-    like: Like  # whose hyperparameters fit it
-    on_black: bool = False  # bright things on black, so that where they are can be measured
+    maker: str  # module:Class; the fields that it shares with `DataConfig` are its options
+    like: Like  # data set whose hyperparameters suit it
+    on_black: bool = False  # bright objects on black, so that their positions can be measured
 
 
 GENERATED = {
@@ -38,7 +38,7 @@ GENERATED = {
     "mazes": Generated("recordings.generators.mazes:Mazes", "mazes"),
     "navigate": Generated("recordings.generators.navigate:NavigateWalks", "minerl"),
 }
-"""All of them, by name. Help, messages and choices are made from this table."""
+"""All generated data sets by name. Help, messages and choices are made from this table."""
 
 SOURCES = f"a generator ({', '.join(GENERATED)}), a store, or a folder of videos or frames"
 

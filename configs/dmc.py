@@ -1,14 +1,14 @@
-"""DeepMind Control, from state and from pixels: the general preset over the 100 000 frames that are
-often published.
+"""DeepMind Control, from state and from pixels: the general preset, over the 100 000 frames of many
+published results.
 
 Command:   python train_agent.py --env dmc:walker_walk
            python train_agent.py --env dmc:walker_walk --preset dmc_pixels
-Cost:      on 2 CPU cores 20 000 small updates, 20 to 30 minutes; from pixels more
-Expected:  docs/results.md has what earlier commits reached with half as many updates, one or two
-           seeds a task
+Cost:      20 to 30 minutes on 2 CPU cores for 20 000 small updates; more from pixels
+Expected:  docs/results.md has results of earlier commits with half as many updates, one or two
+           seeds per task
 
 Actions are held for 2 frames, as in DreamerV3's report (arXiv 2301.04104v1, Table A.1: repeat 2,
-512 replayed steps per action, which is 0.5 updates of 16 sequences of 64). Its present repository
+512 replayed steps per action, which is 0.5 updates of 16 sequences of 64). Its current repository
 holds them for 1, with 1 024 replayed steps per frame from state and 256 from pixels.
 """
 
@@ -19,7 +19,7 @@ from configs.schema import TrainConfig
 
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
-    """From state: 50 000 steps of 2 frames."""
+    """Learn from state: 50 000 steps of 2 frames."""
     config = general.preset(base, accelerator)
     return replace(
         config,
@@ -30,7 +30,7 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
 
 
 def pixels(base: TrainConfig, accelerator: bool) -> TrainConfig:
-    """From 64x64 pixels: the same steps, half as many updates. Needs egl or osmesa
+    """Learn from 64x64 pixels: the same steps, half as many updates. Requires EGL or OSMesa
     (`envs/dmc_render.py`)."""
     config = preset(base, accelerator)
     return replace(

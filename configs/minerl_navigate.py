@@ -1,7 +1,7 @@
-"""Navigate from pixels and compass. The project's main job.
+"""Navigate from pixels and compass: the project's main task.
 
 Command:   python train_agent.py --env minerl_navigate
-Cost:      33 minutes of one shared CPU core for 51 000 steps (docs/adr/0032); on two not timed
+Cost:      33 minutes on one shared CPU core for 51 000 steps (docs/adr/0032); not timed on two
 Expected:  see the README's results
 """
 
@@ -11,11 +11,12 @@ from configs.schema import TrainConfig
 
 
 def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
-    """Each action is held for 4 frames (0.2 s); the agent's step is that long and turns by 20
-    degrees at most, so that random actions walk somewhere instead of spinning. Jump is held and
-    digging, placing, sneaking and walking back are left out: with them the agent digs itself in.
-    Explored as in the general preset, which is what finds the goal beside the compass's target. On
-    a CPU from 32 by 32 pixels, with one update for ten steps: steps are cheap here (docs/adr/0032).
+    """Each action is held for 4 frames (0.2 s), one step of the agent, which turns by at most 20
+    degrees, so that random actions walk somewhere instead of spinning. Jump is held; digging,
+    placing, sneaking and walking back are disabled: with them, the agent digs itself in. It
+    explores as in the general preset, which is how it finds the goal near the compass's target. On
+    a CPU, images have 32 by 32 pixels, with one update per ten steps: steps are cheap here
+    (docs/adr/0032).
     """
     model = replace(base.agent.model, strides=(1, 4), image_std=1.5, vector_std=0.1, min_std=0.03)
     agent = replace(

@@ -1,4 +1,4 @@
-"""From a preset's name, a size and a device to settings. One file per environment or data set."""
+"""Resolve a preset, a size and a device to settings. One file per environment or data set."""
 
 import difflib
 from dataclasses import replace
@@ -16,9 +16,9 @@ PRESETS = {
     "minerl_navigate": minerl_navigate.preset,
 }
 OF_ENVIRONMENT = {"dmc:": "dmc", "minerl_navigate": "minerl_navigate"}
-"""By the name of an environment, or of a whole family; all others have the general one."""
+"""Presets by name of an environment or a family of them; all others use the general preset."""
 SIZE_ON_CPU: dict[str, AgentSize] = {"dmc_pixels": "s"}
-"""Of presets; of all others it is xs."""
+"""Default model size on a CPU, by preset; xs for all others."""
 
 
 def resolve(
@@ -33,9 +33,9 @@ def resolve(
     Args:
       preset: a name, or `auto` for the environment's own.
       env: environment's name; None for the default one.
-      size: debug, xs, s, m, l, or `auto`: m on an accelerator; on a CPU xs, or as `SIZE_ON_CPU`
-        has it.
-      accelerator: whether there is one.
+      size: debug, xs, s, m, l, or `auto`: m on an accelerator; on a CPU, xs or the preset's entry
+        in `SIZE_ON_CPU`.
+      accelerator: whether there is an accelerator.
       dtype: precision of matrix products on the device.
     Raises:
       UserError: on an unknown preset or size.
@@ -56,13 +56,13 @@ def resolve(
 
 
 def of_environment(name: str) -> str:
-    """The preset that an environment's name chooses."""
+    """The preset for an environment, by its name."""
     family = f"{name.partition(':')[0]}:"
     return OF_ENVIRONMENT.get(name) or OF_ENVIRONMENT.get(family, "general")
 
 
 def unknown(what: str, received: str, known: list[str]) -> str:
-    """The line for a name that is none of the known ones."""
+    """The error message for an unknown name."""
     close = difflib.get_close_matches(received, known, 1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; set --{what} to one of them"
     return f"{what}: expected one of {', '.join(known)}, received {received!r}{hint}"

@@ -1,6 +1,6 @@
-"""All settings of a training run, typed, composed from the dataclasses beside what they configure.
+"""All settings of a training run, typed; the nested dataclasses live beside what they configure.
 
-Read next: `presets.py`, what a name or a size fills in; `cli.py`, how flags override it.
+Read next: `presets.py`, what a preset or a size fills in; `cli.py`, how flags override it.
 """
 
 from dataclasses import dataclass, field
@@ -28,8 +28,8 @@ from envs.options import navigate_options
 from replay import ReplayConfig
 from worldmodel import OptimizerConfig
 
-EVAL_STEPS = 10_000  # after which an episode of an evaluation is cut, if it has not ended
-WINDOWS = 8  # of the top level in a sequence, at least: fewer teach it little of what lasts
+EVAL_STEPS = 10_000  # after which an evaluation episode is cut
+WINDOWS = 8  # minimum top-level windows per sequence: with fewer it hardly learns to remember
 
 
 @dataclass(frozen=True)
@@ -102,24 +102,24 @@ class TrainConfig:
 
     @property
     def sequence(self) -> int:
-        """Environment steps per sequence that something is learned from: T in whole windows."""
+        """Environment steps per training sequence: T rounded up to whole windows."""
         stride = self.agent.model.strides[-1]
         return max(WINDOWS, -(-self.length // stride)) * stride
 
     @property
     def eval_steps(self) -> int:
-        """Environment steps after which an episode of an evaluation is cut, if it has not ended:
-        10 000, or as many as `env.time_limit` allows where that is more."""
+        """Environment steps after which an evaluation episode is cut: 10 000, or as many as
+        `env.time_limit` allows if that is more."""
         return max(EVAL_STEPS, -(-(self.env.time_limit or 0) // self.env.action_repeat))
 
     @property
     def recorded_rows(self) -> int:
-        """Sequences of each batch that are recordings."""
+        """Number of sequences per batch that are recordings."""
         return round(self.recordings_share * self.batch)
 
 
 def check(config: TrainConfig) -> None:
-    """Raises UserError, one line with the remedy, on settings that cannot run together."""
+    """Raise UserError, one line with the remedy, on settings that cannot run together."""
     check_bounds(config)
     check_agent(config.agent)
     if config.env.name == NAVIGATE:

@@ -1,5 +1,5 @@
-"""The settings of a command as a list: flags, default, docstring. Which ten matter first, and what
-may be meant by a flag that is none of them.
+"""The settings of a command as a list: flags, default, docstring. Also the ten main settings, and
+suggestions for unknown flags.
 
 Read next: `cli.py`, which parses them; `common/fields.py`, their bounds.
 """
@@ -30,7 +30,7 @@ AGENT_FIRST = (
     "seed",
     "logdir",
 )
-"""The ten settings of an agent's run that matter most."""
+"""The ten main settings of an agent's run."""
 VIDEO_FIRST = (
     "data.name",
     "preset",
@@ -43,9 +43,9 @@ VIDEO_FIRST = (
     "seed",
     "logdir",
 )
-"""The same of a video model's run."""
+"""The ten main settings of a video model's run."""
 
-WIDTH = 96  # of help's own lines
+WIDTH = 96  # line width of the help that is not tyro's
 
 CALLED = {
     "epochs": "steps",
@@ -61,7 +61,7 @@ CALLED = {
     "total-timesteps": "steps",
     "train-ratio": "updates-per-step",
 }
-"""What other programs call a setting."""
+"""Names of settings in other programs, and ours."""
 
 _NAVIGATES = "it is an option of Navigate, such as --env.options"
 _CONSTANT = "it is now a constant"
@@ -84,31 +84,31 @@ GONE = {
     "replay.open-maps": _CONSTANT,
     "video-ratio": "it is now called --recordings-share",
 }
-"""Settings of earlier versions, and what became of them."""
+"""Settings of earlier versions, and what replaces them."""
 
 
 class Setting(NamedTuple):
     """One setting of a command."""
 
-    name: str  # its long flag without dashes: agent.model.half-life
-    kind: Any  # its type, without bounds
-    short: tuple[str, ...]  # its other flags
+    name: str  # long flag without dashes: agent.model.half-life
+    kind: Any  # type, without bounds
+    short: tuple[str, ...]  # other flags
     default: Any
-    text: str  # of its docstring
+    text: str  # docstring
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """All of them, the shortest way to say it first."""
+        """All flags, short ones first."""
         return (*self.short, f"--{self.name}")
 
 
 def settings(config: Any, prefixes: bool = True, path: str = "") -> Iterator[Setting]:
-    """The settings of a dataclass and of those in it, in the order in which they are declared.
+    """The settings of a dataclass and of those nested in it, in order of declaration.
 
     Args:
-      config: the dataclass, or one of its objects, whose values are the defaults.
-      prefixes: whether a flag begins with where it is nested.
-      path: that place.
+      config: the dataclass, or an instance, whose values are the defaults.
+      prefixes: whether flags of nested settings begin with their path.
+      path: that path.
     """
     cls = config if isinstance(config, type) or typing.get_origin(config) else type(config)
     origin: Any = typing.get_origin(cls) or cls
@@ -138,7 +138,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def first_lines(known: Iterable[Setting], names: Sequence[str]) -> str:
-    """A line per named setting: its shortest flag, the first sentence about it, its default."""
+    """A line per named setting: its shortest flag, the first sentence of its text, its default."""
     by_name = {setting.name: setting for setting in known}
     chosen = [by_name[name] for name in names]
     width = max((len(setting.flags[0]) for setting in chosen), default=0) + 4
@@ -150,25 +150,25 @@ def first_lines(known: Iterable[Setting], names: Sequence[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    """The first sentence, or what stands before its first semicolon, without the stop and without
-    what is in brackets."""
+    """The first sentence of a text, or its part before the first semicolon, without the full stop
+    and without parentheses."""
     plain = re.sub(r"\s*\([^()]*\)", "", text)
     return re.split(r"[.;] ", plain)[0].rstrip(".")
 
 
 def shown(value: Any) -> str:
-    """A value as it is written on the command line."""
+    """A value in the form used on the command line."""
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
     return str(value)
 
 
 def check_flags(args: Sequence[str], known: Sequence[Setting], also: Sequence[str] = ()) -> None:
-    """Raises UserError, which says what may be meant, for a flag that is of no setting.
+    """Raise UserError, with a suggestion, for a flag that belongs to no setting.
 
     Args:
-      args: of the command line.
-      also: names of flags that something else reads.
+      args: command-line arguments.
+      also: names of flags that are read elsewhere.
     """
     names = [*also, *(flag.removeprefix("--") for one in known for flag in one.flags)]
     for arg in args:
@@ -185,7 +185,7 @@ def check_flags(args: Sequence[str], known: Sequence[Setting], also: Sequence[st
 
 
 def check_pairs(args: Sequence[str], known: Sequence[Setting]) -> None:
-    """Raises UserError for a setting of names and values in which one stands alone."""
+    """Raise UserError if a setting of alternating names and values has an odd number of them."""
     flags = {flag for one in known if typing.get_origin(one.kind) is dict for flag in one.flags}
     for place, arg in enumerate(args):
         if arg in flags:
@@ -200,7 +200,7 @@ def check_pairs(args: Sequence[str], known: Sequence[Setting]) -> None:
 
 
 def meant(name: str, names: Sequence[str]) -> list[str]:
-    """Which of the names may be meant: of the same last part, called so elsewhere, or alike."""
+    """Names that a flag may stand for: by the same last part, as a synonym, or by spelling."""
     last = {known.rpartition(".")[2]: known for known in reversed(names)}
     if found := [known for known in names if known.rpartition(".")[2] == name]:
         return found[:3]

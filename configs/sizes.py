@@ -1,4 +1,4 @@
-"""Model sizes: what `--size` sets, of agents and of models of video."""
+"""Model sizes: the widths that `--size` sets for agents and video models."""
 
 from dataclasses import replace
 from typing import Literal, NamedTuple, get_args
@@ -11,11 +11,11 @@ Size = AgentSize | Literal["paper"]
 
 
 class Widths(NamedTuple):
-    """What a size fixes."""
+    """The widths that a size sets."""
 
     deter: int  # |h|
     hidden: int  # units of hidden layers
-    embed: int  # of the MLPs over frame embeddings
+    embed: int  # units of the MLPs over frame embeddings
     stoch: int  # |z|
     conv_depth: int  # channels of the first convolution
     starts: int  # imagination starts per update
@@ -33,14 +33,14 @@ AGENT_SIZES: tuple[str, ...] = get_args(AgentSize)
 
 
 def resize_model(model: ClockworkConfig, size: str) -> ClockworkConfig:
-    """The world model's settings with the widths of ``size``."""
+    """Set the widths of a world model's settings to those of ``size``."""
     widths = SIZES[size]._asdict()
     del widths["starts"]
     return replace(model, **widths)
 
 
 def resize(agent: AgentConfig, size: str) -> AgentConfig:
-    """The agent's settings with the widths of ``size``, one of ``AGENT_SIZES``."""
+    """Set the widths of an agent's settings to those of ``size``, one of ``AGENT_SIZES``."""
     widths = SIZES[size]
     behaviour = replace(agent.behaviour, starts=widths.starts)
     return replace(agent, model=resize_model(agent.model, size), behaviour=behaviour)

@@ -1,7 +1,7 @@
-"""How values may be written on the command line, beyond what tyro takes.
+"""Spellings of values on the command line, beyond what tyro accepts.
 
-Whole numbers also as 1e5; several of them apart, or with commas: 1 4 or 1,4; switches as --report,
---no-report, or --report False.
+Integers may be written as 1e5; several of them separated by spaces or commas: 1 4 or 1,4; switches
+as --report, --no-report, or --report False.
 """
 
 import re
@@ -15,11 +15,11 @@ from common import UserError
 TRUTH = ("True", "False")
 
 RULES = ConstructorRegistry()
-"""For `tyro.cli`."""
+"""Registry to pass to `tyro.cli`."""
 
 
 def whole(text: str) -> int:
-    """A whole number, also as 1e5; ValueError for anything else."""
+    """Parse an integer, which may be written as 1e5; raises ValueError for anything else."""
     value = float(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE]\+?\d+", text) else int(text)
     if value != int(value):
         raise UserError(f"expected a whole number, received {text}")
@@ -27,7 +27,7 @@ def whole(text: str) -> int:
 
 
 def wholes(texts: Sequence[str]) -> tuple[int, ...]:
-    """Whole numbers, apart or with commas or spaces between them."""
+    """Parse integers, given as separate texts or separated by commas or spaces."""
     parts = [part for text in texts for part in re.split(r"[,\s]+", text)]
     return tuple(whole(part) for part in parts if part)
 
@@ -62,12 +62,12 @@ def _wholes(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ...]
 
 
 def switched(args: Sequence[str], names: set[str]) -> list[str]:
-    """The arguments, with --flag as --flag True and --no-flag, or --of.no-flag, as --flag False.
+    """Rewrite --flag as --flag True, and --no-flag or --of.no-flag as --flag False.
 
     Args:
-      names: flags that are true or false.
+      names: names of the Boolean flags.
     Raises:
-      UserError: where another value than True or False follows such a flag.
+      UserError: if such a flag is followed by a value other than True or False.
     """
     given = []
     for here, following in zip(args, [*args, ""][1:], strict=True):

@@ -1,4 +1,4 @@
-"""Which experiment trackers a run may be sent to."""
+"""The experiment trackers to which a run may be logged."""
 
 from typing import Literal
 

@@ -1,6 +1,6 @@
 """All settings of video pretraining, typed.
 
-Read next: `video_presets.py`, what a preset and a size fill in; `data.py`, which videos.
+Read next: `video_presets.py`, what a preset and a size fill in; `data.py`, the data sets.
 """
 
 from dataclasses import dataclass, field
@@ -90,7 +90,7 @@ class PretrainConfig:
 
 
 def check(config: PretrainConfig) -> None:
-    """Raises UserError, one line with the remedy, on settings that cannot run together."""
+    """Raise UserError, one line with the remedy, on settings that cannot run together."""
     check_bounds(config)
     if config.preset in BASELINES:
         _check_baseline(config)
@@ -116,7 +116,7 @@ def check(config: PretrainConfig) -> None:
 
 
 def _check_baseline(config: PretrainConfig) -> None:
-    """What only a clockwork model does is not asked of another."""
+    """Refuse settings that only clockwork models support."""
     check_settings(config.vta)
     alone = {
         "model.strides": (config.model.strides, (1,)),

@@ -1,7 +1,7 @@
-"""What a preset, a data set and a size fill in for video pretraining, and the flags over it.
+"""What a preset, a data set and a size fill in for video pretraining, and the parsing of its flags.
 
-The paper's hyperparameters stand in ``PAPER``: Saxena et al. 2021, appendix D. Where paper and
-original code differ (github.com/vaibhavsaxena11/cwvae, commit 62dd505):
+The paper's hyperparameters are in ``PAPER``: Saxena et al. 2021, appendix D. Where paper and
+original code differ (github.com/vaibhavsaxena11/cwvae, commit 62dd505), we use:
 
     batch               paper 100, code 50: the paper's
     learning rate       MineRL: paper 3e-4, code 1e-4: the paper's
@@ -12,7 +12,7 @@ original code differ (github.com/vaibhavsaxena11/cwvae, commit 62dd505):
     updates             paper 100 epochs, code 100 to 600: `paper` size 30 000 updates
 
 Command:   python pretrain_video.py --data orbiting_ball
-Cost:      15 minutes on 2 CPU cores (docs/adr/0035); the paper's size took a GPU of 2017 20 hours
+Cost:      15 minutes on 2 CPU cores (docs/adr/0035); the paper's size took 20 hours on a 2017 GPU
 Expected:  docs/results.md, a first look
 """
 
@@ -47,31 +47,30 @@ EXAMPLES = """Examples:
   {program} --data navigate --preset agent       a world model to initialise an agent from
 
 Train one run on several processes with --hosts ADDRESS:PORT,INDEX,COUNT (docs/scaling.md)."""
-"""Of `parse_pretrain`."""
+"""Examples in the help of `parse_pretrain`."""
 
 ORIGINAL = ClockworkConfig(window="lookahead", architecture="original", min_std=1e-4)
-"""The model of the original code, at no particular size."""
+"""The model of the original code, without a size."""
 
 
 class Paper(NamedTuple):
     """Hyperparameters of one data set of the paper."""
 
     image_std: float
-    larger: bool = False  # |z| 100 in place of 20, |h| and hidden units 800 in place of 200
+    larger: bool = False  # |z| 100 instead of 20, |h| and hidden units 800 instead of 200
 
 
 class Own(NamedTuple):
-    """Hyperparameters of a system of another paper."""
+    """Hyperparameters of a system from another paper."""
 
     stoch: int  # |z| at every size
-    deter: int  # |h| at the paper's
-    hidden: int  # units there
+    deter: int  # |h| at the paper's size
+    hidden: int  # units of hidden layers at the paper's size
     optimizer: OptimizerConfig
 
 
 class Small(NamedTuple):
-    """What a clockwork model learns a data set with, but at the paper's size, where that differs
-    from other data sets."""
+    """Settings specific to a data set for training clockwork models at sizes below the paper's."""
 
     image_size: ImageSize
     length: int  # frames per clip
@@ -94,7 +93,7 @@ OWN: dict[str, Own] = {
     "svg": Own(10, 256, 256, OptimizerConfig(lr=2e-3, clip=10_000.0, warmup=0)),
     "lmc": Own(20, 200, 200, OptimizerConfig(lr=2e-4, clip=10_000.0, warmup=0)),
 }
-"""By preset, what another system has of its own (docs/models.md)."""
+"""Hyperparameters of the systems from other papers, by preset (docs/models.md)."""
 
 OPTIMIZER = OptimizerConfig(lr=3e-4, eps=1e-4, eps_hat=True, clip=10_000.0, warmup=0)
 
@@ -111,10 +110,10 @@ def resolve_video(
 
     Args:
       data: name or path of the videos.
-      like: data set whose hyperparameters of the paper are taken, or `auto`.
-      size: one of ``SIZES``, of the agent's model one of ``AGENT_SIZES``, or `auto`: s,
-        or xs of the agent's, on a CPU; paper, or m of the agent's, on an accelerator.
-      accelerator: whether there is one.
+      like: data set whose hyperparameters in the paper are used, or `auto`.
+      size: one of ``SIZES``, for an agent's model one of ``AGENT_SIZES``, or `auto`: s on a CPU and
+        paper on an accelerator; for an agent's model, xs and m.
+      accelerator: whether there is an accelerator.
       dtype: precision of matrix products on the device.
     Raises:
       UserError: on an unknown preset, data set or size.
@@ -158,12 +157,12 @@ def resolve_video(
         image_size, length, updates = SMALL[data]
         base = replace(base, length=length, steps=updates)
         base = replace(base, data=replace(base.data, image_size=image_size))
-    # a larger step for the few updates of a small model on a CPU
+    # a higher learning rate for the few updates of a small model on a CPU
     return replace(base, optimizer=replace(optimizer, lr=1e-3))
 
 
 def _sized(model: ClockworkConfig, paper: Paper, size: str) -> ClockworkConfig:
-    """The widths of a size, but |z|, which is the paper's at every size."""
+    """Set the widths of a size, except |z|, which is the paper's at every size."""
     model = replace(resize_model(model, size), stoch=20, image_std=paper.image_std)
     if size == "paper" and paper.larger:
         return replace(model, stoch=100, deter=800, hidden=800)
@@ -173,7 +172,7 @@ def _sized(model: ClockworkConfig, paper: Paper, size: str) -> ClockworkConfig:
 def _agent(
     base: PretrainConfig, size: str, accelerator: bool, dtype: Literal["float32", "bfloat16"]
 ) -> PretrainConfig:
-    """The world model of the agent of `data.env`, with its loss and step."""
+    """Settings for the world model of the agent in `data.env`, with its loss and optimiser."""
     base = replace(base, data=replace(base.data, env=base.data.env or "minerl_navigate"))
     agent = resolve("auto", base.data.env, size, accelerator, dtype)
     return replace(
@@ -192,11 +191,11 @@ def _agent(
 def parse_pretrain(
     args: Sequence[str], accelerator: bool, dtype: Literal["float32", "bfloat16"]
 ) -> PretrainConfig:
-    """Settings of `pretrain_video.py` from its flags.
+    """Parse the settings of `pretrain_video.py` from its flags.
 
     Raises:
       UserError: on settings that cannot run, one line with the remedy.
-      SystemExit: 0 after --help; 2 on a wrong flag, whose line has been printed.
+      SystemExit: 0 after --help; 2 on a wrong flag, after printing a line.
     """
 
     def base(preset: str | None, data: str | None, like: str | None, size: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: logs, videos, checkpoints, configuration."""
+"""Training runs, and what they write to disk: logs, videos, checkpoints, configuration."""
 
 from training.checkpoint import CheckpointStore, Restored
 from training.config_io import (

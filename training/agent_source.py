@@ -1,6 +1,6 @@
-"""What an agent's run learns from: environments that it acts in, and the replay of what it did.
+"""The `Source` of an agent's run: environments to act in, and the replay of their episodes.
 
-Read next: `agents/dreamer.py`, the loss; `configs/schema.py`, every setting.
+Read next: `agents/dreamer.py`, the loss; `configs/schema.py`, all settings.
 """
 
 from collections.abc import Mapping
@@ -39,12 +39,12 @@ from worldmodel.learner import Params, TrainState
 from worldmodel.openloop import predict
 from worldmodel.records import Records
 
-LONGEST = 1000  # frames of an episode's film
+LONGEST = 1000  # frames of an episode's film, at most
 SHOWN = 4  # sequences side by side
 
 
 class AgentSource:
-    """Environments, their replay, and recordings beside it where they are asked for."""
+    """Environments, their replay and, if requested, recordings."""
 
     acts, shared = True, False
 
@@ -54,14 +54,14 @@ class AgentSource:
         config = replace(config, env=replace(config.env, workers=self.spaces.workers))
         self.config, self.learner = config, Built(config, self.spaces)
         print(lines(self.spaces.overview))
-        self.donor: Donor | None = None  # read before anything of a new run is written
+        self.donor: Donor | None = None  # read before a new run writes anything
         if config.init_from is not None and not holds_run(config.logdir):
             self.donor = open_donor(self.learner, config.init_from)
-        self.recorded = open_recordings(self.learner)  # as well
+        self.recorded = open_recordings(self.learner)  # likewise
         print(describe_size(self.learner.fields(), config.replay, config.logdir))
 
     def first_state(self) -> TrainState:
-        """With the parameters of another run, where one is asked for."""
+        """The state before the first update, with the parameters of `init_from` if it is set."""
         state, run = self.learner.initial(), self.config.init_from
         if run is None:
             return state
@@ -72,9 +72,9 @@ class AgentSource:
     def start(
         self, steps: int, sampler: Mapping[str, Any] | None, carry: Mapping[str, Any] | None
     ) -> None:
-        """Opens the replay, cut back to where it was saved. Environments that tell their state go
-        on, if they are as many as then; others begin anew, of seeds that no earlier part of the run
-        had, and their episodes in progress end cut."""
+        """Open the replay, truncated to the restored checkpoint, and the environments. Those that
+        can save their state resume, if their number is unchanged; others start again with seeds
+        that the run has not used before, and their unfinished episodes count as cut."""
         config, built = self.config, self.learner
         self.replay = ReplayStore(config.logdir / "replay", built.fields(), config.replay)
         self.sampler = open_sampler(built, self.replay, self.recorded)
@@ -91,12 +91,13 @@ class AgentSource:
         self.filled = self._filled()
 
     def carry(self) -> dict[str, Any]:
-        """Replay's open episodes; environments, policy and sums, where environments can tell."""
+        """State of the replay's unfinished episodes and, if the environments can save theirs, of
+        environments, policy and running sums."""
         collector = None if self.collector is None else self.collector.state()
         return {"replay": self.replay.state(), "collector": collector}
 
     def _collector(self) -> Collector:
-        """Of new environments."""
+        """Create a collector with new environments."""
         built, config = self.learner, self.config
         seed = config.seed + 7919 * self.steps + hosts.index() * self.envs
         stepper = built.stepper(self.envs, seed)
@@ -105,8 +106,8 @@ class AgentSource:
         return Collector(stepper, policy, carry, self.replay, config.overlap)
 
     def act(self, params: Params, key: Any) -> list[Episode]:
-        """One step of every environment, into replay; the episodes that ended. Where steps overlap
-        with updates it is under way still, and the one before is complete."""
+        """Step every environment once, into replay, and return the finished episodes. If steps
+        overlap with updates, this step is still under way, and the previous one is complete."""
         if self.collector is None:
             self.collector = self._collector().begin()
         if hosts.count() > 1:
@@ -117,15 +118,15 @@ class AgentSource:
         return episodes
 
     def _filled(self) -> bool:
-        """Whether there is something to replay, in all processes."""
+        """Whether every process has something to replay."""
         return all(hosts.of_all(self.replay.steps > 0))
 
     def arrive(self) -> list[Episode]:
-        """Waits for a step that is under way, into replay; the episodes that ended."""
+        """Wait for a step under way to reach replay, and return the finished episodes."""
         return [] if self.collector is None else self.collector.arrive()
 
     def owed(self, steps: int) -> int:
-        """Updates that so many environment steps call for, once there is something to replay."""
+        """Number of updates due after ``steps`` environment steps; 0 while replay is empty."""
         wanted = int((steps - self.config.prefill) * self.config.updates_per_step)
         return wanted if self.filled else 0
 
@@ -134,12 +135,12 @@ class AgentSource:
         return Records(**self.sampler.sample())
 
     def sampler_state(self) -> dict[str, Any]:
-        """The state of the draws, for JSON."""
+        """State of the random draws, as JSON-compatible values."""
         return self.sampler.state()
 
     def stored(self, updates: int) -> dict[str, float]:
-        """How much is in replay, of all processes; of environments in workers, how often one was
-        started again."""
+        """Size of the replay, summed over processes, and the number of restarts of environments
+        in workers."""
         values = {"replay/steps": self.replay.steps, "replay/gb": self.replay.bytes / 1e9}
         envs = None if self.collector is None else self.collector.stepper.envs
         if isinstance(envs, WorkerVectorEnv):
@@ -156,15 +157,15 @@ class AgentSource:
 
     @cached_property
     def _predict(self) -> Any:
-        """Jitted: the prediction under (params, records, key)."""
+        """Open-loop prediction: a jitted function of (params, records, key)."""
         length, stride = self.config.sequence, self.learner.agent.model.stride
         context = max(stride, length // 4 // stride * stride)
         return jax.jit(lambda p, r, k: predict(self.learner.join(p).model, r, context, k))
 
     def evaluate(self, state: TrainState, key: Any) -> Evaluation:
-        """The greedy policy of the averaged parameters, in the same worlds every time, and that of
-        the newest ones, of which the average hides what has just been learned; nothing where no
-        episodes are asked for."""
+        """Evaluate the greedy policy, in the same worlds every time, with the averaged parameters
+        and with the newest ones, since the average lags behind what was just learned. Without
+        evaluation episodes (`eval_episodes` 0), do nothing."""
         episodes = self.config.eval_episodes
         if not episodes:
             return Evaluation({}, "no evaluation (--eval-episodes 0)", None)
@@ -184,27 +185,27 @@ class AgentSource:
         return Evaluation(values, line, film, values["return"])
 
     def write_film(self, state: TrainState, film: Film | None, key: Any) -> None:
-        """The episode."""
+        """Write the episode as a video."""
         if film is not None:
             write_episode(film, self.config.logdir / "episode.mp4")
 
     def close(self) -> None:
-        """Replay is on disk, environments have ended."""
+        """Write the replay to disk and close the environments."""
         self.replay.close()
         self._end()
 
     def _end(self) -> None:
-        """Closes the environments; `act` begins with new ones, and their episodes end cut."""
+        """Close the environments, which cuts their episodes; `act` then creates new ones."""
         if self.collector is not None:
             self.collector.stepper.envs.close()
             self.collector = None
 
 
 def open_recordings(built: Built) -> ReplayStore | None:
-    """The store that batches are shared with, where they are.
+    """Open the recordings that make up a share of each batch; None if there are none.
 
     Raises:
-      UserError: if it is not of what the agent sees and does.
+      UserError: if their observations or actions differ from the agent's.
     """
     config = built.config
     if not config.recorded_rows:
@@ -222,7 +223,7 @@ def open_recordings(built: Built) -> ReplayStore | None:
 def open_sampler(
     built: Built, replay: ReplayStore, video: ReplayStore | None
 ) -> SequenceSampler | MixedSampler:
-    """Of replay, and of recordings where there are; of several processes this one's rows."""
+    """Sampler of replay and recordings, if any; with several processes, of this one's rows."""
     config, stride = built.config, built.agent.model.stride
     rows = hosts.share("recorded sequences of a batch", config.recorded_rows)
     sizes: dict[str, Any] = {"length": config.sequence, "stride": stride}
@@ -235,7 +236,8 @@ def open_sampler(
 
 
 def episode_film(played: Played, codec: ActionCodec) -> Film:
-    """What the first agent saw, vectors drawn as bars; step, reward and action above it."""
+    """What the agent saw in the first episode, vectors drawn as bars, below the step, reward and
+    action."""
     assert played.seen is not None and played.action is not None and played.reward is not None
     frames = pictures(played.seen, bar_limits(played.seen))
     texts = episode_texts(played.action, played.reward, codec)
@@ -243,13 +245,13 @@ def episode_film(played: Played, codec: ActionCodec) -> Film:
 
 
 def write_episode(film: Film, path: Path) -> None:
-    """An episode as a video."""
+    """Write an episode as a video."""
     write_video(path, labelled(film._replace(frames=upscale(film.frames, 4))), 2 * FPS)
     print(f"episode:  {path}")
 
 
 def shown(values: dict[str, float]) -> str:
-    """Numbers of ``summary`` in one line."""
+    """The numbers of ``summary`` in one line."""
     text = "return " + plus_minus(values["return"], values.get("return_95"), 2, " (95%)")
     if "success" in values:
         text += f", success {values['success']:.0%}"

@@ -1,5 +1,5 @@
-"""What TensorBoard shows of a run beside its curves: a layout (returns first, under *Custom
-Scalars*), the settings as text and as hyper-parameters, and what each number is.
+"""What TensorBoard shows besides a run's curves: a layout (returns first, under *Custom Scalars*),
+the settings as text and as hyperparameters, and a description of each number.
 
 Read next: `numbers.py`, the layout.
 """
@@ -13,16 +13,16 @@ from tensorboardX.summary import custom_scalars, hparams, text
 from training.numbers import NUMBERS, number
 
 COMPARED = ("eval/return", "eval/success", "eval/loss/model")
-"""Numbers beside the hyper-parameters."""
+"""Numbers shown beside the hyperparameters."""
 OF_AGENTS = ("returns", "imagination", "behaviour")
-"""Categories that a model of video has no numbers of."""
+"""Categories of numbers that video models do not log."""
 
 
 def described(settings: Mapping[str, Any]) -> Iterator[Summary]:
-    """Everything that is written once, at the beginning.
+    """Everything that is written once, at the start of a run.
 
     Args:
-      settings: by dotted name, as JSON has them.
+      settings: by dotted name, as JSON values.
     """
     yield custom_scalars(layout(acts="env.name" in settings))
     cells = {name: written(value).replace("|", "\\|") for name, value in settings.items()}
@@ -33,7 +33,7 @@ def described(settings: Mapping[str, Any]) -> Iterator[Summary]:
 
 
 def layout(acts: bool) -> dict[str, dict[str, list[Any]]]:
-    """Charts by category, as `custom_scalars` takes them, of an agent or of a model of video."""
+    """Charts by category in the form of `custom_scalars`, for an agent or a video model."""
     found: dict[str, dict[str, list[Any]]] = {}
     for one in NUMBERS:
         if acts or one.category not in OF_AGENTS:
@@ -42,16 +42,16 @@ def layout(acts: bool) -> dict[str, dict[str, list[Any]]]:
 
 
 def plain_value(value: Any) -> Any:
-    """A setting as a hyper-parameter can be: a number, a truth value or a string."""
+    """A setting as a hyperparameter: a number, a boolean or a string."""
     return value if isinstance(value, bool | int | float) else written(value)
 
 
 def written(value: Any) -> str:
-    """As text that a file can hold: a path may have bytes that are no characters."""
+    """A value as text that can be encoded: the bytes of a path need not be valid UTF-8."""
     return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def meaning(name: str) -> SummaryMetadata | None:
-    """What TensorBoard says of a number where it is pointed at."""
+    """The description that TensorBoard shows of a number on hover."""
     known = number(name)
     return None if known is None else SummaryMetadata(summary_description=known.text)

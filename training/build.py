@@ -1,4 +1,4 @@
-"""From settings to objects: the agent with its spaces, and a trained one back from its run."""
+"""Build an agent and its spaces from settings, or load a trained agent from its run."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -24,28 +24,29 @@ from training.config_io import holds_run, load_config, read_config
 from training.spaces import Spaces, ask, read_spaces
 from worldmodel.learner import Learner, Params, make_optimizer
 
-EVAL_SEED = 1_000_003  # worlds of evaluation: away from those of training, the same every time
+EVAL_SEED = 1_000_003  # evaluation worlds: unlike those of training, and the same every time
 
 
-TOGETHER = 16  # environments of an evaluation that are open at once
+TOGETHER = 16  # environments open at once during an evaluation
 
 SAID = """Name of the run's environment, needed if it is not registered here: code that only the
 run's own files name is neither imported nor called."""
 SaidAgain = Annotated[str | None, tyro.conf.arg(help=SAID)]
-"""The setting of commands that read a run and act."""
+"""Type of the `env` setting of commands that load a run and act."""
 
 
 def kept_settings(logdir: Path, env: str | None) -> TrainConfig | None:
-    """Those of the run that a directory holds, or of the first of its seeds; None: it holds none.
-    They go on whatever presets have become since.
+    """Settings of the run in a directory, or of the first of its seeds; None if it has no run.
+
+    They stay as they were, even if the presets have changed since.
 
     Args:
-      env: the environment's name as the user gives it.
+      env: the environment's name as given by the user.
     Raises:
-      UserError: for settings that cannot be read, or an environment as `envs.check_named` says.
+      UserError: if the settings cannot be read, or `envs.check_named` rejects the environment.
     """
     for run in (logdir, *sorted(logdir.glob("seed_*"))):
-        if holds_run(run) and "env" in read_config(run):  # a video model's has none
+        if holds_run(run) and "env" in read_config(run):  # video models have no env
             config = load_config(TrainConfig, run)
             check_named(config.env, env, run)
             return config
@@ -53,10 +54,10 @@ def kept_settings(logdir: Path, env: str | None) -> TrainConfig | None:
 
 
 class Built(Learner[Agent]):
-    """The agent of a config: module, update, policies, environments.
+    """The agent described by a config: module, update, policies, environments.
 
     Args:
-      spaces: what it sees and does; None: its environment is asked.
+      spaces: its observation and action spaces; None: taken from its environment.
     """
 
     def __init__(self, config: TrainConfig, spaces: Spaces | None = None):
@@ -74,7 +75,7 @@ class Built(Learner[Agent]):
         self.agent, self.together = self.module, TOGETHER
 
     def make_agent(self, seed: int | PRNGKeyArray) -> Agent:
-        """The module, its parameters drawn."""
+        """Create the module with random parameters."""
         shapes, rngs = self.spaces.shapes, nnx.Rngs(seed)
         return Agent(self.config.agent, shapes, self.codec, rngs, self.predicted)
 
@@ -87,12 +88,12 @@ class Built(Learner[Agent]):
         return standard_fields(obs, self.agent.model.action_width)
 
     def stepper(self, num_envs: int, seed: int) -> Stepper:
-        """New environments."""
+        """Create new environments."""
         envs = make_vector(self.config.env, num_envs, seed)
         return Stepper(envs, self.codec, self.agent.model.action_width)
 
     def policy(self, greedy: bool) -> Any:
-        """The jitted policy; compiled once each."""
+        """The jitted policy, greedy or sampled; each is compiled once."""
         return self._greedy if greedy else self._sampled
 
     @cached_property
@@ -105,14 +106,14 @@ class Built(Learner[Agent]):
 
     @cached_property
     def value(self) -> Any:
-        """The critic's value of the top level's states, jitted, under (params, state)."""
+        """The critic's value of top-level states: a jitted function of (params, state)."""
         return jax.jit(lambda params, top: self.join(params).predict_value(top.features))
 
     def evaluate(self, params: Params, episodes: int, greedy: bool, watch: bool = False) -> Played:
-        """Plays so many episodes of the agent.
+        """Play ``episodes`` episodes with the agent.
 
         Args:
-          watch: keep what the agent saw in the first.
+          watch: keep what the agent saw in the first episode.
         """
 
         def wave(stepper: Stepper, first: bool) -> Played:
@@ -134,7 +135,7 @@ class Built(Learner[Agent]):
         return self._in_waves(episodes, wave)
 
     def evaluate_random(self, episodes: int) -> Played:
-        """The same episodes under uniformly random actions."""
+        """Play the same episodes with uniformly random actions."""
 
         def wave(stepper: Stepper, first: bool) -> Played:
             act = random_act(stepper.envs, self.codec, EVAL_SEED)
@@ -143,8 +144,8 @@ class Built(Learner[Agent]):
         return self._in_waves(episodes, wave)
 
     def _in_waves(self, episodes: int, wave: Callable[[Stepper, bool], Played]) -> Played:
-        """Episodes of seeds of their own, each in an environment of its own, of which no more than
-        `self.together` are open at once: one where several cannot be."""
+        """Play episodes, each with its own seed and environment, at most `self.together` at once:
+        one at a time if several environments cannot be open together."""
         try:
             played = self._waves(episodes, wave)
         except EnvironmentFailed as error:
@@ -169,7 +170,7 @@ class Built(Learner[Agent]):
 
     def _waves(self, episodes: int, wave: Callable[[Stepper, bool], Played]) -> Played:
         waves = -(-episodes // self.together)
-        size = -(-episodes // waves)  # of all, so that one program serves; the last may have extra
+        size = -(-episodes // waves)  # equal waves share one compiled program; surplus is dropped
         found = []
         for number in range(waves):
             stepper = self.stepper(size, EVAL_SEED + number * size)
@@ -182,7 +183,7 @@ class Built(Learner[Agent]):
 
 
 class AgentRun(NamedTuple):
-    """A trained agent from its run."""
+    """A trained agent loaded from its run."""
 
     built: Built
     params: Params  # averaged, or the newest
@@ -196,18 +197,20 @@ def load_run(
     folder: str = CHECKPOINTS,
     newest: bool = False,
 ) -> AgentRun:
-    """A trained agent from its directory. Its environment is asked only for what the run did not
-    record; no parameters are made but those that are read.
+    """Load a trained agent from its run's directory.
+
+    Its environment is only queried for spaces that the run did not record; no parameters are
+    initialised besides those that are read.
 
     Args:
-      env: the environment's name, where the user says it (`envs.check_named`).
-      acts: whether it shall act; else its environment is made only if it must be asked, and
-        may be another than ``env``.
-      folder: of its checkpoints; ``checkpoint.BEST``: the one that was evaluated best.
-      newest: the parameters of the last update, in place of their average over the last ones.
+      env: the environment's name, if the user gave it (`envs.check_named`).
+      acts: whether the agent will act; otherwise its environment is created only if it must be
+        queried, and may differ from ``env``.
+      folder: folder of its checkpoints; ``checkpoint.BEST``: the one with the best evaluation.
+      newest: use the parameters of the last update instead of their moving average.
     Raises:
-      UserError: if there is no run, no checkpoint, it does not fit its config, or its environment
-        is to be made and cannot be trusted.
+      UserError: if there is no run or checkpoint, the checkpoint does not fit its config, or the
+        environment would have to be created and cannot be trusted.
     """
     config, spaces = load_config(TrainConfig, run), read_spaces(run)
     if acts:

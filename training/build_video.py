@@ -1,4 +1,4 @@
-"""From the settings of video pretraining to its objects, and a trained model back from its run."""
+"""Build a video model from the settings of pretraining, or load a trained model from its run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -34,7 +34,7 @@ from worldmodel.video_model import Clips, VideoModel
 
 
 def clockwork(config: PretrainConfig, spaces: Spaces, rngs: nnx.Rngs) -> VideoModel:
-    """CW-VAE, NoTmpAbs, RSSM, or an agent's own model."""
+    """Build a CW-VAE, NoTmpAbs, RSSM, or the world model of an agent."""
     return ClockworkVideo(config.model, spaces.shapes, spaces.width, config.objective, rngs)
 
 
@@ -44,15 +44,15 @@ MODELS: dict[str, Callable[[PretrainConfig, Spaces, nnx.Rngs], VideoModel]] = {
     "svg": lambda config, spaces, rngs: SVG(config.model, config.svg, spaces.shapes, rngs),
     "vta": lambda config, spaces, rngs: VTA(config.model, config.vta, spaces.shapes, rngs),
 }
-"""By preset; the others are clockwork models. A new one is a row here and a name in
-`configs/video.py`."""
+"""Models by preset; all other presets are clockwork models. To add a model, add a row here and its
+name in `configs/video.py`."""
 
 
 class BuiltVideo(Learner[VideoModel]):
-    """The model of a config: module and update.
+    """The model described by a config: module and update.
 
     Args:
-      spaces: what it sees, and the actions that it reads (`video_spaces`).
+      spaces: the observations and actions that it reads (`video_spaces`).
     """
 
     def __init__(self, config: PretrainConfig, spaces: Spaces):
@@ -71,11 +71,11 @@ class BuiltVideo(Learner[VideoModel]):
         return make(self.config, self.spaces, nnx.Rngs(self.config.seed))
 
     def sampler(self, store: ReplayStore, after: int = 0) -> SequenceSampler:
-        """Clips, or for a causal model sequences with their lead-in: this process's rows of each
-        batch, of videos that all have or of a part of them that is its own.
+        """Sampler of clips or, for a causal model, of sequences with their lead-in. It draws this
+        process's rows of each batch, from videos shared by all processes or from its own shard.
 
         Args:
-          after: updates that the run has made: draws of a part begin anew there.
+          after: updates made so far; with shards, sampling restarts there with a new seed.
         """
         c = self.config
         sizes: dict[str, Any] = {"batch": c.batch, "length": c.length, "seed": c.seed}
@@ -89,14 +89,14 @@ class BuiltVideo(Learner[VideoModel]):
         return ClipSampler(store, streams=c.streams, **sizes)
 
     def clips(self, batch: dict[str, Any]) -> Clips:
-        """A sampled batch as the loss takes it."""
+        """Convert a sampled batch to the form that the loss takes."""
         continues = batch.get("continues", np.zeros(len(batch["mask"]), bool))
         return Clips(to_records(batch, self.spaces.width, self.marked), continues)
 
 
 def video_spaces(config: PretrainConfig, fields: Mapping[str, Field]) -> Spaces:
-    """What a world model sees and reads of a data set: its actions, or for an agent's model those
-    of its environment, as they are replayed."""
+    """Spaces of what a world model reads from a data set; for an agent's model, the actions are
+    those of its environment, as replayed."""
     obs = {name: field for name, field in fields.items() if name.startswith("obs/")}
     seen = [(name.removeprefix("obs/"), _box(field)) for name, field in obs.items()]
     shapes = {name: tuple(space.shape or ()) for name, space in seen}
@@ -115,11 +115,11 @@ def _box(field: Field) -> Space[Any]:
 
 
 MARKED_BEFORE = "dmc:", "gym:Pendulum-v1", "pure:"
-"""Environments whose presets marked plans before all did (docs/adr/0031)."""
+"""Environments whose presets already marked plans before all presets did (docs/adr/0031)."""
 
 
 def marks_plans(config: PretrainConfig) -> bool:
-    """Whether the model is that of an agent whose actions carry a mark of plans."""
+    """Whether the model belongs to an agent whose actions carry plan marks."""
     if config.preset != "agent":
         return False
     marked = config.plans_marked
@@ -129,10 +129,10 @@ def marks_plans(config: PretrainConfig) -> bool:
 
 
 def to_records(batch: dict[str, Any], action_width: int, marked: bool) -> Records:
-    """A sampled batch as records, its actions as `replay.recorded.with_width` gives them.
+    """Convert a sampled batch to records, with its actions fitted by `replay.recorded.with_width`.
 
     Raises:
-      UserError: if the store's actions are of another width than the model's.
+      UserError: if the width of the store's actions differs from the model's.
     """
     fitted = with_width(batch, action_width, marked)
     return Records(**{name: fitted[name] for name in Records._fields})
@@ -141,7 +141,7 @@ def to_records(batch: dict[str, Any], action_width: int, marked: bool) -> Record
 def beginnings(
     model: VideoModel, store: ReplayStore, count: int, length: int, marked: bool
 ) -> Records:
-    """The first ``length`` records of the first ``count`` episodes of a store that have as many,
+    """The first ``length`` records of the first ``count`` episodes of a store that are long enough,
     [count, length, ...]; ``marked`` as in ``to_records``.
 
     Raises:
@@ -151,7 +151,8 @@ def beginnings(
 
 
 def with_lead(model: VideoModel, records: Records) -> Records:
-    """Records from an episode's first on after an empty lead-in where the model's loss wants it."""
+    """Prepend the empty lead-in that the model's loss expects, if any, to records that begin with
+    an episode's first."""
 
     def before(x: np.ndarray) -> np.ndarray:
         return np.pad(x, [(0, 0), (model.lead, 0), *[(0, 0)] * (x.ndim - 2)])
@@ -159,11 +160,11 @@ def with_lead(model: VideoModel, records: Records) -> Records:
     return jax.tree.map(before, records)
 
 
-LATER = 7_919  # between the seeds of draws that begin after one update and after the next
+LATER = 7_919  # seed increment per update made before sampling restarts
 
 
 class VideoRun(NamedTuple):
-    """A trained model from its run."""
+    """A trained model loaded from its run."""
 
     config: PretrainConfig
     spaces: Spaces
@@ -178,11 +179,11 @@ def is_video_run(run: Path) -> bool:
 
 
 def read_video_config(run: Path) -> PretrainConfig:
-    """The settings of a run of pretrain_video.py. Data that it lacks here are made in this
-    command's own folder, wherever the run's lay.
+    """Read the settings of a run of pretrain_video.py. If the run's data are missing on this
+    machine, the settings point to the default data folder instead.
 
     Raises:
-      UserError: if there is no run, or its data are of an environment that cannot be trusted.
+      UserError: if there is no run, or its data come from an environment that cannot be trusted.
     """
     config = load_config(PretrainConfig, run)
     if config.data.env:
@@ -191,10 +192,10 @@ def read_video_config(run: Path) -> PretrainConfig:
 
 
 def load_video_run(run: Path) -> VideoRun:
-    """A trained world model from its directory.
+    """Load a trained world model from its run's directory.
 
     Raises:
-      UserError: as `read_video_config`, and if there is no checkpoint, or it does not fit.
+      UserError: as `read_video_config`, or if there is no checkpoint or it does not fit the config.
     """
     config = read_video_config(run)
     found = read_spaces(run) or video_spaces(config, data_fields(config.data))

@@ -1,14 +1,14 @@
-"""Checkpoints of a run: whole or absent, the newest few kept, checked before they are used.
+"""Checkpoints of a run: written atomically, verified before use; only the newest few are kept.
 
     STEP/state.npz      the learner's state, each leaf under its path
-    STEP/carry.npz      what the run's source goes on from, likewise; where there is any
-    STEP/meta/metadata  JSON: counters, states of generators
+    STEP/carry.npz      the state of the run's source, likewise; absent if it has none
+    STEP/meta/metadata  JSON: counters, states of random generators
     STEP/digest.json    the step, and the SHA-256 of every other file
 
 A state is any pytree; each leaf is stored under its path, e.g. `params/encoder/kernel`, so that the
-containers (NamedTuple, dataclass, nnx.State) may change their type, and their order, as long as
-paths and shapes stay. A leaf that has moved or gone since it was saved is found by `older.py`.
-Older runs hold folders of orbax, which are read (docs/adr/0025). Read next: `config_io.py`, which
+type and order of the containers (NamedTuple, dataclass, nnx.State) may change as long as paths and
+shapes stay the same. `older.py` maps leaves that have since been moved or removed. Older runs
+contain Orbax folders, which can still be read (docs/adr/0025). Read next: `config_io.py`, which
 guards the settings.
 """
 
@@ -36,49 +36,49 @@ from training.older import FORMAT_KEY, format_of, leaf_today
 
 STATE, CARRY, META, DIGEST = "state.npz", "carry.npz", "meta/metadata", "digest.json"
 ORBAX = "state"
-"""The folder in a step's of a run before format 3."""
+"""Name of the Orbax folder within a checkpoint, in runs before format 3."""
 DIGESTED = 3
-"""The format from which on every checkpoint has a digest."""
+"""First format whose checkpoints all have a digest."""
 CHECKPOINTS = "checkpoints"
-"""The folder of a run that holds them."""
+"""Folder of the checkpoints in the run's directory."""
 BEST = "best"
-"""The folder beside it of the one that was evaluated best."""
+"""Folder beside `CHECKPOINTS` for the checkpoint with the best evaluation."""
 
 UNFINISHED = (f"{TEMPORARY}*", "*.orbax-checkpoint-tmp")
-"""What a killed save left, also one of an older version."""
+"""Patterns of what a killed save leaves behind, including saves by older versions."""
 BEFORE = "~"
-"""How the folder of a step ends while another takes its place."""
+"""Suffix of the folder of a step while a new one replaces it."""
 DAMAGED = "damaged"
-"""Where the newest that is damaged goes before another is saved in its place."""
+"""Folder to which the newest damaged checkpoint is moved before its step is saved again."""
 
 
 Leaves = Mapping[str, np.ndarray]
-"""Of a pytree, by path."""
+"""The leaves of a pytree, by path."""
 
 
 class Restored(NamedTuple):
     """What `CheckpointStore.restore` returns."""
 
     step: int
-    """Environment steps at which it was saved."""
+    """Environment steps at which the checkpoint was saved."""
     state: Any
-    """Pytree like the template."""
+    """Pytree with the structure of the template."""
     meta: dict[str, Any]
-    """What `save` was given: counters, states of generators."""
+    """The meta passed to `save`: counters, states of random generators."""
     carry: dict[str, np.ndarray] | None = None
-    """Leaves by path of the carry that `save` was given (`fill`); None where it was given none."""
+    """Leaves by path of the carry passed to `save` (see `fill`); None if there was none."""
 
 
 class CheckpointStore:
     """The checkpoints of one run, one folder per step below `directory`.
 
-    A save writes beside its place, and a rename makes it one: a process killed at any moment leaves
-    the earlier checkpoints usable and no half one. One process saves; any number may read. A thread
-    writes while the run goes on (`save_soon`), one checkpoint at a time.
+    A save writes to a temporary folder and then renames it: a process killed at any moment leaves
+    the earlier checkpoints usable and no partial one. Only one process may save; any number may
+    read. A thread writes one checkpoint at a time while the run continues (`save_soon`).
 
     Args:
-      directory: made by the first save if missing.
-      keep: how many of the newest checkpoints stay on disk.
+      directory: created by the first save if missing.
+      keep: number of newest checkpoints kept on disk.
     Raises:
       UserError: if keep is below 1.
     """
@@ -87,15 +87,15 @@ class CheckpointStore:
         if keep < 1:
             raise UserError(f"expected to keep at least 1 checkpoint, received {keep}; use 1")
         self.directory, self.keep = Path(directory).absolute(), keep
-        self._damage: dict[int, str | None] = {}  # of the steps looked at
+        self._damage: dict[int, str | None] = {}  # of the steps verified so far
         self._writer = ThreadPoolExecutor(1, "checkpoint")  # starts its thread when first needed
         self._writing: Future[None] | None = None
 
     def latest(self, most: int | None = None) -> int | None:
-        """The newest step that is whole, None where none was saved. Damaged ones are told.
+        """The newest undamaged step; None if none was saved. Damaged steps are reported.
 
         Args:
-          most: leaves out later steps; None: none.
+          most: ignore later steps; None: consider all.
         Raises:
           UserError: if all are damaged.
         """
@@ -105,7 +105,7 @@ class CheckpointStore:
             known = step in self._damage
             reason = self._damage[step] if known else self._look(step)
             if reason is not None and not self.folder(step).is_dir():
-                continue  # the run that saves has removed it
+                continue  # removed meanwhile by the run that saves
             if reason is None:
                 for line in new:
                     _tell(f"{line}: using step {step}")
@@ -128,43 +128,43 @@ class CheckpointStore:
         return sorted({int(match[1]) for match in matches if match})
 
     def folder(self, step: int) -> Path:
-        """Where a step lies."""
+        """The folder of a step."""
         folder = self.directory / str(step)
         before = self.directory / f"{step}{BEFORE}"
         return before if before.is_dir() and not folder.is_dir() else folder
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any], carry: Any = None) -> None:
-        """Saves a state, in place of an earlier one of that step; returns when it is on disk.
+        """Save a state, replacing an earlier one of that step; return once it is on disk.
 
         Args:
           step: environment steps of the whole run.
           state: pytree of arrays, numbers and PRNG keys.
-          meta: anything that JSON holds: counters, `bit_generator.state` of numpy's generators.
-          carry: another such pytree, which readers of the state alone leave out.
+          meta: JSON-compatible values: counters, `bit_generator.state` of NumPy's generators.
+          carry: another such pytree, stored apart for readers that need only the state.
         Raises:
-          UserError: if meta does not fit into JSON, or two leaves have the same path.
-          RunFailed: for a number in the state that is not finite; nothing is written.
-          OSError: where the disk is full; the earlier ones stay.
+          UserError: if meta cannot be represented in JSON, or two leaves have the same path.
+          RunFailed: if a number in the state is not finite; nothing is written.
+          OSError: if the disk is full; the earlier checkpoints are kept.
         """
         self.save_soon(step, state, meta, carry)
         self.wait()
 
     def save_soon(self, step: int, state: Any, meta: Mapping[str, Any], carry: Any = None) -> None:
-        """As `save`, but returns once it has copies, when the one before is on disk: what is given
-        may change. What goes wrong with the disk or the numbers is raised by `check`, `wait` or the
-        next save."""
+        """Save like `save`, but in the background: wait for the previous save, copy the arguments
+        and return, so that the caller may then change them. Errors of the disk, and numbers that
+        are not finite, are raised by `check`, `wait` or the next save."""
         self.wait()
         text = dump_json({FORMAT_KEY: FORMAT} | _checked_meta(meta))
         leaves, more = _copied(state), None if carry is None else _copied(carry)
         self._writing = self._writer.submit(self._write, step, leaves, text, more)
 
     def check(self) -> None:
-        """Raises what kept the newest checkpoint from being written, as soon as it is known."""
+        """Raise the error that kept the newest checkpoint from being written, if already known."""
         if self._writing is not None and self._writing.done():
             self.wait()
 
     def wait(self) -> None:
-        """Until the newest checkpoint is on disk; raises what kept it from there."""
+        """Wait until the newest checkpoint is on disk; raise the error if that failed."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
@@ -188,15 +188,15 @@ class CheckpointStore:
         self._keep_newest(step)
 
     def restore(self, template: Any, step: int | None = None) -> Restored:
-        """Reads a checkpoint into the structure, and onto the devices, of `template`.
+        """Read a checkpoint into the structure, and onto the devices, of `template`.
 
         Args:
           template: a state of the right structure; only paths, shapes, dtypes and devices are used
-            (`jax.eval_shape` makes one for nothing).
-          step: which checkpoint; None for the newest that is whole.
+            (`jax.eval_shape` creates one without computing anything).
+          step: which checkpoint; None for the newest undamaged one.
         Raises:
-          UserError: if there is none, it is damaged, or its first differing leaf is not what the
-            template expects.
+          UserError: if there is none, it is damaged, or a leaf differs from the template; names
+            the first such leaf.
         """
         step = self._existing(step)
         folder, wanted = self.folder(step), _named(template)
@@ -213,17 +213,17 @@ class CheckpointStore:
         return Restored(step, state, meta, carry)
 
     def meta(self, step: int) -> dict[str, Any]:
-        """What `save` was given beside the state."""
+        """The meta passed to `save`."""
         return dict(read_json(self.folder(step) / META))
 
     def close(self) -> None:
-        """Lets a checkpoint that is being written come to its end, and forgets which were looked
-        at; what went wrong unseen is not raised."""
+        """Finish writing a pending checkpoint, and forget which steps were verified. Errors not yet
+        raised are dropped."""
         self._writer.shutdown()
         self._damage.clear()
 
     def _look(self, step: int) -> str | None:
-        """What is damaged of a step, None where nothing is."""
+        """Verify a step: what is damaged, or None if nothing is."""
         try:
             self._damage[step] = _damage(self.folder(step), step)
         except OSError as error:
@@ -239,8 +239,8 @@ class CheckpointStore:
                 )
 
     def _clear(self) -> None:
-        """Makes room: what a killed save left goes, and what is damaged out of the way. Only a
-        saver may: a reader would hit a running save."""
+        """Delete what killed saves left behind, and move damaged steps away. Only for the process
+        that saves: a reader would interfere with a save in progress."""
         self.directory.mkdir(parents=True, exist_ok=True)
         for pattern in UNFINISHED:
             for folder in self.directory.glob(pattern):
@@ -251,7 +251,7 @@ class CheckpointStore:
                 os.replace(self.folder(step), self.directory / DAMAGED)
 
     def _put(self, place: Path, step: int) -> None:
-        """Gives what was written its name; one that had it goes afterwards."""
+        """Move what was written to its final name, then delete the folder that it replaces."""
         folder, before = self.directory / str(step), self.directory / f"{step}{BEFORE}"
         if folder.exists():
             shutil.rmtree(before, ignore_errors=True)
@@ -260,12 +260,13 @@ class CheckpointStore:
         shutil.rmtree(before, ignore_errors=True)
 
     def _keep_newest(self, saved: int) -> None:
-        """Of the step just saved and those before it; what is later was not gone on from."""
+        """Keep the newest of the steps up to the one just saved; later steps belong to a part of
+        the run that was abandoned."""
         before = [step for step in self.steps() if step < saved]
         kept = {saved, *before[len(before) - self.keep + 1 :]}
         for step in set(self.steps()) - kept:
             gone = self.directory / f"{TEMPORARY}{step}-gone"
-            os.replace(self.folder(step), gone)  # so that none is ever half removed
+            os.replace(self.folder(step), gone)  # so that no step is ever partly removed
             shutil.rmtree(gone)
 
     def _existing(self, step: int | None) -> int:
@@ -288,7 +289,7 @@ class CheckpointStore:
         try:
             if (folder / STATE).is_file():
                 return read_leaves(folder / STATE)
-            logging.getLogger("absl").setLevel(logging.ERROR)  # not of a file that it did not need
+            logging.getLogger("absl").setLevel(logging.ERROR)  # no warnings about optional files
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as old:
                 found: Any = old.metadata(folder / ORBAX)
                 shapes = dict(found.item_metadata.tree)
@@ -298,7 +299,7 @@ class CheckpointStore:
             raise self._unreadable(step, _first_line(error)) from error
 
     def _check(self, step: int, stored: Mapping[str, Any], named: Mapping[str, Any]) -> None:
-        """Compares the paths, shapes and dtypes on disk with the template's."""
+        """Compare the paths, shapes and dtypes on disk with the template's."""
         found = {name: _describe(leaf) for name, leaf in stored.items()}
         expected = {name: _describe(_encode_shape(leaf)) for name, leaf in named.items()}
         for name in [*expected, *found]:
@@ -319,7 +320,7 @@ class CheckpointStore:
 
 
 def restore_newest(run: Path, template: Any, folder: str = CHECKPOINTS) -> Restored:
-    """The newest checkpoint of a run that is whole, read only; as `CheckpointStore.restore`."""
+    """Restore a run's newest undamaged checkpoint, read-only; see `CheckpointStore.restore`."""
     store = CheckpointStore(run / folder, keep=1)
     try:
         return store.restore(template)
@@ -328,10 +329,10 @@ def restore_newest(run: Path, template: Any, folder: str = CHECKPOINTS) -> Resto
 
 
 def fill(template: Any, leaves: Mapping[str, Any]) -> Any:
-    """A pytree like the template, of leaves by path as they were stored.
+    """Build a pytree with the template's structure from stored leaves by path.
 
     Raises:
-      UserError: for a leaf that is missing or has another shape.
+      UserError: if a leaf is missing or has another shape.
     """
     filled = []
     for name, leaf in _named(template).items():
@@ -347,14 +348,14 @@ def fill(template: Any, leaves: Mapping[str, Any]) -> Any:
 
 
 def inner(leaves: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Of leaves by path those below a name, by the rest of their paths."""
+    """Select the leaves below a name, keyed by the rest of their paths."""
     start = f"{name}/"
     return {path[len(start) :]: x for path, x in leaves.items() if path.startswith(start)}
 
 
 def write_leaves(path: Path, leaves: Mapping[str, Any]) -> None:
-    """Arrays by path as npz. NumPy's format has no word for types such as bfloat16: a name there
-    begins with the type's, and such numbers stand as integers of the same bits."""
+    """Write arrays by path as npz. NumPy's format does not know types such as bfloat16; they are
+    stored as integers of the same bits, and every name is prefixed with that of the dtype."""
     arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
     write_arrays(
         path,
@@ -366,14 +367,14 @@ def write_leaves(path: Path, leaves: Mapping[str, Any]) -> None:
 
 
 def read_leaves(path: Path) -> dict[str, np.ndarray]:
-    """What `write_leaves` wrote."""
+    """Read back what `write_leaves` wrote."""
     with np.load(path, allow_pickle=False) as stored:
         named = {name.partition(" ")[::2]: array for name, array in stored.items()}
     return {name: array.view(np.dtype(kind)) for (kind, name), array in named.items()}
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by its path there."""
+    """SHA-256 of every file below a folder, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
 
@@ -384,7 +385,7 @@ def _sha256(path: Path) -> str:
 
 
 def _damage(folder: Path, step: int) -> str | None:
-    """What differs from the digest, None where nothing does or there was none yet."""
+    """What differs from the digest; None if nothing does, or the format had no digest yet."""
     try:
         if not (folder / DIGEST).is_file():
             written = format_of(read_json(folder / META))
@@ -416,13 +417,13 @@ def _encoded(state: Any) -> dict[str, Any]:
 
 
 def _copied(state: Any) -> Leaves:
-    """The leaves of a pytree by path, in memory of their own: an array of JAX on a CPU is otherwise
-    looked at where it lies, and an update takes that memory."""
+    """Copy the leaves of a pytree, by path. Without a copy, NumPy would share the memory of JAX's
+    arrays on a CPU, which the next update reuses."""
     return {name: np.array(leaf) for name, leaf in jax.device_get(_encoded(state)).items()}
 
 
 def _named(state: Any) -> dict[str, Any]:
-    """The leaves of a pytree by path, in the order of its flattening."""
+    """The leaves of a pytree by path, in flattening order."""
     pairs = jax.tree_util.tree_leaves_with_path(state)
     named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in pairs}
     if len(named) < len(pairs):
@@ -449,44 +450,44 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _key_impl(leaf: Any) -> Any:
-    """The generator of a PRNG key, also of an abstract one."""
+    """The implementation of a PRNG key, which may be abstract."""
     seen: list[Any] = []
     jax.eval_shape(lambda key: seen.append(jax.random.key_impl(key)), leaf)
     return seen[0]
 
 
 def _encode(leaf: Any) -> Any:
-    """A leaf as it is stored: a PRNG key as its bits, a number as a numpy array."""
+    """Encode a leaf for storage: a PRNG key as its bits, a number as a NumPy array."""
     if _is_key(leaf):
         return jax.random.key_data(leaf)
     return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
 
 
 def _encode_shape(leaf: Any) -> Any:
-    """What `_encode` returns of a leaf, which may be abstract, as far as shape and dtype go."""
+    """Shape and dtype of what `_encode` returns for a leaf, which may be abstract."""
     if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return np.asarray(leaf)
     return jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
 
 
 def _committed(leaf: Any) -> bool:
-    """Whether its devices were chosen, rather than where it was computed."""
+    """Whether a leaf is committed to chosen devices, as opposed to where it was computed."""
     if isinstance(leaf, jax.Array):
         return bool(leaf.committed)
     return isinstance(leaf, jax.ShapeDtypeStruct) and leaf.sharding is not None
 
 
 def _decode(stored: Any, leaf: Any) -> Any:
-    """A stored leaf as the template has it; the inverse of `_encode`.
+    """Decode a stored leaf to the template's type; the inverse of `_encode`.
 
-    An array that the template commits to no device is not committed here either: a program that
-    was compiled for the one takes the other.
+    An array that the template does not commit to a device stays uncommitted, so that a program
+    compiled for the template's array accepts this one.
     """
     if isinstance(leaf, bool | int | float):
         return type(leaf)(stored.item())
     if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         place = leaf.sharding if _committed(leaf) else None
-        stored = jax.device_put(stored, place, may_alias=False)  # it will be donated
+        stored = jax.device_put(stored, place, may_alias=False)  # an update will donate it
     return jax.random.wrap_key_data(stored, impl=_key_impl(leaf)) if _is_key(leaf) else stored
 
 

@@ -1,4 +1,4 @@
-"""Lines for the user's shell, which work from where the user stands."""
+"""Command lines for the user's shell, valid in the current directory."""
 
 import shlex
 import shutil
@@ -15,15 +15,15 @@ NAMES = {
     "analyse_video.py": "analyse",
     "compare_runs.py": "report",
 }
-"""What the command of an installed package calls each script (`clockwork/__main__.py`)."""
+"""Subcommand of the installed package for each script (`clockwork/__main__.py`)."""
 
 
 def command(script: str, *args: object) -> str:
-    """Runs a script that lies beside the one that runs now.
+    """Command line that runs a script beside the current one.
 
     Args:
-      script: its file's name, such as `imagine.py`.
-      args: quoted where a shell asks for it.
+      script: its file name, such as `imagine.py`.
+      args: quoted where the shell requires it.
     """
     if by_command():
         evaluates = args[:1] == ("--eval",)  # the flag of train_agent.py
@@ -34,30 +34,30 @@ def command(script: str, *args: object) -> str:
 
 
 def this_command() -> str:
-    """Runs again what runs now."""
+    """Command line that repeats the current command."""
     if by_command():
         return shlex.join([*sys.argv[0].split(), *sys.argv[1:]])
     return shlex.join([python(), *sys.argv])
 
 
 def by_command() -> bool:
-    """Whether the installed command was used, not a script."""
+    """Whether the installed command was used instead of a script."""
     return sys.argv[0].startswith(f"{COMMAND} ")
 
 
 def resume_command(logdir: Path) -> str:
-    """Goes on with the run that this command began in a directory."""
+    """Command line that resumes the run that this command began in a directory."""
     named = any(arg.partition("=")[0] == "--logdir" for arg in sys.argv)
     return this_command() if named else f"{this_command()} {shlex.join(['--logdir', str(logdir)])}"
 
 
 def python() -> str:
-    """This interpreter: `python`, where the shell finds it in the same folder, else its path."""
+    """This interpreter: `python` if the shell finds it in the same folder, else its path."""
     found = shutil.which("python")
     ours = Path(sys.executable)
     return "python" if found and Path(found).absolute().parent == ours.parent else str(ours)
 
 
 def tensorboard(logdir: Path) -> str:
-    """Shows a run's curves and videos."""
+    """Command line that shows a run's curves and videos."""
     return shlex.join(["tensorboard", "--logdir", str(logdir)])

@@ -1,8 +1,8 @@
 """The settings of a run on disk: written resolved, read back strictly, compared before a resume.
 
-`config.json` holds the dataclasses as nested objects, and the number of its format; `versions.json`
-what computed the run. Runs of older formats are read as `older.py` says. Read next:
-`config_json.py`, how objects are written; `versions.py`, the versions.
+`config.json` contains the dataclasses as nested objects, and its format number; `versions.json`
+records the software and device of the run. Runs of older formats are converted by `older.py`. Read
+next: `config_json.py`, how objects are written; `versions.py`, the versions.
 """
 
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ C = TypeVar("C")
 
 
 def write_run_files(logdir: Path, config: Any) -> None:
-    """Writes `config.json` and `versions.json` into the directory of a run, made if missing.
+    """Write `config.json` and `versions.json` into the directory of a run, created if missing.
 
     Args:
       logdir: directory of the run.
-      config: a dataclass; nested ones, tuples, paths, enums and None are fine.
+      config: a dataclass; it may contain dataclasses, tuples, paths, enums and None.
     Raises:
-      UserError: if a field holds what JSON cannot.
+      UserError: if a field has a value that JSON cannot represent.
     """
     logdir = Path(logdir)
     write_text(logdir / CONFIG, _dump({FORMAT_KEY: FORMAT} | encode(config, type(config), "")))
@@ -38,37 +38,37 @@ def write_run_files(logdir: Path, config: Any) -> None:
 
 
 def load_config(cls: type[C], path: Path) -> C:
-    """Reads `config.json` back as a `cls`; every field must be there, and no other, but for what
-    is known to have changed since the run was written.
+    """Read `config.json` back as a `cls`. It must have exactly the fields of `cls`, apart from
+    known changes since the run was written.
 
     Args:
       cls: the dataclass that was written.
       path: the file, or the directory of the run.
     Raises:
-      UserError: if the file is missing or no JSON, or a field is missing, unknown or of another
-        type; the field is named with its path, e.g. `agent.horizon`.
+      UserError: if the file is missing or not JSON, or a field is missing, unknown or of another
+        type; names the field with its path, e.g. `agent.horizon`.
     """
     config: C = decode(cls, to_today(cls, read_config(path)), "")
     return config
 
 
 def run_format(logdir: Path) -> int:
-    """The number of the format by which a run was written."""
+    """The format number with which a run was written."""
     return format_of(read_config(logdir))
 
 
 def check_same_config(logdir: Path, config: Any) -> None:
-    """Refuses a directory that another config wrote, before anything in it is touched.
+    """Refuse a directory that was written with another config, before anything in it is touched.
 
-    A missing or empty directory passes: the run is new; so does one that holds only what a process
-    left that was killed before it wrote its config. Fields declared `MayChange` may differ.
+    A missing or empty directory passes, since the run is new; so does one with only the leftovers
+    of a process that was killed before it wrote its config. Fields declared `MayChange` may differ.
 
     Args:
       logdir: directory of the run.
-      config: the settings of the command at hand.
+      config: the settings of the current command.
     Raises:
       UserError: listing each differing field with its old and new value, or if the directory
-        holds files but no config.
+        contains files but no config.
     """
     logdir = Path(logdir)
     if not logdir.exists() or (logdir.is_dir() and all(map(_left_behind, logdir.iterdir()))):
@@ -96,11 +96,11 @@ def check_same_config(logdir: Path, config: Any) -> None:
 
 
 def lock_run(logdir: Path) -> DirectoryLock:
-    """Keeps other processes from writing into a run's directory, made if missing, until released;
-    removes what killed ones left half-written.
+    """Lock a run's directory, created if missing, against writes by other processes until released;
+    delete incomplete files of killed ones.
 
     Raises:
-      UserError: if another process holds it.
+      UserError: if another process holds the lock.
     """
     logdir.mkdir(parents=True, exist_ok=True)
     lock = DirectoryLock(logdir / LOCK)
@@ -109,12 +109,12 @@ def lock_run(logdir: Path) -> DirectoryLock:
 
 
 def holds_run(logdir: Path) -> bool:
-    """Whether a run was written into the directory."""
+    """Whether the directory contains a run."""
     return (Path(logdir) / CONFIG).is_file()
 
 
 def settings_of(config: Any) -> dict[str, Any]:
-    """All settings of a run by dotted name, as JSON has them."""
+    """All settings of a run by dotted name, as JSON values."""
     return flat(encode(config, type(config), ""))
 
 
@@ -133,10 +133,10 @@ def _left_behind(path: Path) -> bool:
 
 
 def read_config(path: Path) -> Any:
-    """What a `config.json` holds, given by its path or its directory.
+    """Read the content of a `config.json`, given by its path or its directory.
 
     Raises:
-      UserError: if there is none, or it is no JSON.
+      UserError: if there is none, or it is not JSON.
     """
     path = Path(path)
     path = path / CONFIG if path.is_dir() else path
@@ -154,4 +154,4 @@ def _show(leaves: Mapping[str, Any], name: str) -> str:
 
 
 def _dump(tree: Any) -> str:
-    return dump_json(tree, indent=2) + "\n"  # in ASCII: a path may hold what UTF-8 does not
+    return dump_json(tree, indent=2) + "\n"  # in ASCII: a path need not be valid UTF-8

@@ -1,8 +1,8 @@
-"""Typed dataclasses to JSON and strictly back.
+"""Convert typed dataclasses to JSON and strictly back.
 
-The declared types decide, so that a float stays a float and a tuple a tuple. Where a field may hold
-one of several dataclasses, the object says which under `_type`. Read next: `config_io.py`, which
-writes and compares the files.
+The declared types decide, so that a float stays a float and a tuple a tuple. If a field may be one
+of several dataclasses, `_type` in the object names which. Read next: `config_io.py`, which writes
+and compares the files.
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ NONE = type(None)
 
 
 def encode(value: Any, hint: Any, path: str) -> Any:
-    """What JSON holds for a value that was declared as `hint`.
+    """Encode a value declared as `hint` for JSON.
 
     Raises:
-      UserError: for a value that JSON cannot hold; `path` names its field.
+      UserError: for a value that JSON cannot represent; `path` names its field.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _encode_dataclass(value, hint, path)
@@ -46,10 +46,10 @@ def encode(value: Any, hint: Any, path: str) -> Any:
 
 
 def decode(hint: Any, value: Any, path: str) -> Any:
-    """The value declared as `hint` that JSON holds; the inverse of `encode`.
+    """Decode a value declared as `hint` from JSON; the inverse of `encode`.
 
     Raises:
-      UserError: if it is none; `path` names its field.
+      UserError: if the value does not fit `hint`; `path` names its field.
     """
     if hint is Any:
         return value
@@ -166,7 +166,7 @@ def _members(hint: Any) -> list[Any]:
 
 
 def _arguments(hint: Any, kind: type) -> tuple[Any, ...]:
-    """The arguments of the member of `hint` that is a `kind`, e.g. (str, int) of dict[str, int]."""
+    """Type arguments of the member of `hint` that is a `kind`: (str, int) for dict[str, int]."""
     for member in _members(hint):
         origin = typing.get_origin(member)
         if isinstance(origin, type) and issubclass(origin, kind):
@@ -175,7 +175,7 @@ def _arguments(hint: Any, kind: type) -> tuple[Any, ...]:
 
 
 def _elements(hint: Any, values: Sequence[Any], path: str) -> list[tuple[Any, Any, str]]:
-    """Of each element of a tuple or list: its declared type, itself, and its path."""
+    """For each element of a tuple or list: its declared type, the element, and its path."""
     hints: Sequence[Any] = _arguments(hint, tuple)
     if not hints or hints[-1] is ...:
         inner = (*_arguments(hint, Sequence), Any)[0]

@@ -1,5 +1,5 @@
-"""How far a run is, and the means of its metrics since the last line: what a checkpoint holds of
-the loop (`loop.py`) itself."""
+"""A run's counters, and the means of its metrics since the last line: the state of the loop
+(`loop.py`) itself that checkpoints store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ ACTING, LEARNING, ASSESSING = range(3)  # phases of a round
 
 @dataclass
 class Counters:
-    """How far a run is; checkpointed."""
+    """Counters of a run's progress; checkpointed."""
 
-    steps: int = 0  # environment steps, or updates where there is no environment
+    steps: int = 0  # environment steps, or updates without an environment
     updates: int = 0
     episodes: int = 0
-    skipped: int = 0  # of the updates, those that were not finite and changed nothing
-    ahead: int = 0  # updates beyond what today's updates per step would have made of the steps
-    in_row: int = 0  # updates skipped one after another, up to the newest
+    skipped: int = 0  # updates that were not finite and changed nothing
+    ahead: int = 0  # updates in excess of what the current updates per step give for these steps
+    in_row: int = 0  # consecutive skipped updates, up to the newest
     logged: int = 0  # steps at the last line of metrics
-    phase: int = ACTING  # what of the present round is next
+    phase: int = ACTING  # next phase of the current round
 
 
 class Means:
-    """Of every metric over the updates that were not skipped.
+    """Means of every metric over the updates that were not skipped.
 
     Args:
-      sums: of those so far, by metric.
-      count: how many they are of.
+      sums: sums so far, by metric.
+      count: number of updates in the sums.
     """
 
     def __init__(self, sums: Mapping[str, float], count: int) -> None:
@@ -39,17 +39,17 @@ class Means:
         self._new: list[Any] = []
 
     def add(self, metrics: Mapping[str, Any]) -> None:
-        """Those of one update; they are looked at later, for it may not have been computed yet."""
+        """Add the metrics of one update; they are read later, since it may still be computing."""
         self._new.append(metrics)
 
     @property
     def unseen(self) -> int:
-        """Updates that have not been looked at."""
+        """Number of updates whose metrics have not been read."""
         return len(self._new)
 
     def look(self) -> list[bool]:
-        """Waits for the updates that have not been looked at, fetches their metrics from the device
-        in one go and adds them up; of each whether it was skipped."""
+        """Wait for the unread updates, fetch their metrics from the device in one transfer and add
+        them up; return for each update whether it was skipped."""
         fetched, self._new = jax.device_get(self._new), []
         for metrics in fetched:
             if not metrics[SKIPPED]:
@@ -59,11 +59,11 @@ class Means:
         return [bool(metrics[SKIPPED]) for metrics in fetched]
 
     def state(self) -> dict[str, Any]:
-        """What it goes on from, for JSON; of updates that have been looked at."""
+        """State needed to resume, as JSON-compatible values; covers the updates read so far."""
         return {"sums": self.sums, "count": self.count}
 
     def take(self) -> dict[str, float]:
-        """The means; none where all were skipped. The next ones begin anew."""
+        """Return the means, empty if all updates were skipped, and reset them."""
         found = {name: value / self.count for name, value in self.sums.items()}
         self.sums, self.count = {}, 0
         return found

@@ -1,9 +1,10 @@
-"""What the seeds of a setting have come to: their evaluations over steps, as one JSON file.
+"""The results of several seeds with the same settings: their evaluations over steps, as one JSON
+file.
 
 `curves.json` beside the runs: "steps", "updates" and "seconds" at each evaluation; "greedy" and
 "sampled", the returns there by seed (rows: evaluations); "last_quarter", their means by seed over
-the evaluations in the last quarter of the run's steps; "failed", the seeds that did not come to
-their end, and at which step. It is made of the runs' own metrics.
+the evaluations in the last quarter of the run's steps; "failed", the step at which each seed that
+did not finish failed. It is computed from the runs' own metrics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ LAST = 0.75  # share of a run's steps after which its last quarter begins
 
 
 def write_curves(folder: Path, runs: Sequence[Path], failed: Mapping[int, int]) -> Path:
-    """Writes `curves.json` of these runs, and of seeds that failed the step at which they did."""
+    """Write `curves.json` for these runs; ``failed``: failed seeds and the step of the failure."""
     path = folder / CURVES
     found = (gather(runs) if runs else {"seeds": []}) | {
         "failed": {str(seed): step for seed, step in failed.items()}
@@ -33,7 +34,7 @@ def write_curves(folder: Path, runs: Sequence[Path], failed: Mapping[int, int]) 
 
 
 def gather(runs: Sequence[Path]) -> dict[str, Any]:
-    """The curves of runs that differ in their seeds alone, at the evaluations that all have."""
+    """The curves of runs that differ only in their seeds, at the evaluations that all have."""
     configs = [load_config(TrainConfig, run) for run in runs]
     rows = [read_metrics(run / METRICS) for run in runs]
     found = [{row["step"]: row for row in own if "eval/return" in row} for own in rows]
@@ -65,8 +66,8 @@ def gather(runs: Sequence[Path]) -> dict[str, Any]:
 def cost(rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Steps, updates so far and seconds so far, at a run's lines of metrics.
 
-    Seconds are steps over their logged speed, and of seeds that ran as one program a seed's share:
-    pauses between resumed parts are not in it.
+    Seconds are steps divided by their logged speed, without pauses before a resume; for seeds that
+    ran as one program, they are one seed's share.
     """
     lines = [row for row in rows if row.get("speed/env_steps_per_s", 0) > 0]
     steps = np.array([row["step"] for row in lines])

@@ -1,6 +1,6 @@
-"""Which device a run computes on, in which precision, and where compiled programs are kept.
+"""The device and precision that a run computes with, and the cache of compiled programs.
 
-Read next: `config_io.py`, which writes down what was chosen.
+Read next: `config_io.py`, which records the choice.
 """
 
 import contextlib
@@ -29,21 +29,21 @@ T = TypeVar("T")
 GIB = 1024**3
 
 CACHE_BYTES = 2 * GIB
-"""Size of the compiled programs that are kept: a start drops the oldest beyond it."""
+"""Size limit of the cache of compiled programs; on start, the oldest beyond it are deleted."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of mallopt(3)."""
+"""Parameters of mallopt(3)."""
 
 MMAP_BYTES, TRIM_BYTES = 2**30, 2**31 - 1
-"""Larger than what an update allocates at a time; the largest that mallopt takes. Up to glibc 2.34
-the first is refused."""
+"""More than an update allocates at a time, and the largest value that mallopt accepts. Up to glibc
+2.34, the former is refused."""
 
 BFLOAT16_CAPABILITY = 8.0
 """First CUDA compute capability (Ampere) that multiplies bfloat16 natively."""
 
 
 class Accelerator(NamedTuple):
-    """The device of a run, and one printable line that says why and how to get more."""
+    """The device of a run, and one printable line: why it was chosen, and how to change it."""
 
     kind: Kind
     name: str
@@ -52,12 +52,12 @@ class Accelerator(NamedTuple):
 
 
 def choose_device() -> Accelerator:
-    """The first device that JAX offers: an accelerator where there is one, else the CPU.
+    """Choose the first device that JAX offers: an accelerator if there is one, else the CPU.
 
     `JAX_PLATFORMS=cpu` in the environment forces the CPU, as for every JAX program.
 
     Raises:
-      UserError: if JAX cannot start the platform that was asked for.
+      UserError: if JAX cannot start the requested platform.
     """
     try:
         device = jax.local_devices()[0]
@@ -100,16 +100,16 @@ def _accelerator(kind: Kind, device: Any, count: int) -> Accelerator:
 
 
 def cpu_cores() -> int:
-    """Cores that this process may use: fewer than the machine's under cgroups or taskset."""
+    """Number of cores that this process may use: under cgroups or taskset, fewer than exist."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def memory_use() -> dict[str, float]:
-    """Peak memory so far in GiB by name of its curve: this process, and the device where it tells.
+    """Peak memory so far in GiB, by metric name: of this process, and of the device if known.
 
-    The name says peak because it never falls; a leak shows as a line that never flattens.
+    A peak never falls; a leak shows as a curve that never flattens.
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
@@ -121,8 +121,8 @@ def memory_use() -> dict[str, float]:
 
 
 def in_float32(function: Callable[P, T]) -> Callable[P, T]:
-    """Computes in float32 and int32 within, whatever the caller or the environment has turned on
-    (`jax_enable_x64`): it is what checkpoints hold."""
+    """Make a function compute in float32 and int32, the types in checkpoints, even if the caller or
+    the environment has enabled `jax_enable_x64`."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -133,13 +133,13 @@ def in_float32(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc to keep what is freed for the next allocation of this process.
+    """Make glibc keep freed memory for later allocations of this process.
 
-    XLA on a CPU allocates and frees the same megabytes in every update. glibc hands such blocks
-    back to the kernel, which clears every page of them anew (benchmarks/page_faults.py).
+    XLA on a CPU allocates and frees the same megabytes in every update. By default, glibc returns
+    such blocks to the kernel, which then clears every page again (benchmarks/page_faults.py).
 
     Returns:
-      Whether the C library took it: glibc from 2.35 on. Others keep to their own ways.
+      Whether the C library accepted it: glibc 2.35 or newer does. Others are left as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -150,24 +150,24 @@ def keep_freed_memory() -> bool:
 
 
 def enable_compilation_cache(directory: Path | None) -> Path | None:
-    """Keeps compiled programs between runs, so that the second start does not compile again.
+    """Cache compiled programs on disk, so that later runs do not compile them again.
 
-    All of them: the small ones, hundreds to a run, take longer together than the few large. JAX's
-    own bound of the size reads the whole folder at every program that it writes, so the folder is
-    brought under `CACHE_BYTES` here, once.
+    All programs are cached: the small ones, hundreds per run, together take longer to compile than
+    the few large ones. JAX's own size limit reads the whole folder for every program that it
+    writes, so instead the folder is trimmed to `CACHE_BYTES` here, once.
 
     Args:
-      directory: where, a folder of this project alone; None for one of its own, under
+      directory: a folder used by this project alone; None for the default one, under
         $JAX_COMPILATION_CACHE_DIR or else the user's cache folder.
     Returns:
-      The directory in use; None, and a line, where there is none that may be written to.
+      The directory in use; if it is not writable, None, after printing a line.
     """
     try:
         directory = directory or _default_cache()
         directory.mkdir(parents=True, exist_ok=True)
         _drop_oldest(directory)
         tempfile.TemporaryFile(dir=directory).close()
-    except (OSError, RuntimeError) as error:  # the latter: a user without a home
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
         print(f"compilation cache disabled: {error}; set JAX_COMPILATION_CACHE_DIR")
         return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
@@ -177,10 +177,10 @@ def enable_compilation_cache(directory: Path | None) -> Path | None:
 
 
 def _drop_oldest(directory: Path) -> None:
-    """Removes the programs written longest ago, until the others fit into `CACHE_BYTES`."""
+    """Delete the oldest programs until the others fit into `CACHE_BYTES`."""
     programs = []
     for program in directory.glob("*-cache"):
-        with contextlib.suppress(FileNotFoundError):  # another start drops it
+        with contextlib.suppress(FileNotFoundError):  # another process deleted it
             status = program.stat()
             programs.append((status.st_mtime_ns, status.st_size, program))
     total = 0
@@ -191,14 +191,14 @@ def _drop_oldest(directory: Path) -> None:
 
 
 def _default_cache() -> Path:
-    """One folder per kind of CPU: unlike machines that share a home must not share programs."""
+    """One folder per kind of CPU: different machines with a shared home must not share programs."""
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     caches = Path(chosen) if chosen else Path.home() / ".cache"
     return caches / "clockwork-world-model" / f"compiled-{_cpu_fingerprint()}"
 
 
 def _cpu_fingerprint() -> str:
-    """Eight hex digits of what this CPU can do, where the system tells."""
+    """Eight hex digits that identify this CPU's features, as far as the system reports them."""
     features = f"{platform.machine()} {platform.processor()}"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -1,7 +1,8 @@
-"""One run on several devices: batches are split over them, parameters are on each.
+"""One run on several devices: batches are split among them, parameters are replicated.
 
-XLA divides the jitted update by where its arguments lie, and adds gradients up across devices; no
-line of the model knows. Read next: `loop.py`, which places them; docs/scaling.md.
+XLA partitions the jitted update according to the sharding of its arguments and sums gradients
+across devices; the model's code is unaffected. Read next: `loop.py`, which places the arrays;
+docs/scaling.md.
 """
 
 import math
@@ -18,18 +19,18 @@ SEEDS, BATCH = "seeds", "batch"
 
 
 class Devices:
-    """The first so many devices that JAX offers each process, as a mesh: seeds by a batch's rows.
+    """The first ``count`` devices of each process as a mesh with axes seeds and batch rows.
 
-    As many as divide the seeds share them; the others of each share divide its batches. What is put
-    on the devices of several processes (`hosts.py`) each of them has: the same arrays, or of a
-    batch its own rows.
+    The seeds are split into gcd(count, seeds) groups of devices; within a group, batches are split
+    by rows. Arrays put on the devices of several processes (`hosts.py`) come from each of them: the
+    same arrays in all or, for a batch, each process's own rows.
 
     Args:
-      count: of each process.
+      count: devices per process.
       batch: rows of each batch.
-      seeds: runs that are trained together.
+      seeds: number of runs trained together.
     Raises:
-      UserError: if JAX offers fewer, or they cannot share the work evenly.
+      UserError: if JAX offers fewer devices, or they cannot share the work evenly.
     """
 
     def __init__(self, count: int, batch: int, seeds: int = 1) -> None:
@@ -55,25 +56,26 @@ class Devices:
         used = [x for host in range(hosts) for x in jax.local_devices(host)[:count]]
         mesh = Mesh(np.array(used).reshape(groups, rows), (SEEDS, BATCH))
         self.every = NamedSharding(mesh, PartitionSpec())
-        """A whole copy on each."""
+        """A full copy on every device."""
         self.by_seed = NamedSharding(mesh, PartitionSpec(SEEDS))
-        """Arrays [seeds, ...]: each has those of its seeds."""
+        """Arrays [seeds, ...], split by seed."""
         self.by_row = NamedSharding(mesh, PartitionSpec(BATCH))
-        """Arrays [B, ...]: each has a share of the rows."""
+        """Arrays [B, ...], split by row."""
         shares = [f"{seeds // groups} of {seeds} seeds"] * (groups > 1)
         shares += [f"{batch // rows} of each batch's {batch} rows"] * (rows > 1)
         each = f", each with {' and '.join(shares)}" if shares else ""
         self.line = f"on {self.count} of {jax.device_count()} devices{each}"
-        """In words."""
+        """The layout in words."""
 
     @classmethod
     def most(cls, count: int, batch: int, seeds: int) -> "Devices":
-        """As many of ``count`` as can share the work evenly: what is left when seeds have ended."""
+        """As many of ``count`` devices as can share the work evenly, for the seeds that are left
+        once others have ended."""
         groups = math.gcd(count, seeds)
         return cls(groups * math.gcd(count // groups, batch), batch, seeds)
 
     def put(self, tree: Any, where: NamedSharding) -> Any:
-        """Arrays as one of the shardings above says; on one device they are left where they are."""
+        """Place arrays with one of the shardings above; on one device, do nothing."""
         if self.count == 1:
             return tree
         if self.hosts == 1:
@@ -81,13 +83,13 @@ class Devices:
         return jax.make_array_from_process_local_data(where, jax.device_get(tree))
 
     def told(self, where: NamedSharding) -> NamedSharding | None:
-        """One of them as a program is told it; None on one device, where nothing is to be said."""
+        """The sharding to pass to a program; None on one device, where none is needed."""
         return where if self.count > 1 else None
 
 
 def of_one(tree: Any) -> Any:
-    """The first device's copy of arrays that are on every one, without copying: what acts or is
-    evaluated runs there alone."""
+    """The first device's copy of replicated arrays, without copying; acting and evaluation run on
+    that device alone."""
 
     def one(x: Any) -> Any:
         several = isinstance(x, jax.Array) and len(x.sharding.device_set) > 1

@@ -1,7 +1,7 @@
-"""Heartbeats between the processes of a run: one that nothing is heard of any more is missed.
+"""Heartbeats between the processes of a run, to detect those that fall silent.
 
-A connection tells that a process has ended, and not that a machine has lost its power or its
-network. JAX misses that one as well, and aborts. Read next: `hosts.py`, which joins them.
+A closed connection reveals that a process has ended, but not that a machine has lost power or its
+network. JAX detects the latter as well, but aborts. Read next: `hosts.py`, which joins them.
 """
 
 import threading
@@ -16,13 +16,13 @@ KEYS = "clockwork/heartbeats"
 
 
 class Heartbeats:
-    """From this process to all others, and theirs, by the store of keys that JAX joins them with.
+    """Exchange heartbeats with all other processes through JAX's distributed key-value store.
 
     Args:
-      client: of that store.
-      index, count: of this process, and how many there are.
-      seconds: of silence after which one is missed.
-      missed: called then, once, with the indices of those that are.
+      client: client of that store.
+      index, count: index of this process, and number of processes.
+      seconds: silence after which a process counts as lost.
+      missed: called once, with the indices of the lost processes.
     """
 
     def __init__(
@@ -36,17 +36,17 @@ class Heartbeats:
         self.client, self.index, self.seconds, self.missed = client, index, seconds, missed
         self.heard = {i: ("", time.monotonic()) for i in range(count) if i != index}
         self.stopped = threading.Event()
-        # The store may keep whoever asks it waiting: what looks at the time asks for nothing.
+        # Requests to the store may block, so the thread that watches the time makes none.
         for run in (self._beat, self._watch):
             threading.Thread(target=run, daemon=True).start()
 
     def stop(self) -> None:
-        """From here on none is missed."""
+        """Stop sending and watching heartbeats."""
         self.stopped.set()
 
     def _beat(self) -> None:
         while not self.stopped.wait(self.seconds / 10):
-            with suppress(jax.errors.JaxRuntimeError):  # silence, which is what is counted
+            with suppress(jax.errors.JaxRuntimeError):  # a failed request counts as silence
                 self.client.key_value_increment(f"{KEYS}/{self.index}", 1)
                 for key, now in self.client.key_value_dir_get(KEYS):
                     other = int(key.rpartition("/")[2])

@@ -1,10 +1,10 @@
-"""One run in several processes, on one host or several, which `jax.distributed` joins.
+"""One run in several processes, on one or several hosts, joined by `jax.distributed`.
 
-Every process runs the same loop in step with the others on the same parameters; each has its own
-share of every batch, and only gradients cross. The first one's directory is the run's, and it alone
-prints. Of an agent's run each process has its own environments and their replay, which stay where
-they are (`SHARDS`); of a model of video the others leave nothing behind. Read next: `devices.py`,
-the mesh over all of them; docs/scaling.md.
+All processes run the same loop in step on the same parameters; each computes its own share of every
+batch, and only gradients are exchanged. The run's directory is that of the first process, which
+alone prints. In an agent's run, each process has its own environments and keeps their replay in
+`SHARDS`; in a video model's run, the other processes leave no files. Read next: `devices.py`, the
+mesh over all of them; docs/scaling.md.
 """
 
 import json
@@ -33,37 +33,37 @@ from training.heartbeats import Heartbeats
 
 FLAG = "--hosts"
 COLLECTIVE = ("Gloo", "NCCL", "RCCL", "coordination", "UNAVAILABLE")
-"""Words by which what XLA raises is told to come from another process's end."""
+"""Words that identify an XLA error as caused by the end of another process."""
 OWN = ("logdir", "track", "data.name", "data.folder")
 """Settings that may differ between processes."""
-OTHER_PROCESS = 104_729  # between the seeds of processes' draws
+OTHER_PROCESS = 104_729  # difference between the sampling seeds of consecutive processes
 SECONDS = 30
-"""After which others are missed where no connection tells."""
+"""Seconds of silence after which another process counts as lost."""
 GO_ON = (
     "the same command resumes from the last checkpoint, with any number of processes that divides "
     "the batch"
 )
 SHARDS = "processes"
-"""The folder in `--logdir` of what processes but the first keep there, by their index."""
+"""Folder in `--logdir` where all processes but the first keep their files, by process index."""
 
 _heartbeats: list[Heartbeats] = []
 
 
 def join(args: Sequence[str]) -> list[str]:
-    """Joins the processes that ``--hosts`` tells of, before anything else is asked of JAX; returns
-    all other arguments.
+    """Join the processes given by ``--hosts``, before any other use of JAX; return all other
+    arguments.
 
     Raises:
-      UserError: for a flag that says it otherwise, or where they do not come together.
+      UserError: if the flag's value is malformed, or the processes do not find each other.
     """
     given, rest = _taken(args)
     if given is None:
         return rest
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
+    jax.config.update("jax_enable_preemption_service", False)  # it would handle SIGTERM itself
     try:
         jax.distributed.initialize(
             *_named(given),
-            heartbeat_timeout_seconds=3 * SECONDS,  # by which JAX aborts
+            heartbeat_timeout_seconds=3 * SECONDS,  # after which JAX aborts
             shutdown_timeout_seconds=SECONDS,
         )
     except (RuntimeError, ValueError) as error:
@@ -92,7 +92,8 @@ def _taken(args: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def _named(given: str) -> tuple[str | None, int | None, int | None]:
-    """Address of the first, how many, which one this is; None: as a scheduler tells JAX."""
+    """Address of the first process, number of processes, index of this one; None: left to JAX's
+    detection of the scheduler."""
     if given == "auto":
         return None, None, None
     address, *numbers = given.split(",")
@@ -105,15 +106,15 @@ def _named(given: str) -> tuple[str | None, int | None, int | None]:
 
 
 def _missed(silent: Sequence[int]) -> None:
-    """Ends the process: what it waits for will not come."""
+    """End this process: the others that it waits for are lost."""
     names = ", ".join(map(str, silent))
     fail(f"nothing has been heard for {SECONDS} s of process {names}, so this one ends; {GO_ON}", 1)
 
 
 def _meet() -> None:
-    """Lets processes on CPUs exchange gradients by the addresses at which they reach the first.
+    """Make processes on CPUs exchange gradients via the addresses from which they reach the first.
 
-    JAX takes what a host's name resolves to, which on Debian and in containers is the host itself.
+    JAX uses the address of the host's name, which on Debian and in containers is a loopback one.
     """
     world: Any = distributed.global_state
     host, _, port = world.coordinator_address.rpartition(":")
@@ -124,7 +125,7 @@ def _meet() -> None:
         for i in range(world.num_processes)
     ]
     outside = [address for address in known if not ip_address(address).is_loopback]
-    if outside and ip_address(own).is_loopback:  # where the first one is, by its own name
+    if outside and ip_address(own).is_loopback:  # on the host of the first process
         own = address_towards(outside[0], int(port))
     _jax.make_gloo_tcp_collectives = partial(_jax.make_gloo_tcp_collectives, hostname=own)
     beats = Heartbeats(world.client, world.process_id, world.num_processes, SECONDS, _missed)
@@ -132,10 +133,10 @@ def _meet() -> None:
 
 
 def address_towards(host: str, port: int) -> str:
-    """The address of this machine from which a host is reached; nothing is sent.
+    """This machine's address on the route to a host; nothing is sent.
 
     Raises:
-      OSError: if it is not known, or no network leads to it.
+      OSError: if the host is unknown or unreachable.
     """
     error: OSError | None = None
     found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
@@ -143,7 +144,7 @@ def address_towards(host: str, port: int) -> str:
         with socket.socket(family, kind, protocol) as asked:
             try:
                 asked.connect(address)
-            except OSError as unreachable:  # such as IPv6 where a name has both
+            except OSError as unreachable:  # e.g. IPv6, for a name that has both
                 error = unreachable
                 continue
             own: str = asked.getsockname()[0]
@@ -152,25 +153,25 @@ def address_towards(host: str, port: int) -> str:
 
 
 def count() -> int:
-    """Processes of the run."""
+    """Number of processes of the run."""
     return jax.process_count()
 
 
 def index() -> int:
-    """Which of them this is."""
+    """Index of this process."""
     return jax.process_index()
 
 
 def first() -> bool:
-    """Whether this is the one whose directory is the run's."""
+    """Whether this is the first process, whose directory is the run's."""
     return index() == 0
 
 
 def share(what: str, total: int) -> int:
-    """This process's part of what all of them have together.
+    """This process's equal share of a total over all processes.
 
     Raises:
-      UserError: where they cannot have equal parts.
+      UserError: if the total is not divisible by the number of processes.
     """
     if total % count():
         raise UserError(
@@ -182,8 +183,8 @@ def share(what: str, total: int) -> int:
 
 @contextmanager
 def own_place(config: Any, stays: bool) -> Iterator[Any]:
-    """The settings with a directory that this process may write to: the run's own for the first;
-    for others one below it if what they have there stays, or else one that goes when they end."""
+    """Settings whose directory this process may write to: the run's own for the first process; for
+    the others one below it if ``stays``, else a temporary one."""
     if first():
         yield config
     elif stays:
@@ -194,8 +195,8 @@ def own_place(config: Any, stays: bool) -> Iterator[Any]:
 
 
 def leave_others() -> bool:
-    """Parts from the other processes, all of them at once; whether this is the first, which may go
-    on alone."""
+    """Disconnect from the other processes, in all of them at once; return whether this is the
+    first, which may continue alone."""
     if count() > 1:
         _heartbeats.pop().stop()
         jax.distributed.shutdown()
@@ -203,10 +204,10 @@ def leave_others() -> bool:
 
 
 def alone(what: str) -> None:
-    """Checks that there are no other processes.
+    """Check that the run has only one process.
 
     Raises:
-      UserError: if there are.
+      UserError: if it has several.
     """
     if count() > 1:
         raise UserError(f"{what}: expected one process, received {count()}; leave out {FLAG}")
@@ -214,10 +215,10 @@ def alone(what: str) -> None:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turns what JAX raises when another process ends into one line.
+    """Convert the error that JAX raises when another process ends into a one-line one.
 
     Raises:
-      RunFailed: where one did.
+      RunFailed: if another process has ended.
     """
     try:
         yield
@@ -232,7 +233,7 @@ def told() -> Iterator[None]:
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """The first process within, then all others at once: what is made for all is there by then."""
+    """Run the body in the first process, then in all others at once, which find what it created."""
     if count() > 1 and not first():
         multihost_utils.sync_global_devices("after the first")
     yield
@@ -241,7 +242,7 @@ def in_turn() -> Iterator[None]:
 
 
 def of_all(here: Any) -> list[Any]:
-    """What each process says, of what JSON holds, in the order of their indices; all have to."""
+    """Gather a JSON-compatible value from every process, in index order; all must call this."""
     if count() == 1:
         return [here]
     data = np.frombuffer(dump_json(here).encode(), np.uint8)
@@ -251,15 +252,15 @@ def of_all(here: Any) -> list[Any]:
 
 
 def of_first(tree: Any) -> Any:
-    """The first process's arrays in all of them; elsewhere only their shapes are read."""
+    """Broadcast the first process's arrays to all; in the others, only shapes are read."""
     return tree if count() == 1 else multihost_utils.broadcast_one_to_all(tree)
 
 
 def check_same(what: str, value: Any) -> None:
-    """Checks that a value for JSON is the same in all processes.
+    """Check that a JSON-compatible value is the same in all processes.
 
     Raises:
-      UserError: if it is not.
+      UserError: if it differs.
     """
     text = dump_json(value)
     if len(set(of_all(zlib.crc32(text.encode())))) > 1:

@@ -1,6 +1,6 @@
-"""What stands above the frames of videos: steps, rewards, actions in words, what is imagined.
+"""Labels above the frames of videos: step, reward, action in words, whether it is imagined.
 
-Read next: `video.py`, which draws it.
+Read next: `video.py`, which draws them.
 """
 
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ import numpy as np
 
 from agents.actions import ActionCodec
 
-MOST = 6  # numbers of an action that are written
+MOST = 6  # numbers of an action that are shown, at most
 
 
 def episode_texts(action: np.ndarray, reward: np.ndarray, codec: ActionCodec) -> list[list[str]]:
     """Two lines per record of an episode.
 
     Args:
-      action: [T, A] flat, that led there; any after the codec's own are marks.
+      action: [T, A] flat, the action that led to the record; entries beyond the codec's are marks.
       reward: [T] received on arrival.
     """
     texts = []
@@ -28,14 +28,14 @@ def episode_texts(action: np.ndarray, reward: np.ndarray, codec: ActionCodec) ->
 
 
 def imagined_texts(length: int, context: int) -> list[list[str]]:
-    """One line per frame of a prediction of which the first frames were seen; short, as a video may
-    be narrow."""
+    """One line per frame of a prediction whose first ``context`` frames were seen; short, since a
+    video may be narrow."""
     seen = [[f"t = {t}, seen"] for t in range(min(context, length))]
     return seen + [[f"t = {t}, imagined +{t - context + 1}"] for t in range(context, length)]
 
 
 def in_words(action: Any) -> str:
-    """An action as a reader takes it in: numbers of a Box, classes, of a Dict what is not 0."""
+    """An action in readable form: numbers of a Box, classes, the nonzero entries of a Dict."""
     words = list(_words(action, ""))
     return ", ".join(words) or "nothing"
 

@@ -1,7 +1,7 @@
-"""What a run reports: the same numbers to TensorBoard and to `metrics.jsonl`, and videos.
+"""Logging of a run: the same numbers to TensorBoard and to `metrics.jsonl`, and videos.
 
-Read next: `metrics.py`, the format of the lines; `numbers.py`, what they are; `board.py`, what
-TensorBoard shows beside them; `trackers.py`, where else they may go.
+Read next: `metrics.py`, the format of the lines; `numbers.py`, what the numbers are; `board.py`,
+what else TensorBoard shows; `trackers.py`, where else they may be sent.
 """
 
 import math
@@ -26,25 +26,25 @@ from training.trackers import Tracker
 from training.video import check_frames, encode_gif
 
 EVENTS = "events.out.tfevents"
-"""How the names of TensorBoard's files begin."""
+"""Prefix of the names of TensorBoard's files."""
 RESERVED = ("step", "time")
 FLUSH_SECONDS = 10
-"""TensorBoard sees what is at most this old; `metrics.jsonl` is flushed at every call."""
+"""Seconds between flushes of TensorBoard's file; `metrics.jsonl` is flushed at every call."""
 
 
 class RunLogger:
-    """Writes what a run reports into its directory; one process per directory.
+    """Write a run's metrics and videos into its directory; one process per directory.
 
     Args:
-      logdir: directory of the run, made if missing.
-      resume_step: None for a new run. To go on, the environment step of the restored checkpoint
+      logdir: directory of the run, created if missing.
+      resume_step: None for a new run. To resume, the environment step of the restored checkpoint
         (-1: nothing was restored): what was logged after it is dropped from `metrics.jsonl` and
         hidden in TensorBoard, since the resumed run will log it again.
-      resume_rows: how many rows had been logged then; None: all up to that step.
-      settings: of the run, by dotted name, which TensorBoard shows.
-      trackers: what also gets all numbers and videos; closed with the logger.
+      resume_rows: number of rows logged by then; None: all up to that step.
+      settings: settings of the run by dotted name, shown in TensorBoard.
+      trackers: also receive all numbers and videos; closed with the logger.
     Raises:
-      UserError: for a new run in a directory that already holds metrics.
+      UserError: for a new run in a directory that already contains metrics.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RunLogger:
         self._prepare(resume_step, resume_rows)
         self._lines = self._path.open("a", encoding="utf-8")
         self.rows = len(self._path.read_bytes().splitlines())
-        """How many have been written."""
+        """Number of rows written."""
         self._events = EventFile(self.logdir, None if resume_step is None else resume_step + 1)
         for summary in described(settings or {}):
             self._events.add(0, *summary.value)
@@ -80,9 +80,9 @@ class RunLogger:
             )
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes numbers at one environment step.
+        """Log numbers at one environment step.
 
-        A number that is not finite is written, and reported once per name on standard error.
+        A number that is not finite is logged too, and reported once per name on standard error.
 
         Args:
           step: environment steps of the whole run.
@@ -108,7 +108,7 @@ class RunLogger:
                 _report(f"{name} is {number} at step {step} (reported once; all are logged)")
 
     def video(self, step: int, name: str, frames: np.ndarray, fps: float) -> None:
-        """Shows a looping video under TensorBoard's Images.
+        """Log a looping video, shown under TensorBoard's Images.
 
         Args:
           step: environment steps of the whole run.
@@ -128,10 +128,10 @@ class RunLogger:
             tracker.video(int(step), name, frames, fps)
 
     def close(self) -> None:
-        """Writes out what is still held; the logger cannot be used afterwards."""
+        """Flush and close everything; the logger cannot be used afterwards."""
         with ExitStack() as closing:
             for tracker in self._trackers:
-                closing.callback(tracker.close)  # one that fails leaves none of the others open
+                closing.callback(tracker.close)  # if one fails, the others are still closed
             closing.callback(self._events.close)
             closing.callback(self._lines.close)
 
@@ -143,16 +143,16 @@ class RunLogger:
 
 
 class EventFile:
-    """A new file of TensorBoard's events in a directory. Each is written by whoever adds it, so
-    that a disk that is full is that one's error (tensorboardX's own writer is a thread, which dies
-    of it, and the queue to it, which nobody reads any more, then blocks for ever).
+    """A new TensorBoard event file in a directory. The calling thread writes the events, so that a
+    full disk raises in the caller. (tensorboardX writes in a separate thread, which such an error
+    kills; the queue to it is then never read, and blocks forever.)
 
     Args:
       purge_step: events of earlier files from this step on are hidden; None hides none.
     """
 
     def __init__(self, logdir: Path, purge_step: int | None) -> None:
-        number = len(list(logdir.glob(f"{EVENTS}.*")))  # a run just ended may be of this second
+        number = len(list(logdir.glob(f"{EVENTS}.*")))  # another file may exist of this second
         name = f"{EVENTS}.{time.time():.0f}.{socket.gethostname()}.{number:04d}"
         self._path = logdir / name
         self._file = RecordWriter(str(self._path))
@@ -163,7 +163,7 @@ class EventFile:
             self._write(Event(step=purge_step, session_log=start))
 
     def add(self, step: int, *values: Summary.Value) -> None:
-        """Adds what TensorBoard shows at a step."""
+        """Add summary values at a step."""
         with named_in_errors(self._path):
             self._write(Event(step=step, summary=Summary(value=values)))
             if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -171,7 +171,7 @@ class EventFile:
                 self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Writes out what is still held."""
+        """Flush and close the file."""
         self._file.close()
 
     def _write(self, event: Event) -> None:

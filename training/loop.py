@@ -1,8 +1,8 @@
-"""The training loop of every run, an agent's and a video model's: act, store, learn, report, save.
+"""The training loop of agents and of video models: act, store, learn, report, save.
 
-What differs between them is a `Source`: `agent_source.py` acts in environments and samples their
-replay, `video_source.py` samples videos. The update is opaque here: a function of (state, batch,
-key). Read next: `logger.py` and `checkpoint.py`, what a run leaves on disk.
+A `Source` holds all that differs between the two: `agent_source.py` acts in environments and
+samples their replay, `video_source.py` samples videos. The update is opaque here: a function of
+(state, batch, key). Read next: `logger.py` and `checkpoint.py`, what a run leaves on disk.
 """
 
 import time
@@ -43,28 +43,29 @@ from training.trackers import open_trackers
 from training.video import Film
 from worldmodel.learner import SKIPPED, Learner, Params, TrainState
 
-LEARN, EVALUATE, SHOW, ACT = range(4)  # purposes of keys
-RECENT = 20  # episodes over which the success rate is shown
-LOGGED = 200  # frames of an evaluation's film that are logged
+LEARN, EVALUATE, SHOW, ACT = range(4)  # what a PRNG key is used for
+RECENT = 20  # episodes that the displayed success rate averages over
+LOGGED = 200  # frames logged of an evaluation's film, at most
 FPS = 10
 EVALUATION = "evaluation.json"
-"""What the end of a run was worth, in its directory."""
+"""File in the run's directory that holds the results of the final evaluation."""
 STUCK = 100
-"""Updates skipped in a row at which a run ends. None of them changes the state, so what skips them
-all does not pass by itself; where one batch in ten is good, 100 bad ones in a row are 3 in 10⁵."""
+"""Consecutive skipped updates at which a run ends. A skipped update leaves the state unchanged, so
+a cause that affects every batch does not go away by itself; if one batch in ten is good, 100 bad
+ones in a row have probability 3 in 10⁵."""
 ASK_EVERY = 10
-"""Updates after which several processes tell each other of a signal: they wait for each other."""
+"""Rounds between exchanges of stop signals among processes, which wait for each other."""
 NOTHING_LEARNED = (
     "NO UPDATE WAS MADE: expected, before --steps, a finished episode or --replay.chunk-steps "
     "steps of one environment, and --prefill steps over all; raise --steps, or lower one of these"
 )
-"""Where updates are asked for, and environments never had records to learn from."""
+"""Printed if updates were requested but the environments never provided records to learn from."""
 BAD_BATCH = "bad_batch.npz"
-"""The batch at which it ended, in the run's directory."""
+"""File in the run's directory that holds the batch at which the run failed."""
 
 
 class Settings(Protocol):
-    """The settings that every run has."""
+    """The settings common to all runs."""
 
     logdir: Path
     seed: int
@@ -78,28 +79,28 @@ class Settings(Protocol):
 
 
 class Evaluation(NamedTuple):
-    """What a source finds of a state."""
+    """The result of evaluating a state."""
 
     values: dict[str, float]
-    line: str  # the values that matter most, to be printed
-    film: Film | None  # what was seen in it
-    score: float | None = None  # by which states are compared, the higher the better
+    line: str  # the most important values, to be printed
+    film: Film | None  # what was seen during the evaluation
+    score: float | None = None  # used to compare states; higher is better
 
 
 class Source(Protocol):
-    """What a run learns from, and how well it has.
+    """The data that a run learns from, and the evaluation of what it has learned.
 
-    Nothing is written, and no environment steps, before `start`.
+    Before `start`, nothing is written and no environment is stepped.
     """
 
-    acts: bool  # whether there are environments; a step is theirs, or else an update
-    shared: bool  # whether several processes draw the same batches, of the same data
-    stride: int  # steps that one round of the loop makes, of all processes
+    acts: bool  # whether there are environments; if so, steps are theirs, otherwise updates
+    shared: bool  # whether all processes draw the same batches from the same data
+    stride: int  # steps per round of the loop, summed over all processes
     spaces: Spaces
 
     @property
     def learner(self) -> Learner[Any]:
-        """What is trained."""
+        """The model being trained and its update."""
 
     def first_state(self) -> TrainState:
         """The state before the first update."""
@@ -107,97 +108,99 @@ class Source(Protocol):
     def start(
         self, steps: int, sampler: Mapping[str, Any] | None, carry: Mapping[str, Any] | None
     ) -> None:
-        """Opens what the run is fed with, after so many steps; ``sampler``, ``carry``: what
-        `sampler_state` and `carry` were then, of the latter the leaves by path."""
+        """Open the data or environments after ``steps`` steps of the run. ``sampler`` and ``carry``
+        are the values of `sampler_state` and `carry` at that step, the latter as leaves by path."""
 
     def carry(self) -> Any:
-        """What it goes on from beside the draws: a pytree of arrays and PRNG keys; None: nothing.
-        It is in every checkpoint."""
+        """State needed to resume besides that of the draws: a pytree of arrays and PRNG keys, or
+        None. It is part of every checkpoint."""
 
     def act(self, params: Params, key: Any) -> list[Episode]:
-        """One step of every environment, into replay; the episodes that ended."""
+        """Step every environment once, record it in replay, and return the finished episodes."""
 
     def arrive(self) -> list[Episode]:
-        """Waits for steps that are under way since `act`; the episodes that they ended."""
+        """Wait for the steps started by `act`, and return the episodes that they finished."""
 
     def owed(self, steps: int) -> int:
-        """Updates that so many steps call for."""
+        """Number of updates due after ``steps`` steps."""
 
     def sample(self) -> Any:
         """A batch for the update."""
 
     def sampler_state(self) -> dict[str, Any]:
-        """The state of the draws, for JSON."""
+        """State of the random draws, as JSON-compatible values."""
 
     def stored(self, updates: int) -> dict[str, float]:
-        """Metrics of the data, after so many updates."""
+        """Metrics of the data after ``updates`` updates."""
 
     def show(self, state: TrainState, key: Any) -> np.ndarray | None:
-        """Open-loop prediction, true above imagined: uint8 [T, H, W, 3]; None where none fits."""
+        """Open-loop prediction, true above imagined: uint8 [T, H, W, 3]; None if not available."""
 
     def evaluate(self, state: TrainState, key: Any) -> Evaluation:
-        """How good a state is, on what it was not trained on."""
+        """Evaluate a state on data or worlds that it was not trained on."""
 
     def write_film(self, state: TrainState, film: Film | None, key: Any) -> None:
-        """A video of what the run has come to, in its directory, and a line that says where."""
+        """Write a video of the result into the run's directory, and print its path."""
 
     def close(self) -> None:
-        """Data are on disk, environments ended."""
+        """Write all data to disk and close the environments."""
 
 
 @dataclass
 class Run:
-    """What a training run carries from round to round, and where it goes."""
+    """The state of a training run from round to round, and the objects it writes to."""
 
     config: Settings
     source: Source
-    state: TrainState  # checkpointed; consumed by the update
-    devices: Devices  # that hold it
+    state: TrainState  # checkpointed; donated to the update
+    devices: Devices  # that hold the state
     counters: Counters
     saves: CheckpointStore
     logger: RunLogger
-    measured: Sample  # from which on speeds are measured
-    means: Means  # of updates not yet logged; checkpointed
+    measured: Sample  # start of the interval over which speeds are measured
+    means: Means  # over the updates not yet logged; checkpointed
     recent: deque[Episode]  # checkpointed
     progress: Progress
-    ended: list[Episode] = field(default_factory=list)  # of this process, not yet counted
-    compiled: set[str] = field(default_factory=set)  # of this process
-    newest: Any = None  # the newest update's batch and metrics
-    saved: Any = None  # the counters of the newest checkpoint
+    ended: list[Episode] = field(default_factory=list)  # finished in this process, not yet counted
+    compiled: set[str] = field(default_factory=set)  # programs compiled in this process
+    newest: Any = None  # batch and metrics of the newest update
+    saved: Any = None  # counters of the newest checkpoint
     best: float | None = None  # score of the state in `BEST`
-    asked: bool = False  # to stop
+    asked: bool = False  # whether this process was asked to stop
     stopped: bool = False
 
     @property
     def place(self) -> str:
-        """How far it is, in words."""
+        """The run's current step or update, in words."""
         return f"{'step' if self.source.acts else 'update'} {self.counters.steps:,}"
 
     def key(self, purpose: int, count: int) -> Any:
-        """A key of its own for every use: of the seed, the purpose and a counter."""
+        """A unique PRNG key for every use, derived from the seed, the purpose and a counter."""
         key = jax.random.fold_in(jax.random.key(self.config.seed), purpose)
         return jax.random.fold_in(key, count)
 
     def due(self, every: int) -> bool:
-        """Whether the last round crossed a multiple of ``every`` steps; never for 0."""
+        """Whether the last round crossed a multiple of ``every`` steps; always False for 0."""
         before = self.counters.steps - self.source.stride
         return every > 0 and self.counters.steps // every > before // every
 
     def stop(self) -> None:
-        """Ends the loop after the present round, or as soon as other processes know."""
+        """End the loop after the current round, or once the other processes have been told."""
         self.asked, self.stopped = True, self.devices.hosts == 1
 
 
 def train(config: Any, source: Callable[[Any], Source]) -> bool:
-    """Runs to its end, to a signal, or to an error that is not ours; all save. Returns whether it
-    came to its end now: a run that had before is left as it is.
+    """Train until the last step, a signal, or an error that is not ours; in each case, save.
+
+    Returns whether the run finished during this call: False if it was stopped, or had already
+    finished and is left untouched.
 
     Args:
       config: a TrainConfig or PretrainConfig.
-      source: makes what it learns from.
+      source: constructs what the run learns from.
     Raises:
-      UserError, EnvironmentFailed: what the source raises.
-      RunFailed: where updates stay without effect.
+      UserError, EnvironmentFailed: if the source raises them.
+      RunFailed: if `STUCK` updates in a row are skipped.
     """
     started = time.monotonic()
     with hosts.told(), hosts.own_place(config, stays=hasattr(config, "env")) as config:
@@ -217,7 +220,7 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
 
 
 def finished(config: Any) -> bool:
-    """Whether a run of these settings, as `train` takes them, made all its steps and was
+    """Whether a run with these settings (as for `train`) has made all its steps and been
     evaluated."""
     if not (config.logdir / EVALUATION).is_file():
         return False
@@ -228,7 +231,7 @@ def finished(config: Any) -> bool:
 
 
 def go_on(run: Run) -> bool:
-    """The loop, as `train` says."""
+    """Run the loop of `train`."""
     config = run.config
     try:
         with run.progress, first_signal("stopping after this step, to save", run.stop):
@@ -245,17 +248,17 @@ def go_on(run: Run) -> bool:
                 finish(run)
         return not run.stopped
     except (UserError, EnvironmentFailed, RunFailed):
-        if run.devices.hosts == 1:  # the others may be elsewhere
+        if run.devices.hosts == 1:  # other processes may be at another point of the loop
             save(run)
         raise
     finally:
         with first_signal("closing the files", lambda: None), ExitStack() as closing:
             for part in (run.saves, run.logger, run.source):
-                closing.callback(part.close)  # one that fails leaves none of the others open
+                closing.callback(part.close)  # if one fails, the others are still closed
 
 
 def open_run(config: Any, source: Source, devices: Devices, started: float) -> Run:
-    """Begins a run, or picks it up where it was saved."""
+    """Begin a run, or resume it from its newest checkpoint."""
     resumed, meta = holds_run(config.logdir), dict[str, Any]()
     before = load_config(type(config), config.logdir) if resumed else config
     write_run_files(config.logdir, config)
@@ -269,14 +272,14 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
         _, state, meta, carry = saves.restore(source.learner.abstract(), newest)
     drawn = meta.get("sampler")
     state, meta = hosts.of_first(state), hosts.of_all(meta)[0]
-    counted = meta.get("counters", {})  # an older run was logged, one takes it, to its end
+    counted = meta.get("counters", {})  # older runs lack "logged": assume logged up to their end
     counters = Counters(**{"logged": counted.get("steps", 0)} | counted)
     if counters.in_row >= STUCK:
-        counters.in_row = 0  # a run that had to end is given as many again
+        counters.in_row = 0  # a run that failed may skip as many again
     saved = asdict(counters) if counted else None
-    (config.logdir / EVALUATION).unlink(missing_ok=True)  # of a state that will be left behind
+    (config.logdir / EVALUATION).unlink(missing_ok=True)  # it describes an outdated state
     source.start(counters.steps, meta.get("sampler") if source.shared else drawn, carry)
-    if hosts.of_all(_pace(before))[0] != _pace(config):  # the new one holds from here on
+    if hosts.of_all(_pace(before))[0] != _pace(config):  # applies from here on
         counters.ahead = counters.updates - source.owed(counters.steps)
     resume_step = counters.steps if resumed else None
     shown = settings_of(config)
@@ -297,17 +300,18 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
 
 
 def _pace(config: Any) -> float:
-    """Updates per step; where there is no environment a step is an update."""
+    """Updates per step; 1 without an environment, where a step is an update."""
     return getattr(config, "updates_per_step", 1.0)
 
 
 def unfinished(run: Run) -> bool:
-    """Whether there are steps left, or a part of the last one's round."""
+    """Whether there are steps left, or part of the last round."""
     return run.counters.steps < run.config.steps or run.counters.phase != ACTING
 
 
 def stops(run: Run) -> bool:
-    """Whether the loop ends here, in all processes alike; several tell each other now and then."""
+    """Whether the loop ends here: the same answer in all processes, which exchange stop signals
+    every `ASK_EVERY` rounds."""
     if run.devices.hosts > 1 and run.due(ASK_EVERY * run.source.stride):
         run.stopped = any(hosts.of_all(run.asked))
         count(run)
@@ -315,8 +319,8 @@ def stops(run: Run) -> bool:
 
 
 def go_round(run: Run) -> None:
-    """One step of every environment and what it calls for. What a signal leaves undone of it is
-    done first when the run goes on, so that it comes to the same."""
+    """Step every environment once, then make the updates and reports that are due. If a signal
+    interrupts a round, the resumed run completes it first, so that the result is the same."""
     counters = run.counters
     if counters.phase == ACTING:
         act(run)
@@ -331,9 +335,9 @@ def go_round(run: Run) -> None:
 
 
 def act(run: Run) -> None:
-    """One step of every environment, into replay; without any, a step is the update to come."""
+    """Step every environment once, into replay; without environments, count the next update."""
     counters = run.counters
-    with run.progress.part("updates"):  # which the policy waits for
+    with run.progress.part("updates"):  # the policy waits for them
         jax.block_until_ready(run.newest)
     acts = run.source.acts
     part = run.progress.part("environments" if acts else "updates")
@@ -344,14 +348,14 @@ def act(run: Run) -> None:
 
 
 def note(run: Run, episodes: list[Episode]) -> None:
-    """Counts and logs episodes that ended; of several processes when they tell each other."""
+    """Count and log finished episodes; with several processes, at their next exchange."""
     run.ended += episodes
     if run.devices.hosts == 1:
         count(run)
 
 
 def count(run: Run) -> None:
-    """Counts and logs the episodes that have ended in any process."""
+    """Count and log the episodes that have finished in any process."""
     counters, here, run.ended = run.counters, run.ended, []
     for episode in [Episode(*values) for told in hosts.of_all(here) for values in told]:
         run.recent.append(episode)
@@ -363,7 +367,7 @@ def count(run: Run) -> None:
 
 
 def learn(run: Run) -> None:
-    """As many updates as the steps so far call for."""
+    """Make the updates that are due after the steps so far."""
     counters, update = run.counters, run.source.learner.update
     owed = run.source.owed(counters.steps) + counters.ahead
     while counters.updates < owed and not run.stopped:
@@ -377,15 +381,16 @@ def learn(run: Run) -> None:
             run.means.add(metrics)
             run.newest = sampled, metrics
         with run.progress.part("updates"):
-            jax.block_until_ready(before)  # so that one more is ready to begin, and not a thousand
+            jax.block_until_ready(before)  # so that one update is queued, not a thousand
         if run.means.unseen >= STUCK:
             watch(run)
 
 
 @contextmanager
 def first(run: Run, what: str | None) -> Iterator[None]:
-    """Tells that a program is compiled where it is called for the first time in this process; one
-    that another process has compiled is found again, in some seconds. None: there is none."""
+    """Report that a program is being compiled when this process calls it for the first time. A
+    program that an earlier process compiled is loaded from the cache, within seconds. None: no
+    program."""
     if what is None or what in run.compiled:
         yield
         return
@@ -396,11 +401,11 @@ def first(run: Run, what: str | None) -> Iterator[None]:
 
 
 def watch(run: Run) -> None:
-    """Counts the updates that were skipped since it was last called: at each line of metrics, at
-    each checkpoint, and after `STUCK` updates at the most.
+    """Count the updates skipped since the last call. Called at each line of metrics, at each
+    checkpoint, and after at most `STUCK` updates.
 
     Raises:
-      RunFailed: where `STUCK` or more in a row were; the last batch has been written.
+      RunFailed: if `STUCK` or more in a row were skipped; the last batch has been written.
     """
     counters = run.counters
     with run.progress.part("updates"):
@@ -420,14 +425,14 @@ def watch(run: Run) -> None:
 
 
 def write_batch(path: Path, batch: Any) -> None:
-    """The arrays of a batch as npz, each under its path in the batch."""
+    """Write the arrays of a batch as npz, each under its path in the batch."""
     leaves = jax.tree_util.tree_leaves_with_path(batch)
     named = {jax.tree_util.keystr(at, simple=True, separator="/"): x for at, x in leaves}
     write_arrays(path, {name: np.asarray(x) for name, x in named.items()})
 
 
 def report(run: Run) -> None:
-    """The live line always; metrics and videos when due."""
+    """Update the live line; write metrics and videos when due."""
     counters, config = run.counters, run.config
     successes = [e.success for e in run.recent if e.success is not None]
     rate = float(np.mean(successes)) if successes else None
@@ -442,12 +447,12 @@ def report(run: Run) -> None:
 
 
 def assess(run: Run) -> None:
-    """An evaluation when due; the round ends with it."""
+    """Evaluate when due, and end the round."""
     counters, config = run.counters, run.config
     if run.due(config.eval_every) and counters.updates and counters.steps < config.steps:
         if run.stopped:
             return
-        if run.devices.hosts > 1:  # to its end: all stay in step
+        if run.devices.hosts > 1:  # not interruptible: all processes stay in step
             evaluate(run)
             counters.phase = ACTING
             return
@@ -460,8 +465,8 @@ def assess(run: Run) -> None:
 
 
 def log(run: Run) -> None:
-    """Means of the updates since the last line that were not skipped, updates skipped since the
-    start, speeds, data and memory."""
+    """Log means over the unskipped updates since the last line, the number of updates skipped since
+    the start, speeds, data and memory."""
     watch(run)
     counters, before = run.counters, run.measured
     now = run.progress.sample(counters.steps, counters.updates)
@@ -480,7 +485,7 @@ def log(run: Run) -> None:
 
 
 def evaluate(run: Run) -> Evaluation:
-    """The source's verdict on the state, logged."""
+    """Evaluate the state by the source, log the result, and keep the state if it is the best."""
     with run.progress.part("evaluations"):
         found = run.source.evaluate(of_one(run.state), run.key(EVALUATE, 0))
     steps = run.counters.steps
@@ -495,14 +500,14 @@ def evaluate(run: Run) -> Evaluation:
 
 
 def keep_best(logdir: Path, state: TrainState, counters: Counters, score: float) -> None:
-    """The state of a run that evaluated best, beside the checkpoints and as one of them."""
+    """Save the state with the best evaluation as a checkpoint of its own, in `BEST`."""
     saves = CheckpointStore(logdir / BEST, keep=1)
     saves.save(counters.steps, state, {"score": score, "counters": asdict(counters)})
     saves.close()
 
 
 def best_score(logdir: Path) -> float | None:
-    """Of the state kept as the best; None where there is none, or it is damaged."""
+    """Score of the best state kept; None if there is none or it is damaged."""
     saves = CheckpointStore(logdir / BEST, keep=1)
     try:
         step = saves.latest()
@@ -515,20 +520,20 @@ def best_score(logdir: Path) -> float | None:
 
 
 def thinned(film: Film, most: int) -> Film:
-    """At most so many frames, evenly spaced."""
+    """At most ``most`` frames of a film, evenly spaced."""
     every = -(-len(film.frames) // most)
     return Film(film.frames[::every], film.texts[::every])
 
 
 def save(run: Run) -> None:
-    """As `save_soon`, and waits until it is on disk."""
+    """Save as `save_soon` does, and wait until the checkpoint is on disk."""
     save_soon(run)
     run.saves.wait()
 
 
 def save_soon(run: Run) -> None:
-    """Checkpoint of everything that the run carries, unless the newest is of this very moment; it
-    is written while the run goes on."""
+    """Checkpoint everything needed to resume, unless the newest checkpoint is already up to date.
+    The checkpoint is written while the run continues."""
     watch(run)
     note(run, run.source.arrive())
     if run.devices.hosts > 1:
@@ -549,7 +554,7 @@ def save_soon(run: Run) -> None:
 
 
 def finish(run: Run) -> None:
-    """Evaluation, and a video of what the run has come to."""
+    """Evaluate the finished run, and write its video."""
     if run.counters.steps > run.counters.logged:
         log(run)
     if not run.counters.updates and _pace(run.config):

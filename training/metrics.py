@@ -1,4 +1,4 @@
-"""The numbers of a run as lines of JSON: append-only, safe to kill, safe to resume.
+"""A run's metrics as lines of JSON: append-only, robust against kills and resumes.
 
 One line per step: `{"step": 100, "time": 1700000000.0, "loss/image": 0.5, …}`; `time` is Unix time
 in seconds. A number that is not finite is written as null and read as NaN. Read next: `logger.py`,
@@ -18,20 +18,20 @@ RENAMED = {
     "return/realised": "return/observed",
     "window_reward/realised": "window_reward/observed",
 }
-"""Numbers that runs before November 2026 wrote under another name; read under this one."""
+"""Old to new names of numbers that runs before November 2026 logged; read under the new ones."""
 
 DAMAGED = "metrics.damaged.jsonl"
-"""Where what cannot be read is set aside, beside the file that it was found in."""
+"""File beside the metrics to which unreadable bytes are moved."""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics file in the order written, without an unfinished last line."""
+    """Read the rows of a metrics file in the order written, without an incomplete last line."""
     rows, _ = _split(path)
     return rows
 
 
 def metrics_frame(run: str | Path) -> Any:
-    """A run's metrics as a pandas DataFrame.
+    """Read a run's metrics as a pandas DataFrame.
 
     Args:
       run: the run's directory, ``--logdir``.
@@ -52,11 +52,11 @@ def metrics_frame(run: str | Path) -> Any:
 
 
 def repair(path: Path, resume_step: int, count: int | None = None) -> str:
-    """Makes a metrics file ready to go on after `resume_step`, of which the first `count` rows were
-    written then (None: all up to that step); returns what was done, or "".
+    """Prepare a metrics file for resuming after `resume_step`, when it had `count` rows (None: all
+    up to that step). Return what was done, or "".
 
-    Rows after these were written by a run whose later state is lost: they go, since the
-    resumed run writes those steps again. What cannot be read (the end of a killed run) moves to
+    Later rows come from a part of the run whose state is lost; they are removed, since the resumed
+    run will write those steps again. What cannot be read (the end of a killed run) is moved to
     `metrics.damaged.jsonl` beside it.
     """
     if not path.exists():
@@ -76,7 +76,7 @@ def repair(path: Path, resume_step: int, count: int | None = None) -> str:
 
 
 def _split(path: Path) -> tuple[list[dict[str, Any]], bytes]:
-    """The rows up to the first line that is not one, and all bytes from there on."""
+    """The rows before the first unreadable line, and all bytes from there on."""
     content = path.read_bytes()
     rows: list[dict[str, Any]] = []
     start = 0
@@ -90,7 +90,7 @@ def _split(path: Path) -> tuple[list[dict[str, Any]], bytes]:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """A row, or None where the line is not an object with an integer step."""
+    """Parse a row; None if the line is not an object with an integer step."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The numbers that runs log: what each is, and where it stands in TensorBoard's layout.
+"""The numbers that runs log: what each means, and its place in TensorBoard's layout.
 
 Read next: `logger.py`, which writes them; `metrics.py`, which reads them back.
 """
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 
 class Number(NamedTuple):
-    """Numbers that are drawn together."""
+    """Numbers drawn in one chart."""
 
-    names: str  # a regular expression, for all of a name
+    names: str  # a regular expression that matches whole names
     category: str
     chart: str
-    text: str  # what they are; units
+    text: str  # their meaning and units
 
 
 NUMBERS = (
@@ -152,9 +152,9 @@ NUMBERS = (
         "Environment steps and GB in replay; frames of video seen; environments started again.",
     ),
 )
-"""In the order in which TensorBoard shows them: returns first."""
+"""All logged numbers, in the order in which TensorBoard shows them: returns first."""
 
 
 def number(name: str) -> Number | None:
-    """What is known of a logged number."""
+    """The entry of `NUMBERS` for a logged number; None if it has none."""
     return next((one for one in NUMBERS if re.fullmatch(one.names, name)), None)

@@ -1,7 +1,7 @@
-"""Settings and checkpoints of older runs, as today's code takes them.
+"""Convert the settings and checkpoints of older runs to the current format.
 
-What has changed stands in `configs/before.py` and, of new settings, beside the field. Read next:
-`config_io.py` and `checkpoint.py`, which read a run through this.
+The changes are listed in `configs/before.py`; those for new settings are declared with the field.
+Read next: `config_io.py` and `checkpoint.py`, which use this to read a run.
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ Leaf = tuple[str, str | None]
 
 
 def format_of(tree: Any) -> int:
-    """The format by which a `config.json` was written; 1 before there were numbers.
+    """The format number of a `config.json`; 1 if it has none.
 
     Raises:
-      UserError: for one that only a newer version can read.
+      UserError: if only a newer version can read it.
     """
     number = tree.get(FORMAT_KEY, 1) if isinstance(tree, dict) else FORMAT
     if not isinstance(number, int) or not 1 <= number <= FORMAT:
@@ -38,14 +38,14 @@ def format_of(tree: Any) -> int:
 def to_today(
     config: type[Any], tree: Any, changes: Mapping[int, Iterable[Change]] = CHANGES
 ) -> Any:
-    """The JSON of a run's settings as today's code would have written it.
+    """Convert the JSON of a run's settings to what the current code would have written.
 
     Args:
-      config: the dataclass that the settings are of.
-      tree: what `config.json` holds.
-      changes: by the format that brought them.
+      config: the dataclass of the settings.
+      tree: content of `config.json`.
+      changes: by the format that introduced them.
     Raises:
-      UserError: naming a setting that is gone and held what today's code cannot do.
+      UserError: naming a removed setting whose value the current code does not support.
     """
     if not isinstance(tree, dict):
         return tree
@@ -58,12 +58,12 @@ def to_today(
 def leaf_today(
     path: str, written: int, leaves: Mapping[int, Iterable[Leaf]] = LEAVES
 ) -> str | None:
-    """The path that a leaf of a checkpoint has today, None where it is of no use.
+    """The current path of a leaf of a checkpoint; None if the leaf is no longer used.
 
     Args:
-      path: as it was stored.
-      written: the format of the checkpoint.
-      leaves: what changed, by the format that changed it.
+      path: path under which it was stored.
+      written: format of the checkpoint.
+      leaves: changes of paths, by the format that introduced them.
     """
     for number in sorted(number for number in leaves if number > written):
         for pattern, replacement in leaves[number]:

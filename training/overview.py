@@ -1,6 +1,6 @@
-"""What stands between an environment and the agent, in rows: what is read and how, what is left out
-and why, what is done, which limits hold, which preset and why; of videos what is read. Printed when
-a run starts, kept in `spaces.json`, shown in the report.
+"""Overview of the interface between an environment and the agent, as rows: what is observed and
+how, what is left out and why, the actions, the limits, the preset and why; for videos, what is
+read. Printed when a run starts, stored in `spaces.json`, shown in the report.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Row = tuple[str, str]
 
 
 def overview(env: gymnasium.Env[Any, Any], config: TrainConfig) -> tuple[Row, ...]:
-    """Rows of an environment as the agent sees it (`envs.make_agent_env`)."""
+    """Rows for an environment as the agent sees it (`envs.make_agent_env`)."""
     assert isinstance(env, CanonicalObservation)
     canonical = env.canonical
     decoded = chosen(canonical.parts, config.env.predict)
@@ -33,7 +33,7 @@ def overview(env: gymnasium.Env[Any, Any], config: TrainConfig) -> tuple[Row, ..
 
 
 def video_overview(shapes: Mapping[str, tuple[int, ...]], fitted: str) -> tuple[Row, ...]:
-    """Rows of what a model sees of a data set, and what its images were before."""
+    """Rows for what a model sees of a data set, and how its images were fitted."""
     rows = []
     for name, shape in shapes.items():
         if len(shape) == 3:
@@ -47,13 +47,13 @@ def video_overview(shapes: Mapping[str, tuple[int, ...]], fitted: str) -> tuple[
 
 
 def lines(rows: tuple[Row, ...]) -> str:
-    """As text, a row a line."""
+    """The rows as text, one per line."""
     width = max((len(name) for name, _ in rows), default=0)
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in rows)
 
 
 def _actions(space: gymnasium.Space[Any]) -> str:
-    """How an action is split."""
+    """The numbers and choices that an action consists of."""
     parts = list(factors(space))
     numbers = sum(part.size for part in parts if not part.discrete)
     choices = [part.size for part in parts if part.discrete]
@@ -65,7 +65,7 @@ def _actions(space: gymnasium.Space[Any]) -> str:
 
 
 def _limits(env: gymnasium.Env[Any, Any], config: TrainConfig) -> str:
-    """After how long an episode ends whatever happens, and how long an action is held."""
+    """The maximum length of episodes, and how long an action is held."""
     own = getattr(env.unwrapped, "time_limit", None)
     own = own or (env.spec.max_episode_steps if env.spec is not None else None)
     frames = config.env.time_limit or own

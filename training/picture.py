@@ -1,4 +1,4 @@
-"""Observations as pictures: images as they are, vectors as bars; true above imagined.
+"""Observations as pictures: images unchanged, vectors as bars; true above imagined.
 
 Read next: `video.py`, which writes them.
 """
@@ -16,7 +16,7 @@ RED, GREY, BLUE = (200, 60, 60), (40, 40, 44), (90, 150, 230)
 
 
 def pictures(obs: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> np.ndarray:
-    """Frames of one sequence: its images side by side, or its vectors as bars where it has none.
+    """Frames of one sequence: its images side by side, or its vectors as bars if it has none.
 
     Args:
       obs: images uint8 [T, H, W, C], vectors [T, n].
@@ -84,5 +84,5 @@ def true_above_imagined(
 
 
 def _rgb(images: np.ndarray) -> np.ndarray:
-    """[T, H, W, C] to three channels: one is repeated, more than three are cut."""
+    """Convert [T, H, W, C] to three channels: repeat the first, or drop all beyond the third."""
     return np.repeat(images[..., :1], 3, axis=-1) if images.shape[-1] < 3 else images[..., :3]

@@ -1,4 +1,4 @@
-"""The live line of a run: steps, speeds, the last return, what takes the time, the time left.
+"""The live line of a run: steps, speeds, the last return, the costliest part, the time left.
 
 On a terminal it is redrawn in place; elsewhere (a file, a pipe, CI) a plain line appears every few
 seconds. Read next: `logger.py`, which keeps the numbers.
@@ -16,17 +16,17 @@ from rich.live import Live
 from rich.text import Text
 
 WINDOW_SECONDS = 30.0
-"""Speeds and the time left are those of the last so many seconds."""
+"""Seconds over which speeds and the time left are computed."""
 
 SAMPLE_SECONDS = 0.25
-"""The counters are noted no more often than this."""
+"""Minimum seconds between samples of the counters."""
 
 BAR = 16
-"""Characters of the bar."""
+"""Width of the progress bar in characters."""
 
 
 PARTS = ("environments", "data", "updates", "evaluations")
-"""What the time of a run is told by: acting, sampling, waiting for updates, evaluating."""
+"""Parts into which a run's time is divided: acting, sampling, waiting for updates, evaluating."""
 
 
 class Sample(NamedTuple):
@@ -38,21 +38,21 @@ class Sample(NamedTuple):
     spent: tuple[float, ...] = (0.0,) * len(PARTS)  # seconds
 
     def shares(self, before: "Sample") -> dict[str, float]:
-        """Of the time since an earlier moment, by part."""
+        """Share of the time since an earlier sample, by part."""
         total = self.time - before.time
         took = zip(PARTS, self.spent, before.spent, strict=True)
         return {name: (now - then) / total for name, now, then in took}
 
 
 class Progress:
-    """A context manager that shows how far a run is.
+    """A context manager that shows the progress of a run.
 
     Args:
-      total_steps: environment steps at which the run ends; updates where there is no environment.
-      environment: whether there is one, with returns to show.
-      every: seconds between plain lines where standard error is not a terminal.
+      total_steps: environment steps at which the run ends; updates without an environment.
+      environment: whether there is an environment, with returns to show.
+      every: seconds between plain lines if standard error is not a terminal.
       console: where to draw; None for standard error.
-      clock: seconds, never going back; tests pass their own.
+      clock: a monotonic clock in seconds; tests pass their own.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Progress:
                 console=self._console,
                 refresh_per_second=4,
                 get_renderable=lambda: Text(self.line(), no_wrap=True, overflow="ellipsis"),
-                redirect_stdout=sys.stdout.isatty(),  # what goes into a pipe stays in it
+                redirect_stdout=sys.stdout.isatty(),  # piped output stays in the pipe
             )
             self._live.start()
         return self
@@ -96,8 +96,8 @@ class Progress:
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
-        """Tells of one thing that holds the run up, such as compiling; how long it took does not
-        count for speeds and the time left."""
+        """Show an activity that delays the run, such as compiling; its duration is excluded from
+        speeds and the time left."""
         began = self._clock()
         self._doing = what, began
         if self._live is None:
@@ -111,7 +111,7 @@ class Progress:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Counts the time within for one of `PARTS`."""
+        """Attribute the time within to one of `PARTS`."""
         began = self._clock()
         try:
             yield
@@ -119,7 +119,7 @@ class Progress:
             self._spent[name] += self._clock() - began
 
     def sample(self, steps: int, updates: int) -> Sample:
-        """The counters now."""
+        """Sample the counters now."""
         return Sample(self._clock(), steps, updates, tuple(self._spent.values()))
 
     def update(
@@ -129,13 +129,13 @@ class Progress:
         last_return: float | None = None,
         success_rate: float | None = None,
     ) -> None:
-        """Tells how far the run is; cheap enough for every step.
+        """Update the progress shown; cheap enough to call at every step.
 
         Args:
-          steps: environment steps so far, those before a resume included.
+          steps: environment steps so far, including those before a resume.
           updates: gradient steps so far.
-          last_return: of the last finished episode; None until there is one.
-          success_rate: in [0, 1], over the recent episodes; None where undefined.
+          last_return: return of the last finished episode; None until there is one.
+          success_rate: in [0, 1], over recent episodes; None if undefined.
         """
         self._now = self.sample(steps, updates)
         self._return, self._success = last_return, success_rate
@@ -148,7 +148,7 @@ class Progress:
             self._print()
 
     def line(self) -> str:
-        """How far the run is, in one line."""
+        """The progress of the run in one line."""
         steps_rate, updates_rate = self._rates()
         done = min(1.0, self._now.steps / self._total) if self._total else 1.0
         filled = int(BAR * done)

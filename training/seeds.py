@@ -1,10 +1,10 @@
-"""Runs of several seeds as one compiled program; each seed is a run in a directory of its own.
+"""Train several seeds as one compiled program; each seed is a run with its own directory.
 
-For environments in pure JAX. What a run leaves in its directory is what `loop.py` leaves there
-(settings, metrics, checkpoints, the best of them, evaluation), but neither videos on the way nor a
-replay: what it has collected is in the checkpoint, from which it goes on as if it had not stopped,
-and where more than `replay.capacity_steps` would be collected it is refused. Read next:
-`agents/compiled.py`, the program; `curves.py`, what all seeds have come to.
+For environments in pure JAX. Each run writes the same files as `loop.py` (settings, metrics,
+checkpoints, the best of them, evaluation), but no videos during training and no replay: all
+collected steps are part of the checkpoint, from which a run resumes as if it had never stopped.
+Runs that would collect more than `replay.capacity_steps` are refused. Read next:
+`agents/compiled.py`, the program; `curves.py`, the results of all seeds.
 """
 
 import time
@@ -58,21 +58,22 @@ from worldmodel.learner import SKIPPED, Params, TrainState
 
 
 def run_of(folder: Path, seed: int) -> Path:
-    """The directory of one seed's run."""
+    """Directory of one seed's run."""
     return folder / f"seed_{seed}"
 
 
 def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
-    """Runs all seeds to their end, to a signal, or to an error; all save. Returns the directories
-    of those that came to their end now. A seed whose updates stay without effect ends alone, and
-    the others go on from where it did.
+    """Train all seeds until the last step, a signal, or an error; in each case, save.
+
+    Returns the directories of the runs that finished during this call. A seed that skips `STUCK`
+    updates in a row ends alone, and the others continue from the step at which it ended.
 
     Args:
-      config: of all of them; its directory holds theirs, its own seed is not used.
+      config: shared settings; its directory contains those of the seeds, its own seed is unused.
     Raises:
-      UserError: for an environment that is not in pure JAX, settings that a compiled run does not
-        take, or a directory of other settings.
-      RunFailed: after the others have come to their end, where a seed did not.
+      UserError: for an environment that is not in pure JAX, settings that compiled runs do not
+        support, or a directory written with other settings.
+      RunFailed: if a seed failed; raised after the others have finished.
     """
     check_seeds(config, seeds)
     runs = [replace(config, seed=s, logdir=run_of(config.logdir, s)) for s in seeds]
@@ -114,7 +115,8 @@ def train_seeds(config: TrainConfig, seeds: Sequence[int]) -> list[Path]:
 
 
 def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
-    """Refuses what compiled runs do not do, before anything is written; see `train_seeds`."""
+    """Refuse settings that compiled runs do not support, before anything is written; see
+    `train_seeds`."""
     if len(set(seeds)) < len(seeds):
         raise UserError(f"seeds: expected each once, received {' '.join(map(str, seeds))}")
     if holds_run(config.logdir):
@@ -140,7 +142,7 @@ def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
 
 
 def by_step(runs: Sequence[TrainConfig]) -> Iterator[list[TrainConfig]]:
-    """The runs that stand at the same step, as one program trains them."""
+    """Group runs by their current step: one program trains those at the same step."""
     latest: dict[int, list[TrainConfig]] = {}
     for run in runs:
         saves = CheckpointStore(run.logdir / CHECKPOINTS, run.keep)
@@ -152,7 +154,7 @@ def by_step(runs: Sequence[TrainConfig]) -> Iterator[list[TrainConfig]]:
 def make_program(
     config: TrainConfig, built: Built, by_row: NamedSharding | None = None
 ) -> CompiledRun:
-    """The program of one seed's run; ``by_row``: how its batches lie on several devices."""
+    """The program of one seed's run; ``by_row``: sharding of its batches over several devices."""
     n = config.env.num_envs
     schedule = Schedule(-(-config.steps // n), n, config.batch, config.sequence)
     env = make_pure_agent_env(config.env)
@@ -160,10 +162,10 @@ def make_program(
 
 
 def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, Counters] | None:
-    """Where a run was saved; None where it has not been.
+    """Restore a run from its newest checkpoint; None if there is none.
 
     Raises:
-      UserError: for a checkpoint of a run that was not compiled.
+      UserError: if the checkpoint is that of an uncompiled run.
     """
     if saves.latest() is None:
         return None
@@ -177,21 +179,21 @@ def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, Cou
     room = jax.eval_shape(lambda m: resized(m, *found.meta["memory"]), shapes.memory)
     acting, memory, in_row = fill((shapes.acting, room, shapes.in_row), found.carry)
     full = shapes.memory.reward.shape[1], len(shapes.memory.steps)
-    state = RunState(found.state, acting, resized(memory, *full), in_row % STUCK)  # 0 if it ended
+    state = RunState(found.state, acting, resized(memory, *full), in_row % STUCK)  # 0 if it failed
     return state, Counters(**found.meta["counters"])
 
 
 def load_program(run: Path) -> CompiledRun:
-    """The program of one seed's run, from its directory."""
+    """Build the program of one seed's run from its directory."""
     config = load_config(TrainConfig, run)
     return make_program(config, Built(config, read_spaces(run)))
 
 
 def load_state(run: Path) -> RunState:
-    """Where one seed's run was saved last.
+    """Load the newest saved state of one seed's run.
 
     Raises:
-      UserError: if it has not been, or was not compiled.
+      UserError: if there is none, or the run was not compiled.
     """
     saves = CheckpointStore(run / CHECKPOINTS, keep=1)
     found = restore(load_program(run), saves)
@@ -202,7 +204,7 @@ def load_state(run: Path) -> RunState:
 
 
 class Stuck(RunFailed):
-    """As many updates in a row as end a run were skipped; ``seeds``: whose, at which step."""
+    """`STUCK` updates in a row were skipped; ``seeds`` maps each affected seed to its step."""
 
     def __init__(self, seeds: dict[int, int]) -> None:
         self.seeds = seeds
@@ -211,7 +213,7 @@ class Stuck(RunFailed):
 
 @dataclass
 class Seed:
-    """One of the runs."""
+    """The run of one seed."""
 
     config: TrainConfig
     saves: CheckpointStore
@@ -222,10 +224,10 @@ class Seed:
 
 
 class Together:
-    """Runs that are at the same step, as one program.
+    """Runs at the same step, trained as one program.
 
     Args:
-      config: what they share.
+      config: their shared settings.
     """
 
     def __init__(self, config: TrainConfig, runs: Sequence[TrainConfig], built: Built) -> None:
@@ -234,17 +236,17 @@ class Together:
         self.program = make_program(config, built, self.devices.told(self.devices.by_row))
         keys = jnp.stack([jax.random.key(run.seed) for run in runs])
         self.keys = self.devices.put(keys, self.devices.by_seed)
-        self.portion = max(1, config.log_every // config.env.num_envs)  # rounds, at the most
+        self.portion = max(1, config.log_every // config.env.num_envs)  # rounds per call, at most
         self.stopped = False
         self.compiled: Any = None
 
     @property
     def steps(self) -> int:
-        """Environment steps of each, so far."""
+        """Environment steps of each run so far."""
         return self.seeds[0].counters.steps
 
     def go_on(self) -> bool:
-        """To the end, or to a signal; returns whether it was the end."""
+        """Train until the last step or a signal; return whether the runs finished."""
         with ExitStack() as stack:
             for run in self.runs:
                 stack.enter_context(lock_run(run.logdir))
@@ -266,11 +268,11 @@ class Together:
         return not self.stopped
 
     def stop(self) -> None:
-        """Ends after the present steps."""
+        """Stop after the current call of the program."""
         self.stopped = True
 
     def open(self, stack: ExitStack) -> None:
-        """Begins the runs, or picks them up where they were saved."""
+        """Begin the runs, or resume them from their newest checkpoints."""
         if jax.device_count() > 1:
             print(f"training {self.devices.line}")
         self.seeds, states = [], []
@@ -297,7 +299,7 @@ class Together:
         self.state = self.devices.put(state, self.devices.by_seed)
 
     def first(self) -> RunState:
-        """Before the first step, with the parameters of another run where they are asked for."""
+        """The states before the first step, with the parameters of `init_from` if it is set."""
         state: RunState = jax.jit(partial(jax.lax.map, self.program.initial))(self.keys)
         if self.config.init_from is None:
             return state
@@ -307,11 +309,11 @@ class Together:
         return state._replace(train=jax.tree.map(lambda *x: jnp.stack(x), *begun))
 
     def owed(self, steps: int) -> int:
-        """Updates that so many steps call for."""
+        """Number of updates due after ``steps`` steps."""
         return max(0, int((steps - self.config.prefill) * self.config.updates_per_step))
 
     def orders(self) -> Orders:
-        """The next rounds: up to the next that something is due after."""
+        """Orders for the next rounds, up to the one after which something is due."""
         config, counters, n = self.config, self.seeds[0].counters, self.config.env.num_envs
         every = [x for x in (config.log_every, config.eval_every, config.save_every) if x]
         until = min([config.steps, *((counters.steps // x + 1) * x for x in every)])
@@ -325,7 +327,7 @@ class Together:
         return Orders(np.int32(rounds), updates, *map(np.int32, begun))
 
     def _compile(self) -> Any:
-        """The program of all."""
+        """Compile the program of all seeds."""
         axis = SEEDS if self.devices.count > 1 else None
         together = jax.vmap(self.program.advance, in_axes=(0, 0, None), spmd_axis_name=axis)
         where = self.devices.told(self.devices.by_seed)
@@ -333,7 +335,7 @@ class Together:
         return program.lower(self.state, self.keys, self.orders()).compile()
 
     def advance(self, progress: Progress) -> None:
-        """Rounds up to the next that something is due after, and what is due."""
+        """Run the program up to the next round after which something is due, then do that."""
         orders, before = self.orders(), self.steps
         if self.compiled is None:
             with progress.doing("compiling the program of all seeds"):
@@ -357,7 +359,7 @@ class Together:
             self.save_soon()
 
     def count(self, seed: Seed, orders: Orders, report: Report) -> None:
-        """The steps, updates and episodes of one run."""
+        """Count the steps, updates and episodes of one run, and log its episodes."""
         n, counters = self.config.env.num_envs, seed.counters
         for number, i in zip(*np.nonzero(report.ended[: orders.rounds]), strict=True):
             score, length = float(report.score[number, i]), int(report.length[number, i])
@@ -370,7 +372,7 @@ class Together:
         counters.skipped += int(report.skipped)
 
     def log(self, seed: Seed, orders: Orders, report: Report, seconds: float) -> None:
-        """A line of metrics. Speeds are one seed's share of what the program does."""
+        """Log a line of metrics. Speeds are those of one seed, not of the whole program."""
         steps = int(orders.rounds) * self.config.env.num_envs
         rate = 1 / max(seconds, 1e-9)
         values = {
@@ -386,15 +388,15 @@ class Together:
         seed.logger.scalars(seed.counters.steps, values)
 
     def check_learning(self, report: Report) -> None:
-        """Raises `Stuck` where as many updates in a row as end a run were skipped for a seed."""
+        """Raise `Stuck` if `STUCK` updates in a row were skipped for some seed."""
         pairs = zip(self.seeds, report.in_row, strict=True)
         if stuck := {s.config.seed: self.steps for s, n in pairs if n >= STUCK}:
             raise Stuck(stuck)
 
     @cached_property
     def _evaluate(self) -> Any:
-        """Greedy and sampled episodes of all, and greedy ones by the newest parameters; compiled
-        once."""
+        """The compiled evaluation of all seeds: greedy and sampled episodes with the averaged
+        parameters, and greedy ones with the newest."""
         sizes = self.config.eval_episodes, self.config.eval_steps
 
         def plays(train: TrainState, key: PRNGKeyArray) -> tuple[Played, Played, Played]:
@@ -407,8 +409,8 @@ class Together:
         return jax.jit(jax.vmap(plays, in_axes=(0, None)))
 
     def evaluate(self) -> list[dict[str, float]]:
-        """What the averaged parameters of every seed reach, and greedily the newest ones, logged;
-        the same worlds every time."""
+        """Evaluate the averaged parameters of every seed, greedy and sampled, and the newest ones,
+        greedy, in the same worlds every time; log the results and keep the best states."""
         if not self.config.eval_episodes:
             return [{} for _ in self.seeds]
         greedy, sampled, newest = jax.device_get(
@@ -428,13 +430,13 @@ class Together:
         return found
 
     def save(self) -> None:
-        """As `save_soon`, and waits until they are on disk."""
+        """Save as `save_soon` does, and wait until the checkpoints are on disk."""
         self.save_soon()
         for seed in self.seeds:
             seed.saves.wait()
 
     def save_soon(self) -> None:
-        """A checkpoint of everything that each run goes on from, written while they go on."""
+        """Checkpoint everything that each run needs to resume, written while the runs continue."""
         for i, seed in enumerate(self.seeds):
             state: RunState = one(self.state, i)
             room = int(state.memory.time), int(state.memory.begun)
@@ -443,7 +445,7 @@ class Together:
             seed.saves.save_soon(self.steps, state.train, meta, carry)
 
     def finish(self) -> None:
-        """Evaluation of every run, and a film of what it has come to."""
+        """Evaluate every finished run, and write a film of one episode."""
         with first_signal("stopping; the runs are saved: run the same command to evaluate them"):
             for i, (seed, values) in enumerate(zip(self.seeds, self.evaluate(), strict=True)):
                 logdir = seed.config.logdir
@@ -457,17 +459,17 @@ class Together:
 
 
 def one(states: Any, number: int) -> Any:
-    """Of all seeds, one."""
+    """Select one seed from the states of all."""
     return jax.tree.map(lambda x: x[number], states)
 
 
 def crossed(before: int, now: int, every: int) -> bool:
-    """Whether a multiple of ``every`` steps lies within; never for 0."""
+    """Whether ``before`` to ``now`` crosses a multiple of ``every`` steps; always False for 0."""
     return every > 0 and now // every > before // every
 
 
 def episodes(played: Played) -> list[Episode]:
-    """As summaries take them."""
+    """Played episodes in the form that `summary` takes."""
     rows = zip(*(np.asarray(x).tolist() for x in played), strict=True)
     return [
         Episode(score, length, None, discounted, foreseen, cut)

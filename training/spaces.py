@@ -1,6 +1,6 @@
-"""What a run's model sees and does: the spaces of its environment or data, kept beside the run.
+"""The observation and action spaces of a run's environment or data, stored with the run.
 
-`spaces.json` says what each space is; nothing in it is code. A bound that is null is none.
+`spaces.json` describes each space; it contains no code. A null bound means unbounded.
 """
 
 import math
@@ -19,39 +19,39 @@ from replay.atomic import write_text
 from training.overview import Row, overview
 
 SPACES = "spaces.json"
-MOST = 2**24  # numbers of a Box; more are refused before room is made for them
+MOST = 2**24  # numbers of a Box, at most; more are refused before memory is allocated
 
 
 @dataclass(frozen=True)
 class Spaces:
-    """What a model sees, by name, and what is done."""
+    """A model's observation spaces, by name, and its action space."""
 
     obs: spaces.Dict
     action: Space[Any]
     overview: tuple[Row, ...] = field(default=(), compare=False)
-    """How they came about (`overview.py`); none of data, and of runs that recorded none."""
+    """How the spaces were derived (`overview.py`); empty for older runs that did not record it."""
     workers: Workers | None = field(default=None, compare=False)
-    """How environments are stepped together, where it was asked."""
+    """How environments are stepped together; None if it was not determined."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Per observation: (S, S, C) or (n,)."""
+        """Shape of each observation: (S, S, C) or (n,)."""
         return {name: tuple(space.shape or ()) for name, space in self.obs.spaces.items()}
 
     @property
     def width(self) -> int:
-        """Floats of an action that is one vector."""
+        """Number of floats of an action that is a single vector."""
         return int(np.prod(self.action.shape or ()))
 
 
 def ask(config: TrainConfig, check: bool = False) -> Spaces:
-    """Asks one environment.
+    """Create one environment and query its spaces.
 
     Args:
-      check: try it as well (`envs.check_agent_env`), and choose its workers.
+      check: also check the environment (`envs.check_agent_env`), and choose its workers.
     Raises:
-      UserError: if the name is unknown, its spaces do not fit, or it does not pass the check.
-      EnvironmentFailed: where its own code raises.
+      UserError: if the name is unknown, its spaces are not supported, or it fails the check.
+      EnvironmentFailed: if its own code raises.
     """
     env = make_agent_env(config.env)
     obs, action = env.observation_space, env.action_space
@@ -69,10 +69,10 @@ def ask(config: TrainConfig, check: bool = False) -> Spaces:
 
 
 def keep_spaces(run: Path, found: Spaces) -> None:
-    """Writes `spaces.json` into the directory of a run, unless it is there.
+    """Write `spaces.json` into the directory of a run, unless it exists.
 
     Raises:
-      UserError: for a space that it cannot describe, or if the run recorded others.
+      UserError: if a space cannot be described, or the run recorded other spaces.
     """
     recorded = read_spaces(run)
     if recorded is None:
@@ -87,10 +87,10 @@ def keep_spaces(run: Path, found: Spaces) -> None:
 
 
 def read_spaces(run: Path) -> Spaces | None:
-    """The spaces that a run recorded; None of an older run, which recorded none.
+    """Read the spaces that a run recorded; None for an older run, which recorded none.
 
     Raises:
-      UserError: if the file is not one that `keep_spaces` wrote.
+      UserError: if `keep_spaces` did not write the file.
     """
     path = run / SPACES
     if not path.is_file():
@@ -107,10 +107,10 @@ def read_spaces(run: Path) -> Spaces | None:
 
 
 def encode(space: Space[Any]) -> dict[str, Any]:
-    """A space as JSON holds it.
+    """Encode a space for JSON.
 
     Raises:
-      UserError: for another kind than Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple.
+      UserError: unless it is a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple.
     """
     kind: dict[str, Any]
     match space:
@@ -138,7 +138,7 @@ def encode(space: Space[Any]) -> dict[str, Any]:
 
 
 def decode(tree: Any) -> Space[Any]:
-    """The space that `encode` described; ValueError, KeyError or TypeError for anything else."""
+    """Decode a space from `encode`; raises ValueError, KeyError or TypeError for anything else."""
     match tree["type"]:
         case "Box":
             dtype, shape = np.dtype(tree["dtype"]), tuple(tree["shape"])
@@ -161,13 +161,13 @@ def decode(tree: Any) -> Space[Any]:
 
 
 def _bound(values: np.ndarray) -> Any:
-    """One number where all are the same, else a list of them, row by row."""
+    """One number if all are the same, else a flat list in row-major order."""
     flat = [x.item() if np.isfinite(x) else None for x in values.ravel()]
     return flat[0] if flat and len(set(flat)) == 1 else flat
 
 
 def _array(bound: Any, shape: tuple[int, ...], dtype: np.dtype, none: float) -> np.ndarray:
-    """What `_bound` was given; `none` stands for null."""
+    """The inverse of `_bound`; `none` replaces null."""
     numbers = [none if x is None else x for x in (bound if isinstance(bound, list) else [bound])]
     flat = np.array(numbers, dtype)
     return flat.reshape(shape) if isinstance(bound, list) else np.full(shape, flat[0])

@@ -1,4 +1,4 @@
-"""What a new agent's run starts from: parameters of another run, an agent's or a video model's."""
+"""Initialise an agent's run with the parameters of another run, an agent's or a video model's."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,29 +13,29 @@ from training.build import Built, load_run
 from training.build_video import is_video_run, load_video_run, read_video_config
 from worldmodel.learner import Params, TrainState
 
-ENSEMBLE = "ensemble"  # of an agent that seeks novelty
+ENSEMBLE = "ensemble"  # part of an agent that seeks novelty
 
 
 class Donor(NamedTuple):
     """Parameters to start from."""
 
-    params: dict[str, Params]  # by part of the agent: its world model alone, or all
-    line: str  # what they are, to be printed
+    params: dict[str, Params]  # by part of the agent: its world model alone, or all parts
+    line: str  # printable description
 
 
 def open_donor(built: Built, run: Path) -> Donor:
-    """The parameters of a run that fit an agent: averaged ones of another agent, all of them, or
-    the world model of a run of pretrain_video.py without the decoders that the agent lacks.
+    """Load parameters for an agent from a run: all averaged parameters of another agent, or the
+    world model of a run of pretrain_video.py, without the decoders that the agent lacks.
 
     Raises:
-      UserError: if they are of another model.
+      UserError: if they belong to a different model.
       ValueError: if there is no such run.
     """
     ours = dict(built.shapes)
     if not is_video_run(run):
         agent = load_run(run, built.config.env.name, acts=False)
         params, line = dict(agent.params), f"agent of {run}, {agent.step:,} steps"
-        if (ENSEMBLE in params) != (ENSEMBLE in ours):  # it takes part in no action
+        if (ENSEMBLE in params) != (ENSEMBLE in ours):  # acting does not use it
             line += "; novelty is learned from scratch" * (ENSEMBLE in ours)
             ours, params = (
                 {k: x for k, x in tree.items() if k != ENSEMBLE} for tree in (ours, params)
@@ -67,8 +67,8 @@ def open_donor(built: Built, run: Path) -> Donor:
 
 
 def start_from(state: TrainState, donor: Donor) -> TrainState:
-    """An agent's first state with the donor's parameters in place of its own."""
-    average = {**state.average, **_copied(donor.params)}  # copies: all of a state are donated
+    """Replace the parameters of an agent's initial state by the donor's."""
+    average = {**state.average, **_copied(donor.params)}  # copies: the whole state is donated
     aux = state.aux
     if "critic" in donor.params:
         aux = aux._replace(slow_critic=_copied(donor.params["critic"]))
@@ -76,7 +76,7 @@ def start_from(state: TrainState, donor: Donor) -> TrainState:
 
 
 def recordings_of(run: Path) -> DataConfig:
-    """The recordings that a run has learned from: its videos, or an agent's replay."""
+    """The data that a run learned from: its videos, or an agent's replay."""
     if is_video_run(run):
         return read_video_config(run).data
     return DataConfig(name=str(run / "replay"))

@@ -1,9 +1,9 @@
-"""Experiment trackers that a run's numbers go to as well, beside its own directory.
+"""Experiment trackers that receive a run's numbers in addition to its own directory.
 
-Weights & Biases and trackio are called alike: `init` begins a run, whose `log` takes numbers and
-whose `finish` ends it. A run keeps one name there over all its resumptions (`tracked.txt`). What
-was logged after the checkpoint from which it goes on is sent again, and the tracker keeps the
-first. Read next: `logger.py`.
+Weights & Biases and trackio share an interface: `init` begins a run, its `log` takes numbers, and
+its `finish` ends it. A run keeps one name there across resumes (`tracked.txt`). What was logged
+after the checkpoint from which a run resumes is sent again; the tracker keeps the first version.
+Read next: `logger.py`.
 """
 
 import tempfile
@@ -25,27 +25,27 @@ NAME = "tracked.txt"
 
 
 class Tracker(Protocol):
-    """What a `RunLogger` also hands its numbers to."""
+    """A receiver of all numbers and videos of a `RunLogger`."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers at one step of the run."""
+        """Log numbers at one step of the run."""
 
     def video(self, step: int, name: str, frames: np.ndarray, fps: float) -> None:
-        """A looping video, uint8 [T, H, W, 3]."""
+        """Log a looping video, uint8 [T, H, W, 3]."""
 
     def close(self) -> None:
-        """All has been handed over."""
+        """Finish logging."""
 
 
 def open_trackers(
     wanted: Sequence[Tracking], logdir: Path, settings: Mapping[str, Any]
 ) -> list[Tracker]:
-    """Begins the run at every tracker, or goes on with it.
+    """Begin or resume the run at every tracker.
 
     Args:
-      settings: by dotted name, shown there as its configuration.
+      settings: by dotted name, shown there as the run's configuration.
     Raises:
-      UserError: for a tracker that is not installed.
+      UserError: if a tracker is not installed.
     """
     return [Remote(_imported(name), logdir, settings, _more(name, logdir)) for name in wanted]
 
@@ -54,8 +54,8 @@ class Remote:
     """A run at a tracker.
 
     Args:
-      module: `wandb`, `trackio`, or what is called like them.
-      more: options of its `init` beside what all have.
+      module: `wandb`, `trackio`, or a module with the same interface.
+      more: additional options of its `init`.
     """
 
     def __init__(
@@ -67,23 +67,23 @@ class Remote:
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers at one step of the run."""
+        """Log numbers at one step of the run."""
         self.run.log(dict(values), step=step)
 
     def video(self, step: int, name: str, frames: np.ndarray, fps: float) -> None:
-        """A looping video, uint8 [T, H, W, 3]."""
+        """Log a looping video, uint8 [T, H, W, 3]."""
         with tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
             path = Path(folder) / "video.gif"
             path.write_bytes(encode_gif(frames, fps))
             self.run.log({name: self.module.Video(str(path), format="gif")}, step=step)
 
     def close(self) -> None:
-        """All has been handed over."""
+        """Finish logging."""
         self.run.finish()
 
 
 def name_of(logdir: Path) -> str:
-    """A run's name at trackers: its directory's, and what tells it from others of that name."""
+    """A run's name at trackers: that of its directory, with a random suffix to make it unique."""
     path = logdir / NAME
     if not path.is_file():
         write_text(path, f"{logdir.resolve().name}-{uuid.uuid4().hex[:6]}\n")
@@ -101,7 +101,7 @@ def _imported(name: Tracking) -> Any:
 
 
 def _more(name: Tracking, logdir: Path) -> dict[str, Any]:
-    """Options of one tracker alone. Several runs of a process are open at once (`--seeds`)."""
+    """Options specific to a tracker. One process may have several runs open (`--seeds`)."""
     if name == "trackio":
         return {}
     return {"id": name_of(logdir), "dir": str(logdir), "reinit": "create_new"}

@@ -33,9 +33,9 @@ class Future(NamedTuple):
     ``TrainedAgent.stride`` environment steps."""
 
     reward: np.ndarray  # of each window, environment units
-    goes_on: np.ndarray  # probability that the episode goes on over the window
-    value: np.ndarray  # the critic's after it
-    actions: list[list[Any]]  # [N][H·K] of the action space; none of agents with a latent codec
+    goes_on: np.ndarray  # probability that the episode continues through the window
+    value: np.ndarray  # the critic's value after the window
+    actions: list[list[Any]]  # [N][H·K] of the action space; empty for agents with a latent codec
 
 
 @in_float32
@@ -194,7 +194,7 @@ class TrainedAgent:
         return jax.jit(imagine, static_argnums=3)
 
     def _read(self, obs: Any, several: bool) -> dict[str, np.ndarray]:
-        """[N, ...] by name, as the model reads it."""
+        """Convert an observation to the model's input: [N, ...] by name."""
         if self._canonical is not None:
             given = obs if several else jax.tree.map(lambda x: np.asarray(x)[None], obs)
             return self._canonical.series(given)

@@ -1,4 +1,4 @@
-"""What computed a run: versions of the libraries, the commit of this code, the device."""
+"""Provenance of a run: versions of the libraries, the commit of this code, the device."""
 
 import platform
 import subprocess
@@ -20,7 +20,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str | None]:
-    """Version by name, "git" for the commit and "device"; None for what is not installed."""
+    """Versions by name, including "git" (the commit) and "device"; None if not installed."""
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
@@ -39,7 +39,7 @@ def git_commit(root: Path) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints, or None where git is missing, slow or fails (e.g. before a first commit)."""
+    """Git's output; None if git is missing, slow or fails (e.g. before a first commit)."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True

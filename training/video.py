@@ -1,4 +1,4 @@
-"""Videos as a user opens them: .mp4 or .gif, rows of frames above each other, labels.
+"""Writing videos as .mp4 or .gif, stacking rows of frames, and labelling frames.
 
 Frames are `uint8[T, H, W, 3]`, RGB. Read next: `logger.py`, which shows the same GIFs in
 TensorBoard.
@@ -20,33 +20,33 @@ from replay.atomic import replacing
 SUFFIXES = (".gif", ".mp4")
 
 GIF_TICK = 10
-"""Milliseconds: the unit in which a GIF counts."""
+"""Milliseconds: the time unit of a GIF."""
 
 GIF_SHORTEST = 20
-"""Milliseconds: browsers slow a GIF down whose frames are shorter than this."""
+"""Milliseconds: browsers slow down GIFs whose frames are shorter than this."""
 
 MP4_QUALITY = 18
 """x264's constant rate factor; 18 looks lossless, 51 is the worst."""
 
 LINE = 14
-"""Height of a line of labels in pixels."""
+"""Height of a line of text in pixels."""
 
 
 class Film(NamedTuple):
-    """Frames, and what is to be read above each when it is written as a video."""
+    """Frames, and the text shown above each when written as a video."""
 
     frames: np.ndarray  # uint8 [T, H, W, 3]
-    texts: Sequence[Sequence[str]]  # [T] lines, as many of each frame
+    texts: Sequence[Sequence[str]]  # [T] lines, the same number for each frame
 
 
 def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
-    """Writes a video, whole or not at all; the suffix of `path` says how.
+    """Write a video, whole or not at all; the suffix of `path` selects the format.
 
     Args:
       path: ends in .mp4 (H.264 in yuv420p, which every player shows; an odd height or width repeats
-        its last row or column) or .gif (256 colours a frame, loops).
+        its last row or column) or .gif (256 colours per frame, loops).
       frames: uint8 [T, H, W, 3], RGB.
-      fps: frames per second. A GIF counts in 10 ms and shows at most 50 frames per second.
+      fps: frames per second. A GIF counts in units of 10 ms and shows at most 50 per second.
     Raises:
       UserError: for another suffix, other frames, or fps that are not positive.
     """
@@ -64,7 +64,7 @@ def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
 
 
 def encode_gif(frames: np.ndarray, fps: float) -> bytes:
-    """The bytes of an endlessly looping GIF of `frames`, uint8 [T, H, W, 3].
+    """Encode `frames`, uint8 [T, H, W, 3], as an endlessly looping GIF.
 
     Raises:
       UserError: for other frames, or fps that are not positive.
@@ -81,7 +81,7 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
 
 
 def encode_mp4(frames: np.ndarray, fps: float) -> bytes:
-    """The bytes of an H.264 video of `frames`, uint8 [T, H, W, 3], as `write_video` says."""
+    """Encode `frames`, uint8 [T, H, W, 3], as an H.264 video; see `write_video`."""
     height, width = frames.shape[1:3]
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     buffer = io.BytesIO()
@@ -98,10 +98,10 @@ def encode_mp4(frames: np.ndarray, fps: float) -> bytes:
 
 
 def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Videos above each other: [T, H_i, W, C] each, to [T, ΣH_i, W, C], first on top.
+    """Stack videos vertically: [T, H_i, W, C] each, to [T, ΣH_i, W, C], first on top.
 
     Raises:
-      UserError: if there is no row, or T, W or C differ.
+      UserError: if there are no rows, or T, W or C differ.
     """
     shapes = [row.shape for row in rows]
     alike = {(len(shape), shape[0], shape[2:]) for shape in shapes if len(shape) == 4}
@@ -114,7 +114,7 @@ def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def upscale(frames: np.ndarray, factor: int) -> np.ndarray:
-    """Repeats every pixel `factor` times both ways: [T, H, W, C] to [T, fH, fW, C].
+    """Repeat every pixel `factor` times in both directions: [T, H, W, C] to [T, fH, fW, C].
 
     Raises:
       UserError: unless factor is a positive integer.
@@ -125,7 +125,7 @@ def upscale(frames: np.ndarray, factor: int) -> np.ndarray:
 
 
 def labelled(film: Film) -> np.ndarray:
-    """Each frame below its lines, white on black: [T, H, W, 3] to [T, n·LINE + H, W, 3].
+    """Draw each frame's text above it, white on black: [T, H, W, 3] to [T, n·LINE + H, W, 3].
 
     Text wider than the frame is cut off at the right.
     """
@@ -145,7 +145,7 @@ def labelled(film: Film) -> np.ndarray:
 
 
 def check_frames(frames: np.ndarray) -> None:
-    """Raises a UserError unless `frames` are uint8 [T, H, W, 3] with at least one pixel."""
+    """Raise a UserError unless `frames` are uint8 [T, H, W, 3] with at least one pixel."""
     good = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1:] == (3,)
     if not good or frames.size == 0:
         raise UserError(

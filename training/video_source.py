@@ -1,4 +1,4 @@
-"""What a video model's run learns from: videos, and others held out.
+"""The `Source` of a video model's run: training videos and held-out ones.
 
 Read next: `worldmodel/pretraining.py`, the loss; `configs/video_presets.py`, the paper's settings.
 """
@@ -32,8 +32,8 @@ SHOWN = 4  # videos side by side
 
 
 def cut_window(length: int, stride: int) -> str:
-    """A line that tells of clips that end within a tick of the top, from which it learns to hold
-    things less long (docs/adr/0030); nothing where they hold whole ticks."""
+    """A warning if clips end within a tick of the top level, which then learns to remember for
+    less long (docs/adr/0030); empty if clips consist of whole ticks."""
     if not length % stride:
         return ""
     whole = max(stride, round(length / stride) * stride)
@@ -44,7 +44,7 @@ def cut_window(length: int, stride: int) -> str:
 
 
 class VideoSource:
-    """Clips of a data set's videos; a step is an update."""
+    """Clips of the videos of a data set; a step is an update."""
 
     acts, stride = False, 1
 
@@ -70,7 +70,7 @@ class VideoSource:
     def start(
         self, steps: int, sampler: Mapping[str, Any] | None, carry: Mapping[str, Any] | None
     ) -> None:
-        """Goes on drawing where the run was saved; of parts of the videos draws begin anew."""
+        """Resume sampling where the run was saved; with shards (`data.shard`), restart it."""
         if not self.shared:
             fields = {name: [*f.shape, f.dtype] for name, f in self.store.fields.items()}
             hosts.check_same("data: fields of the records", fields)
@@ -81,30 +81,30 @@ class VideoSource:
             self.sampler.restore(dict(sampler))
 
     def carry(self) -> None:
-        """Nothing: the states of streams are the learner's."""
+        """None: the states of streams belong to the learner."""
 
     def act(self, params: Params, key: Any) -> list[Episode]:
-        """Nothing: there are no environments."""
+        """Do nothing: there are no environments."""
         return []
 
     def arrive(self) -> list[Episode]:
-        """Nothing either."""
+        """Do nothing, as `act`."""
         return []
 
     def owed(self, steps: int) -> int:
-        """A step is an update."""
+        """Number of updates due: one per step."""
         return steps
 
     def sample(self) -> Clips:
-        """Clips of videos."""
+        """A batch of clips."""
         return self.learner.clips(self.sampler.sample())
 
     def sampler_state(self) -> dict[str, Any]:
-        """The state of the draws, for JSON."""
+        """State of the random draws, as JSON-compatible values."""
         return self.sampler.state()
 
     def stored(self, updates: int) -> dict[str, float]:
-        """How much was seen of the data."""
+        """Number of frames seen so far."""
         return {"data/frames_seen": updates * self.config.batch * self.config.length}
 
     def show(self, state: TrainState, key: Any) -> np.ndarray:
@@ -112,7 +112,7 @@ class VideoSource:
         return self._film(state, key).frames
 
     def _film(self, state: TrainState, key: Any) -> Film:
-        """The same, with what is imagined told above each frame."""
+        """The same, with a label above each frame: seen or imagined."""
         records = jax.tree.map(lambda x: x[:SHOWN], self.held_out)
         loop = self._predict(state.params, records, key)
         true, drawn = jax.device_get((loop.true, loop.predicted))
@@ -121,24 +121,24 @@ class VideoSource:
         return Film(frames, imagined_texts(len(frames), context))
 
     def evaluate(self, state: TrainState, key: Any) -> Evaluation:
-        """The loss and what it is made of on held-out videos."""
+        """The loss and its parts on held-out videos."""
         records = with_lead(self.learner.module, self.held_out)
         found = jax.device_get(self._loss(state.params, records, key))
         values = {name: float(value) for name, value in found.items()}
         return Evaluation(values, told(values), None, -values["loss/model"])
 
     def write_film(self, state: TrainState, film: Film | None, key: Any) -> None:
-        """Open-loop prediction of held-out videos."""
+        """Write an open-loop prediction of held-out videos."""
         path = self.config.logdir / "predicted.mp4"
         write_video(path, labelled(self._film(state, key)), FPS)
         print(f"open-loop prediction, true above predicted: {path}")
 
     def close(self) -> None:
-        """Nothing is written to."""
+        """Do nothing: there is nothing to close."""
 
     @cached_property
     def _loss(self) -> Any:
-        """Jitted: the loss's metrics under (params, records, key)."""
+        """The loss's metrics: a jitted function of (params, records, key)."""
 
         def loss(params: Params, records: Records, key: PRNGKeyArray) -> Metrics:
             return self.learner.join(params).loss(records, key)[1]
@@ -147,20 +147,20 @@ class VideoSource:
 
     @cached_property
     def _predict(self) -> Any:
-        """Jitted: open-loop prediction under (params, records, key)."""
+        """Open-loop prediction: a jitted function of (params, records, key)."""
         context = self.config.context
         return jax.jit(lambda p, r, k: predict_video(self.learner.join(p), r, context, k))
 
 
 def told(values: Mapping[str, float]) -> str:
-    """An evaluation as a line: the loss, and KL of the levels where there are any."""
+    """An evaluation in one line: the loss and, for models with levels, their KL."""
     parts = [f"{name} {value:.2f}" for name, value in values.items() if name.startswith("kl/")]
     loss = f"held out: loss {values['loss/model']:.2f} nats per frame"
     return "; ".join(filter(None, [loss, ", ".join(parts)]))
 
 
 def held_out_records(built: BuiltVideo, store: ReplayStore) -> Records:
-    """The beginnings of held-out videos: a clip's length, or twice the context if that is more.
+    """The beginnings of held-out videos, as long as a clip or twice the context, if that is longer.
 
     Raises:
       UserError: if no held-out video is that long.
