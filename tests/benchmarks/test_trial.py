@@ -135,6 +135,8 @@ def test_the_report_of_written_runs(tmp_path):
     path = report.write_report(tmp_path, {"pure:reacher": found})
     text = path.read_text()
     assert "| 1. E4 over A | 1 (not all yet) |" in text and "2. E4 over D4" not in text
+    p, corrected = text.split("1. E4 over A")[1].splitlines()[0].split(" | ")[-2:]
+    assert (p, corrected) == ("0.0004", "0.0016 |")  # by all four, though one alone has a p-value
     assert "`pure:reacher` (100 s a seed)" in text and "Holm" in text
     assert (tmp_path / "hypothesis_1.png").stat().st_size > 0
     task = next(task for task in TEST if task.env == "pure:reacher")
