@@ -21,135 +21,141 @@ NUMBERS = (
         r"eval/(return|newest_return|sampled_return)",
         "returns",
         "greedy agent, in evaluations",
-        "Mean sum of rewards of the evaluation's episodes, the same worlds every time; `newest` by "
-        "the parameters of the last update in place of their average, `sampled` by samples in "
-        "place of modes.",
+        "Mean sum of rewards over the evaluation's episodes, with the same seeds every time. "
+        "`newest`: with the parameters of the last update instead of their average; `sampled`: "
+        "with sampled actions instead of modes.",
     ),
     Number(
         r"eval/(return|sampled_return|newest_return)_95|eval/sampled_(?!return).*",
         "returns",
         "intervals, and sampled episodes",
-        "Half-widths of 95% intervals over an evaluation's episodes, and what else is known of "
-        "sampled ones.",
+        "Half-widths of 95% intervals over an evaluation's episodes, and further statistics of "
+        "episodes with sampled actions.",
     ),
     Number(
-        "episode/return", "returns", "episodes in training", "Sum of an episode's rewards, sampled."
+        "episode/return",
+        "returns",
+        "episodes in training",
+        "Sum of an episode's rewards, with sampled actions.",
     ),
     Number("(eval|episode)/success", "returns", "success", "Share of episodes that succeed."),
     Number("(eval|episode)/length", "returns", "length", "Environment steps of an episode."),
     Number(
         "eval/(foreseen|discounted)",
         "returns",
-        "foreseen, and what came",
-        "What the critic foresaw at an evaluation's first observations, and the discounted return "
-        "that came. Foreseen far above it, the agent exploits errors of its model.",
+        "predicted and observed return",
+        "The critic's prediction at the first observations of an evaluation (`foreseen`), and the "
+        "discounted return that followed. A prediction far above it means that the agent exploits "
+        "errors of its model.",
     ),
     Number(
         "return/(imagined|foreseen|observed)|value",
         "imagination",
         "returns",
-        "Means over a batch: λ-returns of imagined paths, the critic's value where they start; and "
-        "of replayed sequences the return that came (`observed`) with what the critic foresaw of "
-        "it.",
+        "Means over a batch: λ-returns of imagined paths and the critic's value at their starts; "
+        "for replayed sequences, the observed return and the critic's prediction of it "
+        "(`foreseen`).",
     ),
     Number(
         "window_reward/(imagined|observed)",
         "imagination",
-        "rewards of windows",
+        "window rewards",
         "Mean discounted reward of a window, in imagination and in replay.",
     ),
     Number(
         "window_reward/(error|foreseen_error|foreseen_bias|gap)",
         "imagination",
-        "errors of windows' rewards",
-        "Mean absolute error of the reward head from the belief, and one tick ahead from the prior "
-        "(`foreseen`), whose mean error is its bias; `gap`: imagined minus observed.",
+        "errors of window rewards",
+        "Mean absolute error of the reward head from the belief, and from the prior one tick ahead "
+        "(`foreseen`; its mean error is the bias); `gap`: imagined minus observed.",
     ),
     Number(
         "novelty/(imagined|replayed|bonus)",
         "imagination",
         "novelty",
-        "What the ensemble disagrees about, as a share of how much observations vary, one window "
-        "ahead and in replay; `bonus`: what that adds to an imagined window's reward.",
+        "The ensemble's disagreement as a share of the observations' variation, one window ahead, "
+        "in imagination and in replay; `bonus`: what it adds to an imagined window's reward.",
     ),
     Number("(eval/)?loss/model", "world model", "loss", "The world model's loss, nats."),
     Number(
         r"(eval/)?kl/level\d+",
         "world model",
         "KL per level",
-        "KL of posterior from prior, nats per tick: what a level takes in that it had not "
-        "foreseen.",
+        "KL of the posterior from the prior, nats per tick: the information that a level takes in "
+        "and did not predict.",
     ),
     Number(
         r"(eval/)?prior_entropy/level\d+",
         "world model",
         "entropy of the priors",
-        "Nats per tick; of Gaussians differential, so it may be negative.",
+        "Nats per tick; differential entropy for Gaussians, which may be negative.",
     ),
     Number(
         r"(eval/)?(kl/(begins|changes|weight)|ticks/level\d+)",
         "world model",
-        "clocks that are learned",
-        "Of VTA and DLH: KL of when a level ticks, nats per frame; the weight of all KL while it "
-        "is raised; share of frames at which a level ticks.",
+        "learned clocks",
+        "VTA and DLH: KL of the times at which a level ticks, nats per frame; the weight of all KL "
+        "while it is ramped up; share of frames at which a level ticks.",
     ),
     Number(
         "(eval/)?nll/.*",
         "world model",
         "reconstruction",
         "Negative log-likelihood of observations, nats per frame; `newest` and `recent`: decoded "
-        "from the top level; `by_long`: of LMC-Memory, recalled by a long stretch.",
+        "from the top level; `by_long`: for LMC-Memory, with memory recalled by a long clip.",
     ),
     Number(
         "loss/(total|actor|critic|reward|cont|codec|ensemble)|codec/.*",
         "behaviour",
         "losses",
-        "Parts of the agent's loss.",
+        "Terms of the agent's loss.",
     ),
     Number(
         "actor/(spread|spread_first)",
         "behaviour",
         "spread of actions",
-        "Entropy of the actor as a share: 0 smallest deviation or one class, 1 largest or uniform; "
-        "`first`: of a plan's first action. Held near `agent.behaviour.entropy_target`.",
+        "Entropy of the actor as a share: 0 is the smallest deviation or a single class, 1 the "
+        "largest or uniform; `first`: of a plan's first action. It is kept near "
+        "`agent.behaviour.entropy_target`.",
     ),
     Number(
         "actor/(entropy_scale|prior_kl)",
         "behaviour",
         "regulariser",
-        "Mean weight of the entropy bonus; of codes the KL of the policy from their prior, nats.",
+        "Mean weight of the entropy bonus; for codes, the KL of the policy from their prior, nats.",
     ),
     Number(
         "actor/return_scale",
         "behaviour",
         "scale of returns",
-        "By which returns are divided: their 5th to 95th percentile, 1 at least.",
+        "The divisor of returns: the range from their 5th to their 95th percentile, at least 1.",
     ),
     Number(
         "grad_norm|update/skipped",
         "updates",
         "gradient",
-        "Norm before clipping; updates so far that were not finite and changed nothing.",
+        "Gradient norm before clipping; number of updates so far that were not finite and changed "
+        "nothing.",
     ),
     Number(
         "speed/share_.*",
         "updates",
-        "where time goes",
-        "Share of wall time since the last line: acting in environments, sampling, waiting for "
-        "updates, evaluating.",
+        "time shares",
+        "Share of wall time since the last logged line: acting in environments, sampling, waiting "
+        "for updates, evaluating.",
     ),
     Number(
         "speed/((env_)?steps_per_s|updates_per_s|seeds)",
         "updates",
         "speed",
-        "Per second of wall time since the last line.",
+        "Per second of wall time since the last logged line.",
     ),
     Number("memory/.*", "updates", "memory", "Peak, GiB."),
     Number(
         "replay/.*|data/.*|env/.*",
         "updates",
         "data",
-        "Environment steps and GB in replay; frames of video seen; environments started again.",
+        "Environment steps and GB in replay; video frames seen; restarted environments.",
     ),
 )
 """All logged numbers, in the order in which TensorBoard shows them: returns first."""

@@ -98,11 +98,14 @@ def hypotheses(found: Found, folder: Path) -> list[str]:
         text = "; ".join(map(estimate, ORDER, scores))
         said.append(("4. order in K", len(tasks), f"ρ {rho:.2f}; {text}", p))
         figure(folder / "hypothesis_4.png", tasks, ORDER, scores)
-    yet = len(PAIRS) + 1 - len(said)  # without a p-value, which may turn out to be 1
-    adjusted = holm([*(p for *_, p in said), *[1.0] * yet])[: len(said)]
-    for (name, tasks_run, text, p), corrected in zip(said, adjusted, strict=True):
-        complete = "" if tasks_run == len(TEST) else " (not all yet)"
-        rows.append(f"| {name} | {tasks_run}{complete} | {text} | {p:.4f} | {corrected:.4f} |")
+    judged = [p for _, tasks_run, _, p in said if tasks_run == len(TEST)]
+    yet = len(PAIRS) + 1 - len(judged)  # not judged, so their p-values may turn out to be 1
+    adjusted = iter(holm([*judged, *[1.0] * yet]))
+    for name, tasks_run, text, p in said:
+        complete = tasks_run == len(TEST)
+        told = f"{tasks_run}" if complete else f"{tasks_run} (not all yet)"
+        corrected = f"{next(adjusted):.4f}" if complete else "–"
+        rows.append(f"| {name} | {told} | {text} | {p:.4f} | {corrected} |")
     return rows if said else ["No hypothesis has all its arms on any task yet."]
 
 

@@ -185,7 +185,7 @@ def test_every_number_that_runs_log_is_known(agent_run: Any, video_run: Any) -> 
 @pytest.mark.parametrize("name", ["kl/begins", "eval/kl/changes", "kl/weight", "ticks/level2"])
 def test_numbers_of_models_whose_clocks_are_learned_are_known(name: str) -> None:
     known = number(name)
-    assert known is not None and known.chart == "clocks that are learned"
+    assert known is not None and known.chart == "learned clocks"
 
 
 def test_no_number_is_in_two_charts(agent_run: Any, video_run: Any) -> None:
