@@ -108,16 +108,16 @@ def episode_section(
 ) -> list[str]:
     """One episode, as a video and as curves over time."""
     strides, steps = built.agent.model.strides, len(one.reward) - 1
-    ends = "ended by a terminal" if one.terminal else "ended by a limit of time"
-    ends = ends if steps < config.steps else f"looked at up to there (--steps {config.steps})"
+    ends = "ended by a terminal state" if one.terminal else "ended by a time limit"
+    ends = ends if steps < config.steps else f"shown up to there (--steps {config.steps})"
     text = (
-        f"The greedy agent in one of the worlds of its evaluation: {steps:,} environment steps, "
-        f"return {one.reward.sum():.4g}, {ends}. Filtered once more as a whole. KL of "
-        "posterior from prior is what a level takes in at a tick that it had not foreseen, an "
-        "upper bound on what it stores of it; a curve holds each value until the next tick. "
-        "Entropy is differential, so it may be negative. A window's reward is the discounted sum "
-        "over the top clock's last tick; where its window reaches back before the episode nothing "
-        "is drawn."
+        f"The greedy agent with one of its evaluation's seeds: {steps:,} environment steps, "
+        f"return {one.reward.sum():.4g}, {ends}. The episode was filtered again as a whole. The KL "
+        "of the posterior from the prior is the information that a level takes in at a tick and "
+        "did not predict, an upper bound on what it stores of it; a curve keeps each value until "
+        "the next tick. Entropy is differential, so it may be negative. A window's reward is the "
+        "discounted sum over the top clock's last tick; nothing is drawn where the window would "
+        "begin before the episode."
     )
     rows = []
     for n, level in enumerate(one.trace.levels):
@@ -127,9 +127,8 @@ def episode_section(
     header = ["mean over the episode", "stride", "KL, nats per tick"]
     header += ["KL, nats per step", "prior entropy, nats"]
     caption = (
-        " Top: frames, each above its own time, and what is decoded from level 1's belief then "
-        "(vectors as bars, each number on its own scale). Below: curves at the times that they "
-        "belong to."
+        " Top: frames, each above its time, and the frames decoded from level 1's belief at that "
+        "time (vectors as bars, each number on its own scale). Below: curves on the same time axis."
     )
     if one.what_if is not None:
         caption += " The dotted line is where the futures below start."
@@ -156,22 +155,22 @@ def what_if_section(one: EpisodeInspection, built: Built, config: AnalyseAgentCo
     stride = built.agent.model.stride
     text = (
         f"From step {found.start} of this episode the top level alone imagines {found.ticks} ticks "
-        f"of {stride} environment steps, once with the actor choosing at every tick (its "
-        "likeliest chunk), then with one primitive action held all along; those of all held "
-        "actions are shown whose futures differ most. The same noise in every row, so that rows "
-        "differ by what is done alone. Then the levels below follow, and level 1 is decoded. At "
-        "rest every number is as near to 0 as it can be, every choice at its first class; other "
-        "rows differ from that in what they name."
+        f"of {stride} environment steps: first with the actor choosing at every tick (its most "
+        "likely chunk), then with a single primitive action held throughout. Of all held actions, "
+        "those whose futures differ most are shown. All rows share the same noise, so they differ "
+        "only by the actions. Then the lower levels follow, and level 1 is decoded. At rest, every "
+        "number is as close to 0 as possible and every choice is its first class; the other rows "
+        "differ from that in what they name."
     )
     dots = (
-        f"Frames imagined, the true ones above. Right: discounted window rewards with the critic's "
-        f"value at the end, environment units, under {config.samples} noises (light) and their "
-        "mean; of what happened the same from real rewards, with the critic's value of the belief "
-        "then."
+        "Imagined frames, with the true ones above. Right: discounted window rewards plus the "
+        f"critic's value at the end, in environment units, for {config.samples} noise samples "
+        "(light) and their mean; for what happened, the same from real rewards and the critic's "
+        "value of the belief at that time."
     )
     lines = (
-        "The same futures: rewards and values are means over the noises, observations those of "
-        "the frames above."
+        "The same futures: rewards and values are means over the noise samples, observations are "
+        "those of the frames above."
     )
     return [
         heading,

@@ -80,7 +80,7 @@ def draw_episode(one: EpisodeInspection, view: View, strides: Sequence[int]) -> 
     windows = [
         Line("observed", trace.time, trace.observed, BLACK, wide=True),
         Line("read from the belief", trace.time, trace.believed, COLOURS[0]),
-        Line("foreseen one tick ahead", trace.time, trace.foreseen, COLOURS[1]),
+        Line("predicted one tick ahead", trace.time, trace.foreseen, COLOURS[1]),
     ]
     panels += [
         Panel("entropy of the priors", "nats", entropy),

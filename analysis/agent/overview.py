@@ -29,8 +29,8 @@ def overview(run: Path, built: Built, step: int) -> str:
         *built.spaces.overview,
         ("trained for", f"{step:,} environment steps, seed {c.seed}"),
         ("strides", f"{' '.join(map(str, model.strides))} environment steps per tick"),
-        ("plans anew", f"after {c.agent.replan} of the {model.stride} steps of a plan"),
-        ("goes on with a plan", f"to its end in {c.agent.keep_plan:.0%} of cases"),
+        ("replans", f"after {c.agent.replan} of the {model.stride} steps of a plan"),
+        ("keeps a plan", f"to its end in {c.agent.keep_plan:.0%} of cases"),
         ("marks plans", "yes" if built.agent.codec.marked else "no"),
         ("parameters", f"{size / 1e6:.2f} M"),
         ("commit", str(versions.get("git") or "not known")),
@@ -51,8 +51,8 @@ def training_section(run: Path, chance: np.ndarray) -> list[str]:
     if drawn is None:
         return []
     caption = (
-        "Return of episodes and KL of posterior from prior per level while it trained, over "
+        "Return of episodes and KL of the posterior from the prior per level during training, over "
         "environment steps. The band is the 95% interval over an evaluation's episodes; the dashed "
-        "line, random actions in the same worlds."
+        "line shows random actions with the same seeds."
     )
     return [report.heading("How it learned"), report.figure(drawn, caption)]

@@ -26,7 +26,7 @@ def verdict_section(rows: Sequence[Mapping[str, Any]], chance: np.ndarray) -> li
       chance: [n] returns of episodes under random actions in the evaluation environments.
     """
     found = evaluations(rows)
-    numbers = [("random actions, the same worlds", sampled(chance))] if len(chance) else []
+    numbers = [("random actions, the same seeds", sampled(chance))] if len(chance) else []
     if not found:
         table = [report.table(["", "return"], numbers)] if numbers else []
         return [report.lead("The agent has not been evaluated."), *table]
@@ -35,7 +35,7 @@ def verdict_section(rows: Sequence[Mapping[str, Any]], chance: np.ndarray) -> li
     numbers = [(f"greedy agent, step {last['step']:,}", told(last)), *numbers]
     if len(found) > 1:
         change = last["eval/return"] - first["eval/return"]
-        said.append(f"Its first evaluation was at {first['eval/return']:.4g}: {change:+.4g} since.")
+        said.append(f"Its first evaluation was {first['eval/return']:.4g}: {change:+.4g} since.")
         numbers.append((f"first evaluation, step {first['step']:,}", told(first)))
         numbers.append((f"best evaluation, step {best['step']:,}", told(best)))
     if "eval/foreseen" in last:
@@ -47,13 +47,13 @@ def compared(last: Mapping[str, Any], chance: np.ndarray) -> str:
     """The last evaluation compared with random actions."""
     text = f"The greedy agent's return is {told(last)}"
     if "eval/success" in last:
-        text += f", with {last['eval/success']:.0%} of episodes a success"
+        text += f", with {last['eval/success']:.0%} of episodes successful"
     if not len(chance):
         return f"{text}."
     middle, half = float(chance.mean()), interval(chance)
     gap, room = last["eval/return"] - middle, last.get("eval/return_95", 0.0) + half
     if not abs(gap) > room:
-        return f"{text}, not told apart from random actions, {middle:.4g}."
+        return f"{text}, not distinguishable from random actions, {middle:.4g}."
     return f"{text}, {'above' if gap > 0 else 'below'} random actions, {middle:.4g}."
 
 
@@ -62,8 +62,8 @@ def promised(foreseen: float, came: float) -> str:
     gap = foreseen - came
     much = "too much" if gap > 0 else "too little"
     return (
-        f"At the first observations its critic foresaw {foreseen:.4g} of discounted return, and "
-        f"{came:.4g} came: {abs(gap):.3g} {much}."
+        f"At the first observations its critic predicted a discounted return of {foreseen:.4g}; "
+        f"{came:.4g} was observed: {abs(gap):.3g} {much}."
     )
 
 

@@ -90,8 +90,8 @@ def test_it_says_what_ran(pendulum):
         "<td>commit</td>",
         "How it learned",
         "200 environment steps",
-        "ended by a limit of time",
-        "Filtered once more as a whole",
+        "ended by a time limit",
+        "filtered again as a whole",
         f"From step {start} of this episode the top level alone imagines {ticks} ticks of 2",
         "agent.behaviour.horizon",
     ):
@@ -137,7 +137,7 @@ def test_images_three_levels_and_an_episode_that_ends_early(tmp_path):
         )  # fmt: skip
     page = output.read_text()
     assert "has not been evaluated" in page and "How it learned" not in page
-    assert "random actions, the same worlds" in page
+    assert "random actions, the same seeds" in page
     assert "Episode 1" in page and "Episode 2" in page and "builtin" in page
     numbers = json.loads(output.with_suffix(".json").read_text())
     assert len(numbers["episodes"]) == 2 and printed.count("KL per level") == 2
