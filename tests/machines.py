@@ -32,22 +32,18 @@ def _ip(*args: str) -> None:
     subprocess.run(["ip", *args], check=True, capture_output=True)
 
 
-def can_be_made() -> bool:
-    """Whether this process may make them."""
-    if shutil.which("ip") is None:
-        return False
-    with suppress(subprocess.CalledProcessError), machines(2):
-        return True
-    return False
-
-
 @contextmanager
 def machines(count: int) -> Iterator[list[Machine]]:
-    """So many, which reach each other alone."""
+    """``count`` machines that reach only each other; the test is skipped if they cannot be made."""
     switch = f"switch{os.getpid()}"
     made = [Machine(f"m{os.getpid()}-{i}", f"10.77.0.{i + 1}") for i in range(count)]
+    if shutil.which("ip") is None:
+        pytest.skip("network namespaces need the command ip")
     try:
         _ip("netns", "add", switch)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"network namespaces cannot be made: {error.stderr.decode().strip()}")
+    try:
         _ip("-n", switch, "link", "add", "bridge", "type", "bridge")
         _ip("-n", switch, "link", "set", "bridge", "up")
         for i, machine in enumerate(made):
@@ -63,11 +59,6 @@ def machines(count: int) -> Iterator[list[Machine]]:
         for name in (switch, *(machine.name for machine in made)):
             with suppress(subprocess.CalledProcessError):
                 _ip("netns", "delete", name)
-
-
-NEEDS_MACHINES = pytest.mark.skipif(
-    not can_be_made(), reason="network namespaces need the command ip and the right to make them"
-)
 
 
 def free_address() -> str:
@@ -91,9 +82,9 @@ def ray_node(*flags: str, prefix: Sequence[str] = ()) -> Iterator[subprocess.Pop
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    assert any("--block" in line for line in process.stdout)  # which it says once it runs
     try:
+        assert process.stdout is not None
+        assert any("--block" in line for line in process.stdout)  # which it says once it runs
         yield process
     finally:
         process.terminate()  # which ends all that it started

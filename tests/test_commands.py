@@ -90,9 +90,10 @@ def test_eval_prints_sampled_and_greedy(agent_run, tmp_path, capsys):
 @pytest.fixture
 def doubles():
     """As by JAX_ENABLE_X64=1, or where an environment's code has turned it on."""
+    before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
     yield
-    jax.config.update("jax_enable_x64", False)
+    jax.config.update("jax_enable_x64", before)
 
 
 def test_a_run_goes_on_and_acts_in_float32_whatever_is_turned_on(agent_run, tmp_path, doubles):

@@ -54,8 +54,14 @@ class Heartbeats:
                         self.heard[other] = now, time.monotonic()
 
     def _watch(self) -> None:
+        looked = time.monotonic()
         while not self.stopped.wait(self.seconds / 10):
-            since = time.monotonic() - self.seconds
+            before, looked = looked, time.monotonic()
+            if looked - before > self.seconds / 2:  # this process was suspended, and heard no one
+                self.heard = {i: (value, looked) for i, (value, _) in self.heard.items()}
+            since = looked - self.seconds
             if silent := [other for other, (_, at) in self.heard.items() if at < since]:
-                self.stop()
-                self.missed(silent)
+                if self.index == 0:
+                    time.sleep(self.seconds / 5)  # so that the others notice, by its store
+                self.missed([0] if 0 in silent else silent)  # all are heard through the first
+                return

@@ -39,6 +39,10 @@ OWN = ("logdir", "track", "data.name", "data.folder")
 OTHER_PROCESS = 104_729  # difference between the sampling seeds of consecutive processes
 SECONDS = 30
 """Seconds of silence after which another process counts as lost."""
+LAST = 600
+"""Seconds for which processes wait at the end for the last of them to finish its evaluation."""
+TOGETHER = 120
+"""Seconds for which processes wait at the start for each other's addresses."""
 GO_ON = (
     "the same command resumes from the last checkpoint, with any number of processes that divides "
     "the batch"
@@ -64,16 +68,16 @@ def join(args: Sequence[str]) -> list[str]:
         jax.distributed.initialize(
             *_named(given),
             heartbeat_timeout_seconds=3 * SECONDS,  # after which JAX aborts
-            shutdown_timeout_seconds=SECONDS,
+            shutdown_timeout_seconds=LAST,
         )
-    except (RuntimeError, ValueError) as error:
+        leave_at_once()
+        _meet()
+    except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f"hosts: expected processes that find each other by {FLAG} {given}, received: "
             f"{str(error).splitlines()[0]}; say the same address and number to each, and to each "
             "another index from 0 on"
         ) from error
-    _meet()
-    leave_at_once()
     if not first():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     return rest
@@ -121,7 +125,7 @@ def _meet() -> None:
     own = address_towards(host.strip("[]"), int(port))
     world.client.key_value_set(f"clockwork/address/{world.process_id}", own)
     known = [
-        world.client.blocking_key_value_get(f"clockwork/address/{i}", 1000 * SECONDS)
+        world.client.blocking_key_value_get(f"clockwork/address/{i}", 1000 * TOGETHER)
         for i in range(world.num_processes)
     ]
     outside = [address for address in known if not ip_address(address).is_loopback]
@@ -198,8 +202,8 @@ def leave_others() -> bool:
     """Disconnect from the other processes, in all of them at once; return whether this is the
     first, which may continue alone."""
     if count() > 1:
+        jax.distributed.shutdown()  # waits for all of them, whose heartbeats continue until then
         _heartbeats.pop().stop()
-        jax.distributed.shutdown()
     return first()
 
 

@@ -5,6 +5,7 @@ python tests/training/on_hosts.py LOGDIR STEPS --hosts ADDRESS:PORT,INDEX,COUNT
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from test_guard import TinySource, settings
 
 from common.entry import enter
 from training import hosts
-from training.hosts import join
+from training.hosts import join, leave_others
 from training.loop import train
 from worldmodel.learner import Learner
 
@@ -67,7 +68,10 @@ def main(logdir: Path, steps: int) -> None:
     if jax.process_index() == 1:
         steps = int(os.environ.get("STEPS_OF_THE_SECOND", steps))
     config = settings(logdir, steps=steps, save_every=20, batch=ROWS)
-    train(config, lambda _: Shared())
+    ended = train(config, lambda _: Shared())
+    if ended and jax.process_index() == 0:
+        time.sleep(float(os.environ.get("LAST_SECONDS_OF_THE_FIRST", 0)))
+    leave_others()
 
 
 if __name__ == "__main__":
