@@ -40,25 +40,29 @@ def machines(count: int) -> Iterator[list[Machine]]:
     if shutil.which("ip") is None:
         pytest.skip("network namespaces need the command ip")
     try:
-        _ip("netns", "add", switch)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"network namespaces cannot be made: {error.stderr.decode().strip()}")
-    try:
-        _ip("-n", switch, "link", "add", "bridge", "type", "bridge")
-        _ip("-n", switch, "link", "set", "bridge", "up")
-        for i, machine in enumerate(made):
-            _ip("netns", "add", machine.name)
-            ends = "type", "veth", "peer", "name", "cable", "netns", machine.name
-            _ip("-n", switch, "link", "add", f"port{i}", *ends)
-            _ip("-n", switch, "link", "set", f"port{i}", "master", "bridge", "up")
-            _ip("-n", machine.name, "address", "add", f"{machine.address}/24", "dev", "cable")
-            for device in ("lo", "cable"):
-                _ip("-n", machine.name, "link", "set", device, "up")
+        try:
+            _build(switch, made)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"network namespaces cannot be made: {error.stderr.decode().strip()}")
         yield made
     finally:
         for name in (switch, *(machine.name for machine in made)):
             with suppress(subprocess.CalledProcessError):
                 _ip("netns", "delete", name)
+
+
+def _build(switch: str, made: Sequence[Machine]) -> None:
+    _ip("netns", "add", switch)
+    _ip("-n", switch, "link", "add", "bridge", "type", "bridge")
+    _ip("-n", switch, "link", "set", "bridge", "up")
+    for i, machine in enumerate(made):
+        _ip("netns", "add", machine.name)
+        ends = "type", "veth", "peer", "name", "cable", "netns", machine.name
+        _ip("-n", switch, "link", "add", f"port{i}", *ends)
+        _ip("-n", switch, "link", "set", f"port{i}", "master", "bridge", "up")
+        _ip("-n", machine.name, "address", "add", f"{machine.address}/24", "dev", "cable")
+        for device in ("lo", "cable"):
+            _ip("-n", machine.name, "link", "set", device, "up")
 
 
 def free_address() -> str:

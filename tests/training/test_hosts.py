@@ -128,7 +128,7 @@ def test_a_signal_to_one_stops_all_and_they_have_learned_as_one(tmp_path: Path) 
 def test_one_that_is_silent_is_missed(tmp_path: Path) -> None:
     """It is stopped, and its connections stay: as of a machine that has lost its network."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PATHS, "SECONDS_OF_SILENCE", "5")
+        patch.setitem(PATHS, "SECONDS_OF_SILENCE", "10")
         two = start(2, PROGRAM, tmp_path, 10**6)
     wait_for_update(two[0], tmp_path / "run" / METRICS, after=20)
     two[1].send_signal(signal.SIGSTOP)
@@ -139,15 +139,32 @@ def test_one_that_is_silent_is_missed(tmp_path: Path) -> None:
         two[1].communicate()
     assert two[0].returncode == 1
     assert told.endswith(
-        "error: nothing has been heard for 5 s of process 1, so this one ends; the same command "
+        "error: nothing has been heard for 10 s of process 1, so this one ends; the same command "
         "resumes from the last checkpoint, with any number of processes that divides the batch\n"
     )
 
 
+@pytest.mark.slow
+def test_a_job_that_was_suspended_as_a_whole_goes_on(tmp_path: Path) -> None:
+    """For longer than silence is allowed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PATHS, "SECONDS_OF_SILENCE", "10")
+        two = start(2, PROGRAM, tmp_path, 10**6)
+    log = tmp_path / "run" / METRICS
+    wait_for_update(two[0], log, after=20)
+    for number, seconds in ((signal.SIGSTOP, 15), (signal.SIGCONT, 5)):
+        for process in two:
+            process.send_signal(number)
+        time.sleep(seconds)
+    wait_for_update(two[0], log, after=last_update(log) + 20)
+    two[1].send_signal(signal.SIGTERM)
+    assert [code for code, *_ in end(two)] == [0, 0]
+
+
 def test_the_first_may_take_longer_to_its_end_than_silence_is_allowed(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PATHS, "SECONDS_OF_SILENCE", "5")
-        patch.setitem(PATHS, "LAST_SECONDS_OF_THE_FIRST", "12")
+        patch.setitem(PATHS, "SECONDS_OF_SILENCE", "10")
+        patch.setitem(PATHS, "LAST_SECONDS_OF_THE_FIRST", "20")
         ended = end(start(2, PROGRAM, tmp_path, 20))
     assert [code for code, *_ in ended] == [0, 0], ended
 
