@@ -9,6 +9,7 @@ mesh over all of them; docs/scaling.md.
 
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -51,6 +52,7 @@ SHARDS = "processes"
 """Folder in `--logdir` where all processes but the first keep their files, by process index."""
 
 _heartbeats: list[Heartbeats] = []
+_temporary: list[str] = []
 
 
 def join(args: Sequence[str]) -> list[str]:
@@ -110,7 +112,9 @@ def _named(given: str) -> tuple[str | None, int | None, int | None]:
 
 
 def _missed(silent: Sequence[int]) -> None:
-    """End this process: the others that it waits for are lost."""
+    """End this process at once: the others that it waits for are lost."""
+    for folder in _temporary:
+        shutil.rmtree(folder, ignore_errors=True)
     names = ", ".join(map(str, silent))
     fail(f"nothing has been heard for {SECONDS} s of process {names}, so this one ends; {GO_ON}", 1)
 
@@ -195,6 +199,7 @@ def own_place(config: Any, stays: bool) -> Iterator[Any]:
         yield replace(config, logdir=config.logdir / SHARDS / str(index()), track=())
     else:
         with tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
+            _temporary.append(folder)
             yield replace(config, logdir=Path(folder) / "run", track=())
 
 

@@ -188,7 +188,10 @@ def test_on_machines_of_their_own_they_learn_as_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_of_three_machines_one_is_cut_off_and_two_go_on(tmp_path: Path) -> None:
-    with machines(3) as on:
+    """Nothing of those that leave no files stays."""
+    (tmp_path / "temporary").mkdir()
+    with machines(3) as on, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PATHS, "TMPDIR", str(tmp_path / "temporary"))
         three = start(3, PROGRAM, tmp_path, 10**6, on=on)
         wait_for_update(three[0], tmp_path / "run" / METRICS, after=45)
         on[2].unplug()
@@ -198,6 +201,7 @@ def test_of_three_machines_one_is_cut_off_and_two_go_on(tmp_path: Path) -> None:
             missed = f"heard for 30 s of process {others}, so this one ends"
             ended_first = "another process of the run has ended" in line  # the one that missed it
             assert code == 1 and (missed in line or ended_first)
+        assert not list((tmp_path / "temporary").glob("clockwork-*"))
         saved = CheckpointStore(tmp_path / "run" / "checkpoints", 1).latest()
         assert saved is not None and saved >= 40
         two = end(start(2, PROGRAM, tmp_path, saved + 20, on=on))
