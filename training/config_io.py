@@ -15,7 +15,7 @@ from configs.before import FORMAT
 from replay.atomic import TEMPORARY, remove_unfinished, write_text
 from replay.lock import DirectoryLock
 from training.config_json import decode, encode
-from training.older import FORMAT_KEY, format_of, to_today
+from training.older import FORMAT_KEY, to_today
 from training.versions import versions
 
 CONFIG, VERSIONS, LOCK = "config.json", "versions.json", "lock"
@@ -50,11 +50,6 @@ def load_config(cls: type[C], path: Path) -> C:
     """
     config: C = decode(cls, to_today(cls, read_config(path)), "")
     return config
-
-
-def run_format(logdir: Path) -> int:
-    """The format number with which a run was written."""
-    return format_of(read_config(logdir))
 
 
 def check_same_config(logdir: Path, config: Any) -> None:

@@ -326,7 +326,7 @@ class Together:
         begun = counters.steps // n, counters.updates
         return Orders(np.int32(rounds), updates, *map(np.int32, begun))
 
-    def _compile(self) -> Any:
+    def compile(self) -> Any:
         """Compile the program of all seeds."""
         axis = SEEDS if self.devices.count > 1 else None
         together = jax.vmap(self.program.advance, in_axes=(0, 0, None), spmd_axis_name=axis)
@@ -339,7 +339,7 @@ class Together:
         orders, before = self.orders(), self.steps
         if self.compiled is None:
             with progress.doing("compiling the program of all seeds"):
-                self.compiled = self._compile()
+                self.compiled = self.compile()
         began = time.monotonic()
         self.state, found = self.compiled(self.state, self.keys, orders)
         report: Report = jax.device_get(found)

@@ -2,11 +2,13 @@ r"""Run the trial of clocks (docs/protocol.md): one arm on one task at a time, s
 
   python -m benchmarks.trial --stage tune
   python -m benchmarks.trial --stage test --tasks pure:reacher --arms A E4
+  python -m benchmarks.trial --stage cost
   python -m benchmarks.trial --stage report
 
 Runs are kept under `--output`; the same command resumes them. Each run's result is written to
 benchmarks/results/trial/ when the run ends, and a run with a result is not repeated. `--core 1`
-pins the trial to core 1. `--minutes` limits the time during which new runs are started.
+pins the trial to core 1. `--minutes` limits the time during which new runs are started. `cost`
+measures the processor time of the test runs' programs, for the table of equal processor time.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,17 +25,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, Setting, flags, tuned_as
+from benchmarks.trial.cost import Cost, cost
 from benchmarks.trial.report import score, write_report
 from benchmarks.trial.tasks import TEST, TUNING, Task
 from common import UserError, dump_json, read_json
 from common.entry import enter
 from replay.atomic import write_text
+from training.device import enable_compilation_cache, keep_freed_memory
 from training.versions import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "trial"
 TUNE_SEEDS, TEST_SEEDS = (0, 1), tuple(range(100, 110))
 TIE = 0.01
+COSTS = RESULTS / "costs.json"
+COST_SECONDS = 8.0
 
 
 class Cell(NamedTuple):
@@ -103,6 +110,16 @@ def run(cell: Cell, output: Path) -> bool:
     return True
 
 
+def measure_cost(cell: Cell) -> None:
+    """Measure what a cell's program costs, and add it to those measured."""
+    with tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
+        found = cost(cell.command, Path(folder) / "run", COST_SECONDS)
+    known = read_json(COSTS) if COSTS.is_file() else {}
+    known.setdefault(cell.task.env, {})[cell.arm.name] = found._asdict()
+    write_text(COSTS, dump_json(known, indent=1) + "\n")
+    print(f"{cell.name}: {found.update:.3g} products an update", flush=True)
+
+
 def choose() -> dict[str, Setting]:
     """Choose the setting of each arm from the tuning runs, and write it next to their results.
 
@@ -148,12 +165,25 @@ def tuned() -> dict[str, Setting]:
     return {arm: Setting(**entry["setting"]) for arm, entry in found.items()}
 
 
+def report() -> None:
+    """Write the tables and figures of the results and costs that there are."""
+    found: dict[str, dict[str, Any]] = {}
+    for cell in trial_cells(tuned()):
+        if cell.result.is_file():
+            found.setdefault(cell.task.env, {})[cell.arm.name] = read_json(cell.result)
+    costs = {
+        env: {arm: Cost(**one) for arm, one in arms.items()}
+        for env, arms in (read_json(COSTS) if COSTS.is_file() else {}).items()
+    }
+    write_report(RESULTS, found, costs)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stage", choices=("tune", "test", "report"), required=True)
+    parser.add_argument("--stage", choices=("tune", "test", "cost", "report"), required=True)
     parser.add_argument("--tasks", nargs="+", help="some of the stage's tasks")
     parser.add_argument("--arms", nargs="+", help="some of the arms, such as A E4")
     parser.add_argument("--output", type=Path, default=Path("runs/trial"))
@@ -161,11 +191,7 @@ def main() -> None:
     parser.add_argument("--core", type=int)
     args = parser.parse_args()
     if args.stage == "report":
-        found: dict[str, dict[str, Any]] = {}
-        for cell in trial_cells(tuned()):
-            if cell.result.is_file():
-                found.setdefault(cell.task.env, {})[cell.arm.name] = read_json(cell.result)
-        write_report(RESULTS, found)
+        report()
         return
     if args.core is not None:
         os.sched_setaffinity(0, {args.core})
@@ -176,8 +202,14 @@ def main() -> None:
         for cell in cells
         if (not args.tasks or cell.task.env in args.tasks)
         and (not args.arms or cell.arm.name in args.arms)
-        and not cell.result.is_file()
+        and (args.stage == "cost" or not cell.result.is_file())
     ]
+    if args.stage == "cost":
+        enable_compilation_cache(None)
+        keep_freed_memory()
+        for cell in wanted:
+            measure_cost(cell)
+        return
     print(f"{args.stage}: {len(wanted)} of {len(cells)} to run", flush=True)
     for cell in wanted:
         if time.monotonic() > until:

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
+from benchmarks.trial.cost import Cost
 from benchmarks.trial.scores import holm, interval, iqm, order, permutation
 from benchmarks.trial.tasks import TEST, Task
 from replay.atomic import write_text
@@ -15,14 +16,15 @@ PAIRS = (("E4", "A"), ("E4", "D4"), ("E4", "C4"))  # of hypotheses 1 to 3
 KINDS = ("sampled", "greedy")
 ORDER = ("A", "E2", "E4", "E8")  # of hypothesis 4, K = 1, 2, 4, 8
 Found = dict[str, dict[str, Any]]  # environment -> arm -> result
+Costs = dict[str, dict[str, Cost]]  # environment -> arm -> what its program costs
 
 
-def write_report(folder: Path, found: Found) -> Path:
+def write_report(folder: Path, found: Found, costs: Costs) -> Path:
     """Write the tables, and a figure per hypothesis with results; return the path of the tables."""
     lines = ["# The trial of clocks", "", "By docs/protocol.md. Scores are returns of the last "]
     lines[-1] += "quarter, mean ± deviation over seeds; sampled actions, greedy in brackets."
-    for title, budget in (("Equal updates", False), ("Equal seconds of one core", True)):
-        lines += ["", f"## {title}", "", *table(found, budget)]
+    lines += ["", "## Equal updates", "", *table(found, {})]
+    lines += ["", "## Equal processor time of one core", "", *told(costs), "", *table(found, costs)]
     lines += ["", "## Hypotheses", "", *hypotheses(found, folder)]
     lines += ["", "## Commands", "", *commands(found)]
     path = folder / "trial.md"
@@ -32,43 +34,55 @@ def write_report(folder: Path, found: Found) -> Path:
 
 
 def score(
-    task: Task, result: dict[str, Any], kind: str, seconds: float | None = None
+    task: Task, result: dict[str, Any], kind: str, cost: Cost | None = None, budget: float = 0.0
 ) -> np.ndarray:
-    """Scores by seed: of the last quarter, or of the last evaluation within ``seconds`` per seed,
-    nan if there was none. Failed seeds count with the return of random actions."""
+    """Scores by seed: of the last quarter, or of the last evaluation within a budget, nan if there
+    was none. Failed seeds count with the return of random actions."""
     failed = [task.random] * len(result["failed"])
     if not result["seeds"]:
         return np.array(failed)
-    if seconds is None:
+    if cost is None:
         return np.array([*result["last_quarter"][kind], *failed])
-    within = [i for i, spent in enumerate(result["seconds"]) if spent <= seconds * (1 + 1e-9)]
+    within = [i for i, spent in enumerate(cost.at(result)) if spent <= budget * (1 + 1e-9)]
     ended = result[kind][within[-1]] if within else [np.nan] * len(result["seeds"])
     return np.array([*ended, *failed])
 
 
-def table(found: Found, budget: bool) -> list[str]:
-    """Scores by task and arm."""
+def told(costs: Costs) -> list[str]:
+    """What the second table compares."""
+    unit = min((cost.product for arms in costs.values() for cost in arms.values()), default=0.0)
+    return [
+        "Each arm at the last evaluation within the time that the cheapest arm takes in all, in "
+        "products of two float32 matrices of 1024 by 1024, with which its steps and updates were "
+        f"measured alternately (`--stage cost`; one takes {1e3 * unit:.0f} ms of a core). "
+        "Compilation and evaluations are left out."
+    ]
+
+
+def table(found: Found, costs: Costs) -> list[str]:
+    """Scores by task and arm: of the last quarter, or within the cheapest arm's time."""
     arms = sorted({arm for results in found.values() for arm in results})
     rows = [f"| task | {' | '.join(arms)} |", "|---" * (1 + len(arms)) + "|"]
     for task in TEST:
-        results = found.get(task.env, {})
-        least = min((r["seconds"][-1] for r in results.values() if r["seeds"]), default=0.0)
-        seconds = least if budget else None
-        cells = [shown(task, results.get(arm), seconds) for arm in arms]
-        note = f" ({least:.0f} s a seed)" if budget and results else ""
+        results, own = found.get(task.env, {}), costs.get(task.env, {})
+        ran = [arm for arm in own if results.get(arm, {}).get("seeds")]
+        whole = {arm: own[arm].at(results[arm])[-1] for arm in ran}
+        note = f" ({min(whole.values()):.0f} products a seed)" if whole else ""
+        budget = min(whole.values(), default=0.0)
+        shown_arms = [arm if not costs or arm in whole else "" for arm in arms]
+        cells = [shown(task, results.get(arm), own.get(arm), budget) for arm in shown_arms]
         rows.append(f"| `{task.env}`{note} | {' | '.join(cells)} |")
     return rows
 
 
-def shown(task: Task, result: dict[str, Any] | None, seconds: float | None) -> str:
+def shown(task: Task, result: dict[str, Any] | None, cost: Cost | None, budget: float) -> str:
     """One cell of the table."""
     if result is None:
         return "–"
-    sampled, greedy = (score(task, result, kind, seconds) for kind in KINDS)
-    loaded = "" if seconds is None or result["load"] < 1.5 else " (loaded)"
+    sampled, greedy = (score(task, result, kind, cost, budget) for kind in KINDS)
     failed = f", failed: seeds {', '.join(result['failed'])}" if result["failed"] else ""
     mean, deviation = sampled.mean(), sampled.std(ddof=1)
-    return f"{mean:.1f} ± {deviation:.1f} ({greedy.mean():.1f}){loaded}{failed}"
+    return f"{mean:.1f} ± {deviation:.1f} ({greedy.mean():.1f}){failed}"
 
 
 def pooled(found: Found, arms: Sequence[str]) -> tuple[list[str], list[list[np.ndarray]]]:

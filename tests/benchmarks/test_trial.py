@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from benchmarks.trial import __main__ as trial
 from benchmarks.trial import report
 from benchmarks.trial.__main__ import TEST_SEEDS, first_best, trial_cells, tune_cells
 from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, Setting, flags, tuned_as
+from benchmarks.trial.cost import Cost, cost
 from benchmarks.trial.scores import holm, interval, iqm, order, permutation, spearman
 from benchmarks.trial.tasks import EVALUATIONS, TEST, TUNING
 from configs import parse_train
@@ -62,7 +64,9 @@ def test_arms_differ_in_the_clock_alone(arm, task):
     stride = agent.model.strides[-1]
     assert config.env.action_repeat == held
     assert config.steps * held == task.frames
-    assert config.updates_per_step * config.steps == pytest.approx(task.updates, rel=1e-3)
+    learned = config.updates_per_step * (config.steps - config.prefill)  # see docs/protocol.md
+    expected = task.updates * (1 - task.prefill / task.frames)
+    assert learned == pytest.approx(expected, rel=1e-3)
     assert behaviour.horizon * held == 16 and agent.model.half_life * held == task.half_life
     assert behaviour.discount == pytest.approx(0.99**held, rel=1e-6)
     assert behaviour.lam == pytest.approx(0.95**held, rel=1e-6)
@@ -76,14 +80,17 @@ def test_arms_differ_in_the_clock_alone(arm, task):
 
 @pytest.mark.parametrize("arm", [Arm("A", 1), Arm("C", 4)], ids=lambda arm: arm.name)
 @pytest.mark.parametrize("task", (*TUNING, *TEST), ids=lambda task: task.name)
-def test_there_are_twelve_evaluations_of_which_three_count(task, arm):
-    """At every crossing of a multiple before the last step, and after it (`training/seeds.py`)."""
+def test_there_are_twelve_evaluations_at_most_of_which_three_count(task, arm):
+    """At every crossing of a multiple before the last step, and after it (`training/seeds.py`);
+    none before the first update."""
     held = arm.steps if arm.letter == "C" else 1
     own = flags(arm, GRID[0], task)
     config = parse_train([*task.command(held), *own], False, "float32")
     rounds = range(config.env.num_envs, config.steps, config.env.num_envs)
     at = [s for s in rounds if crossed(s - config.env.num_envs, s, config.eval_every)]
     assert len(at) + 1 == EVALUATIONS
+    learned = [s for s in at if (s - config.prefill) * config.updates_per_step >= 1]
+    assert len(learned) + 1 == EVALUATIONS - (task.prefill >= task.frames / EVALUATIONS)
     assert sum(s > LAST * config.steps for s in at) + 1 == 3
 
 
@@ -125,35 +132,54 @@ def test_a_tie_goes_to_the_first():
 def test_the_report_of_written_runs(tmp_path):
     """Four arms of one task; E4 is better by construction, and costs half."""
     rng, found = np.random.default_rng(0), {}
-    for arm, mean, cost in (("A", 100.0, 2.0), ("E2", 300.0, 2.0), ("E4", 500.0, 1.0)):
+    costs = {"A": Cost(0.5, 2.0, 0.015), "E2": Cost(0.5, 2.0, 0.016), "E4": Cost(0.0, 1.0, 0.015)}
+    for arm, mean in (("A", 100.0), ("E2", 300.0), ("E4", 500.0)):
         late = (mean + 20 * rng.normal(size=(2, 10))).tolist()
         found[arm] = {
             "arm": arm, "seeds": list(TEST_SEEDS), "failed": {}, "versions": {}, "load": 0.5,
             "command": "python train_agent.py …",
-            "seconds": [50 * cost, 100 * cost], "sampled": late, "greedy": late,
+            "steps": [20, 40], "updates": [45, 90], "sampled": late, "greedy": late,
             "last_quarter": {"sampled": late[-1], "greedy": late[-1]},
         }  # fmt: skip
-    path = report.write_report(tmp_path, {"pure:reacher": found})
+    path = report.write_report(tmp_path, {"pure:reacher": found}, {"pure:reacher": costs})
     text = path.read_text()
     assert "| 1. E4 over A | 1 (not all yet) |" in text and "2. E4 over D4" not in text
-    assert "`pure:reacher` (100 s a seed)" in text and "Holm" in text
+    assert "`pure:reacher` (90 products a seed)" in text and "Holm" in text
+    assert costs["A"].at(found["A"]) == [100.0, 200.0]
     assert (tmp_path / "hypothesis_1.png").stat().st_size > 0
     assert " | 0.0004 | – |" in text  # not judged before all tasks have run
-    text = report.write_report(tmp_path, {task.env: found for task in TEST}).read_text()
+    text = report.write_report(tmp_path, {task.env: found for task in TEST}, {}).read_text()
     p, corrected = map(float, re.findall(r"E4 over A \| 7 \| .* \| (.*) \| (.*) \|", text)[0])
     assert 0 < p < 0.001 and corrected == pytest.approx(4 * p)  # of four, though one is judged
     task = next(task for task in TEST if task.env == "pure:reacher")
-    at_budget = report.score(task, found["A"], "sampled", 100.0)
+    at_budget = report.score(task, found["A"], "sampled", costs["A"], 100.0)
     np.testing.assert_array_equal(at_budget, found["A"]["sampled"][0])  # half of its run
-    assert np.isnan(report.score(task, found["A"], "sampled", 10.0)).all()  # before its first one
+    assert np.isnan(
+        report.score(task, found["A"], "sampled", costs["A"], 10.0)
+    ).all()  # before its first one
 
 
 def test_seeds_that_failed_count_with_the_random_score():
     task = TEST[0]
     result = {
-        "seeds": [100, 101], "failed": {"102": 400}, "seconds": [10.0], "greedy": [[5.0, 6.0]],
-        "last_quarter": {"greedy": [7.0, 8.0]},
+        "seeds": [100, 101], "failed": {"102": 400}, "steps": [5], "updates": [10],
+        "greedy": [[5.0, 6.0]], "last_quarter": {"greedy": [7.0, 8.0]},
     }  # fmt: skip
     assert report.score(task, result, "greedy").tolist() == [7, 8, task.random]
-    assert report.score(task, result, "greedy", 10.0).tolist() == [5, 6, task.random]
+    assert report.score(task, result, "greedy", Cost(0.0, 1.0, 0.015), 10.0).tolist() == [
+        5,
+        6,
+        task.random,
+    ]
     assert report.score(task, {"seeds": [], "failed": {"1": 2}}, "greedy").tolist() == [task.random]
+
+
+def test_cost_is_that_of_the_runs_own_program(tmp_path):
+    """Both parts take time, and no files are left but in the directory given."""
+    flags = "--env pure:pendulum --size debug --strides 1 --length 8 --batch 2 --env.num-envs 2 "
+    flags += "--prefill 80 --log-every 80 --steps 4000 --seeds 0 1 "
+    flags += "--agent.model.deter 8 --agent.model.hidden 8"
+    with jax.debug_key_reuse(False):  # a seed's key is read by every call of its program
+        found = cost(flags.split(), tmp_path / "run", 0.0)
+    assert 0 < found.step < found.update and found.product > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
