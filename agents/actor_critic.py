@@ -57,7 +57,8 @@ LOG_SCALE_RANGE = (-7.0, 1.0)  # entropy bonus between 9e-4 and 2.7 per nat of a
 
 
 def return_scale(state: BehaviourState) -> Array:
-    """max(1, P95 - P5): returns are scaled down, never up. Source: Hafner et al. 2023, eq. 11."""
+    """max(1, P95 - P5): returns are scaled down, never up. Source: DreamerV3 (Hafner et al. 2023),
+    return normalisation."""
     return jnp.maximum(1.0, state.high - state.low)
 
 

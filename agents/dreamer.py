@@ -37,7 +37,7 @@ from common import UserError
 from worldmodel import clock
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
 from worldmodel.level import Belief, State
-from worldmodel.objective import masked_mean, model_loss
+from worldmodel.objective import masked_mean, model_loss, tick_masks
 from worldmodel.observations import estimate_scale
 from worldmodel.records import Records
 
@@ -155,12 +155,14 @@ def fill_absorbing(records: Records, key: PRNGKeyArray) -> Records:
     )
 
 
-def known_windows(agent: Agent, records: Records) -> WindowTargets:
-    """Window rewards and continuations of every tick of the top level, [B, n]."""
+def known_windows(agent: Agent, records: Records, steps: int | None = None) -> WindowTargets:
+    """Rewards and continuations of windows of ``steps``, by default of the top level's stride, that
+    end at every tick of the top level, [B, n]."""
     model, config = agent.model, agent.config
+    window = steps or model.stride
     labelled = records.mask * records.action_mask  # in video neither actions nor rewards are known
     targets = jax.vmap(
-        lambda r, t, f, m: window_targets(r, t, f, m, model.stride, config.behaviour.discount)
+        lambda r, t, f, m: window_targets(r, t, f, m, window, config.behaviour.discount)
     )(records.reward, records.terminal, records.is_first, labelled)
     return jax.tree.map(lambda x: x[:, model.lead :], targets)
 
@@ -189,12 +191,13 @@ def head_loss(agent: Agent, records: Records, beliefs: tuple[Belief, ...]) -> tu
     logits = agent.reward(features)
     reward = masked_mean(two_hot_loss(logits, targets.reward), targets.valid)
     cont = masked_mean(bernoulli_loss(agent.cont(features), targets.cont), targets.valid)
+    plans = known_windows(agent, records, agent.config.plan_steps)  # as imagination's rewards
     error = jnp.abs(two_hot_mean(logits) - targets.reward)
     foreseen = jax.lax.stop_gradient(foresee_reward(agent, beliefs[-1])) - targets.reward
     metrics = {
         "loss/reward": reward,
         "loss/cont": cont,
-        "window_reward/observed": masked_mean(targets.reward, targets.valid),
+        "window_reward/observed": masked_mean(plans.reward, plans.valid),
         "window_reward/error": masked_mean(error, targets.valid),
         "window_reward/foreseen_error": masked_mean(jnp.abs(foreseen), targets.valid),
         "window_reward/foreseen_bias": masked_mean(foreseen, targets.valid),
@@ -230,14 +233,15 @@ def seek_novelty(
 ) -> tuple[Array, Trajectory, Metrics]:
     """Ensemble loss, imagined paths with the bonus in their rewards, and metrics (``novelty.py``).
 
-    The ensemble reads the top's h and is trained on what arrived at that tick; the model gets no
-    gradient.
+    The ensemble reads the top's h and is trained on what arrived at that tick, or last in a window
+    that a terminal closes early; the model gets no gradient.
     """
     model, config = agent.model, agent.config
     main = slice(model.lead, None)
     frame, _ = coarse(model.units({name: records.obs[name] for name in model.predicted}))
+    frame = jax.vmap(lambda x, real: x[clock.last_real(real)])(frame, records.mask)
     target = jax.lax.stop_gradient(frame[:, main]).reshape(-1, frame.shape[-1])
-    mask = records.mask[:, main].reshape(-1)
+    mask = tick_masks(model, records)[-1].reshape(-1)
     h = jax.lax.stop_gradient(beliefs[-1].state.h)
     h = h.reshape(-1, h.shape[-1])
     variance = variance_of(target, mask)

@@ -50,6 +50,8 @@ def imagine_path(
 
     R = Σ_{i=1..n} γ^{W(i-1)} (Π_{m<i} C_m) R_i,   C = Π_{i=1..n} C_i
 
+    DEVIATION(adr-4): the policy reads states with their gradient, which Dreamer stops.
+
     Args:
       model: only its top level is used.
       policy: maps (features [N, F], key) to an abstract action.

@@ -66,7 +66,8 @@ def bonus(
 ) -> Float[Array, "N H"]:
     """b = β W (d - d̄), environment units, with d̄ the mean over all imagined states, so that an
     episode is neither rewarded nor punished for continuing. States that are better known than
-    average cost; those that are less known pay.
+    average cost; those that are less known pay. d̄ carries no gradient, so that actions are drawn
+    to each state's d whatever the others' are.
 
     Args:
       novel: d of imagined states.
@@ -74,5 +75,5 @@ def bonus(
       rate: β per environment step.
       steps: W, environment steps that lead to one imagined state.
     """
-    mean = masked_mean(jnp.mean(novel, axis=1), alive)
+    mean = jax.lax.stop_gradient(masked_mean(jnp.mean(novel, axis=1), alive))
     return rate * steps * (novel - mean)

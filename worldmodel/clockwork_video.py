@@ -84,9 +84,12 @@ class ClockworkVideo(ClockworkVAE, VideoModel):
         action, known = (from_to(x, 0, steps) for x in (action, action_mask))
         states = self.imagine(state, action, known, noise)
         entropy, ticks = [], []
-        for level, levels_states, stride in zip(self.levels, states, self.strides, strict=True):
-            certain = self.latent.entropy(level.prior(levels_states.h))
-            entropy.append(jnp.repeat(certain, stride, axis=1)[:, :length])
+        for index, (level, stride) in enumerate(zip(self.levels, self.strides, strict=True)):
+            h, skipped = states[index].h, 0
+            if not self.lookahead:  # before a level's first tick, its state is the one given
+                h, skipped = jnp.concatenate([state[index].h[:, None], h], axis=1), 1
+            certain = jnp.repeat(self.latent.entropy(level.prior(h)), stride, axis=1)
+            entropy.append(certain[:, skipped : skipped + length])
             time = jnp.arange(length) if self.lookahead else 1 + jnp.arange(length)
             ticks.append(jnp.broadcast_to((time % stride == 0).astype(float), (batch, length)))
         features = states[0].features[:, :length]

@@ -26,7 +26,7 @@ SMALL = 5  # maximum edge, in pixels, of the last map on the way in and the firs
 
 
 def symlog(x: Array) -> Array:
-    """sign(x) log(1+|x|). Source: Hafner et al. 2023, eq. 9."""
+    """sign(x) log(1+|x|). Source: DreamerV3 (Hafner et al. 2023), symlog."""
     return jnp.sign(x) * jnp.log1p(jnp.abs(x))
 
 

@@ -119,7 +119,7 @@ def model_loss(
 def balanced_kl(model: ClockworkVAE, belief: Belief, config: ObjectiveConfig) -> Array:
     """DYN max(free, KL[sg(q) ‖ p]) + REP max(free, KL[q ‖ sg(p)]) per tick.
 
-    Source: Hafner et al. 2023, eq. 5.
+    Source: DreamerV3 (Hafner et al. 2023), KL balance and free bits.
     """
     stop = jax.lax.stop_gradient
     dyn = model.latent.kl(stop(belief.post), belief.prior)

@@ -20,6 +20,7 @@ from agents.actor_critic import (
     return_scale,
     update_entropy_scale,
     update_range,
+    weighted_mean,
 )
 from agents.agent import Agent
 from agents.chunk import ChunkCodec
@@ -87,6 +88,27 @@ def test_targets_by_hand() -> None:
     np.testing.assert_allclose(got.returns, [[first, last]], rtol=1e-5)
     np.testing.assert_allclose(got.advantage, [[first - 10, last - 20]], rtol=1e-5)
     np.testing.assert_allclose(got.weight, [[1, gamma]], rtol=1e-5)
+
+
+def test_losses_are_weighted_means_over_the_paths_that_count() -> None:
+    """Σ w x / (paths that count · H), H = 2, of two of three paths; by hand, all terms."""
+    weight = jnp.array([[1.0, 0.5], [0.0, 0.0], [1.0, 0.25]])
+    x = jnp.array([[1.0, 2.0], [7.0, 7.0], [3.0, 4.0]])
+    assert float(weighted_mean(x, weight)) == (1 + 1 + 3 + 1) / (2 * 2)
+    path = Trajectory(
+        features=jnp.zeros((3, 3, 1)),
+        action=jnp.zeros((3, 2, 1)),
+        log_prob=jnp.array([[-1.0, -2.0], [9.0, 9.0], [-3.0, -4.0]]),
+        entropy=jnp.full((3, 2, 1), 6.0),
+        reward=jnp.zeros((3, 2)),
+        cont=jnp.ones((3, 2)),
+        alive=jnp.array([1.0, 0.0, 1.0]),
+    )
+    targets = BehaviourTargets(returns=x, weight=weight, advantage=x - 1.0)
+    range_4 = state(1.0, 5.0, float(np.log(0.5)))
+    each = np.array(x) / 4 + np.array(path.log_prob) * np.array(x - 1.0) / 4 + 0.5 * 6.0 / 3
+    expected = -(np.array(weight) * each).sum() / 4
+    assert float(actor_loss(path, targets, range_4, primitives=3)) == pytest.approx(expected)
 
 
 def bandit_path(sample: Any, reward: jax.Array) -> Trajectory:

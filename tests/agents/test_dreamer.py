@@ -173,6 +173,43 @@ def test_imagined_rewards_hold_the_bonus_of_novelty(
     assert float(seeking.reward.max()) > 7.1
 
 
+def test_the_ensemble_learns_from_windows_that_a_terminal_closes_early(
+    make_agent: MakeAgent, make_records: MakeRecords
+) -> None:
+    """By a plain loop: the tick after the terminal's, K = 2, is taught the terminal's frame."""
+    agent = make_agent(BOX, novelty=0.5)
+    records = ends(make_records(1, agent.model.lead + 6, 2), 0, 3, 7, terminal=True)
+    width, count = agent.config.model.deter, agent.model.features
+    h = jax.random.normal(jax.random.key(0), (1, 6, width))
+    beliefs = (Belief(State(h, jnp.zeros((1, 6, count - width))), {}, {}),)
+    none = jnp.zeros((1, 1))
+    path = Trajectory(jnp.zeros((1, 2, count)), none, none, none, none, none, jnp.ones(1))
+    _, _, metrics = seek_novelty(agent, agent, records, beliefs, path)
+    x = np.asarray(symlog(records.obs["x"]))[0]
+    target = x[[1, 2, 3, 3]]  # of the ticks at 1 to 4; 5 and 6 are padding
+    error = (np.asarray(agent.ensemble(h[0, :4])) - target) ** 2
+    expected = error.sum(-1).mean() / target.var(0).sum()
+    assert float(metrics["loss/ensemble"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_plans_rewards_are_compared_with_those_of_as_many_steps(
+    make_agent: MakeAgent, make_records: MakeRecords
+) -> None:
+    """Of a flat model with plans of 3: a reward of 1 a step, discounted."""
+    agent = make_agent(BOX, (1,), plan=3)
+    records = make_records(1, 6, 2)
+    records = records._replace(reward=jnp.ones((1, 6)))
+    features = jnp.zeros((1, 6, agent.model.features))
+    width = agent.config.model.deter
+    state = State(features[..., :width], features[..., width:])
+    prior = {"mean": state.z, "std": jnp.ones_like(state.z)}
+    _, metrics = head_loss(agent, records, (Belief(state, prior, prior),))
+    discount = agent.config.behaviour.discount
+    assert float(metrics["window_reward/observed"]) == pytest.approx(
+        1 + discount + discount**2, rel=1e-5
+    )
+
+
 def test_imagined_rewards_are_told_without_the_bonus(
     make_agent: MakeAgent, make_records: MakeRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:

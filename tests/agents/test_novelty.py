@@ -43,6 +43,16 @@ def test_bonus_is_novelty_from_its_mean_for_every_step_of_a_window():
     np.testing.assert_allclose(got[0], [2.0 * 4 * 0.2, -2.0 * 4 * 0.2], rtol=1e-6)
 
 
+def test_every_state_is_climbed_by_what_it_pays_whatever_the_others():
+    """∂ Σ b / ∂ d = β W everywhere: d̄ carries no gradient, or there would be none in sum."""
+    novel = jnp.asarray([[0.5, 0.1, 0.3], [9.0, 9.0, 9.0]])
+
+    def total(novel):
+        return bonus(novel, jnp.ones(2), rate=2.0, steps=4).sum()
+
+    np.testing.assert_array_equal(jax.grad(total)(novel), np.full((2, 3), 8.0))
+
+
 def test_members_agree_on_what_they_were_shown_though_it_is_random_and_on_nothing_else():
     """One input is followed by 1 or -1 at random, another was never shown."""
     ensemble = Ensemble(2, 32, 1, nnx.Rngs(0))

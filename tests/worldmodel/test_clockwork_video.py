@@ -149,9 +149,12 @@ def test_a_causal_model_starts_after_any_context(cases, context):
     cases.close(tuple(jax.jit(model.filter)(seen, jax.random.key(0))), want, 1e-6)
 
 
-def test_entropy_is_held_between_ticks_and_ticks_stand_at_their_frames(cases):
-    """Stds are what the prior says: ½ log(2πe) + log σ per dimension."""
-    model = cases.video(actions=0, **VIDEO)
+@pytest.mark.parametrize("window", ["lookahead", "causal"])
+def test_entropy_is_held_between_ticks_and_ticks_stand_at_their_frames(cases, window):
+    """Stds are what the prior says: ½ log(2πe) + log σ per dimension. Causal ticks end their
+    windows, and before its first one a level has the state that it was given."""
+    model = cases.video(actions=0, strides=(1, 2, 4), window=window)
+    causal = window == "causal"
     records = cases.records(model, 2, 4, seed=0, firsts=(0,))
 
     @jax.jit
@@ -162,6 +165,8 @@ def test_entropy_is_held_between_ticks_and_ticks_stand_at_their_frames(cases):
         rolled = model.roll(state, *nothing, roll_key)
         noise = model.imagination_noise(jax.random.clone(roll_key), 2, 8)
         states = model.imagine(state, jnp.zeros((2, 8, 0)), jnp.zeros((2, 8)), noise)
+        if causal:
+            states = jax.tree.map(lambda s, x: jnp.concatenate([s[:, None], x], 1), state, states)
         stds = [level.prior(s.h)["std"] for level, s in zip(model.levels, states, strict=True)]
         return rolled, stds
 
@@ -170,9 +175,13 @@ def test_entropy_is_held_between_ticks_and_ticks_stand_at_their_frames(cases):
     for level, stride in enumerate(model.strides):
         std = np.asarray(stds[level], float)
         for frame in range(6):
-            by_hand = (0.5 * np.log(2 * np.pi * np.e) + np.log(std[:, frame // stride])).sum(-1)
+            by_hand = (
+                0.5 * np.log(2 * np.pi * np.e) + np.log(std[:, (frame + causal) // stride])
+            ).sum(-1)
             np.testing.assert_allclose(rolled.entropy[:, frame, level], by_hand, rtol=1e-4)
-    assert rolled.ticks[0].T.tolist() == [[1] * 6, [1, 0] * 3, [1, 0, 0, 0, 1, 0]]
+    first = [[1] * 6, [1, 0] * 3, [1, 0, 0, 0, 1, 0]]
+    last = [[1] * 6, [0, 1] * 3, [0, 0, 0, 1, 0, 0]]
+    assert rolled.ticks[0].T.tolist() == (last if causal else first)
     assert model.clocks == ("every frame", "every 2 frames", "every 4 frames")
 
 
