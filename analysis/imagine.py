@@ -3,13 +3,15 @@
 Read next: `worldmodel/openloop.py`.
 """
 
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.errors import JaxRuntimeError
 
 from agents import Agent
 from agents.driver import AgentAct, Arrival
@@ -17,7 +19,7 @@ from agents.policy import initial_policy
 from agents.returns import window_targets
 from analysis.agent.what_if import check_plans
 from analysis.own_video import own_records, read_own
-from common import Count, CountOrZero, UserError, check_bounds
+from common import Count, CountOrZero, EnvironmentFailed, UserError, check_bounds
 from envs import describe_backend
 from recordings.data import open_test
 from replay.atomic import write_arrays
@@ -105,7 +107,14 @@ def imagine(config: ImagineConfig) -> None:
         check_plans(built.config.agent)
     stride = built.agent.model.stride
     context = -(-config.context // stride) * stride
-    arrivals = play_arrivals(built, params, context + config.ticks * stride, config)
+    steps = context + config.ticks * stride
+    try:
+        arrivals = play_arrivals(built, params, steps, config)
+    except EnvironmentFailed as error:
+        if config.worlds == 1:
+            raise
+        print(f"imagine: trying again with one environment, after {error}")
+        arrivals = play_arrivals(built, params, steps, replace(config, worlds=1))
     context, ticks = fit(len(arrivals) - 1, stride, context, config.ticks)
     arrivals = arrivals[: context + ticks * stride + 1]
     records = stack(arrivals, built.agent.model.lead, context + (ticks + 1) * stride)
@@ -140,8 +149,8 @@ def write_imagined(run: Path, env: str) -> None:
     """Write `imagined.mp4` into a run that has just ended; if it cannot be made, print why."""
     try:
         imagine(ImagineConfig(run=run, env=env))
-    except UserError as error:
-        print(f"no imagined video: {error}")
+    except (UserError, EnvironmentFailed, MemoryError, JaxRuntimeError) as error:
+        print(f"no imagined video: {' '.join(str(error).split())}")
 
 
 def imagine_video(config: ImagineConfig) -> None:
@@ -182,20 +191,22 @@ def imagine_video(config: ImagineConfig) -> None:
 
 
 def held_out(run: VideoRun, config: ImagineConfig) -> tuple[Records, int]:
-    """Beginnings of held-out videos, and the context in frames, rounded up to whole windows."""
+    """Beginnings of held-out videos, at most ``worlds``, and the context in frames, rounded up to
+    whole windows."""
     stride = run.config.model.strides[-1]
     context = -(-config.context // stride) * stride
     with open_test(run.config.data) as store:
         lengths = sorted((s.steps for s in store.index.segments if s.whole), reverse=True)
-        longest = lengths[min(config.worlds, len(lengths)) - 1]
+        worlds = min(config.worlds, len(lengths))
+        longest = lengths[worlds - 1]
         ticks = min(config.ticks, (longest - context) // stride)
         if ticks < 1:
             raise UserError(
                 f"imagine: expected held-out videos of {context + stride} frames or more, "
-                f"received {config.worlds} of {longest}; lower --context or --worlds"
+                f"received {worlds} of {longest}; lower --context or --worlds"
             )
         length, marked = context + ticks * stride, marks_plans(run.config)
-        return beginnings(run.model, store, config.worlds, length, marked), context
+        return beginnings(run.model, store, worlds, length, marked), context
 
 
 def of_own(run: VideoRun, config: ImagineConfig, video: Path) -> tuple[Records, int]:
@@ -224,11 +235,11 @@ def play_arrivals(built: Built, params: Any, steps: int, config: ImagineConfig) 
     stepper = built.stepper(config.worlds, EVAL_SEED + config.seed)
     carry = initial_policy(built.agent, config.worlds, built.config.agent.replan)
     act = AgentAct(built.policy(greedy=False), params, carry, jax.random.key(config.seed))
-    arrivals = [stepper.reset()]
-    while len(arrivals) <= steps and not arrivals[-1].last.any():
-        before = arrivals[-1]
-        arrivals.append(stepper.step(before, act(before.obs, before.is_first, len(arrivals))))
-    stepper.envs.close()
+    with closing(stepper.envs):
+        arrivals = [stepper.reset()]
+        while len(arrivals) <= steps and not arrivals[-1].last.any():
+            before = arrivals[-1]
+            arrivals.append(stepper.step(before, act(before.obs, before.is_first, len(arrivals))))
     return arrivals
 
 

@@ -115,7 +115,12 @@ def take_seeds(args: Sequence[str]) -> tuple[list[int], list[str]]:
         if not inside:
             rest.append(arg)
         elif text := value if flag == "--seeds" else arg:
-            seeds += wholes([text])
+            try:
+                seeds += wholes([text])
+            except ValueError as error:
+                raise UserError(
+                    f"seeds: expected whole numbers, received {text!r}; for example --seeds 0 1 2"
+                ) from error
     if not seeds and len(rest) < len(args):
         raise UserError("seeds: expected whole numbers, received none; for example --seeds 0 1 2")
     if any(seed < 0 for seed in seeds):
@@ -144,7 +149,13 @@ def parse_run(
       about: help text beside the settings.
       name: gives the name from which the default directory's name is made.
     """
-    logdir = Path("runs") / f"{_slug(name(base))}-{time.strftime('%Y%m%d-%H%M%S')}"
+    (seed,) = choices(args, ("seed",))  # runs of other seeds may start in the same second
+    parts = [
+        _slug(name(base)),
+        time.strftime("%Y%m%d-%H%M%S"),
+        *([f"seed{_slug(seed)}"] if seed else []),
+    ]
+    logdir = Path("runs") / "-".join(parts)
     rest = without_auto(list(args), tuple(f"--{flag}" for flag in auto))
     return parse(type(base), rest, default=replace(base, logdir=logdir), about=about)  # type: ignore[type-var]
 

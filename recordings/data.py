@@ -56,12 +56,24 @@ def open_stores(config: DataConfig) -> tuple[ReplayStore, ReplayStore]:
 
 def open_train(config: DataConfig) -> ReplayStore:
     """Open the training store, read-only; see ``open_stores``."""
-    return _sized(_reader(place(config, "train")), config)
+    return _open(config, "train")
 
 
 def open_test(config: DataConfig) -> ReplayStore:
     """Open the held-out store, read-only; see ``open_stores``."""
-    return _sized(_reader(place(config, "test")), config)
+    return _open(config, "test")
+
+
+def _open(config: DataConfig, split: SplitName) -> ReplayStore:
+    """Open the store of a split, read-only; of generated videos, as many as are asked for, though
+    another run may have generated more."""
+    store = _sized(_reader(place(config, split)), config)
+    if config.name in GENERATED:
+        most = _sizes(config, split)[0]
+        for episode in {segment.key[0] for segment in store.index.segments}:
+            if episode >= most:
+                store.index.remove(episode)
+    return store
 
 
 def data_fields(config: DataConfig) -> dict[str, Field]:
@@ -80,6 +92,9 @@ def place(config: DataConfig, split: SplitName) -> Path:
         return path / _split(path, split)
     if path.is_dir():
         root = import_folder(path, config)
+        return root / _split(root, split)
+    root = _imported(path, config)
+    if (read_summary(root) or {}).get("complete"):  # of a folder that is no longer there
         return root / _split(root, split)
     raise UserError(f"data: expected {SOURCES}, received {config.name!r}; check the name")
 

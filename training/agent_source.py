@@ -84,6 +84,8 @@ class AgentSource:
         collector, leaves = self._collector(), inner(carry or {}, "collector")
         if carry:
             self.replay.cut_back(inner(carry, "replay"))
+        elif not steps:  # left by a run that was killed before its first checkpoint
+            self.replay.drop_from(0)
         goes_on = bool(leaves) and len(leaves["tally/0"]) == self.envs
         if goes_on:
             collector.go_on(fill(collector.state(), leaves))
@@ -99,7 +101,8 @@ class AgentSource:
     def _collector(self) -> Collector:
         """Create a collector with new environments."""
         built, config = self.learner, self.config
-        seed = config.seed + 7919 * self.steps + hosts.index() * self.envs
+        entropy = np.random.SeedSequence([config.seed, self.steps, hosts.index()])
+        seed = int(entropy.generate_state(1)[0]) >> 2  # seed + i fits the int32 of many libraries
         stepper = built.stepper(self.envs, seed)
         carry = initial_policy(built.agent, stepper.size, config.agent.replan)
         policy = built.policy(greedy=False)
@@ -128,7 +131,7 @@ class AgentSource:
     def owed(self, steps: int) -> int:
         """Number of updates due after ``steps`` environment steps; 0 while replay is empty."""
         wanted = int((steps - self.config.prefill) * self.config.updates_per_step)
-        return wanted if self.filled else 0
+        return max(0, wanted) if self.filled else 0
 
     def sample(self) -> Records:
         """Replayed sequences."""

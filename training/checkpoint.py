@@ -263,7 +263,7 @@ class CheckpointStore:
         """Keep the newest of the steps up to the one just saved; later steps belong to a part of
         the run that was abandoned."""
         before = [step for step in self.steps() if step < saved]
-        kept = {saved, *before[len(before) - self.keep + 1 :]}
+        kept = {saved, *before[max(0, len(before) - self.keep + 1) :]}
         for step in set(self.steps()) - kept:
             gone = self.directory / f"{TEMPORARY}{step}-gone"
             os.replace(self.folder(step), gone)  # so that no step is ever partly removed

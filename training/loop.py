@@ -5,6 +5,7 @@ samples their replay, `video_source.py` samples videos. The update is opaque her
 (state, batch, key). Read next: `logger.py` and `checkpoint.py`, what a run leaves on disk.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -493,10 +494,15 @@ def evaluate(run: Run) -> Evaluation:
         run.logger.scalars(steps, {f"eval/{name}": value for name, value in found.values.items()})
     if found.film is not None:
         run.logger.video(steps, "episode", thinned(found.film, LOGGED).frames, FPS)
-    if found.score is not None and (run.best is None or found.score > run.best):
+    if found.score is not None and is_better(found.score, run.best):
         keep_best(run.config.logdir, run.state, run.counters, found.score)
         run.best = found.score
     return found
+
+
+def is_better(score: float, best: float | None) -> bool:
+    """Whether a score, which may be nan, is above the best one before it."""
+    return math.isfinite(score) and (best is None or score > best)
 
 
 def keep_best(logdir: Path, state: TrainState, counters: Counters, score: float) -> None:
@@ -511,7 +517,8 @@ def best_score(logdir: Path) -> float | None:
     saves = CheckpointStore(logdir / BEST, keep=1)
     try:
         step = saves.latest()
-        return None if step is None else float(saves.meta(step)["score"])
+        score = None if step is None else saves.meta(step)["score"]
+        return None if score is None else float(score)  # of an older run, null for nan
     except UserError as error:
         print(f"{error}: the next evaluation replaces it")
         return None

@@ -48,7 +48,7 @@ from training.curves import write_curves
 from training.device import memory_use
 from training.devices import SEEDS, Devices
 from training.logger import RunLogger
-from training.loop import EVALUATION, RECENT, STUCK, best_score, finished, keep_best
+from training.loop import EVALUATION, RECENT, STUCK, best_score, finished, is_better, keep_best
 from training.overview import lines
 from training.progress import Progress
 from training.spaces import ask, keep_spaces, read_spaces
@@ -422,7 +422,7 @@ class Together:
             values |= {f"sampled_{k}": x for k, x in summary(episodes(one(sampled, i))).items()}
             values["newest_return"] = summary(episodes(one(newest, i)))["return"]
             seed.logger.scalars(self.steps, {f"eval/{name}": x for name, x in values.items()})
-            if seed.best is None or values["return"] > seed.best:
+            if is_better(values["return"], seed.best):
                 train = one(self.state.train, i)
                 keep_best(seed.config.logdir, train, seed.counters, values["return"])
                 seed.best = values["return"]

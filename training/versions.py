@@ -24,7 +24,7 @@ def versions() -> dict[str, str | None]:
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
-        "git": git_commit(Path(__file__).parents[2]),
+        "git": git_commit(Path(__file__).parents[1]),
         "system": platform.platform(),
         "device": choose_device().name,
     }

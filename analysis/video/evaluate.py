@@ -5,7 +5,7 @@ are computed.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,8 +48,9 @@ class EvaluateVideoConfig:
     protocol: ProtocolName = "cwvae"
     """SSIM and PSNR as computed by the original CW-VAE and SVG (`cwvae`), or by Wang et al. and
     TECO (`standard`); numbers of the two are not comparable."""
-    context: Count = 36
-    """Frames seen before prediction; a multiple of every model's top stride."""
+    context: Count | None = None
+    """Frames seen before prediction; a multiple of every model's top stride; default: those of the
+    runs, the most if they differ."""
     fit_context: bool = False
     """If the context is not a multiple of a model's top stride, show that model only the context's
     last whole blocks of that stride."""
@@ -94,9 +95,11 @@ class Results(NamedTuple):
 def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
     """Load the runs, score their predictions, write the results; return the path of the table."""
     check(config)
-    runs = load_runs(config)
+    found = [load_video_run(path) for path in config.run]
+    context = config.context or max(run.config.context for run in found)
+    runs = named_runs(config, context, found)
     data = common_data({loaded.name: loaded.run.config.data for loaded in runs})
-    steps, trial = make_trial(config, data)
+    steps, trial = make_trial(config, context, data)
     lines = [
         make_line(name, True, scored.values, scored.fvd, {})
         for name, scored in score_references(trial, progress("uninformed predictions")).items()
@@ -126,26 +129,23 @@ def check(config: EvaluateVideoConfig) -> None:
     check_bounds(config)
 
 
-def load_runs(config: EvaluateVideoConfig) -> list[Loaded]:
-    """Load the runs, named by their directory, or by its path if two directories share a name.
+def named_runs(config: EvaluateVideoConfig, context: int, runs: Sequence[VideoRun]) -> list[Loaded]:
+    """The runs, named by their directory, or by its path if two directories share a name.
 
     Raises:
-      UserError: if a run cannot be loaded, or cannot start predicting after the context.
+      UserError: if one cannot start predicting after the context.
     """
     short = [path.resolve().name for path in config.run]
     loaded = []
-    for path, name in zip(config.run, short, strict=True):
+    for path, name, run in zip(config.run, short, runs, strict=True):
         name = name if short.count(name) == 1 else str(path)
-        run = load_video_run(path)
-        context = config.context
-        if config.fit_context:
-            context = usable_context(run.model, context)
+        seen = usable_context(run.model, context) if config.fit_context else context
         try:
-            check_context(run.model, context)
+            check_context(run.model, seen)
         except UserError as error:
             more = "" if config.fit_context else ", or --fit-context True"
             raise UserError(f"{name}: {error}{more}") from error
-        loaded.append(Loaded(name, path, run, context))
+        loaded.append(Loaded(name, path, run, seen))
     return loaded
 
 
@@ -158,16 +158,18 @@ def views(loaded: Loaded, levels: bool) -> dict[str, tuple[int, ...]]:
     }
 
 
-def make_trial(config: EvaluateVideoConfig, data: DataConfig) -> tuple[dict[str, Any], Trial]:
+def make_trial(
+    config: EvaluateVideoConfig, context: int, data: DataConfig
+) -> tuple[dict[str, Any], Trial]:
     """Read the held-out videos; return their steps, and the trial to predict and score."""
     lpips = None if config.lpips_weights is None else load_lpips(config.lpips_weights)
     fvd = None if config.fvd_torchscript is None else load_torchscript(config.fvd_torchscript)
-    steps = read_videos(data, config.videos, config.context, config.horizon)
+    steps = read_videos(data, config.videos, context, config.horizon)
     image = only_image(steps["obs"])
     trial = Trial(
         videos=steps["obs"][image],
         image=image,
-        context=config.context,
+        context=context,
         samples=config.samples,
         protocol=PROTOCOLS[config.protocol],
         lpips=lpips,

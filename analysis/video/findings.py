@@ -147,7 +147,10 @@ def held_out(
         count, horizon = sizes(store, settings.videos, context, settings.horizon)
         count = min(count, MOST_VIDEOS) if settings.videos is None else count
         steps = first_steps(store, count, context + horizon)
-        sequences = first_steps(store, count, config.length)
+        whole = [segment.steps for segment in store.index.segments if segment.whole]
+        stride = config.model.strides[-1]
+        length = min(config.length, max(whole) // stride * stride)
+        sequences = first_steps(store, min(count, sum(n >= length for n in whole)), length)
     records = to_records(sequences, run.model.action_width, marks_plans(config))
     return steps, with_lead(run.model, records)
 

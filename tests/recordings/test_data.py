@@ -1,6 +1,7 @@
 """From a name or a path to stores of video."""
 
 import hashlib
+import shutil
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -84,6 +85,14 @@ def test_more_of_the_same_go_on_from_what_is_there(tmp_path):
     np.testing.assert_array_equal(first_steps(more, 3, 20)["obs"]["image"], few)
 
 
+def test_of_what_other_runs_have_made_only_what_is_asked_for_is_read(tmp_path):
+    more = DataConfig("moving_ball", tmp_path, **FEW | {"episodes": 5, "test_episodes": 4})
+    assert [store.episodes for store in open_stores(more)] == [5, 4]
+    few, held_out = open_stores(replace(more, episodes=3, test_episodes=2))
+    assert (few.episodes, few.steps, held_out.episodes) == (3, 60, 2)
+    assert {segment.key[0] for segment in few.index.segments} == {0, 1, 2}
+
+
 def test_longer_tests_do_not_make_training_videos_anew(tmp_path):
     config = DataConfig("moving_ball", tmp_path, **FEW)
     open_stores(config)
@@ -165,6 +174,8 @@ def test_a_folder_is_imported_for_every_size_and_fit(tmp_path, files, capsys):
     assert read_as(DataConfig(str(places[0])), 48)[0] == Look(48, "squeeze")
     again = DataConfig(str(places[1]), image_size=32)
     assert open_stores(again)[0].fields["obs/image"].shape == (32, 32, 3)
+    shutil.rmtree(tmp_path / "v")  # what was imported of it can be read all the same
+    assert place(replace(folder, image_size=32), "train").parent == places[1]
 
 
 @pytest.mark.parametrize("name", ["moving_digit", "/nowhere/at/all"])

@@ -105,6 +105,14 @@ def test_keeps_the_newest(store: CheckpointStore) -> None:
     assert store.restore({"a": np.zeros(2, int)}, step=2).state["a"].tolist() == [2, 2]
 
 
+@pytest.mark.parametrize("keep", range(1, 8))
+def test_as_many_are_kept_as_asked(keep: int, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints", keep=keep)
+    for step in range(1, 10):
+        store.save(step, {"a": np.zeros(1)}, {})
+        assert store.steps() == list(range(max(1, step - keep + 1), step + 1))
+
+
 def test_the_newest_of_a_step_is_kept(store: CheckpointStore) -> None:
     store.save(1, {"a": np.zeros(2)}, {})
     store.save(1, {"a": np.ones(2)}, {})

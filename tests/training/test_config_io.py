@@ -10,6 +10,7 @@ import pytest
 
 from common import MayChange
 from training import config_io
+from training.versions import git_commit
 
 
 class Colour(Enum):
@@ -75,7 +76,7 @@ def test_versions_are_written(tmp_path: Path) -> None:
     versions = json.loads((tmp_path / "versions.json").read_text())
     for name in ("python", "jax", "jaxlib", "flax", "optax", "gymnasium", "numpy", "device"):
         assert versions[name], name
-    assert "git" in versions
+    assert versions["git"] == git_commit(Path(__file__).parents[2])
 
 
 def rewrite(tmp_path: Path, change: Any) -> Path:

@@ -99,6 +99,33 @@ def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
     assert source.replay.steps == 2  # the first records of both, whose episodes end cut
 
 
+def test_what_a_run_left_that_was_killed_before_its_first_checkpoint_goes(tmp_path):
+    for expected in (1, 1):
+        source = AgentSource(config("--logdir", str(tmp_path / "run")))
+        source.start(0, None, None)
+        assert source.replay.episodes == 0
+        blank = {name: np.zeros(f.shape, f.dtype) for name, f in source.replay.fields.items()}
+        source.replay.append(9, {**blank, "is_first": np.True_}, last=True)
+        assert source.replay.episodes == expected and source.owed(0) == 0
+        source.close()
+
+
+def test_runs_of_neighbouring_seeds_share_no_environment(tmp_path, monkeypatch):
+    given, make = set(), Built.stepper
+
+    def spied(self: Built, count: int, seed: int) -> Any:
+        given.update(range(seed, seed + count))
+        return make(self, count, seed)
+
+    monkeypatch.setattr(Built, "stepper", spied)
+    for seed in range(20):
+        logdir = ("--logdir", str(tmp_path / str(seed)), "--seed", str(seed))
+        source = AgentSource(config(*logdir, "--env.num-envs", "16"))
+        source.start(0, None, None)
+        source.close()
+    assert len(given) == 20 * 16 and max(given) < 2**31
+
+
 def test_what_is_shown_is_compiled_once(tmp_path):
     source = AgentSource(config("--logdir", str(tmp_path / "run")))
     source.start(0, None, None)

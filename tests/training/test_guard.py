@@ -35,7 +35,15 @@ from training import CheckpointStore, read_metrics
 from training.agent_source import AgentSource
 from training.checkpoint import BEST, restore_newest, write_leaves
 from training.config_io import LOCK
-from training.loop import BAD_BATCH, NOTHING_LEARNED, STUCK, Evaluation, train
+from training.loop import (
+    BAD_BATCH,
+    NOTHING_LEARNED,
+    STUCK,
+    Evaluation,
+    best_score,
+    is_better,
+    train,
+)
 from training.spaces import Spaces
 from worldmodel.learner import Learner
 
@@ -401,6 +409,20 @@ def test_the_best_by_evaluation_is_kept_beside_the_last(tmp_path, monkeypatch, c
     assert run(replace(config, steps=36))
     assert "the next evaluation replaces it" in capsys.readouterr().out
     assert restore_newest(config.logdir, LEARNER.abstract(), BEST).step == 35
+
+
+def test_a_score_that_is_nan_is_never_the_best(tmp_path, monkeypatch):
+    """Nor does one that an earlier version kept, as null, keep the run from being resumed."""
+    scores = {5: np.nan, 10: -1.0}
+    monkeypatch.setattr(TinySource, "score", staticmethod(lambda drawn: scores.get(drawn, -2.0)))
+    config = replace(settings(tmp_path, steps=7), eval_every=5)
+    monkeypatch.setattr("training.loop.is_better", lambda score, best: best is None or score > best)
+    assert run(replace(config, steps=5)) and best_score(config.logdir) is None
+    monkeypatch.undo()
+    monkeypatch.setattr(TinySource, "score", staticmethod(lambda drawn: scores.get(drawn, -2.0)))
+    assert run(config) and best_score(config.logdir) == -2.0
+    assert run(replace(config, steps=17)) and best_score(config.logdir) == -1.0
+    assert not is_better(np.nan, None) and not is_better(np.inf, None)
 
 
 @pytest.mark.parametrize("name", ["a b", "ünï 漢字", "[x]*?'\"", "-x", os.fsdecode(b"\xff")])

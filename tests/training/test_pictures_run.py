@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from processes import run_here
 
-from analysis.imagine import ImagineConfig, imagine
+from analysis.imagine import ImagineConfig, imagine, write_imagined
+from common import EnvironmentFailed
 from training import read_metrics
 from training.build import load_run
 from training.spaces import read_spaces
@@ -20,6 +21,8 @@ from training.video import LINE
 pytestmark = pytest.mark.slow
 
 WALK = '''
+import os
+
 import gymnasium
 import numpy as np
 from gymnasium import spaces
@@ -28,6 +31,7 @@ from gymnasium import spaces
 class Walk(gymnasium.Env):
     """A bright column moves; an episode is twelve steps long."""
 
+    now = 0
     observation_space = spaces.Dict(
         {
             "camera": spaces.Box(0, 255, (24, 40, 3), np.uint8),
@@ -36,6 +40,14 @@ class Walk(gymnasium.Env):
         }
     )
     action_space = spaces.Discrete(3)
+
+    def __init__(self):
+        if Walk.now and "ALONE" in os.environ:
+            raise OSError("the port is taken")
+        Walk.now += 1
+
+    def close(self):
+        Walk.now -= 1
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -103,3 +115,21 @@ def test_its_run_is_read_by_itself(walked, tmp_path):
     imagine(ImagineConfig(run=run, output=output, context=4, ticks=2, worlds=2, env=env))
     assert output.stat().st_size > 0
     assert np.isfinite(np.load(output.with_suffix(".npz"))["value"]).all()
+
+
+def test_of_an_environment_of_which_one_can_be_open_one_is_imagined(
+    walked, tmp_path, monkeypatch, capsys
+):
+    run, _ = walked
+    monkeypatch.setenv("ALONE", "1")
+    env = json.loads((run / "config.json").read_text())["env"]["name"]
+    imagine(ImagineConfig(run=run, output=tmp_path / "out.gif", context=4, ticks=2, env=env))
+    assert "trying again with one environment" in capsys.readouterr().out
+    assert np.load(tmp_path / "out.npz")["value"].shape == (1, 3)
+    monkeypatch.setattr("analysis.imagine.load_run", refuse)
+    write_imagined(run, env)
+    assert capsys.readouterr().out == "no imagined video: the game is not running\n"
+
+
+def refuse(*_: Any) -> None:
+    raise EnvironmentFailed("the game is not running")

@@ -211,3 +211,6 @@ def test_seeds_are_taken_from_the_flags() -> None:
         take_seeds(["--seeds", "--env", "a"])
     with pytest.raises(UserError, match="0 or more"):
         take_seeds(["--seeds", "-1"])
+    for text in ("0-4", "a", "1.5"):
+        with pytest.raises(UserError, match=f"seeds: expected whole numbers, received '{text}'"):
+            take_seeds(["--seeds", "0", text])
