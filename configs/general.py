@@ -3,8 +3,8 @@
 Command:   python train_agent.py --env gym:CartPole-v1
 Cost:      at 11 to 15 updates per second, measured on one CPU core, 20 to 30 minutes for vectors;
            longer for images
-Expected:  docs/results.md, Environments by one preset; elsewhere compare return/imagined with the
-           evaluation's return
+Expected:  docs/results.md, Environments by the general preset; elsewhere compare return/imagined
+           with the evaluation's return
 
 On a CPU, the preset makes many small updates: from state, an agent of size xs learns the same as
 one of size s, in as many environment steps and a fifth of the time per update (docs/adr/0008,

@@ -34,8 +34,9 @@ class PretrainConfig:
     """Model size: debug, xs, s, m, l, or paper (not with preset `agent`). `auto` is s on a CPU and
     paper on an accelerator; with preset `agent`, xs and m."""
     like: Like | Literal["auto"] = "auto"
-    """Data set whose hyperparameters in the paper to use; `auto`: chosen by the name of the
-    data."""
+    """Data set of the paper whose standard deviation of images and, at size paper, widths to use:
+    moving_mnist, kth, mazes, or minerl. `auto`: the one that suits the generated data set; for a
+    store or a folder of videos, minerl, whatever its name."""
     seed: CountOrZero = 0
     """Random seed for clips, parameters and noise."""
     logdir: MayChange[Path] = Path("runs")
