@@ -25,7 +25,7 @@ from common.entry import enter
 from configs.presets import resolve
 from envs import EnvConfig
 from envs.navigate.videos import NavigateVideos
-from recordings.generators.mazes import Mazes
+from recordings.generators.hallways import Hallways
 from recordings.generators.moving_ball import MovingBall
 from recordings.generators.moving_digits import MovingDigits
 from recordings.generators.seeded import SeededVideos
@@ -45,7 +45,7 @@ class Window(NamedTuple):
 def sources() -> dict[str, tuple[int, Callable[[int], np.ndarray]]]:
     """Name -> (frames per video, video number -> its frames)."""
     made: dict[str, tuple[int, Callable[[int], np.ndarray]]] = {}
-    for source in (MovingDigits(), MovingBall(), Mazes()):
+    for source in (MovingDigits(), MovingBall(), Hallways()):
         made[source.name] = source.length, partial(drawn, source)
     for name, config in (("navigate", EnvConfig()), ("navigate, agent", agent_settings())):
         walks = NavigateVideos(config)

@@ -35,7 +35,7 @@ GENERATED = {
     "moving_ball": Generated(
         "recordings.generators.moving_ball:MovingBall", "mazes", on_black=True
     ),
-    "mazes": Generated("recordings.generators.mazes:Mazes", "mazes"),
+    "hallways": Generated("recordings.generators.hallways:Hallways", "mazes"),
     "navigate": Generated("recordings.generators.navigate:NavigateWalks", "minerl"),
 }
 """All generated data sets by name. Help, messages and choices are made from this table."""

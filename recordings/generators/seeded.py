@@ -1,7 +1,7 @@
 """What the generators share: video number i depends on (options, seed, i) and on nothing else.
 
 So any range of numbers can be generated separately: generation resumes anywhere, in any order and
-in any number of processes. Read next: `orbiting_ball.py`, `moving_digits.py`, `mazes.py`.
+in any number of processes. Read next: `orbiting_ball.py`, `moving_digits.py`, `hallways.py`.
 """
 
 from abc import ABC, abstractmethod

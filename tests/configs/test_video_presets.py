@@ -35,7 +35,7 @@ def test_notmpabs_has_as_many_parameters_as_the_clockwork():
 
 
 def test_the_paper_size_carries_the_papers_hyperparameters():
-    config = resolve_video("cwvae", "mazes", "auto", "paper", True, "float32")
+    config = resolve_video("cwvae", "hallways", "auto", "paper", True, "float32")
     assert (config.batch, config.length, config.context, config.like) == (100, 100, 36, "mazes")
     assert config.model.strides == (1, 6, 36) and config.model.image_std == 0.1
     assert (config.optimizer.lr, config.optimizer.eps) == (3e-4, 1e-4)
@@ -53,13 +53,13 @@ def test_every_preset_can_run(preset, like, size):
 
 
 def test_the_device_chooses_the_size():
-    assert resolve_video("cwvae", "mazes", "auto", "auto", False, "float32").size == "s"
-    assert resolve_video("cwvae", "mazes", "auto", "auto", True, "bfloat16").size == "paper"
+    assert resolve_video("cwvae", "hallways", "auto", "auto", False, "float32").size == "s"
+    assert resolve_video("cwvae", "hallways", "auto", "auto", True, "bfloat16").size == "paper"
 
 
 def test_flags_override_presets():
     args = [
-        "--data=mazes",
+        "--data=hallways",
         "--strides",
         "1",
         "4",
@@ -71,7 +71,7 @@ def test_flags_override_presets():
         "auto",
     ]
     config = parse_pretrain(args, False, "float32")
-    assert config.data.name == "mazes" and config.model.strides == (1, 4) and config.steps == 9
+    assert config.data.name == "hallways" and config.model.strides == (1, 4) and config.steps == 9
     assert config.like == "mazes" and config.logdir == Path("x")
 
 

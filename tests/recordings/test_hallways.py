@@ -1,4 +1,4 @@
-"""Mazes: walls as tall as the projection says, a camera in the clear, rooms that fit the poses."""
+"""Hallways: walls as tall as the projection says, a camera in the clear, rooms as the poses say."""
 
 import math
 from itertools import islice
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from recordings.generators import maze_layout
+from recordings.generators.hallways import CLEARANCE, Hallways, script
 from recordings.generators.maze_layout import HALLWAY, paint_textures, random_layout
-from recordings.generators.mazes import CLEARANCE, Mazes, script
 from recordings.generators.raycast import OUTSIDE, TEXELS, draw_views, region_at
 
 
@@ -151,7 +151,7 @@ def reachable(grid) -> int:
 def test_the_camera_keeps_clear_of_walls_and_the_room_is_that_of_the_pose() -> None:
     corners = CLEARANCE * 0.99 * np.array([(1, 1), (1, -1), (-1, 1), (-1, -1)])
     for index in range(20):
-        video = Mazes(length=300).video(index, seed=2)
+        video = Hallways(length=300).video(index, seed=2)
         layout = random_layout(np.random.default_rng((2, index)))
         pose, room = video.factors["pose"], video.factors["room"]
         cells = np.floor(pose[:, :2]).astype(int)
@@ -163,7 +163,7 @@ def test_the_camera_keeps_clear_of_walls_and_the_room_is_that_of_the_pose() -> N
 
 def test_the_camera_keeps_its_limits_and_looks_where_it_goes() -> None:
     straight = []
-    for video in Mazes(length=200).videos(10, seed=0):
+    for video in Hallways(length=200).videos(10, seed=0):
         x, y, heading = video.factors["pose"].astype(float).T
         steps, turns = np.hypot(np.diff(x), np.diff(y)), np.abs(np.diff(np.unwrap(heading)))
         assert steps.max() <= 0.12 + 1e-5 and turns.max() <= math.radians(8) + 1e-5
@@ -175,7 +175,7 @@ def test_the_camera_keeps_its_limits_and_looks_where_it_goes() -> None:
 
 def test_all_three_kinds_of_walk_occur() -> None:
     """CW-VAE Figure 5a: within one room; into the hallway; through it into another room."""
-    visited = [set(v.factors["room"].tolist()) for v in Mazes(length=150).videos(60, seed=3)]
+    visited = [set(v.factors["room"].tolist()) for v in Hallways(length=150).videos(60, seed=3)]
     assert any(HALLWAY not in rooms for rooms in visited)
     assert any(HALLWAY in rooms and len(rooms) == 2 for rooms in visited)
     assert any(len(rooms) == 3 for rooms in visited)
@@ -184,7 +184,7 @@ def test_all_three_kinds_of_walk_occur() -> None:
 def test_a_room_shows_its_own_colours() -> None:
     """The floor before the feet has the floor colour of the region stood in, up to its pattern."""
     agree = total = 0
-    for video in Mazes(length=60).videos(10, seed=4):
+    for video in Hallways(length=60).videos(10, seed=4):
         looks, room = video.factors["textures"][0], video.factors["room"]
         palette = np.array(maze_layout.FLOOR_COLOURS)[looks[:, 3]].astype(float)
         palette /= np.linalg.norm(palette, axis=1, keepdims=True)
@@ -205,9 +205,9 @@ def test_textures_are_colour_times_light() -> None:
 
 
 def test_a_video_depends_on_options_seed_and_number_alone() -> None:
-    every = list(Mazes(length=12).videos(3, seed=1))
-    again = Mazes(length=12).video(2, 1)
-    assert again.name == every[2].name == "mazes-000002"
+    every = list(Hallways(length=12).videos(3, seed=1))
+    again = Hallways(length=12).video(2, 1)
+    assert again.name == every[2].name == "hallways-000002"
     np.testing.assert_array_equal(every[2].obs["image"], again.obs["image"])
     assert (every[1].obs["image"] != again.obs["image"]).any()
 
@@ -216,7 +216,7 @@ def test_bad_input_is_refused(plain) -> None:
     grid, textures = plain
     for options in ({"speed": 0.0}, {"turn": 0.0}, {"turn": 200.0}):
         with pytest.raises(ValueError, match=f"{next(iter(options))}: expected"):
-            Mazes(**options)
+            Hallways(**options)
     with pytest.raises(ValueError, match="poses"):
         draw_views(grid, textures, np.array([[0.5, 3.0, 0.0]]))
     with pytest.raises(ValueError, match="poses"):

@@ -1,4 +1,4 @@
-"""Mazes: a first-person walk through two rooms and the hallway between them.
+"""Hallways: a first-person walk through two rooms and the hallway between them.
 
 CW-VAE §3.4 describes what the public GQN mazes show: a scripted camera traverses two rooms joined
 by a hallway, each with its own random textures. These videos resemble them but are a different data
@@ -23,7 +23,7 @@ _TURN_BACK = 0.15  # probability of turning round at the hallway's middle
 
 
 @dataclass(frozen=True)
-class Mazes(SeededVideos):
+class Hallways(SeededVideos):
     """Videos of a walk, 64 x 64 x 3, each in its own maze.
 
     Factors:
@@ -34,7 +34,7 @@ class Mazes(SeededVideos):
         0, room 1 and the hallway, as indices into `maze_layout`'s PATTERNS and colours.
     """
 
-    name: ClassVar[str] = "mazes"
+    name: ClassVar[str] = "hallways"
 
     speed: float = 0.12
     """Cells per frame, straight ahead."""
