@@ -72,17 +72,6 @@ def changeable(config: type[Any], path: str = "") -> set[str]:
     return found
 
 
-def unbounded(config: type[Any], path: str = "") -> Iterator[str]:
-    """Paths of the numbers that declare no bounds."""
-    for field, hint in _declared(config):
-        name, bounds = _at(path, field.name), _bounds(hint)
-        for kind in _kinds(hint):
-            if _nests(kind):
-                yield from unbounded(kind, name)
-            elif kind in (int, float) and not bounds:
-                yield name
-
-
 def before(config: type[Any]) -> dict[str, Any]:
     """The `Before` values of the fields that have one, by name."""
     return {

@@ -1,6 +1,7 @@
 """Machines that are network namespaces of this one: each has an address, and no other way out."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,9 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import pytest
+
+LACKING = re.compile(r"not permitted|permission denied|unknown device type|not supported", re.I)
+"""What `ip` says where permission is missing, or the kernel has no bridges or cables."""
 
 
 class Machine(NamedTuple):
@@ -34,7 +38,8 @@ def _ip(*args: str) -> None:
 
 @contextmanager
 def machines(count: int) -> Iterator[list[Machine]]:
-    """``count`` machines that reach only each other; the test is skipped if they cannot be made."""
+    """``count`` machines that reach only each other; the test is skipped where `ip`, permission or
+    the kernel's devices are missing."""
     switch = f"switch{os.getpid()}"
     made = [Machine(f"m{os.getpid()}-{i}", f"10.77.0.{i + 1}") for i in range(count)]
     if shutil.which("ip") is None:
@@ -43,7 +48,9 @@ def machines(count: int) -> Iterator[list[Machine]]:
         try:
             _build(switch, made)
         except subprocess.CalledProcessError as error:
-            pytest.skip(f"network namespaces cannot be made: {error.stderr.decode().strip()}")
+            told = error.stderr.decode().strip()
+            assert LACKING.search(told), f"{error}: {told}"
+            pytest.skip(f"network namespaces cannot be made: {told}")
         yield made
     finally:
         for name in (switch, *(machine.name for machine in made)):

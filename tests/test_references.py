@@ -27,6 +27,8 @@ DOCUMENTS = (
     "docs/results.md",
     "docs/protocol.md",
     "docs/index.md",
+    "docs/scaling.md",
+    "docs/minerl.md",
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/guide").glob("*.md")),
 )
 PATHS = {path.relative_to(ROOT).as_posix() for path in FILES}
@@ -180,8 +182,8 @@ def flags() -> frozenset[str]:
     return frozenset(name.replace("_", "-") for name in {*settings(), *leaves, *given})
 
 
-OTHERS = {"help", "version", "flag", "of.flag", "lf", "ff"}
-"""Flags of every program, and of pytest."""
+OTHERS = {"help", "version", "flag", "of.flag", "lf", "ff", "build-isolation", "num-cpus"}
+"""Flags of every program, of pytest, of pip and of `ray start`."""
 
 
 def test_flags_exist() -> None:

@@ -16,7 +16,6 @@ import numpy as np
 
 from recordings.generators.maze_layout import HALLWAY
 
-KINDS = ("stays in its room", "enters the hallway", "through the hallway into a room")
 LEVELS = 4  # brightness levels per channel that a histogram distinguishes
 RUN = 9  # frames over which labels are smoothed by majority
 FOLD = 5  # consecutive frames that are held out together
@@ -69,7 +68,10 @@ def held_out_rooms(histogram: np.ndarray, room: np.ndarray) -> np.ndarray:
 
 
 def kind(rooms: np.ndarray) -> int:
-    """Index into KINDS of a sequence of regions, int [T]."""
+    """Kind of a sequence of regions, int [T].
+
+    0 stays in its room, 1 enters the hallway, 2 goes through the hallway into a room.
+    """
     hallway = np.flatnonzero(rooms == HALLWAY)
     if not len(hallway):
         return 0

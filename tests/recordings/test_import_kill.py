@@ -14,6 +14,7 @@ import pytest
 from recordings.__main__ import main
 from recordings.episode import video_columns
 from recordings.importers import stores
+from recordings.ledger import read_summary
 
 ROOT = str(Path(__file__).parents[2])
 OPTIONS = ["--test-fraction", "0.4", "--chunk-steps", "4", "--max-frames", "20"]
@@ -54,13 +55,16 @@ def whole(videos, tmp_path_factory):
 
 
 def killed(videos, store, *fuse, after=None):
-    """Runs the import in a process that dies."""
+    """Runs the import in a process that dies: by a fuse, or so many seconds after it begins."""
     program = ["-c", FUSE, *map(str, fuse)] if fuse else ["-m", "recordings"]
     command = [sys.executable, *program, "videos", str(videos), str(store), *OPTIONS]
     environment = os.environ | {"PYTHONPATH": ROOT}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         if after is not None:
-            while process.poll() is None and not store.exists():
+            lock = store / "import.lock"  # which says who imports
+            while process.poll() is None and not (
+                lock.exists() and lock.read_text() == f"{process.pid}\n"
+            ):
                 time.sleep(0.002)
             time.sleep(after)
             process.send_signal(signal.SIGKILL)
@@ -95,10 +99,13 @@ def test_kill_at_every_kind_of_write(tmp_path, videos, whole, files, name, count
 
 
 def test_kill_again_and_again_at_random(tmp_path, videos, whole, files):
-    moments = random.Random(1)
-    for _ in range(5):
-        killed(videos, tmp_path / "store", after=moments.uniform(0, 0.3))
-    finish(videos, tmp_path / "store", whole, files)
+    """First the early moments, which leave something to kill."""
+    store, draw, landed = tmp_path / "store", random.Random(7), 0
+    for moment in sorted(draw.uniform(0, 0.1) for _ in range(3)):
+        code, summary = killed(videos, store, after=moment), read_summary(store) or {}
+        landed += code == -signal.SIGKILL and not summary.get("complete")
+    assert landed >= 2
+    finish(videos, store, whole, files)
 
 
 def test_killed_while_cleaning_up_after_a_kill(tmp_path, videos, whole, files):

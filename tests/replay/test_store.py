@@ -99,10 +99,14 @@ def test_the_oldest_episodes_leave_first(tmp_path, world, cap):
         assert kept == list(range(max(1, tag - 2), tag + 1))
         assert store.steps == 8 * len(kept) and store.episodes == len(kept)
     store.close()
-    assert world.open(tmp_path, capacity_steps=16).episodes == 2  # a smaller cap when reopened
+    store = world.open(tmp_path, capacity_steps=16)  # a smaller cap when reopened
+    world.add(store, 10, 8)
+    assert store.episodes == 2
 
 
-def test_an_episode_being_written_never_leaves(tmp_path, world, caplog):
+def test_an_episode_being_written_loses_its_oldest_steps_once_no_other_is_left(
+    tmp_path, world, caplog
+):
     store = world.open(tmp_path, capacity_steps=20)
     for step in range(10):
         store.append(0, world.record(0, step), last=False)  # the oldest, and open
@@ -110,20 +114,68 @@ def test_an_episode_being_written_never_leaves(tmp_path, world, caplog):
         world.add(store, tag, 6, stream=1)
     tags = [int(c[0]["obs/id"][0, 0]) for c in world.stored(tmp_path).values()]
     assert tags == [0, 7, 8]
+    assert not caplog.records
     for step in range(10, 60):
         store.append(0, world.record(0, step), last=False)
-    assert [int(c[0]["obs/id"][0, 0]) for c in world.stored(tmp_path).values()] == [0, 8]
-    assert sum("pass the cap" in r.getMessage() for r in caplog.records) == 1
+    first, last = (np.concatenate(chunks) for chunks in world.stored(tmp_path).values())
+    world.check(first, first=48)
+    world.check(last)
+    assert (len(first), len(last), store.steps) == (12, 6, 18)
+    (said,) = (r.getMessage() for r in caplog.records)
+    assert "pass the cap" in said and "--env.time-limit" in said
+
+
+def endless(world, store, steps):
+    """The next steps of three episodes that do not end, one of which begins late."""
+    for step in steps:
+        for stream in range(3 if step >= 20 else 2):
+            store.append(stream, world.record(stream, step - 20 * (stream == 2)), last=False)
+
+
+def held(world, path):
+    """{episode: its first and last sealed step}, each checked to hold what was appended."""
+    found = {}
+    for number, chunks in world.stored(path).items():
+        records = np.concatenate(chunks)
+        first = int(records["obs/id"][0, 1])
+        world.check(records, first)
+        found[number] = first, first + len(records) - 1
+    return found
+
+
+def test_the_longest_of_those_being_written_loses_steps(tmp_path, world):
+    with world.open(tmp_path, capacity_steps=24) as store:
+        endless(world, store, range(41))
+        assert held(world, tmp_path) == {0: (32, 39), 1: (32, 39), 2: (12, 19)}
+        assert (store.steps, store.episodes, store.index.broken) == (24, 3, 3)
+
+
+def test_episodes_that_lost_steps_go_on_from_where_they_were(tmp_path, world):
+    """After closing, which seals what is unfinished as cut; and after more steps, and a kill."""
+    store = world.open(tmp_path, capacity_steps=24)
+    endless(world, store, range(42))
+    state, before = store.state(), held(world, tmp_path)
+    store.close()
+    with world.open(tmp_path, capacity_steps=24) as store:
+        store.cut_back(state)
+        assert held(world, tmp_path) == before
+        endless(world, store, range(42, 60))  # nothing of `before` is left
+    with world.open(tmp_path, capacity_steps=24) as store:
+        store.cut_back(state)
+        assert not store.steps
+        endless(world, store, range(42, 49))
+        assert held(world, tmp_path) == {0: (40, 47), 1: (40, 47), 2: (20, 27)}
+        assert store.index.draw_whole(np.random.default_rng(0)) is None
 
 
 def test_evicted_data_that_is_being_read_stays_readable(tmp_path, world):
     store = world.open(tmp_path, capacity_steps=8)
     world.add(store, 1, 8)
     sampler = SequenceSampler(store, batch=2, length=4, stride=2, seed=0)
-    _, parts = sampler._locate()
+    pieces = [piece for run in sampler.draw() for piece in sampler.open(run)]
     world.add(store, 2, 8)
     assert set(world.stored(tmp_path)) == {1}
-    for _, _, records in parts:
+    for _, _, records in pieces:
         world.check(records, first=int(records["obs/id"][0, 1]))
 
 
@@ -136,6 +188,21 @@ def test_the_number_of_open_files_is_bounded(tmp_path, world, monkeypatch):
         sampler.sample()
     opened = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
     assert 0 < sum(path.startswith(str(tmp_path / "chunks")) for path in opened) <= 8
+
+
+FEW = """
+import resource, sys
+from replay import ReplayConfig, ReplayStore, SequenceSampler, first_steps, read_fields
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+store = ReplayStore(sys.argv[1], read_fields(sys.argv[1]), ReplayConfig(), read_only=True)
+sampler = SequenceSampler(store, batch=64, length=4, stride=1, seed=0)
+print(int(sampler.sample()["mask"].sum()), len(first_steps(store, 200, 1)["mask"]))
+"""
+
+
+def test_a_batch_may_lie_in_more_files_than_may_be_open(tmp_path, world):
+    world.filled(tmp_path, [1] * 200).close()
+    assert run(FEW, str(tmp_path)) == "256 200\n"
 
 
 def test_other_fields_are_refused_and_nothing_is_touched(tmp_path, world):
@@ -215,13 +282,15 @@ def test_a_second_writer_is_refused_until_the_first_lets_go(tmp_path, world):
 
 
 FORK = """
-import os, signal, sys, time
+import os, signal, sys
 from replay import ReplayConfig, ReplayStore, read_fields
+wait, tell = os.pipe()
 if os.fork():
-    os.wait()  # the writer was killed; its forked worker lives on
-    time.sleep(0.3)
+    os.close(wait)
+    os.wait()  # the writer was killed; its forked worker lives on until it is told
     try:
         ReplayStore(sys.argv[1], read_fields(sys.argv[1]), ReplayConfig())
+        os.write(tell, b".")  # which would raise if no one listened
         print("opened")
     except ValueError as error:
         print(error)
@@ -229,8 +298,8 @@ else:
     store = ReplayStore(sys.argv[1], read_fields(sys.argv[1]), ReplayConfig())
     if os.fork():
         os.kill(os.getpid(), signal.SIGKILL)
-    os.close(1), os.close(2)
-    time.sleep(2)
+    os.close(1), os.close(2), os.close(tell)
+    os.read(wait, 1)
 """
 
 

@@ -161,6 +161,7 @@ def test_a_job_that_was_suspended_as_a_whole_goes_on(tmp_path: Path) -> None:
     assert [code for code, *_ in end(two)] == [0, 0]
 
 
+@pytest.mark.slow
 def test_the_first_may_take_longer_to_its_end_than_silence_is_allowed(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PATHS, "SECONDS_OF_SILENCE", "10")
@@ -195,12 +196,13 @@ def test_of_three_machines_one_is_cut_off_and_two_go_on(tmp_path: Path) -> None:
         three = start(3, PROGRAM, tmp_path, 10**6, on=on)
         wait_for_update(three[0], tmp_path / "run" / METRICS, after=45)
         on[2].unplug()
-        ended = end(three)
+        ended, missed = end(three), []
         for (code, _, told), others in zip(ended, "220", strict=True):
             (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
-            missed = f"heard for 30 s of process {others}, so this one ends"
+            missed.append(f"heard for 30 s of process {others}, so this one ends" in line)
             ended_first = "another process of the run has ended" in line  # the one that missed it
-            assert code == 1 and (missed in line or ended_first)
+            assert code == 1 and (missed[-1] or ended_first)
+        assert any(missed[:2]), ended
         assert not list((tmp_path / "temporary").glob("clockwork-*"))
         saved = CheckpointStore(tmp_path / "run" / "checkpoints", 1).latest()
         assert saved is not None and saved >= 40

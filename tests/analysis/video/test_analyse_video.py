@@ -11,6 +11,7 @@ import pytest
 from processes import run_here
 from video_runs import make_run
 
+from analysis.probes import digit_training
 from analysis.probes.measures import COLOUR
 from analysis.video.analyse import kl_lines
 from analysis.video.findings import Sought, look_for_colours
@@ -54,7 +55,9 @@ def digits(folder):
     data = ["--data", "moving_digits", "--data.folder", folder / "data", "--strides", 1, 4]
     runs = [make_run(folder / f"speed{x}", *SMALL, *data, "--data.speed", x) for x in (1, 2)]
     output = folder / "both.html"
-    printed = command("--run", runs[0], "--run", runs[1], "--output", output, *QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digit_training, "TESTS", 100)
+        printed = command("--run", runs[0], "--run", runs[1], "--output", output, *QUICK)
     return printed, output.read_text(), json.loads(output.with_suffix(".json").read_text())
 
 
@@ -129,7 +132,7 @@ def test_the_colours_that_the_videos_have_are_the_chance():
 
 
 def test_rooms_are_looked_for_where_the_data_have_them(folder):
-    data = ["--data", "mazes", "--data.folder", folder / "data", "--preset", "rssm"]
+    data = ["--data", "hallways", "--data.folder", folder / "data", "--preset", "rssm"]
     run = make_run(folder / "maze", *SMALL, *data)
     printed = command("--run", run, *QUICK)
     page = (run / "analysis.html").read_text()
