@@ -20,6 +20,7 @@ from gymnasium import spaces
 
 from common import EnvironmentFailed, UserError
 from common.errors import RaisedElsewhere
+from envs.own import Sparing
 
 FLOAT32_MOST = float(np.finfo(np.float32).max)
 SUCCESS = ("success", "is_success")  # keys read from info dictionaries; all others are dropped
@@ -34,7 +35,7 @@ class Refused(Exception):
         self.key, self.expected, self.received, self.remedy = key, expected, received, remedy
 
 
-class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
+class Checked(Sparing, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Raise on the first record that does not match the declared spaces; infos keep only `SUCCESS`.
 
     Checks of observations: shape, kind of number (an integer does not count as a float), category
@@ -53,7 +54,6 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, index: int = 0) -> None:
         super().__init__(env)
         self.name, self.index, self.steps = name, index, 0
-        self.seen = True  # whether the next observations are used; an episode's last one always is
         self.checks = list(_checks(env.observation_space, ()))
 
     def reset(
@@ -153,6 +153,9 @@ def _inside(env: Checked, obs: Any) -> None:
     for path, leaf in _leaves(env.observation_space, ()):
         if isinstance(leaf, spaces.Box):
             value = np.asarray(_at(obs, path))
+            if value.dtype.kind == "f":  # 0.7 as float64 is above 0.7 as float32
+                with np.errstate(over="ignore"):
+                    value = value.astype(leaf.dtype)
             out = (value < leaf.low) | (value > leaf.high)
             if out.any():
                 low, high = leaf.low[out].flat[0], leaf.high[out].flat[0]

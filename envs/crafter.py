@@ -10,8 +10,10 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from envs.own import Limited
 
-class CrafterEnv(gymnasium.Env[np.ndarray, Any]):
+
+class CrafterEnv(Limited, gymnasium.Env[np.ndarray, Any]):
     """One world; by default, episodes are truncated after the package's own 10 000 steps.
 
     Args:

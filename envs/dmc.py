@@ -21,6 +21,7 @@ from gymnasium import spaces
 
 from common import UserError
 from envs.dmc_render import GL_PACKAGES, Renderer
+from envs.own import Limited
 
 PINS = {"dm-control": "1.0.50", "mujoco": "3.17.0"}  # the extras [dmc] and [test]
 CAMERAS = {"quadruped": 2}  # in other domains, camera 0 follows the body or shows the whole scene
@@ -29,7 +30,7 @@ UNLIMITED = 1e10  # dm_control's bound for an actuator without limits
 Observation = dict[str, Any]  # name -> float32 vector
 
 
-class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
+class DMCEnv(Limited, gymnasium.Env[Observation, np.ndarray]):
     """One task of the suite.
 
     Observations: a Dict of dm_control's arrays by name, each a float32 vector. Actions: a Box in
@@ -61,6 +62,8 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         domain, name = _split(task, suite.ALL_TASKS)
         # The task draws its random numbers from the seed that `reset` gives it.
         self.dm_env = suite.load(domain, name, task_kwargs={"random": 0})
+        limit = self.dm_env._step_limit
+        self.time_limit = round(limit) if math.isfinite(limit) else None
         space = _observation_space(self.dm_env.observation_spec())
         self.observation_space, self._names = space, tuple(space.spaces)
         self.action_space, self._middle, self._half = _scaled(task, self.dm_env.action_spec())
@@ -70,12 +73,6 @@ class DMCEnv(gymnasium.Env[Observation, np.ndarray]):
         self._check_rendering()
         self._renderer: Renderer | None = None
         self._seeded = False
-
-    @property
-    def time_limit(self) -> int | None:
-        """Frames after which an episode ends; None: never."""
-        limit = self.dm_env._step_limit
-        return round(limit) if math.isfinite(limit) else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium import spaces
 
 from common import UserError
+from envs.own import Limited
 from envs.plugins import plugin_of
 
 
@@ -88,7 +89,7 @@ class Pool:
         return env
 
 
-class PoolRow(gymnasium.Env[Any, Any]):
+class PoolRow(Limited, gymnasium.Env[Any, Any]):
     """One environment of a pool.
 
     Args:

@@ -54,12 +54,14 @@ class Process(Worker):
     def ready(self, seconds: float) -> bool:
         """Whether the process has answered or ended."""
         with suppress(*ENDED):
-            return bool(self.env.parent_pipes[0].poll(seconds))
+            return bool(wait([self.env.parent_pipes[0], self.env.processes[0].sentinel], seconds))
         return True
 
     def answer(self) -> tuple[Any, ...]:
         """The process's answer to the last request."""
         try:
+            if not self.env.parent_pipes[0].poll():  # a process that it started may hold the pipe
+                raise EOFError
             found: tuple[Any, ...] = self._call()
         except ENDED:
             raise Lost(f"{self.here}: its process {_end_of(self.env)}") from None
@@ -95,7 +97,10 @@ def _begun(remote: Callable[[], Remote], parent: int) -> Remote:
     """Make the remote environment: once in the parent, for its spaces, and once in each process."""
     if os.getpid() != parent:
         os.setsid()  # a group for everything that the environment starts; Ctrl-C does not reach it
+        multiprocessing.current_process().daemon = False  # the environment may start processes
         signal.signal(signal.SIGTERM, _end_group)
+        alone = partial(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+        os.register_at_fork(after_in_child=alone)  # terminating what it forks does not end it too
         os.environ["JAX_PLATFORMS"] = "cpu"  # accelerators are the learner's
         Thread(target=_end_with_parent, daemon=True).start()
     return remote()

@@ -32,6 +32,7 @@ from common import UserError
 from common.images import FIT, Fit
 from envs.images import described, fitted
 
+STRETCHED = "stretched to 0..255"  # in the description of such a picture
 _MIN_IMAGE_EDGE = 8  # pixels; smaller arrays are vectors
 _MOST_CHANNELS = 32  # with more, they are features rather than the colours of a few frames
 
@@ -58,18 +59,23 @@ class Part(ABC):
 
 
 class ImagePart(Part):
-    """An image: channels last, made square and resized; floats in [0, 1] are multiplied by 255."""
+    """An image: channels last, made square and resized; numbers from 0 to less than 255 are
+    stretched to 0..255."""
 
     def __init__(self, source: spaces.Box, size: int, fit: Fit) -> None:
         """Plan the conversion of `source` into uint8 (size, size, C)."""
         super().__init__(source)
         self.size, self.fit = size, fit
-        self.scale = 255.0 if source.dtype.kind == "f" and source.high.max() <= 1 else 1.0
+        most = float(source.high.max())
+        bounded = np.all(source.low == 0) and np.all(source.high == most)
+        self.scale = 255 / most if bounded and 0 < most < 255 else 1.0
         height, width, channels = picture_shape(source.shape)
         self.space = spaces.Box(0, 255, (size, size, channels), np.uint8)
         said = [f"picture, {height} x {width} pixels, channels: {channels}"]
         said += [described(height, width, size, fit)]
-        said += ["of floats in [0, 1]"] * (self.scale != 1)
+        if self.scale != 1:
+            floats = source.dtype.kind == "f"
+            said += ["of floats in [0, 1]" if floats else f"0..{most:g} {STRETCHED}"]
         self.described = ", ".join(filter(None, said))
 
     def __call__(self, value: Any) -> np.ndarray:
@@ -77,7 +83,7 @@ class ImagePart(Part):
         image = np.asarray(value)
         axes = len(self.source.shape or ())
         image = channels_last(image, axes)
-        if image.dtype != np.uint8:
+        if image.dtype != np.uint8 or self.scale != 1:
             image = np.clip(np.rint(image * self.scale), 0, 255).astype(np.uint8)
         return fitted(image, self.size, self.fit)
 
@@ -221,7 +227,7 @@ def one_hot(index: np.ndarray, size: int) -> np.ndarray:
             f"choices: expected 0 to {size - 1} counted from the space's start, received "
             f"{index.min()} to {index.max()}; give values that the space contains"
         )
-    return np.eye(size, dtype=np.float32)[index.astype(np.int64)]
+    return (index[..., None] == np.arange(size)).astype(np.float32)
 
 
 def one_hots(

@@ -24,6 +24,7 @@ from envs.actors import Actor, actors_for
 from envs.checked import Checked, check_start
 from envs.config import NAVIGATE, EnvConfig, Workers
 from envs.options import navigate_options
+from envs.own import own_limit
 from envs.plugins import plugin_of
 from envs.pool import Pool, pool_row
 from envs.processes import Process
@@ -176,7 +177,7 @@ def _pooled(config: EnvConfig) -> bool:
 
 def _check_limit(env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
     """Refuse a limit beyond the environment's own, which would end episodes earlier."""
-    own = getattr(env.unwrapped, "time_limit", None) or getattr(env.spec, "max_episode_steps", None)
+    own = own_limit(env)
     if own is not None and config.time_limit is not None and config.time_limit > own:
         env.close()
         raise UserError(

@@ -298,7 +298,7 @@ class WorkerVectorEnv(VectorEnv[Any, Any, Any]):
         self._count(failed)
         rows = self.rows[number]
         drawn = {i: np.random.SeedSequence((self.seed, i, self.restarts[i])) for i in failed}
-        seeds = [int(drawn[i].generate_state(1)[0]) if i in drawn else None for i in rows]
+        seeds = [int(drawn[i].generate_state(1)[0]) >> 1 if i in drawn else None for i in rows]
         if len(failed) < len(rows):
             mask = np.array([i in failed for i in rows])
             self.workers[number].reset(seeds, {"reset_mask": mask})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,7 @@ from gymnasium.wrappers import TimeLimit
 
 from common import UserError
 from common.images import Fit
+from envs.own import Sparing
 from envs.spaces import Canonical
 
 
@@ -102,16 +103,6 @@ class CompassVector(gymnasium.ObservationWrapper[Any, Any, Any]):
         angle = np.deg2rad(float(observation["compass"]["angle"]))
         needle = np.array((np.cos(angle), np.sin(angle)), np.float32)
         return {**observation, "compass": {"needle": needle}}
-
-
-@runtime_checkable
-class Sparing(Protocol):
-    """An environment that saves work on observations that no one sees: it draws no picture for
-    them and does not check them. The last observation of an episode that it ends itself is always
-    complete; if a wrapper around it ends episodes, no work can be saved.
-    """
-
-    seen: bool  # whether the observations of the next steps are seen
 
 
 def layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Env[Any, Any]]:

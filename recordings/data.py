@@ -30,6 +30,7 @@ from recordings.ledger import read_summary
 from recordings.run import ImportConfig, run_import
 from replay import Field, ReplayConfig, ReplayStore, read_fields
 from replay.chunk import record_dtype
+from replay.store import EpisodeGone
 
 SIZES = ("episodes", "length", "test_episodes", "test_length")
 
@@ -312,7 +313,10 @@ def _not_finite(store: ReplayStore) -> Iterator[tuple[int, str]]:
     """(episode, field) of every chunk that contains nan or infinity."""
     floats = [name for name in store.fields if store.dtype[name].base.kind == "f"]
     for chunk in [chunk for segment in store.index.segments for chunk in segment.chunks]:
-        records = store.read(chunk, 0, chunk.steps)
+        try:
+            records = store.read(chunk, 0, chunk.steps)
+        except EpisodeGone:  # evicted by the run that writes the store
+            continue
         for name in floats:
             if not np.isfinite(records[name]).all():
                 yield chunk.episode, name

@@ -43,18 +43,14 @@ class ClipSampler(SequenceSampler):
         share: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__(store, batch=batch, length=length, stride=1, seed=seed, share=share)
-        if not store.index.clips(length):
-            raise UserError(
-                f"clips: expected an episode of at least {length} frames, received a store whose "
-                f"longest has {store.index.longest}; shorten --length, or import longer videos"
-            )
+        self._check_length()
         self._streams = streams
         self._cursor: list[tuple[Segment, int] | None] = [None] * batch  # where a row continues
 
     def sample(self) -> dict[str, Any]:
         """Draw a batch, axes [B, T, ...], as in `SequenceSampler.sample`, and "continues" [B] bool:
         whether a clip directly follows the last one of the same row."""
-        runs, parts = self._locate()
+        runs, batch = self._sampled()
         before = self._cursor
         continues = [
             here is not None and here[0] is run.segment and here[1] == run.start
@@ -63,7 +59,7 @@ class ClipSampler(SequenceSampler):
         if self._streams:
             self._cursor = [(run.segment, run.stop) for run in runs]
         read = slice(self._rows[0], self._rows[-1] + 1)
-        return {**self.gather(self._read(runs), parts), "continues": np.array(continues)[read]}
+        return {**batch, "continues": np.array(continues)[read]}
 
     def state(self) -> dict[str, Any]:
         """The state of the draws, for JSON."""
@@ -71,21 +67,33 @@ class ClipSampler(SequenceSampler):
         return {**super().state(), "cursor": rows}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`: over the same data, the same batches follow.
-
-        Raises:
-          UserError: if the state is that of a sampler of other clips, or of another store.
-        """
+        """Continue from `state()`: over the same data, the same batches follow. A row whose episode
+        is no longer there begins anew."""
         super().restore(state)
         rows = [*state["cursor"], *[None] * self._batch][: self._batch]
-        self._cursor = [row and (self._store.index.segment(row[0], row[1]), row[2]) for row in rows]
+        find = self._store.index.segment
+        self._cursor = [
+            (segment, row[2]) if row and (segment := find(row[0], row[1])) else None for row in rows
+        ]
 
     def _draw_row(self, row: int) -> Iterator[Stretch]:
-        here = self._cursor[row]
+        here, index = self._cursor[row], self._store.index
+        if here is not None and index.segment(*here[0].key) is not here[0]:
+            here = None  # its episode is no longer there
         if here is None or here[1] + self._length > here[0].steps:
-            segment, start = self._store.index.draw_clip(self._rng, self._length)
+            self._check_length()
+            segment, start = index.draw_clip(self._rng, self._length)
             if self._streams:
                 start = min(start, int(self._rng.integers(self._length)))
             here = segment, start
         segment, start = here
         yield Stretch(row, 0, segment, start, start + self._length, self._length)
+
+    def _check_length(self) -> None:
+        """Raise UserError if no episode, or none any more, is long enough."""
+        index = self._store.index
+        if not index.clips(self._length):
+            raise UserError(
+                f"clips: expected an episode of at least {self._length} frames, received a store "
+                f"whose longest has {index.longest}; shorten --length, or import longer videos"
+            )

@@ -13,7 +13,8 @@ HEADER = 1024  # bytes: more than the header of a chunk with twenty fields
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """Size of the store. The oldest episodes are dropped first when either cap is exceeded."""
+    """Size of the store. The oldest episodes are dropped first when either cap is exceeded, and the
+    oldest steps of those that are still being written if no other is left."""
 
     capacity_steps: MayChange[Count] = 1_000_000
     """Cap in environment steps, over all episodes."""

@@ -1,10 +1,11 @@
 """The first records of stored episodes, in order, as evaluation reads them."""
 
+from contextlib import suppress
 from typing import Any
 
 from common import UserError
 from replay.sampler import SequenceSampler, Stretch
-from replay.store import ReplayStore
+from replay.store import EpisodeGone, ReplayStore
 
 
 def first_steps(store: ReplayStore, count: int, length: int, skip: int = 0) -> dict[str, Any]:
@@ -17,12 +18,15 @@ def first_steps(store: ReplayStore, count: int, length: int, skip: int = 0) -> d
     Raises:
       UserError: if there are fewer such episodes.
     """
-    long = [s for s in store.index.segments if s.whole and s.steps >= length]
-    if len(long) < skip + count or count < 1:
-        raise UserError(
-            f"episodes: expected {skip + count} of at least {length} steps, received a store with "
-            f"{len(long)} of {store.episodes}; ask for fewer or shorter ones"
-        )
-    runs = [Stretch(n, 0, s, 0, length, length) for n, s in enumerate(long[skip : skip + count])]
-    reader = SequenceSampler(store, batch=count, length=length, stride=1, seed=0)
-    return reader.gather(runs, [part for run in runs for part in reader.open(run)])
+    while True:
+        long = [s for s in store.index.segments if s.whole and s.steps >= length]
+        if len(long) < skip + count or count < 1:
+            raise UserError(
+                f"episodes: expected {skip + count} of at least {length} steps, received a store "
+                f"with {len(long)} of {store.episodes}; ask for fewer or shorter ones"
+            )
+        some = long[skip : skip + count]
+        runs = [Stretch(n, 0, segment, 0, length, length) for n, segment in enumerate(some)]
+        reader = SequenceSampler(store, batch=count, length=length, stride=1, seed=0)
+        with suppress(EpisodeGone):  # the next one takes its place
+            return reader.gather(runs)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from common import UserError
 from replay.chunk import MORE, Chunk
 from replay.layout import blocks
 
@@ -102,9 +101,9 @@ class Index:
         self._count(chunk, 1)
 
     def remove(self, episode: int) -> list[Chunk]:
-        """Remove an episode; return its chunks."""
+        """Remove an episode; return its chunks, none if it is not there."""
         at = bisect_right(self._segments, (episode, -1), key=lambda s: s.key)
-        end = at + self._episodes.pop(episode)
+        end = at + self._episodes.pop(episode, 0)
         chunks = [chunk for segment in self._segments[at:end] for chunk in segment.chunks]
         del self._segments[at:end]
         self._lengths = np.delete(self._lengths, slice(at, end))
@@ -112,6 +111,24 @@ class Index:
         for chunk in chunks:
             self._count(chunk, -1)
         return chunks
+
+    def shorten(self, episodes: Container[int]) -> list[Chunk]:
+        """Remove the first chunk of the longest segment of `episodes`; return it, or nothing if
+        every segment is a single chunk. The rest becomes a segment of its own."""
+        several = [
+            at
+            for at, segment in enumerate(self._segments)
+            if segment.key[0] in episodes and len(segment.chunks) > 1
+        ]
+        if not several:
+            return []
+        at = max(several, key=lambda at: self._segments[at].steps)
+        first, *rest = self._segments[at].chunks
+        self._segments[at] = Segment(rest)
+        self._lengths[at] -= first.steps
+        self._whole[at] = False
+        self._count(first, -1)
+        return [first]
 
     def draw_block(self, rng: np.random.Generator, stride: int) -> tuple[Segment, int]:
         """Draw (segment, number) of a block, uniformly from all blocks (`layout.blocks`)."""
@@ -137,19 +154,11 @@ class Index:
         """Draw (segment, first frame) of a clip, uniformly from all clips of that length."""
         return self._pick(np.cumsum(np.maximum(self._lengths - length + 1, 0)), rng)
 
-    def segment(self, episode: int, number: int) -> Segment:
-        """The segment of ``episode`` whose first chunk has the given number.
-
-        Raises:
-          UserError: if there is no such segment.
-        """
+    def segment(self, episode: int, number: int) -> Segment | None:
+        """The segment of ``episode`` whose first chunk has the given number, if there is one."""
         at = bisect_right(self._segments, (episode, number), key=lambda s: s.key) - 1
-        if at < 0 or self._segments[at].key != (episode, number):
-            raise UserError(
-                f"replay: expected episode {episode} with chunk {number}, received a store without "
-                "it; give the data of the run, or start a new one"
-            )
-        return self._segments[at]
+        found = at >= 0 and self._segments[at].key == (episode, number)
+        return self._segments[at] if found else None
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -6,6 +6,7 @@ next: `layout.py`.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from common import UserError
 from replay.chunk import Field
 from replay.index import Segment
 from replay.layout import follow, start
-from replay.store import EpisodeGone, ReplayStore
+from replay.store import OPEN_MAPS, EpisodeGone, ReplayStore
 
 REQUIRED = ("action_mask", "reward", "terminal", "is_first")
 
@@ -87,16 +88,21 @@ class SequenceSampler:
         Raises:
           UserError: if the store has no sealed step.
         """
-        runs, parts = self._locate()
-        return self.gather(self._read(runs), parts)
+        return self._sampled()[1]
 
-    def gather(
-        self, runs: list[Stretch], parts: list[tuple[int, int, np.ndarray]]
-    ) -> dict[str, Any]:
-        """Assemble a batch from its runs and their (row, slot, mapped records) pieces."""
+    def gather(self, runs: list[Stretch]) -> dict[str, Any]:
+        """Read runs into a batch. Of its pieces, at most `OPEN_MAPS` are mapped at once; the kernel
+        begins to read all of these before the first is copied.
+
+        Raises:
+          EpisodeGone: if a file has vanished.
+        """
         flat = self._empty()
-        for row, at, records in parts:
-            self._copy(flat, row, at, records)
+        pieces = (piece for run in runs for piece in self.open(run))
+        while mapped := list(islice(pieces, OPEN_MAPS)):
+            for row, at, records in mapped:
+                self._copy(flat, row, at, records)
+            mapped.clear()
         self._pad(flat, runs)
         return self._nested(flat)
 
@@ -118,15 +124,15 @@ class SequenceSampler:
         size the same sequences follow; with another length, different ones."""
         self._rng.bit_generator.state = state["rng"]
 
-    def _locate(self) -> tuple[list[Stretch], list[tuple[int, int, np.ndarray]]]:
-        """Draw the runs of one batch, and map the (row, slot, records) pieces of those to read."""
+    def _sampled(self) -> tuple[list[Stretch], dict[str, Any]]:
+        """The runs of the next batch, and the batch of those that are read."""
         while True:
             with self._store.lock:
                 runs = self.draw()
-                try:
-                    return runs, [part for run in self._read(runs) for part in self.open(run)]
-                except EpisodeGone:
-                    continue  # the store has removed it from its index: draw again
+            try:
+                return runs, self.gather(self._read(runs))
+            except EpisodeGone:
+                continue  # the store has removed it from its index: draw again
 
     def _read(self, runs: list[Stretch]) -> list[Stretch]:
         """The runs of the rows that are read; rows are then counted from the first of these."""

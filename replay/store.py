@@ -10,7 +10,6 @@ import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ __all__ = [
     "standard_fields",
 ]
 
-OPEN_MAPS = 128  # files kept mapped at once for reading; each takes one file descriptor
+OPEN_MAPS = 64  # files kept mapped at once for reading; each takes one file descriptor
 
 _log = logging.getLogger(__name__)
 
@@ -158,9 +157,8 @@ class ReplayStore:
             self._streams = {k: s for k, s in self._streams.items() if s.episode < episode}
             with self.lock:
                 for number in range(episode, self._next_episode):
-                    with suppress(KeyError):  # an episode without a sealed chunk
-                        for chunk in self.index.remove(number):
-                            self._maps.pop(chunk, None)
+                    for chunk in self.index.remove(number):
+                        self._maps.pop(chunk, None)
             self._files.remove_from(episode)
             self._next_episode = episode
 
@@ -237,8 +235,8 @@ class ReplayStore:
             try:
                 self._maps[chunk] = map_chunk(path, chunk, self.dtype)
             except FileNotFoundError as error:
-                self.index.remove(chunk.episode)
-                _log.warning("replay: %s has vanished; its episode is left out", path)
+                if self.index.remove(chunk.episode):
+                    _log.warning("replay: %s has vanished; its episode is left out", path)
                 raise EpisodeGone(chunk.episode) from error
         self._maps.move_to_end(chunk)
         while len(self._maps) > OPEN_MAPS:
@@ -259,14 +257,13 @@ class ReplayStore:
                 self.index.broken,
             )
         self._next_episode = self._files.next_episode()
-        self._evict()
         size = size_at_capacity(self.fields, self.config)[1]
         if self._state == "open" and free_bytes(self._files.path) < size:
             _log.warning("%s", describe_size(self.fields, self.config, self._files.path))
 
     def _drop_chunks(self, episode: int, first: int) -> None:
         """Delete the chunks of an episode from number ``first`` on."""
-        with self.lock, suppress(KeyError):  # an episode without a sealed chunk
+        with self.lock:
             for chunk in self.index.remove(episode):
                 if chunk.number < first:
                     self.index.add(chunk)
@@ -319,16 +316,20 @@ class ReplayStore:
             state.chunk, state.count = state.chunk + 1, 0
 
     def _evict(self) -> None:
-        """Evict oldest episodes until both caps hold, but never the newest or one being written."""
+        """Evict oldest episodes until both caps hold, but never the newest or one being written.
+        If these alone pass a cap, evict the oldest chunks of the longest one being written."""
         writing = {state.episode for state in self._streams.values()}
-        while self._state == "open" and self._over():
+        while self._over():
             with self.lock:
                 episode = self.index.oldest(writing)
-                chunks = [] if episode is None else self.index.remove(episode)
+                if episode is None:
+                    self._warn_of_oversize()
+                    chunks = self.index.shorten(writing)
+                else:
+                    chunks = self.index.remove(episode)
                 for chunk in chunks:
                     self._maps.pop(chunk, None)
             if not chunks:
-                self._warn_of_oversize()
                 return
             for chunk in reversed(chunks):  # if killed in between, the episode's beginning remains
                 self._files.remove(chunk)
@@ -339,5 +340,9 @@ class ReplayStore:
 
     def _warn_of_oversize(self) -> None:
         if not self._oversize:
-            _log.warning("replay: the newest episodes alone pass the cap; raise replay.capacity_*")
+            _log.warning(
+                "replay: the newest episodes alone pass the cap: the oldest steps of those that "
+                "have not ended are dropped; raise replay.capacity_*, or end episodes earlier "
+                "(--env.time-limit)"
+            )
         self._oversize = True

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from processes import ROOT
+from processes import PATIENCE, ROOT
 
 from agents import ActionCodec
 from agents.driver import Collector, Stepper
@@ -42,6 +43,22 @@ def collect(envs, rounds, overlap=False):
     return store.records, ended + collector.arrive()
 
 
+def limit_only(envs, index, folder):
+    """The time limit is for environment ``index`` once it hangs, as its log in ``folder`` says. All
+    else is waited for, since a machine may be slow."""
+    wait = envs._wait
+
+    def waited(worker, until):
+        rows = envs.rows[envs.workers.index(worker)]
+        limited = index in rows and not envs.restarts[index]
+        deadline = time.monotonic() + PATIENCE
+        while not worker.ready(0.1) and not (limited and any(folder.glob("*.hangs"))):
+            assert time.monotonic() < deadline
+        return wait(worker, until)
+
+    envs._wait = waited
+
+
 def stored(records):
     """As `Troubled` writes them down."""
     return [
@@ -59,7 +76,7 @@ def stored(records):
 def logged(folder):
     """What was emitted, by the seed that an environment began from."""
     found = {}
-    for file in Path(folder).iterdir():
+    for file in Path(folder).glob("*[0-9]"):
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         found[rows[0][0]] = [row[1:] for row in rows]
     return found
@@ -74,9 +91,9 @@ def group(pid):
     return [row for row in rows if int(row[0]) == pid and not row[1].startswith("Z")]
 
 
-def start_ends(workers, **options):
-    """Starts `envs/ends.py`, whose environments are stepped so."""
-    command = [sys.executable, Path(__file__).parent / "envs" / "ends.py", workers]
+def start_ends(workers, child="sleep", **options):
+    """Starts `envs/ends.py`, whose environments are stepped so and start such a child each."""
+    command = [sys.executable, Path(__file__).parent / "envs" / "ends.py", workers, child]
     settings = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     settings["PYTHONPATH"] = str(ROOT)
     pipe = subprocess.PIPE

@@ -58,7 +58,7 @@ class AgentSource:
         if config.init_from is not None and not holds_run(config.logdir):
             self.donor = open_donor(self.learner, config.init_from)
         self.recorded = open_recordings(self.learner)  # likewise
-        print(describe_size(self.learner.fields(), config.replay, config.logdir))
+        print(describe_size(self.learner.fields(), config.replay, config.logdir / "replay"))
 
     def first_state(self) -> TrainState:
         """The state before the first update, with the parameters of `init_from` if it is set."""

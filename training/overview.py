@@ -11,6 +11,7 @@ import gymnasium
 from agents.factors import factors
 from configs.presets import of_environment
 from configs.schema import TrainConfig
+from envs.own import own_limit
 from envs.spaces import chosen
 from envs.wrappers import CanonicalObservation
 
@@ -66,9 +67,7 @@ def _actions(space: gymnasium.Space[Any]) -> str:
 
 def _limits(env: gymnasium.Env[Any, Any], config: TrainConfig) -> str:
     """The maximum length of episodes, and how long an action is held."""
-    own = getattr(env.unwrapped, "time_limit", None)
-    own = own or (env.spec.max_episode_steps if env.spec is not None else None)
-    frames = config.env.time_limit or own
+    frames = config.env.time_limit or own_limit(env)
     said = f"episodes of at most {frames:,} frames" if frames else "episodes without a known limit"
     held = config.env.action_repeat
     if held > 1:

@@ -15,6 +15,7 @@ from common import UserError, dump_json, read_json
 from configs.schema import TrainConfig
 from envs import check_agent_env, choose_workers, make_agent_env
 from envs.config import Workers
+from envs.spaces import STRETCHED
 from replay.atomic import write_text
 from training.overview import Row, overview
 
@@ -72,7 +73,8 @@ def keep_spaces(run: Path, found: Spaces) -> None:
     """Write `spaces.json` into the directory of a run, unless it exists.
 
     Raises:
-      UserError: if a space cannot be described, or the run recorded other spaces.
+      UserError: if a space cannot be described, or the run recorded other spaces, or pictures that
+        were not stretched.
     """
     recorded = read_spaces(run)
     if recorded is None:
@@ -84,6 +86,18 @@ def keep_spaces(run: Path, found: Spaces) -> None:
             f"{run}: expected the spaces that the run began with, {recorded}, received {found}; "
             "restore that environment or data, or choose another --logdir"
         )
+    elif newly := _newly_stretched(dict(recorded.overview), found.overview):
+        raise UserError(
+            f"{run}: expected pictures as they were when the run began, received {newly}, which "
+            "this version stretches to 0..255; resume with the version that versions.json names, "
+            "or choose another --logdir"
+        )
+
+
+def _newly_stretched(before: dict[str, str], rows: tuple[Row, ...]) -> str:
+    """Pictures whose numbers are stretched, though those of the recorded run were not."""
+    new = [name for name, text in rows if STRETCHED in text]
+    return ", ".join(name for name in new if STRETCHED not in before.get(name, ""))
 
 
 def read_spaces(run: Path) -> Spaces | None:

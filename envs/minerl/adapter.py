@@ -28,6 +28,7 @@ from common.errors import RaisedElsewhere
 from envs.minerl import game
 from envs.navigate.env import PLACE, action_space, observation_space
 from envs.navigate.task import FRAMES, GOAL_REWARD
+from envs.own import Limited
 
 PATIENCE = 10.0
 """Seconds that a game has to close before it is killed."""
@@ -223,7 +224,7 @@ class Game:
         )
 
 
-class MineRLEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
+class MineRLEnv(Limited, gymnasium.Env[dict[str, Any], dict[str, Any]]):
     """MineRL's Navigate with the spaces of the builtin one. Arrays are not cast if that could
     change their meaning; the caller must check them against the spaces."""
 
@@ -234,7 +235,7 @@ class MineRLEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
           UserError: if its actions lack one of Navigate's.
         """
         self.game = game
-        self.time_limit = time_limit
+        self.time_limit: int = time_limit
         self.observation_space = observation_space()
         self.action_space = action_space()
         lacking = set(self.action_space.spaces) - set(game.hello["actions"])

@@ -22,6 +22,7 @@ from envs.navigate.grid import HEIGHT, SIZE
 from envs.navigate.render import render
 from envs.navigate.task import FRAMES, GOAL_DISTANCE, Task, place_player
 from envs.navigate.world import generate, set_block
+from envs.own import Limited, Sparing
 
 KEYS = ("attack", "back", "forward", "jump", "left", "right", "sneak", "sprint")
 #: MineRL's Enum("none", "dirt") for `place`, as Discrete(2): index 0 is "none", 1 is "dirt".
@@ -52,7 +53,7 @@ def action_space() -> spaces.Dict:
     return spaces.Dict(keys)
 
 
-class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
+class NavigateEnv(Sparing, Limited, gymnasium.Env[dict[str, Any], dict[str, Any]]):
     """Find the goal block some 64 blocks away, with a compass that points near it.
 
     Reward: +100 once for touching the goal, which ends the episode (terminated). With `dense`, each
@@ -104,12 +105,11 @@ class NavigateEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.observation_space = observation_space()
         self.action_space = action_space()
         self.dense = dense
-        self.time_limit = time_limit
+        self.time_limit: int = time_limit
         self.reward_threshold = 160.0 if dense else 100.0
         self.render_mode = render_mode
         self.render_size = render_size
         self.goal_distance = goal_distance
-        self.seen = True  # whether the next observations are seen; an episode's last one always is
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from common import UserError
+from envs.own import Limited
 
 EnvState = Any  # pytree of arrays, whose shapes and dtypes stay the same from reset on
 
@@ -54,7 +55,7 @@ class PureEnv(ABC):
         """The agent's observation of a state, [n], in the observation space."""
 
 
-class PureGym(gymnasium.Env[np.ndarray, Any]):
+class PureGym(Limited, gymnasium.Env[np.ndarray, Any]):
     """A pure environment with Gymnasium's interface: the same numbers, one step at a time.
 
     Episodes are truncated after ``length`` steps. The key of step t is the episode's key with t

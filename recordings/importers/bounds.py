@@ -1,8 +1,8 @@
 """Size limits of one source of an import: more counts as damage before memory is allocated for it.
 
 A few bytes can claim any size: a picture by its header, a zip or gzip file by its inflated size, an
-array by its shape. With these bounds an import stays below `PEAK` bytes of memory, whatever it
-reads (`tests/recordings/test_bombs.py`).
+array by its shape. With these bounds an import with the default `--max-frames` and `--size` stays
+below 4 GiB of memory, whatever it reads (`tests/recordings/test_bombs.py`).
 """
 
 from common import UserError
@@ -17,8 +17,6 @@ COUNT = 2**20
 """Values of one list, steps of one file, sources of one array."""
 HELD = 2**14
 """Frames as which one picture of a video is stored, if its times and `--fps` require it."""
-PEAK = 4 * 2**30
-"""Bytes of memory of an import with the default `--max-frames` and `--size`."""
 
 
 def check_picture(width: int, height: int) -> None:

@@ -15,7 +15,7 @@ from envs import EnvConfig, make_vector, workers
 def main():
     workers.PATIENCE = 1.0
     name = f"{Path(__file__).with_name('troubled.py')}:Troubled"
-    options = {"child": "True", "always": "3"}
+    options = {"child": sys.argv[2], "always": "3"}
     envs = make_vector(EnvConfig(name=name, workers=sys.argv[1], options=options), 2, seed=0)
     stopped = []
     with first_signal("stopping", lambda: stopped.append(True)):

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from emitted import TROUBLED, collect, group, logged, start_ends, stored
+from emitted import TROUBLED, collect, group, limit_only, logged, start_ends, stored
 from machines import free_address, machines, ray_node
 from processes import PATIENCE, ROOT, finish
 
@@ -33,9 +33,9 @@ def cluster():
         ray.shutdown()
 
 
-def config(name=TROUBLED, **options):
+def config(limit=PATIENCE, **options):
     told = {name: str(value) for name, value in options.items()}
-    return EnvConfig(name=name, workers="ray", step_timeout=5.0, options=told)
+    return EnvConfig(name=TROUBLED, workers="ray", step_timeout=limit, options=told)
 
 
 def test_replay_holds_what_was_emitted_and_nothing_else(cluster, tmp_path):
@@ -63,14 +63,15 @@ def assert_cut(stream, logs, seed):
 
 def test_one_that_raises_dies_or_hangs_is_named_and_started_again(cluster, tmp_path, caplog):
     """Of five environments in four actors: 0 and 1 are in one, in which 1 raises."""
-    envs = make_vector(config(log=tmp_path), 5, seed=0)
+    envs = make_vector(config(log=tmp_path, limit=1.0), 5, seed=0)
+    limit_only(envs, 3, tmp_path)
     records, _ = collect(envs, 20, overlap=True)
     assert envs.rows[0] == [0, 1] and envs.restarts == [0, 1, 1, 1, 0]
     envs.close()
     ways = {
         1: "index 1, step 7: step raised ValueError: deep in the user's code",
         2: "index 2: its actor ended: its worker process has died",
-        3: "index 3: expected a step or a reset to return within 5 s (--env.step-timeout)",
+        3: "index 3: expected a step or a reset to return within 1 s (--env.step-timeout)",
     }
     logs = logged(tmp_path)
     for seed, told in ways.items():

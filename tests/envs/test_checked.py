@@ -190,6 +190,29 @@ def test_common_mistakes_are_found_at_the_start(kind, told):
         check_start(Checked(kind(), "mine:Env"))
 
 
+class AtTheBound(gymnasium.Env):
+    """Returns a value of another type than its space has."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, value, space):
+        self.value, self.observation_space = value, space
+
+    def reset(self, *, seed=None, options=None):
+        return self.value, {}
+
+    def step(self, action):
+        return self.value, 0.0, False, False, {}
+
+
+def test_bounds_are_those_of_the_spaces_own_numbers():
+    """0.7 is more as float64 than as float32; 300 is no byte, and does not become one."""
+    check_start(Checked(AtTheBound(np.array([0.7]), spaces.Box(-0.7, 0.7, (1,))), "mine:Env"))
+    bytes_ = spaces.Box(0, 255, (1,), np.uint8)
+    with pytest.raises(UserError, match="expected numbers of 0 to 255, received 300"):
+        check_start(Checked(AtTheBound(np.array([300], np.uint16), bytes_), "mine:Env"))
+
+
 def test_a_good_environment_starts():
     check_start(Checked(Scripted(), "mine:Env"))
 

@@ -1,12 +1,14 @@
 """Canonical observations: what every kind of space becomes."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from envs.images import area_weights, fitted
 from envs.navigate import observation_space
-from envs.spaces import Canonical, chosen, is_image
+from envs.spaces import Canonical, chosen, is_image, one_hot
 
 
 def convert(space, value, size=8):
@@ -93,6 +95,32 @@ def test_stacked_frames_are_channels_in_any_order(axes, number):
     rest = [axis for axis in axes if axis not in (1, 2)]
     want = np.transpose(frames, (1, 2, *rest)).reshape(16, 16, 12)
     np.testing.assert_array_equal(obs, want)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value", "seen", "said"),
+    [
+        (0, 3, 2, 170, "0..3 stretched to 0..255"),  # kinds of cells
+        (0, 1, 1, 255, "0..1 stretched to 0..255"),  # a mask
+        (0, 255, 2, 2, None),
+        (1, 3, 2, 2, None),
+        (0, np.tile(np.uint8([3, 9]), (8, 4)), 2, 2, None),  # no two cells alike
+    ],
+)
+def test_a_picture_of_few_values_is_stretched(low, high, value, seen, said):
+    space = spaces.Box(low, high, (8, 8), np.uint8)
+    assert (convert(space, np.full((8, 8), value, np.uint8))["image"] == seen).all()
+    described = Canonical(space, 8).parts["image"][1].described
+    assert said in described if said else "stretched" not in described
+
+
+def test_memory_of_a_one_hot_vector_grows_as_its_length():
+    tracemalloc.start()
+    found = one_hot(np.array([[7], [2999]]), 3000)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.shape == (2, 1, 3000) and found.dtype == np.float32 and most < 2**20
+    np.testing.assert_array_equal(found.nonzero()[2], [7, 2999])
 
 
 @pytest.mark.parametrize(

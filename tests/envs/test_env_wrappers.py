@@ -9,9 +9,11 @@ from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
 from common import UserError
+from envs import EnvConfig, make_agent_env
 from envs.checked import Checked
 from envs.navigate import NavigateEnv
 from envs.navigate.render import render
+from envs.own import own_limit
 from envs.wrappers import ActionRepeat, CameraLimit, CompassVector, HeldKeys
 
 
@@ -98,6 +100,23 @@ def test_of_held_frames_what_is_seen_is_checked(at, end, limit, refused):
     env.reset()
     with pytest.raises(UserError, match="finite") if refused else nullcontext():
         env.step(0)
+
+
+class Named(Counter):
+    """Its attributes have names that ours have too."""
+
+    def __init__(self):
+        super().__init__(9, terminal=True)
+        self.seen, self.time_limit = {(0, 0)}, 30.0  # cells; seconds
+
+
+def test_attributes_of_a_users_environment_are_its_own():
+    env = make_agent_env(EnvConfig(f"{__name__}:Named", action_repeat=3, time_limit=50))
+    env.reset()
+    env.step(0)
+    assert env.unwrapped.seen == {(0, 0)} and own_limit(env) is None
+    assert own_limit(Checked(NavigateEnv(time_limit=7), "navigate")) == 7
+    assert own_limit(Checked(gymnasium.make("Pendulum-v1"), "pendulum")) == 200
 
 
 def test_action_repeat_of_zero_is_rejected():

@@ -88,6 +88,19 @@ def test_recordings_are_read_without_the_episode(tmp_path, capsys):
     )
 
 
+def test_an_episode_that_is_evicted_while_it_is_checked_is_left_out(tmp_path, monkeypatch):
+    data, read = recorded(tmp_path / "s", [1, 2, 3], [4, 5, 6]), ReplayStore.read
+
+    def late(store, *slice_):
+        for path in (tmp_path / "s" / "chunks").glob("e00000000-*"):
+            path.unlink()
+        return read(store, *slice_)
+
+    monkeypatch.setattr(ReplayStore, "read", late)
+    with open_train(data) as store:
+        assert [s.key[0] for s in store.index.segments] == [1]
+
+
 def test_recordings_of_such_episodes_alone_are_refused(tmp_path):
     with pytest.raises(UserError, match="expected episodes of finite numbers, received none"):
         open_train(recorded(tmp_path / "s", [np.inf]))

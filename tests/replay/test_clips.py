@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from replay import ClipSampler, first_steps
+from replay import ClipSampler, ReplayConfig, ReplayStore, first_steps
 
 
 def rows(batch):
@@ -61,6 +61,28 @@ def test_a_stream_resumes_where_it_was(tmp_path, world):
         first, second = sampler.sample(), other.sample()
         assert rows(first) == rows(second)
         np.testing.assert_array_equal(first["continues"], second["continues"])
+
+
+def test_streams_leave_episodes_that_the_writer_evicts(tmp_path, world):
+    writer = world.filled(tmp_path, [20] * 4, capacity_steps=80)
+    reader = ReplayStore(tmp_path, world.fields, ReplayConfig(), read_only=True)
+    sampler = ClipSampler(reader, batch=6, length=5, streams=True, seed=1)
+    assert {1, 2} < {tag for tag, _ in rows(sampler.sample())}
+    state = sampler.state()
+    reader.close_maps()
+    for tag in (5, 6, 7):  # 1, 2 and 3 leave
+        world.add(writer, tag, 20)
+    assert first_steps(reader, 1, 20)["obs"]["id"][0, 0, 0] == 4
+    for _ in range(8):
+        batch = sampler.sample()
+        assert {tag for tag, _ in rows(batch)} == {4}
+    assert batch["continues"].any()
+    sampler.restore(state)
+    assert {tag for tag, _ in rows(sampler.sample())} == {4}
+    reader.close_maps()
+    world.add(writer, 8, 20)
+    with pytest.raises(ValueError, match="at least 5 frames, received a store whose longest has 0"):
+        [sampler.sample() for _ in range(4)]
 
 
 def test_videos_that_are_too_short_are_refused(tmp_path, world):

@@ -71,6 +71,26 @@ def test_the_sampler_equals_a_slow_plain_loop(tmp_path, world, length, stride, h
             np.testing.assert_array_equal(flat[name], slow_field(rows, name, shape), name)
 
 
+def test_an_endless_episode_begins_where_its_oldest_steps_were_dropped(tmp_path, world):
+    """As a slow plain loop over the files draws it, and as reopening does."""
+    store = world.open(tmp_path, capacity_steps=30)
+    for step in range(61):
+        store.append(0, world.record(1, step), last=False)
+        if step == 20:
+            world.add(store, 2, 7, stream=1)
+    data, rng = stretches(world, tmp_path), np.random.default_rng(3)
+    assert [(len(records), whole) for records, whole in data] == [(20, False), (7, True)]
+    sampler = SequenceSampler(store, batch=40, length=12, stride=4, seed=3)
+    batch, rows = sampler.sample(), [slow_row(data, 12, 4, rng) for _ in range(40)]
+    np.testing.assert_array_equal(batch["mask"], [[m for _, m in row] for row in rows])
+    for name in ("obs/id", "is_first", "reward"):
+        value = batch["obs"]["id"] if name == "obs/id" else batch[name]
+        np.testing.assert_array_equal(value, slow_field(rows, name, world.fields[name].shape))
+    reader = ReplayStore(tmp_path, world.fields, ReplayConfig(), read_only=True)
+    again = SequenceSampler(reader, batch=40, length=12, stride=4, seed=3).sample()
+    np.testing.assert_array_equal(batch["obs"]["id"], again["obs"]["id"])
+
+
 def test_keys_shapes_and_types(tmp_path, world):
     sampler = SequenceSampler(world.filled(tmp_path, [30]), batch=3, length=8, stride=4, seed=0)
     batch = sampler.sample()

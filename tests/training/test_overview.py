@@ -1,5 +1,7 @@
 """What a run says of its environment before it starts."""
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -66,6 +68,13 @@ def test_every_row_of_an_odd_environment(config):
         ),
         ("preset", "dmc_pixels, as asked; size s"),
     )
+
+
+def test_seconds_of_an_environments_own_are_no_frames(config, monkeypatch):
+    monkeypatch.setattr(Odd, "time_limit", 30.0, raising=False)
+    free = replace(config, env=replace(config.env, time_limit=None))
+    rows = dict(overview(make_agent_env(free.env), free))
+    assert rows["limits"].startswith("episodes without a known limit")
 
 
 def test_it_is_kept_with_the_spaces_and_older_runs_have_none(config, tmp_path):

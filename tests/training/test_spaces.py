@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from common import UserError
 from envs import EnvConfig, make_agent_env
 from training.spaces import SPACES, Spaces, decode, encode, keep_spaces, read_spaces
 
@@ -71,6 +72,18 @@ def test_a_damaged_file_is_named(tmp_path, text):
     (tmp_path / SPACES).write_text(text)
     with pytest.raises(ValueError, match=rf"{SPACES}: expected the spaces that a run wrote"):
         read_spaces(tmp_path)
+
+
+def test_a_run_of_pictures_that_were_not_stretched_is_not_resumed(tmp_path):
+    """Its replay and its model hold them as they were; the spaces are the same."""
+    seen, does = spaces.Dict(grid=spaces.Box(0, 255, (64, 64, 1), np.uint8)), spaces.Discrete(2)
+    before = Spaces(seen, does, (("grid", "picture, 10 x 10 pixels"),))
+    now = Spaces(seen, does, (("grid", "picture, 10 x 10 pixels, 0..3 stretched to 0..255"),))
+    keep_spaces(tmp_path / "new", now)
+    keep_spaces(tmp_path / "new", now)
+    keep_spaces(tmp_path / "old", before)
+    with pytest.raises(UserError, match="received grid, which this version stretches to 0..255"):
+        keep_spaces(tmp_path / "old", now)
 
 
 def test_an_older_run_has_none(tmp_path):
