@@ -14,6 +14,7 @@ from common.signals import importing
 
 with importing():
     from configs.video_presets import parse_pretrain
+    from training.build_video import kept_video_settings
     from training.commands import command, tensorboard
     from training.device import (
         choose_device,
@@ -33,7 +34,7 @@ def main() -> None:
     keep_freed_memory()
     args = join(sys.argv[1:])
     device = choose_device()
-    config = parse_pretrain(args, device.kind != "cpu", device.dtype)
+    config = parse_pretrain(args, device.kind != "cpu", device.dtype, kept_video_settings)
     print(device.line)
     print(
         f"preset {config.preset} with the hyperparameters of {config.like}, strides "

@@ -178,17 +178,25 @@ def is_video_run(run: Path) -> bool:
     return holds_run(run) and "data" in read_config(run)
 
 
-def read_video_config(run: Path) -> PretrainConfig:
+def read_video_config(run: Path, env: str | None = None) -> PretrainConfig:
     """Read the settings of a run of pretrain_video.py. If the run's data are missing on this
     machine, the settings point to the default data folder instead.
 
+    Args:
+      env: the name of the environment of its data as given by the user.
     Raises:
       UserError: if there is no run, or its data come from an environment that cannot be trusted.
     """
     config = load_config(PretrainConfig, run)
     if config.data.env:
-        check_named(EnvConfig(config.data.env), None, run)
+        check_named(EnvConfig(config.data.env), env, run)
     return config if is_there(config.data) else replace(config, data=unplaced(config.data))
+
+
+def kept_video_settings(logdir: Path, env: str | None) -> PretrainConfig | None:
+    """Settings of the run in a directory, as `read_video_config`; None if it has no video run. They
+    stay as they were, even if the presets have changed since."""
+    return read_video_config(logdir, env) if is_video_run(logdir) else None
 
 
 def load_video_run(run: Path) -> VideoRun:

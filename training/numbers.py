@@ -81,14 +81,15 @@ NUMBERS = (
         r"(eval/)?kl/level\d+",
         "world model",
         "KL per level",
-        "KL of the posterior from the prior, nats per tick: the information that a level takes in "
-        "and did not predict.",
+        "KL of the posterior from the prior, nats per tick (DLH: per frame): the information that "
+        "a level takes in and did not predict.",
     ),
     Number(
         r"(eval/)?prior_entropy/level\d+",
         "world model",
         "entropy of the priors",
-        "Nats per tick; differential entropy for Gaussians, which may be negative.",
+        "Nats per tick (DLH: per frame); differential entropy for Gaussians, which may be "
+        "negative.",
     ),
     Number(
         r"(eval/)?(kl/(begins|changes|weight)|ticks/level\d+)",

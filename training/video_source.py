@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from agents.driver import Episode
+from common import UserError
 from configs.video import PretrainConfig
 from recordings.data import open_stores
 from replay import ReplayStore
 from training import hosts
 from training.build_video import BuiltVideo, beginnings, video_spaces, with_lead
+from training.config_io import holds_run, load_config
 from training.labels import imagined_texts
 from training.loop import FPS, Evaluation
 from training.overview import lines
@@ -43,12 +45,24 @@ def cut_window(length: int, stride: int) -> str:
     )
 
 
+def check_batch(config: PretrainConfig) -> None:
+    """Raise UserError if a run that carries states across clips is resumed with another batch."""
+    if config.streams and holds_run(config.logdir):
+        before = load_config(PretrainConfig, config.logdir).batch
+        if config.batch != before:
+            raise UserError(
+                f"batch: expected {before}, received {config.batch}: with --streams, a state for "
+                f"each of the {before} clips is carried on; set --batch {before}"
+            )
+
+
 class VideoSource:
     """Clips of the videos of a data set; a step is an update."""
 
     acts, stride = False, 1
 
     def __init__(self, config: PretrainConfig):
+        check_batch(config)
         train_store, test_store = open_stores(config.data)
         print(
             f"data: {train_store.steps:,} frames in {train_store.episodes:,} videos for training, "

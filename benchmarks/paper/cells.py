@@ -76,10 +76,10 @@ class Program:
     ) -> tuple[dict[str, Array], Array]:
         """Curves [H] of what predictions get right, and entropy of the priors, [H, L]."""
         scale, model = self.scale, self.learner.join(params)
-        context = max(usable_context(self.learner.module, scale.context), self.learner.module.block)
+        context, seen = scale.context, usable_context(self.learner.module, scale.context)
         true = self._held_out(context + scale.horizon)
-        records = video({OBS: true.frames})
-        _, rolled = open_loop(model, records, context, scale.horizon, key, blind)
+        records = video({OBS: true.frames[:, context - seen :]})
+        _, rolled = open_loop(model, records, seen, scale.horizon, key, blind)
         predicted = model.to_observations(model.decode(rolled.features))[OBS]
         future = true._replace(place=true.place[:, context:], light=true.light[:, context:])
         assert rolled.entropy is not None
@@ -119,6 +119,7 @@ def run(system: System, scale: Scale, seeds: Sequence[int]) -> Found:
     return {
         "system": {"model": system.model, "strides": system.strides, "speed": system.speed},
         "scale": vars(scale),
+        "seen": usable_context(program.learner.module, scale.context),
         "seeds": list(seeds),
         "seconds_per_update": round(float(np.median(seconds)), 4),
         "seconds": round(time.process_time() - start),

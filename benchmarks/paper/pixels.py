@@ -47,6 +47,7 @@ SPANS = ((1, 10), (41, 50), (91, 100), (291, 300))  # over which means are repor
 def command(system: str, updates: int, seed: int) -> list[str]:
     """A run's command, without its directory."""
     size = [*SIZES, "--steps", str(updates), "--seed", str(seed)]
+    size += ["--dlh.ramp", str(updates // 3)] if system == "DLH" else []
     return ["pretrain_video.py", *DATA, *SYSTEMS[system], *size, *QUIET]
 
 
@@ -110,7 +111,7 @@ def compare(updates: Sequence[int], seed: int, output: Path, results: Path) -> N
         name: load_video_run(train(name, n, seed, output))
         for name, n in zip(SYSTEMS, updates, strict=True)
     }
-    steps = read_videos(next(iter(runs.values())).config.data, VIDEOS, CONTEXT, HORIZON)
+    steps, _ = read_videos(next(iter(runs.values())).config.data, VIDEOS, CONTEXT, HORIZON)
     true = steps["obs"]["image"][:, CONTEXT:]
     last = np.repeat(steps["obs"]["image"][:, CONTEXT - 1 : CONTEXT], HORIZON, axis=1)
     middle = np.zeros_like(true[:, :, :1, :1])

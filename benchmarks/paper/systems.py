@@ -57,7 +57,7 @@ class Scale:
     per_program: int = 50  # updates per call
     batch: int = 16  # videos per update and seed
     length: int = 128  # frames of each
-    context: int = 36  # frames seen before a prediction: whole blocks of them, or one block
+    context: int = 64  # frames before a prediction, of which a model sees the last whole blocks
     horizon: int = 1_000  # frames predicted
     videos: int = 64  # held out
     deter: int = 96

@@ -99,6 +99,7 @@ def table(cells: Cells) -> list[str]:
     header = (
         "model",
         "speed",
+        "frames seen",
         "frames until identity falls below half: median (each seed)",
         "identity right over the last 100",
         "light right, first 20 frames",
@@ -120,7 +121,8 @@ def table(cells: Cells) -> list[str]:
                 ", ".join(f"{x:.1f}" for x in kl_of(cells, system)),
                 f"{cell['seconds_per_update']:.3f}",
             )
-            rows.append(f"| {system.model} | {system.speed:g} | {' | '.join(figures)} |")
+            start = f"| {system.model} | {system.speed:g} | {cell['seen']} |"
+            rows.append(f"{start} {' | '.join(figures)} |")
     return rows
 
 

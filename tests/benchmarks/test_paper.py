@@ -67,7 +67,7 @@ def made_up():
         blind = {"identity_later": [0.22] * 5, "place": [0.104] * 5, "light": [0.9] * 5}
         curve = {"identity": [0.9] * 50, "light": [0.5] * 50, "place": [0.3] * 50}
         cells[system.name] = {
-            "seeds": [0] * 5, "seconds_per_update": 1.0,
+            "seen": 36, "seeds": [0] * 5, "seconds_per_update": 1.0,
             "frames_to_half": [100 * factor + seed for seed in range(5)],
             "kl": [[100.0 + seed, upper, upper / 2] for seed in range(5)],
             "entropy_drift": [[9.0, 9.0, 0.5]] * 5,
@@ -118,7 +118,7 @@ def test_a_report_of_what_there_is(tmp_path, monkeypatch):
     vectors.report(tmp_path)
     page = (tmp_path / "paper_vectors.md").read_text()
     assert page.count("**held**") == 6 and "Not run yet: vta, dlh." in page
-    assert "| CW-VAE, factor 8 | 1 | 802 (800, 801, 802, 803, 804) | 0.90 |" in page
+    assert "| CW-VAE, factor 8 | 1 | 36 | 802 (800, 801, 802, 803, 804) | 0.90 |" in page
     assert (tmp_path / "paper_vectors.png").stat().st_size > 10_000
 
 

@@ -1,6 +1,8 @@
 """`pretrain_video.py` as a user runs it: gone on with, ended; agents that start from its runs."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +15,17 @@ from video_runs import make_run
 
 from analysis.imagine import ImagineConfig, imagine
 from analysis.own_video import own_records, read_own
+from common import UserError
 from configs import parse_train
+from configs.data import DataConfig
+from configs.video import PretrainConfig
 from configs.video_presets import parse_pretrain
 from recordings.data import place
 from training import read_metrics
 from training.agent_source import AgentSource
 from training.build import Built
-from training.build_video import load_video_run
+from training.build_video import kept_video_settings, load_video_run
+from training.config_io import check_same_config, load_config, write_run_files
 from training.loop import train
 from training.start import open_donor
 from training.video import LINE
@@ -89,6 +95,22 @@ def test_the_data_were_made_once(video_run):
     assert names == ["moving_digits-test", "moving_digits-train"]
 
 
+def test_a_run_goes_on_with_its_own_settings(video_run):
+    """Though it is not told them again, and presets may have changed since."""
+    flags = ["--logdir", str(video_run.path), "--steps", "999"]
+    config = parse_pretrain(flags, False, "float32", kept_video_settings)
+    kept = replace(load_config(PretrainConfig, video_run.path), logdir=video_run.path)
+    assert config == replace(kept, steps=999)
+    check_same_config(video_run.path, config)
+
+
+def test_a_run_that_carries_states_keeps_its_batch(tmp_path):
+    flags = ["--data", "moving_digits", "--streams", "True", "--logdir", str(tmp_path)]
+    write_run_files(tmp_path, parse_pretrain([*flags, "--batch", "2"], False, "float32"))
+    with pytest.raises(UserError, match="batch: expected 2, received 4: with --streams, a state"):
+        VideoSource(parse_pretrain([*flags, "--batch", "4"], False, "float32"))
+
+
 def test_the_trained_model_loads(video_run):
     loaded = load_video_run(video_run.path)
     assert loaded.step == video_run.steps and loaded.model.strides == (1, 2, 4)
@@ -128,6 +150,18 @@ def test_what_comes_next_in_a_video_of_ones_own(video_run, tmp_path, walk, capsy
     np.testing.assert_array_equal(records.obs["image"][1, :5], own.frames)
     assert own.frames[:, 0, 0, 0].tolist() == GREYS[3:8].tolist()
     assert not records.obs["image"][:, 5:].any() and not records.action_mask.any()
+
+
+def test_of_a_video_of_ones_own_no_more_is_read_than_is_needed(walk):
+    """Its last picture is damaged: a reader of all of it would say so."""
+    (walk / "10.png").write_bytes(b"no picture")
+    spaces = SimpleNamespace(shapes={"image": (32, 32, 1)})
+    run = SimpleNamespace(spaces=spaces, config=SimpleNamespace(data=DataConfig("orbiting_ball")))
+    for first, most in ((0, 3), (2, 4), (5, 1)):
+        frames = read_own(run, walk, first, most).frames
+        assert frames[:, 0, 0, 0].tolist() == GREYS[first : first + most].tolist()
+    with pytest.raises(ValueError, match=r"10\.png: a picture that is not a readable PNG"):
+        read_own(run, walk, 8, 3)
 
 
 def test_a_video_of_ones_own_that_cannot_be_gone_on_with(video_run, agent_run, tmp_path, walk):

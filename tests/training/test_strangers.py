@@ -73,6 +73,7 @@ def test_an_agent_s_run(script, flag, more, tmp_path, capsys, monkeypatch):
         ("analyse_video.py", "--run", ()),
         ("imagine.py", "--run", ("--output", "out.gif")),
         ("train_agent.py", "--init-from", ("--env", "pure:pendulum", "--logdir", "new")),
+        ("pretrain_video.py", "--logdir", ()),
     ],
     ids=lambda x: str(x),
 )

@@ -81,7 +81,7 @@ class Beliefs(NamedTuple):
     kl: Array  # KL of s, nats: of the posterior from the prior selected by e; 0 if not inferred
     surprise: Array  # -log p(e), nats; 0 where e is certain
     odds: Array  # prior log-odds of e
-    entropy: Array  # of the Gaussian in force, nats
+    entropy: Array  # of the Gaussian that s is expected from, nats
 
 
 class DLH(Observing, VideoModel):
@@ -228,6 +228,7 @@ class DLH(Observing, VideoModel):
             q, moves = (prior, e) if x is None else (self.infer(n, x, c), below)
             s = choose(moves, self.latent.sample(q, noise[:, n]), level.s)
             believed = choose(moves, q, level.believed)
+            expected = prior if x is not None else believed
             d = self.temporal[n](s, level.d)
             odds = self.odds(n, level)
             counts = self.counter[n - 1](d, level.counts) if n else level.counts
@@ -238,7 +239,7 @@ class DLH(Observing, VideoModel):
                     jnp.where(below > 0, self.latent.kl(q, prior), 0.0),
                     jnp.where(certain, 0.0, jax.nn.softplus((1 - 2 * e) * odds)),
                     odds,
-                    self.latent.entropy(believed),
+                    self.latent.entropy(expected),
                 )
             )
             if n:

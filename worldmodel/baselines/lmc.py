@@ -98,6 +98,7 @@ class LMC(VideoModel):
             ]
         )
         self.matching, self.context = (Motion(channels, d, dtype, rngs) for _ in range(2))
+        nnx.update(self.context, nnx.state(self.matching))  # equal motions begin at equal addresses
         self.memory = nnx.Param(jax.random.normal(rngs.params(), (settings.slots, 8 * d)))
         self.embedder = nnx.List(
             [deconv(a, b, 2, dtype, rngs) for a, b in ((8 * d, 4 * d), (4 * d, 2 * d))]

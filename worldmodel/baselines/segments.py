@@ -1,6 +1,6 @@
 """Where VTA's segments begin: posterior from frames, constrained prior, straight-through gradients.
 
-Source: Kim, Ahn and Bengio 2019, and their code (github.com/taesupkim/vta, commit 4539136). Read
+Source: Kim, Ahn and Bengio 2019, and their code (github.com/taesupkim/vta, commit 4c23131). Read
 next: ``vta.py``, the model.
 """
 

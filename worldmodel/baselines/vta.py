@@ -11,7 +11,7 @@ of m is held to segments of at most l_max frames and to at most N_max segments, 
 straight through m as through a relaxed Bernoulli whose temperature falls.
 
 Source: Kim, Ahn and Bengio 2019, "Variational Temporal Abstraction", following their code
-(github.com/taesupkim/vta, commit 4539136); docs/models.md lists what differs here.
+(github.com/taesupkim/vta, commit 4c23131); docs/models.md lists what differs here.
 """
 
 from typing import NamedTuple
