@@ -157,10 +157,17 @@ def points(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     return np.array([time, number], float).reshape(2, -1)
 
 
-def at_end(arm: Arm, key: str) -> np.ndarray:
-    """[seeds] the last value of a metric, for each seed that has it."""
-    found = [points(rows, key)[1] for rows in arm.rows]
-    return np.array([one[-1] for one in found if len(one)])
+def at_end(arms: Sequence[Arm], key: str) -> tuple[float, list[np.ndarray]]:
+    """A metric at the last step that all seeds of all arms have reached, linear between their rows.
+
+    Returns:
+      The step, nan if no seed has the metric; and for each arm [seeds], those that have it by then.
+    """
+    series = [[one for rows in arm.rows if (one := points(rows, key)).size] for arm in arms]
+    step = min((float(time[-1]) for found in series for time, _ in found), default=np.nan)
+    return step, [
+        np.array([np.interp(step, *one) for one in found if one[0, 0] <= step]) for found in series
+    ]
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:

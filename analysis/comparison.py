@@ -91,14 +91,18 @@ def compare(config: CompareConfig, command: str) -> Path:
 
 def verdict(arms: Sequence[Arm]) -> str:
     """Say which arm came out ahead, and whether by more than the spread over seeds explains."""
-    key = next((key for key in SCORES if any(len(at_end(arm, key)) for arm in arms)), None)
+    key = next((key for key in SCORES if np.isfinite(at_end(arms, key)[0])), None)
     if key is None:
         return "None of these runs has been evaluated."
     sign, what = SCORES[key]
-    ends = {arm.name: found for arm in arms if len(found := at_end(arm, key))}
+    step, found = at_end(arms, key)
+    ends = {arm.name: seeds for arm, seeds in zip(arms, found, strict=True) if len(seeds)}
     ranked = sorted(ends, key=lambda name: -sign * ends[name].mean())
     said = "; ".join(f"{name}: {interval(ends[name])}" for name in ranked)
-    text = f"{what[0].upper()}{what[1:]} at the last evaluation, best first: {said}."
+    text = (
+        f"{what[0].upper()}{what[1:]} at step {step:,.0f}, the last that all have reached, best "
+        f"first: {said}."
+    )
     if len(ranked) < 2:
         return text
     gap, half = difference(ends[ranked[0]], ends[ranked[1]])
@@ -117,13 +121,14 @@ def interval(values: np.ndarray) -> str:
 
 
 def results(arms: Sequence[Arm]) -> str:
-    """Table with a row per metric: its final value in each arm."""
+    """Table with a row per metric: its value in each arm at the last step that all have reached."""
     rows = []
     for key, title in [*shown_of(arms), *PROMISED.items()]:
-        ends = [at_end(arm, key) for arm in arms]
-        if any(len(end) for end in ends):
-            rows.append([title, *(interval(end) if len(end) else "–" for end in ends)])
-    return report.table(["at the end", *(arm.name for arm in arms)], rows)
+        step, ends = at_end(arms, key)
+        if np.isfinite(step):
+            shown = (interval(end) if len(end) else "–" for end in ends)
+            rows.append([title, f"{step:,.0f}", *shown])
+    return report.table(["", "at step", *(arm.name for arm in arms)], rows)
 
 
 def shown_of(arms: Sequence[Arm]) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """A user's own video as records for a world model: its frames, then black ones after its end."""
 
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -36,16 +38,19 @@ def read_own(run: VideoRun, video: Path, start: int, most: int) -> OwnVideo:
             f"{run.spaces.shapes}; leave --video out"
         )
     look, fps = read_as(run.config.data, shape[0])
+    look = replace(look, max_frames=most)  # no more is read at once
     source = VideoFolder(video, look, cast(Literal[1, 3], shape[-1]), fps)
     names = source.names()
     if len(names) != 1:
         raise UserError(f"video: expected one video, received {len(names)} in {video}; name one")
-    frames = [frame for piece in source.read(names[0]) for frame in piece.obs["image"]]
-    if len(frames) <= start:
+    read = (frame for piece in source.read(names[0]) for frame in piece.obs["image"])
+    before = sum(1 for _ in islice(read, start))
+    frames = list(islice(read, most))
+    if not frames:
         raise UserError(
-            f"start: expected a frame of {video}, received {start} of {len(frames)}; lower --start"
+            f"start: expected a frame of {video}, received {start} of {before}; lower --start"
         )
-    return OwnVideo(image, np.stack(frames[start : start + most]))
+    return OwnVideo(image, np.stack(frames))
 
 
 def own_records(run: VideoRun, own: OwnVideo, length: int, count: int) -> Records:

@@ -5,6 +5,7 @@ folder; generated ones are kept under `data.folder`, named by the settings that 
 shared by runs. Read next: `configs/data.py`, the table of what can be generated; `generators/`.
 """
 
+import functools
 import hashlib
 import importlib
 from collections.abc import Callable, Iterator
@@ -263,12 +264,21 @@ def import_folder(path: Path, config: DataConfig) -> Path:
     if read_summary(root) != before:
         print(f"{root}: images of {look(config).described} (--data.image-size, --data.image-fit)")
         print("\n".join(report.lines(imported, root)))
+    else:
+        for line in report.changed(imported, root):
+            _say(line)
     if not ("train" in imported.episodes and {"test", "validation"} & set(imported.episodes)):
         raise UserError(
             f"data: expected a folder with two or more videos, to train on and to hold out, "
             f"received {imported.episodes or 'none'} in {path}; add videos"
         )
     return root
+
+
+@functools.cache
+def _say(line: str) -> None:
+    """Print a line, once: a run opens its data several times."""
+    print(line)
 
 
 def _sized(store: ReplayStore, config: DataConfig) -> ReplayStore:

@@ -26,6 +26,7 @@ class Video(NamedTuple):
     reward: np.ndarray | None = None  # [T] on arrival
     terminal: bool = False  # whether the last step is terminal
     notes: tuple[str, ...] = ()  # what was changed on import
+    interval: float | None = None  # seconds from frame to frame, the median
 
     @property
     def steps(self) -> int:

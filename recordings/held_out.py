@@ -46,19 +46,20 @@ def _which(data: DataConfig) -> DataConfig:
 
 def read_videos(
     data: DataConfig, videos: int | None, context: int, horizon: int | None
-) -> dict[str, Any]:
-    """Read the beginnings of held-out videos, [videos, context + horizon, ...], nested as a batch.
+) -> tuple[dict[str, Any], int]:
+    """Read the beginnings of held-out videos.
 
     Args:
-      videos: number of videos; None for all that are long enough, at most ``MOST_VIDEOS``.
-      context: frames before the horizon.
-      horizon: frames; None for as many as all those videos have, at most ``LONGEST``.
+      videos, context, horizon: as for `sizes`.
+    Returns:
+      [videos, context + horizon, ...], nested as a batch, and the number of shorter videos.
     Raises:
       UserError: if too few videos have that many frames.
     """
     with open_test(enough(data, videos, context, horizon)) as store:
         count, frames = sizes(store, videos, context, horizon)
-        return first_steps(store, count, context + frames)
+        shorter = sum(steps < context + frames for steps in _lengths(store))
+        return first_steps(store, count, context + frames), shorter
 
 
 def enough(data: DataConfig, videos: int | None, context: int, horizon: int | None) -> DataConfig:
@@ -76,18 +77,33 @@ def enough(data: DataConfig, videos: int | None, context: int, horizon: int | No
 def sizes(
     store: ReplayStore, videos: int | None, context: int, horizon: int | None
 ) -> tuple[int, int]:
-    """Number of videos and horizon: as requested, or as much as the store has."""
+    """Number of videos and horizon.
+
+    Args:
+      videos: None for all that are long enough, at most ``MOST_VIDEOS``.
+      context: frames before the horizon.
+      horizon: None for as many frames as all those videos have, at most ``LONGEST``; if both are
+        None, those that make the most frames to predict in all: a few short videos are left out.
+    """
     least = context + (horizon or 1)
-    lengths = sorted((s.steps for s in store.index.segments if s.whole), reverse=True)
-    long = [n for n in lengths if n >= least]
-    count = videos or max(1, min(len(long), MOST_VIDEOS))
+    lengths = _lengths(store)
+    long = [min(n - context, LONGEST) for n in lengths if n >= least]
+    most = min(len(long), MOST_VIDEOS)
+    if videos is None and horizon is None:
+        most = max(range(1, most + 1), key=lambda n: (n * long[n - 1], n), default=0)
+    count = videos or max(1, most)
     if len(long) < count:
         raise UserError(
             f"videos: expected {count} held-out videos of {least} frames or more, received "
             f"{len(long)} of {len(lengths)}, the longest of {max(lengths, default=0)}; ask for "
             "fewer --videos, a shorter --horizon or --context"
         )
-    return count, horizon or min(long[count - 1] - context, LONGEST)
+    return count, horizon or long[count - 1]
+
+
+def _lengths(store: ReplayStore) -> list[int]:
+    """Frames of each video, the longest first."""
+    return sorted((s.steps for s in store.index.segments if s.whole), reverse=True)
 
 
 def only_image(obs: Mapping[str, np.ndarray]) -> str:

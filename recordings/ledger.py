@@ -30,6 +30,8 @@ class Entry:
     notes: list[tuple[str, str]] = field(default_factory=list)  # (what, what was changed)
     drawn: dict[str, int] = field(default_factory=dict)  # videos without a named split, so far
     held_out: list[str] = field(default_factory=list)  # videos of this source that are held out
+    stamp: list[int] = field(default_factory=list)  # bytes and last change of its files, if known
+    interval: float | None = None  # median seconds between its frames, if stored one by one
 
 
 class Ledger:

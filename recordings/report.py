@@ -11,6 +11,7 @@ from recordings.run import Imported
 
 SHOWN = 30  # maximum number of lines on what was left out or changed
 NAMED = 3  # maximum number of names per line
+UNLIKE = 1.2  # ratio of frame rates from which they are reported
 
 
 def lines(imported: Imported, store: Path) -> list[str]:
@@ -24,10 +25,24 @@ def lines(imported: Imported, store: Path) -> list[str]:
     said += [f"kept per frame: {', '.join(kept)}"] * bool(kept)
     held_out = imported.held_out
     said += [f"held out {len(held_out):,}: {_names(held_out)}"] * bool(held_out)
+    slow, fast = imported.fps or (1.0, 1.0)
+    if fast > UNLIKE * slow:
+        said.append(
+            f"from {slow:.3g} to {fast:.3g} frames per second, stored frame by frame: python -m "
+            "recordings videos ... --fps stores them at one rate"
+        )
     for title, pairs in (("left out", imported.skipped), ("changed", imported.notes)):
         if pairs:
             said += [f"{title} {len(pairs):,}:", *_by_reason(pairs, store / SUMMARY)]
-    return [_printable(line) for line in said]
+    return [_printable(line) for line in [*said, *changed(imported, store)]]
+
+
+def changed(imported: Imported, store: Path) -> list[str]:
+    """A line on sources whose files have changed since, or vanished; none if none have."""
+    if not imported.changed:
+        return []
+    names = _printable(_names(imported.changed))
+    return [f"changed since the import, or gone: {names}; delete {store} to import again"]
 
 
 def _told(field: str) -> bool:

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from common import Count, UserError, check_bounds
 from recordings.episode import Video, not_finite, video_columns
-from recordings.importers.folder import SPLITS, TEST, TRAIN, VALIDATION
+from recordings.importers.folder import SPLITS, TEST, TRAIN, VALIDATION, locate
 from recordings.importers.stores import SplitStores
 from recordings.ledger import Entry, Ledger, read_summary, write_summary
 from replay import read_fields
@@ -44,7 +44,11 @@ _PIECE = re.compile(r"\[\d+:\d+\]$")
 
 @runtime_checkable
 class Source(Protocol):
-    """A data set: a dataclass whose fields are its options (`formats.py` lists them)."""
+    """A data set: a dataclass whose fields are its options (`formats.py` lists them).
+
+    Optional: `draws = False`, if nothing but what `split` says is held out; `files(name)`, the
+    files of an item, if its name is not the path of its only one.
+    """
 
     def names(self) -> list[str]:
         """Names of the items to read, always in the same order, without reading them."""
@@ -65,12 +69,12 @@ class ImportConfig:
 
     test_fraction: Annotated[float, Ge(0), Lt(1)] = 0.1
     """Share of the videos to hold out, in STORE/test: 0.1 is one in ten, at least one, chosen by a
-    hash of their names. No effect where the format, or a folder called test... or val..., says what
-    is held out."""
+    hash of their names. No effect where the format, or a folder called test..., eval... or val...,
+    says what is held out."""
     chunk_steps: Count = 128
     """Frames per file of the store."""
     retry_skipped: bool = False
-    """Retry what an earlier run of the same command skipped."""
+    """Retry all that an earlier run of the same command skipped, not only changed files."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -86,6 +90,11 @@ class Imported:
     held_out: list[str]  # names of held-out videos
     skipped: list[tuple[str, str]]  # (what, why)
     notes: list[tuple[str, str]]  # (what, what was changed)
+    fps: list[float]  # of the slowest and of the fastest video; empty if unknown
+    changed: list[str]  # sources that have changed since, or vanished
+
+
+SAID_ONLY = ("fps", "changed")  # not in `import.json`
 
 
 class _Unreadable(Exception):
@@ -131,10 +140,11 @@ class _Import:
 
     def run(self, names: Sequence[str]) -> Imported:
         """Read what has not been imported yet."""
-        self.held_out_by_name = any(self._named(name) in (TEST, VALIDATION) for name in names)
-        retried = {e.name for e in self.ledger.latest() if e.kept == 0 and e.skipped}
-        done = self.ledger.done - (retried if self.config.retry_skipped else set())
-        todo = [name for name in names if name not in done]
+        draws = getattr(self.source, "draws", True)
+        self.draws = draws and not any(self._named(name) in (TEST, VALIDATION) for name in names)
+        skipped = [entry for entry in self.ledger.latest() if entry.kept == 0 and entry.skipped]
+        retried = {e.name for e in skipped if self.config.retry_skipped or self._changed(e)}
+        todo = [name for name in names if name not in self.ledger.done - retried]
         summary = read_summary(self.root) or {}
         if todo or not summary.get("complete"):
             if summary.get("complete"):
@@ -142,7 +152,8 @@ class _Import:
             write_summary(self.root, {**self.header, "complete": False})
             self._read_all(todo, len(names) - len(todo))
         imported = self._imported()
-        write_summary(self.root, {**self.header, "complete": True, **asdict(imported)})
+        found = {name: x for name, x in asdict(imported).items() if name not in SAID_ONLY}
+        write_summary(self.root, {**self.header, "complete": True, **found})
         return imported
 
     def _read_all(self, todo: Sequence[str], before: int) -> None:
@@ -167,8 +178,8 @@ class _Import:
 
     def _read(self, name: str) -> Entry:
         """Read all episodes of one source into the stores, or none if it is damaged."""
-        before, drawn = dict(self.stores.episodes), dict(self.drawn)
-        kept, frames = 0, 0
+        before, drawn, stamp = dict(self.stores.episodes), dict(self.drawn), self._stamp(name)
+        kept, frames, interval = 0, 0, None
         skipped, notes = list[tuple[str, str]](), list[tuple[str, str]]()
         splits = dict[str, str]()  # of whole videos
         try:
@@ -181,17 +192,17 @@ class _Import:
                 if whole not in splits:
                     splits[whole] = self._split(name, whole)
                 self.stores.append(splits[whole], video)
-                kept, frames = kept + 1, frames + video.steps
+                kept, frames, interval = kept + 1, frames + video.steps, video.interval
                 notes += [(video.name, note) for note in video.notes]
         except (_Unreadable, UserError) as error:  # UserError: cannot be stored
             self.stores.rollback(before)
             self.drawn = drawn
-            return Entry(name, before, skipped=[(name, str(error))], drawn=drawn)
+            return Entry(name, before, skipped=[(name, str(error))], drawn=drawn, stamp=stamp)
         if not kept and not skipped:
             skipped.append((name, "holds no episode"))
         held_out = [whole for whole, split in splits.items() if split != TRAIN]
-        stored = dict(self.stores.episodes)
-        return Entry(name, stored, kept, frames, skipped, notes, dict(self.drawn), held_out)
+        stored, drawn = dict(self.stores.episodes), dict(self.drawn)
+        return Entry(name, stored, kept, frames, skipped, notes, drawn, held_out, stamp, interval)
 
     def _videos(self, name: str) -> Iterator[Video]:
         """The source's episodes, each checked; raises `_Unreadable` if it is damaged."""
@@ -205,9 +216,8 @@ class _Import:
 
     def _split(self, name: str, whole: str) -> str:
         """The named split; if the data name no held-out videos at all, one is drawn."""
-        given = self.source.split(name)
-        if given is not None or self.held_out_by_name:
-            return given or TRAIN
+        if not self.draws:
+            return self.source.split(name) or TRAIN
         split = draw_split(whole, self.config.test_fraction, self.drawn)
         self.drawn[split] = self.drawn.get(split, 0) + 1
         return split
@@ -218,8 +228,24 @@ class _Import:
         except BAD:
             return None  # reading it will report the error
 
+    def _stamp(self, name: str) -> list[int]:
+        """Bytes and time of the last change of a source's files; empty if they are unknown."""
+        source: Any = self.source
+        files: list[Path] = []
+        if hasattr(source, "files"):
+            files = source.files(name)
+        elif hasattr(source, "source"):
+            files = [locate(Path(source.source), name)]
+        found = [path.stat() for path in files if path.is_file()]
+        return [sum(x.st_size for x in found), max(x.st_mtime_ns for x in found)] if found else []
+
+    def _changed(self, entry: Entry) -> bool:
+        """Whether the files of a source have changed since it was read, as far as it is known."""
+        return bool(entry.stamp) and self._stamp(entry.name) != entry.stamp
+
     def _imported(self) -> Imported:
         entries = self.ledger.latest()
+        intervals = [entry.interval for entry in entries if entry.interval is not None]
         episodes = {split: n for split, n in self.ledger.episodes.items() if n}
         fields = read_fields(self.root / next(iter(episodes))) if episodes else {}
         return Imported(
@@ -229,6 +255,8 @@ class _Import:
             frames=sum(entry.frames for entry in entries),
             skipped=[pair for entry in entries for pair in entry.skipped],
             notes=[pair for entry in entries for pair in entry.notes],
+            fps=[1 / f(intervals) for f in (max, min)] if intervals else [],
+            changed=[entry.name for entry in entries if entry.kept and self._changed(entry)],
         )
 
     def _check_untouched(self) -> None:
@@ -301,6 +329,9 @@ def _check_place(store: Path, header: dict[str, Any], defaults: dict[str, Any]) 
         return
     old = {"format": summary.get("format"), **_flat(summary.get("options", {}))}
     new = {"format": header["format"], **_flat(header["options"])}
+    for options in (old, new):
+        if options.get("actions", "") is None:
+            options["actions"] = "led_to"  # of npz: what None stands for, and once the default
     since = {key for key in defaults.keys() - old.keys() if new.get(key) == defaults[key]}
     wrong = sorted(key for key in {*old, *new} - since if old.get(key) != new.get(key))
     if wrong:

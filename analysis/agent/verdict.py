@@ -50,9 +50,12 @@ def compared(last: Mapping[str, Any], chance: np.ndarray) -> str:
         text += f", with {last['eval/success']:.0%} of episodes successful"
     if not len(chance):
         return f"{text}."
-    middle, half = float(chance.mean()), interval(chance)
-    gap, room = last["eval/return"] - middle, last.get("eval/return_95", 0.0) + half
-    if not abs(gap) > room:
+    middle = float(chance.mean())
+    gap = last["eval/return"] - middle
+    room = last.get("eval/return_95", np.nan) + float(half_width(chance))
+    if np.isnan(room):
+        return f"{text}; that of random actions is {middle:.4g}. One episode does not tell more."
+    if abs(gap) <= room:
         return f"{text}, not distinguishable from random actions, {middle:.4g}."
     return f"{text}, {'above' if gap > 0 else 'below'} random actions, {middle:.4g}."
 
@@ -74,10 +77,4 @@ def told(row: Mapping[str, Any]) -> str:
 
 def sampled(scores: np.ndarray) -> str:
     """The mean of episodes' returns with its 95% interval."""
-    half = interval(scores) if len(scores) > 1 else None
-    return plus_minus(float(scores.mean()), half, 2, " (95%)")
-
-
-def interval(scores: np.ndarray) -> float:
-    """Half-width of the 95% interval of the mean; 0 if it is unknown."""
-    return float(half_width(scores)) if len(scores) > 1 else 0.0
+    return plus_minus(float(scores.mean()), float(half_width(scores)), 2, " (95%)")

@@ -56,7 +56,8 @@ class EvaluateVideoConfig:
     last whole blocks of that stride."""
     horizon: Count | None = None
     """Frames predicted after the context; default: as many as the held-out videos have, at most
-    1 000. Generated videos are made longer if needed."""
+    1 000; if they differ in length, those that have the most to predict in all. Generated videos
+    are made longer if needed."""
     samples: Count = 1
     """N: futures sampled per video; their mean and best scores are reported."""
     videos: Count | None = None
@@ -90,6 +91,7 @@ class Results(NamedTuple):
     lines: list[Line]
     stills: dict[str, np.ndarray]  # uint8 [videos, times, h, w, C] by name
     data: DataConfig
+    shorter: int  # held-out videos that are too short
 
 
 def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
@@ -99,7 +101,7 @@ def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
     context = config.context or max(run.config.context for run in found)
     runs = named_runs(config, context, found)
     data = common_data({loaded.name: loaded.run.config.data for loaded in runs})
-    steps, trial = make_trial(config, context, data)
+    steps, shorter, trial = make_trial(config, context, data)
     lines = [
         make_line(name, True, scored.values, scored.fvd, {})
         for name, scored in score_references(trial, progress("uninformed predictions")).items()
@@ -116,7 +118,7 @@ def evaluate(config: EvaluateVideoConfig, command: str) -> Path:
                 about[BLIND] = blind[0] + 1
             lines.append(make_line(name, False, scored.values, scored.fvd, about))
             stills[name] = scored.stills[:SHOWN]
-    return write(config, command, trial, Results(lines, stills, data))
+    return write(config, command, trial, Results(lines, stills, data, shorter))
 
 
 def check(config: EvaluateVideoConfig) -> None:
@@ -160,11 +162,12 @@ def views(loaded: Loaded, levels: bool) -> dict[str, tuple[int, ...]]:
 
 def make_trial(
     config: EvaluateVideoConfig, context: int, data: DataConfig
-) -> tuple[dict[str, Any], Trial]:
-    """Read the held-out videos; return their steps, and the trial to predict and score."""
+) -> tuple[dict[str, Any], int, Trial]:
+    """Read the held-out videos; return their steps, the number of those that are too short, and the
+    trial to predict and score."""
     lpips = None if config.lpips_weights is None else load_lpips(config.lpips_weights)
     fvd = None if config.fvd_torchscript is None else load_torchscript(config.fvd_torchscript)
-    steps = read_videos(data, config.videos, context, config.horizon)
+    steps, shorter = read_videos(data, config.videos, context, config.horizon)
     image = only_image(steps["obs"])
     trial = Trial(
         videos=steps["obs"][image],
@@ -177,7 +180,7 @@ def make_trial(
         seed=config.seed,
         chunk=frames_at_once(),
     )
-    return steps, trial
+    return steps, shorter, trial
 
 
 def progress(what: str) -> Callable[[range], Iterator[int]]:
@@ -240,6 +243,11 @@ def headline(config: EvaluateVideoConfig, trial: Trial, results: Results) -> lis
         f"seed {trial.seed}"
     )
     notes = [first, f"{trial.protocol.words}. ± is half a 95% interval over videos."]
+    if results.shorter:
+        notes.append(
+            f"Left out, as they have fewer frames: {results.shorter:,} of the held-out videos "
+            "(--horizon)."
+        )
     notes.append(
         "Usable frames: those before the mean over videos, smoothed over 9 frames, first falls to "
         "that of an uninformed prediction, which is named."

@@ -60,7 +60,8 @@ class AnalyseVideoConfig:
     context."""
     horizon: Count | None = None
     """Frames predicted with no level blind; default: as many as the held-out videos have, at most
-    1 000. Generated videos are made longer if needed."""
+    1 000; if they differ in length, those that have the most to predict in all. Generated videos
+    are made longer if needed."""
     reset_horizon: Count = 100
     """Frames predicted with one level blind."""
     samples: Count = 2

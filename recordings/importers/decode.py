@@ -1,8 +1,9 @@
 """Frames of one video file, decoded by FFmpeg (PyAV). Damaged or truncated files are errors."""
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 
@@ -42,8 +43,7 @@ class Found:
     frames: int = 0  # decoded
     stored: int = 0
     end: float = 0.0  # of the last frame
-    shortest: float = math.inf  # between one frame and the next
-    longest: float = 0.0
+    gaps: "array[float]" = field(default_factory=lambda: array("d"))  # from frame to frame
     transparent: bool = False
     _last: float = 0.0
 
@@ -51,18 +51,37 @@ class Found:
         """Count one more frame, in display order."""
         now, gap = frame.time or 0.0, 0.0
         if frame.time is not None and self.frames:
-            gap = max(0.0, now - self._last)
-            self.shortest, self.longest = min(self.shortest, gap), max(self.longest, gap)
+            gap = now - self._last
+            self.gaps.append(gap)
         lasts = float((frame.duration or 0) * (frame.time_base or 0))
-        self.end, self._last = now + (lasts or gap), now  # the last may be held
+        self.end, self._last = now + (lasts or max(0.0, gap)), now  # the last may be held
         self.frames += 1
+
+    @property
+    def longest(self) -> float:
+        """The longest time between one frame and the next."""
+        return max(self.gaps, default=0.0)
+
+    @property
+    def backwards(self) -> bool:
+        """Whether a frame's time is before that of the frame shown before it."""
+        return min(self.gaps, default=0.0) < 0
+
+    @property
+    def interval(self) -> float | None:
+        """The median time between frames; None if there is no such time."""
+        median = float(np.median(self.gaps)) if self.gaps else 0.0
+        return median if median > 0 and not self.backwards else None
 
     def notes(self, fps: float | None) -> tuple[str, ...]:
         """What was changed on import, and what the user should know."""
-        varies = self.longest > 1.5 * self.shortest + _TICK
-        apart = f"frames {self.shortest:.3g} to {self.longest:.3g} s apart"
+        shortest = min(self.gaps, default=0.0)
+        varies = self.longest > 1.5 * shortest + _TICK
+        apart = f"frames {shortest:.3g} to {self.longest:.3g} s apart"
         notes = []
-        if fps is not None and (varies or self.stored > self.frames):
+        if self.backwards:
+            notes += ["frames at times that run backwards, stored one after the other"]
+        elif fps is not None and (varies or self.stored > self.frames):
             notes += [f"{apart}: {self.frames:,} stored as {self.stored:,}, {fps:g} per second"]
         elif varies:
             notes += [f"{apart}, stored one after the other: --fps stores them by time"]
@@ -86,7 +105,8 @@ def read_video(
     """
     found = Found()
     frames = read_frames(path, look, channels, fps, found)
-    yield from in_pieces(name, frames, look, lambda: found.notes(fps))
+    for piece in in_pieces(name, frames, look, lambda: found.notes(fps)):
+        yield piece if fps is not None else piece._replace(interval=found.interval)
 
 
 def in_pieces(
@@ -191,6 +211,11 @@ def _at_rate(
     for frame in frames:
         if frame.time is None:
             raise UserError("frames without times, which --fps needs")
+        if found.gaps and found.gaps[-1] < 0:
+            raise UserError(
+                "frames at times that run backwards, as of H.264 in AVI, which --fps cannot use; "
+                "leave --fps out, or convert the video to MP4 at a constant rate"
+            )
         start = frame.time if shown is None else start
         if shown is not None and (times := _moments(frame.time - start, fps) - stored) > 0:
             yield shown, _held(times)

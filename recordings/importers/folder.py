@@ -10,7 +10,7 @@ from common import UserError
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
 SPLITS = (TRAIN, TEST, VALIDATION)
 
-_SPLIT = r"(train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?)"
+_SPLIT = r"(train(?:ing)?|test(?:ing)?|eval(?:uation)?|val(?:id(?:ation)?)?)"
 _FOLDER = re.compile(rf"{_SPLIT}(?![a-z])", re.IGNORECASE)  # train, test-seq1000
 _FILE = re.compile(rf"(?:^|[-_.]){_SPLIT}(?=[-_.]|$)", re.IGNORECASE)  # mazes-train.tfrecord-00000
 
@@ -49,7 +49,8 @@ def locate(source: Path, name: str) -> Path:
 def split_of(name: str) -> str | None:
     """The split that a path names, in the beginning of a folder's name or in the file's name.
 
-    `train-seq100/7.mp4` and `mazes-train.tfrecord-00000` belong to `train`; None if none is named.
+    `train-seq100/7.mp4` and `mazes-train.tfrecord-00000` belong to `train`, `eval_eps/7.npz` to
+    `test`; None if none is named.
     """
     *folders, file = name.split("/")
     found = [match for folder in folders if (match := _FOLDER.match(folder))]
@@ -57,4 +58,4 @@ def split_of(name: str) -> str | None:
     if not found:
         return None
     word = found[0][1].lower()
-    return TRAIN if word.startswith("tr") else TEST if word.startswith("te") else VALIDATION
+    return TRAIN if word.startswith("tr") else VALIDATION if word.startswith("va") else TEST

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ _RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
 class Kth:
     """KTH Action: persons 1-20 train, 21-25 test; grey."""
 
+    draws: ClassVar[bool] = False  # of some persons alone, too: the paper's split
     source: Path
     """Folder with person01_boxing_d1_uncomp.avi ..., directly or in subfolders."""
     look: Look = Look()

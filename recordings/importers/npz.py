@@ -41,8 +41,9 @@ class Npz:
     """Folder (or a single file)."""
     look: Look = Look()
     """Size and fit of images."""
-    actions: Literal["led_to", "taken_at"] = "led_to"
-    """Whether `action[t]` led to step t (DreamerV2) or was taken at it (DreamerV3)."""
+    actions: Literal["led_to", "taken_at"] | None = None
+    """Whether `action[t]` led to step t (DreamerV2) or was taken at it (DreamerV3). None: led_to,
+    if an episode's first action is 0; integers do not show it and need one of the two."""
     num_actions: Count | None = None
     """Number of discrete actions, if stored as integers; they become one-hot."""
 
@@ -62,7 +63,7 @@ class Npz:
             yield from cut(video._replace(notes=video.notes + notes), self.look.max_frames)
 
     def split(self, name: str) -> str | None:
-        """The split that its folder names (DreamerV2's train_eps and eval_eps: drawn at random)."""
+        """The split that its folder names, such as DreamerV2's train_eps and eval_eps."""
         return folder.split_of(name)
 
     def _transitions(self, name: str, arrays: dict[str, np.ndarray]) -> Iterator[Video]:
@@ -92,9 +93,16 @@ class Npz:
             sum((n for _, n in seen.values()), ()),
         )
         steps = len(next(iter(obs.values())))
-        action = None
+        action, discrete = None, False
         if "action" in arrays:
             action = _numbers("action", arrays["action"], self.num_actions)
+            discrete = _discrete(arrays["action"])
+        if discrete and self.actions is None:
+            raise UserError(
+                "action stored as integers, which do not tell whether they led to their step, as "
+                "in DreamerV2's files, or were taken at it, as in DreamerV3's: give --actions "
+                "led_to or taken_at"
+            )
         reward = (
             per_step(arrays, "reward", steps).astype(np.float32) if "reward" in arrays else None
         )
@@ -107,17 +115,17 @@ class Npz:
             yield Video(
                 name if len(starts) == 1 else f"{name}:{number:05d}",
                 {key: x[part] for key, x in obs.items()},
-                action=None if action is None else self._arrived(action[part]),
+                action=None if action is None else self._arrived(action[part], discrete),
                 reward=None if reward is None else reward[part],
                 terminal=bool(terminal[end - 1]),
                 notes=notes if first[start] else ("begins in mid-episode", *notes),
             )
 
-    def _arrived(self, action: np.ndarray) -> np.ndarray:
+    def _arrived(self, action: np.ndarray, discrete: bool) -> np.ndarray:
         """One episode's actions [T, A] in the arrival convention."""
         if self.actions == "taken_at":
             return np.concatenate([np.zeros_like(action[:1]), action[:-1]])
-        if np.any(action[0]) and self.num_actions is None:
+        if np.any(action[0]) and not discrete:
             raise UserError(
                 "the first action is not 0, so it led to nothing: DreamerV3 files need "
                 "--actions taken_at"
@@ -150,13 +158,18 @@ def _left_out(key: str, array: np.ndarray) -> str:
 
 def _numbers(key: str, action: np.ndarray, count: int | None) -> np.ndarray:
     """Actions [T, A] as in the file; integers become one-hot vectors of ``count`` entries."""
-    if action.dtype.kind in "iu" and action.size == len(action):
+    if _discrete(action):
         if count is None:
             raise UserError(f"{key} stored as integers: give --num-actions")
         return one_hot(action.reshape(-1), count)
     if action.dtype.kind not in "biuf":
         raise UserError(f"{key} of {action.dtype}, expected numbers")
     return action.reshape(len(action), -1).astype(np.float32)
+
+
+def _discrete(action: np.ndarray) -> bool:
+    """Whether actions are stored as one integer per step."""
+    return action.dtype.kind in "iu" and action.size == len(action)
 
 
 def _flags(arrays: dict[str, np.ndarray], steps: int) -> tuple[np.ndarray, np.ndarray]:

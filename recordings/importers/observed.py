@@ -78,12 +78,15 @@ def _scale(key: str, array: np.ndarray) -> tuple[float, tuple[str, ...]]:
     Raises:
       UserError: for numbers outside these ranges, or not finite.
     """
-    if array.dtype == np.uint8:
-        return 1.0, ()
     if array.dtype.kind == "b":
         return 255.0, (f"{key}: booleans, stored as black and white",)
     low, high = float(array.min()), float(array.max())
     floats = array.dtype.kind == "f"
+    if not floats and low == 0 and high == 1:
+        dark = "numbers of 0 and 1, nearly black as bytes; store booleans or floats"
+        return 1.0, (f"{key}: {dark}",)
+    if array.dtype == np.uint8:
+        return 1.0, ()
     if floats and -1e-6 <= low and high <= 1 + 1e-6:
         return 255.0, (f"{key}: pictures of floats from 0 to 1, stored times 255",)
     if low >= 0 and high <= 255:

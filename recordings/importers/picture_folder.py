@@ -1,11 +1,14 @@
 """Folders of pictures, one per frame: PNG or JPEG, in the order of the numbers in their names.
 
-Pictures of one folder whose names differ only in their last number are one video: `left_#.png` is
-left_9.png, left_10.png, ... Names without a number are one video as well, in alphabetical order.
+Pictures of one folder whose names differ only in one number are one video: `left_#.png` is
+left_9.png, left_10.png, ... (`series` says which number). Names without a number are one video as
+well, in alphabetical order.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,43 +23,66 @@ from recordings.importers.images import Look, decode_image, fit_images
 SUFFIXES = (".png", ".jpg", ".jpeg")
 """Suffixes of the files that are taken as frames."""
 
-_NUMBER = re.compile(r"(.*?)(\d+)(\D*)")
+_NUMBER = re.compile(r"((?<![A-Za-z.])(?:0|[1-9]\d*)\.\d+(?!\.?\d)|\d+)")
+"""A decimal number or a whole one; the frame of v2.0001.png and 010.0001.png is 1."""
+_FRAMES = 10
+"""Values of a number that make it a frame's, whatever precedes it: fewer may be of cameras."""
 
 
 class Series(NamedTuple):
     """The pictures of one video, in order."""
 
     paths: list[str]
-    numbers: list[int]  # in their names; all 0 if they have none
+    numbers: list[int | Fraction]  # in their names; all 0 if they have none
 
     @property
     def notes(self) -> tuple[str, ...]:
         """A note if some numbers are missing."""
-        steps = np.diff(self.numbers)
-        if len(steps) == 0 or steps.min() == 0:
+        steps = np.diff(np.array(self.numbers))
+        if len(steps) == 0 or steps.min() == 0 or (steps % steps.min()).any():
             return ()
-        missing = (self.numbers[-1] - self.numbers[0]) // int(steps.min()) - len(steps)
-        few = 0 < missing < len(steps)  # if names are times, no numbers are missing
+        missing = (self.numbers[-1] - self.numbers[0]) // steps.min() - len(steps)
+        few = bool(0 < missing < len(steps))  # if names are times, no numbers are missing
         return (f"numbers missing among those of the pictures: {missing}",) * few
 
 
 def series(paths: Sequence[str]) -> dict[str, Series]:
     """Group pictures by the name of the video whose frames they are.
 
+    Of the numbers in names that are otherwise alike, one is the frame's, `#` in the video's name:
+    the last that has ten or more values, else the one with the most, the last on ties. Thus
+    0007_cam1_640x480.png is of `#_cam1_640x480.png`, and clip7_0001.png is of `clip7_#.png`.
+
     Args:
       paths: of all pictures, as `folder.find` returns them.
     """
-    found: dict[str, list[tuple[int, str]]] = {}
+    found: dict[str, list[tuple[int | Fraction, str]]] = {}
+    alike: dict[tuple[str, ...], list[tuple[list[str], str]]] = {}
     for path in paths:
         place, slash, file = path.rpartition("/")
-        match = _NUMBER.fullmatch(file)
-        name = f"{match[1]}#{match[3]}" if match else "*" + Path(file).suffix
-        found.setdefault(f"{place}{slash}{name}", []).append((int(match[2]) if match else 0, path))
+        words, numbers = _NUMBER.split(file)[::2], _NUMBER.findall(file)
+        if numbers:
+            alike.setdefault((place + slash, *words), []).append((numbers, path))
+        else:
+            found.setdefault(f"{place}{slash}*{Path(file).suffix}", []).append((0, path))
+    for (place, *words), pictures in alike.items():
+        at = _of_frames([numbers for numbers, _ in pictures])
+        for numbers, path in pictures:
+            number = int(numbers[at]) if numbers[at].isdecimal() else Fraction(numbers[at])
+            shown = [*numbers[:at], "#", *numbers[at + 1 :], ""]
+            name = place + "".join(chain(*zip(words, shown, strict=True)))
+            found.setdefault(name, []).append((number, path))
     ordered = {name: sorted(parts) for name, parts in sorted(found.items())}
     return {
         name: Series([path for _, path in parts], [number for number, _ in parts])
         for name, parts in ordered.items()
     }
+
+
+def _of_frames(numbers: Sequence[Sequence[str]]) -> int:
+    """Position of the frame's number among those in names that are otherwise alike."""
+    values = [min(len(set(column)), _FRAMES) for column in zip(*numbers, strict=True)]
+    return max(range(len(values)), key=lambda at: (values[at], at))
 
 
 def read_pictures(

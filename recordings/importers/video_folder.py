@@ -16,7 +16,7 @@ from recordings.importers.picture_folder import SUFFIXES, Series, read_pictures,
 
 @dataclass(frozen=True)
 class VideoFolder:
-    """A folder of videos or frames (PNG, JPEG); names train..., test..., val... mark its splits."""
+    """A folder of videos or frames (PNG, JPEG); names train, test, eval, val... mark its splits."""
 
     source: Path
     """Folder (or a single video)."""
@@ -48,14 +48,13 @@ class VideoFolder:
         return decode.in_pieces(name, frames, self.look, lambda: found.notes(None) + pictures.notes)
 
     def split(self, name: str) -> str | None:
-        """The split that its path names, if any path names held-out videos; else None."""
-        return folder.split_of(name) if self._holds_out else None
+        """The split that its path names; else None."""
+        return folder.split_of(name)
 
-    @cached_property
-    def _holds_out(self) -> bool:
-        return any(
-            folder.split_of(name) in (folder.TEST, folder.VALIDATION) for name in self.names()
-        )
+    def files(self, name: str) -> list[Path]:
+        """The video's file, or those of its frames."""
+        paths = self._series[name].paths if name in self._series else [name]
+        return [folder.locate(self.source, path) for path in paths]
 
     @cached_property
     def _videos(self) -> list[str]:

@@ -10,7 +10,7 @@ from processes import run_here
 from scipy import stats
 
 from analysis.arms import Arm, at_end, curve, difference, gather
-from analysis.comparison import CompareConfig, compare, verdict
+from analysis.comparison import CompareConfig, compare, results, verdict
 from common import UserError
 from configs import parse_train
 from training.config_io import write_run_files
@@ -52,7 +52,8 @@ def test_a_curve_is_the_mean_over_seeds_with_students_interval(folder):
     assert found.time.tolist() == [100, 200] and found.mean.tolist() == [-8, -4]
     half = stats.t.ppf(0.975, 2) * np.std([-5, -4, -3], ddof=1) / np.sqrt(3)
     np.testing.assert_allclose(found.half[1], half)
-    assert at_end(flat, "eval/return").tolist() == [-5, -4, -3]
+    step, [ends] = at_end([flat], "eval/return")
+    assert step == 200 and ends.tolist() == [-5, -4, -3]
 
 
 def test_seeds_at_other_steps_are_read_between_their_rows():
@@ -63,6 +64,27 @@ def test_seeds_at_other_steps_are_read_between_their_rows():
     found = curve(Arm("a", (), {}, rows), "x")
     assert found.time.tolist() == [5, 10, 15] and found.mean.tolist() == [3, 5.5, 8]
     assert curve(Arm("a", (), {}, rows), "y") is None
+
+
+def learns(name, last, seeds=3):
+    """An arm whose return is its step / 1000, and more in later seeds, evaluated every 50 000."""
+    steps = range(last % 50_000, last + 1, 50_000)
+    rows = ([{"step": s, "eval/return": s / 1000 + seed} for s in steps] for seed in range(seeds))
+    return Arm(name, (), {}, tuple(rows))
+
+
+def test_arms_are_compared_at_the_last_step_that_all_have_reached():
+    """The one that was trained for longer is not better, nor is it when its steps lie between."""
+    short, long, between = learns("short", 100_000), learns("long", 300_000), learns("b", 260_000)
+    for other in (long, between):
+        step, ends = at_end([short, other], "eval/return")
+        assert step == 100_000 and [end.tolist() for end in ends] == [[100, 101, 102]] * 2
+        text = verdict([short, other])
+        assert "at step 100,000, the last that all have reached" in text
+        assert "by 0 ± " in text and "no more than seeds may explain" in text
+    late = long._replace(rows=tuple(rows[3:] for rows in long.rows))  # from 150 000 on
+    assert [len(end) for end in at_end([short, late], "eval/return")[1]] == [3, 0]
+    assert np.isnan(at_end([short], "eval/loss/model")[0])
 
 
 def test_a_difference_is_welchs():
@@ -76,6 +98,7 @@ def test_a_difference_is_welchs():
 def test_the_verdict_says_whether_seeds_explain_it(folder):
     arms = gather([folder / "flat", folder / "clock"])
     assert "strides 1 4: -2.000 (1 seed); strides 1: -4.000 ± 2.484" in verdict(arms)
+    assert "<td>return of the greedy agent</td><td>200</td>" in results(arms)
     assert verdict(arms).endswith("cannot be told what seeds explain.")
     for seed, returns in ((1, (-5, -2.1)), (2, (-5, -1.9))):
         make_run(folder / "clock", seed, returns, "--strides", "1", "4")
@@ -89,7 +112,7 @@ def test_the_command_writes_one_page(folder, capsys):
     page = output.read_text()
     assert f"report: {output}" in capsys.readouterr().out
     assert "<td>agent.model.strides</td><td>1</td><td>1 4</td>" in page
-    assert page.count("<td>200</td>") == 4 and "compare_runs.py" in page
+    assert page.count("<td>200</td>") == 4 + 2 and "compare_runs.py" in page
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
     assert len(sources) == 1 and sources[0].startswith("data:image/png;base64,")
 

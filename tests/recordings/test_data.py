@@ -14,6 +14,7 @@ from envs.images import resize
 from recordings.data import (
     _generated,
     data_fields,
+    fill,
     has_option,
     images_of,
     open_stores,
@@ -21,8 +22,9 @@ from recordings.data import (
     place,
     read_as,
 )
+from recordings.episode import Video
 from recordings.generators.seeded import SeededVideos
-from recordings.held_out import common_data
+from recordings.held_out import common_data, read_videos
 from recordings.importers.images import Look
 from replay import first_steps
 
@@ -138,6 +140,27 @@ def test_runs_of_generated_data_are_of_one_data_set_if_of_one_size():
     assert common_data({"old": old, "new": new}) == old
     with pytest.raises(ValueError, match="received data.image_size = 64 in old and 32 in small"):
         common_data({"old": old, "small": small})
+
+
+LENGTHS = [310, 40, 295, 300, 280, 305, 290, 300, 300, 37]
+
+
+@pytest.mark.parametrize(
+    ("videos", "horizon", "expected"),
+    [
+        (None, None, (8, 280 - 36, 2)),  # not one frame of all ten
+        (9, None, (9, 40 - 36, 1)),
+        (None, 1, (10, 1, 0)),
+        (None, 270, (1, 270, 9)),
+        (2, 250, (2, 250, 3)),
+    ],
+)
+def test_one_short_video_does_not_shorten_the_evaluation(tmp_path, videos, horizon, expected):
+    made = [Video(str(n), {"x": np.zeros((n, 1), np.float32)}) for n in LENGTHS]
+    fill(tmp_path / "s", lambda index: made[index], len(made))
+    steps, shorter = read_videos(DataConfig(str(tmp_path / "s")), videos, 36, horizon)
+    count, length, _ = steps["obs"]["x"].shape
+    assert (count, length - 36, shorter) == expected
 
 
 def test_a_store_has_a_size_of_its_own(tmp_path):

@@ -86,6 +86,47 @@ def test_integer_actions_need_their_number(tmp_path):
         read(tmp_path, arrays, num_actions=2, actions="taken_at")
 
 
+@pytest.mark.parametrize("convention", ["led_to", "taken_at"])
+def test_integer_actions_need_their_convention(tmp_path, convention):
+    """The first of them is an action like any other, so nothing shows which it is."""
+    number = np.array([0, 2, 1, 0, 2, 2])
+    with pytest.raises(ValueError, match=r"DreamerV2.*DreamerV3.*--actions led_to or taken_at"):
+        read(tmp_path, episode(action=number), num_actions=3)
+    [video] = read(tmp_path, episode(action=number), num_actions=3, actions=convention)
+    shown = number[1:] if convention == "led_to" else number[:-1]
+    assert video.action.argmax(axis=1)[1:].tolist() == shown.tolist()
+    with pytest.raises(ValueError, match="--actions taken_at"):  # floats tell, in any case
+        read(tmp_path, episode(action=np.ones((6, 3), np.float32)), num_actions=3)
+
+
+def test_an_import_of_the_former_default_convention_goes_on(tmp_path):
+    (tmp_path / "d").mkdir()
+    np.savez(tmp_path / "d" / "a.npz", **episode())
+    run = ["npz", str(tmp_path / "d"), str(tmp_path / "s"), "--test-fraction", "0"]
+    assert main(run) == 0
+    summary = tmp_path / "s" / "import.json"
+    text = summary.read_text()
+    assert '"actions": null' in text
+    summary.write_text(text.replace('"actions": null', '"actions": "led_to"'))
+    assert main(run) == 0
+    assert main([*run, "--actions", "taken_at"]) == 2
+
+
+@pytest.mark.parametrize("folders", [("train_eps",), ("train_eps", "eval_eps")])
+def test_episodes_for_evaluation_are_held_out_or_a_share_is(tmp_path, folders):
+    for name in folders:
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for number in range(10):
+            np.savez(tmp_path / "d" / name / f"{number}.npz", **episode())
+    assert main(["npz", str(tmp_path / "d"), str(tmp_path / "s")]) == 0
+    summary = json.loads((tmp_path / "s" / "import.json").read_text())
+    if len(folders) == 1:
+        assert summary["episodes"] == {"train": 9, "test": 1}
+    else:
+        assert summary["episodes"] == {"train": 10, "test": 10}
+        assert all(name.startswith("eval_eps/") for name in summary["held_out"])
+
+
 def test_images_of_other_sizes_and_no_actions(tmp_path):
     image = np.full((3, 10, 30, 1), 77, np.uint8)
     [video] = read(tmp_path, {"image": image}, look=Look(size=32))
@@ -149,6 +190,18 @@ def test_pictures_in_every_order_and_of_every_kind_are_the_same(tmp_path):
         np.testing.assert_array_equal(video.obs["image"], image, err_msg=name)
         notes = [f"image: pictures of {said}"] if said else []
         assert [note[: len(notes[0])] if notes else note for note in video.notes] == notes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_integers_of_0_and_1_are_said_to_be_nearly_black(tmp_path, dtype):
+    image = (episode()["image"] > 127).astype(dtype)
+    [video] = read(tmp_path, episode(image=image, log_keys=None))
+    assert video.obs["image"].max() == 1
+    assert video.notes == (
+        "image: numbers of 0 and 1, nearly black as bytes; store booleans or floats",
+    )
+    [video] = read(tmp_path, episode(image=0 * image.astype(np.uint8), log_keys=None))
+    assert video.notes == ()
 
 
 def test_grey_pictures_without_an_axis_of_colours(tmp_path):

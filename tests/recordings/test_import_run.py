@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from processes import full_disk
 
 from common.errors import disk_error
@@ -47,6 +48,7 @@ def folder(tmp_path, files):
 
 BAD_NAMES = {"empty.mp4", "text.mp4", "list.mp4", "pipe.mp4", "cut.mp4", "cut_fast.mp4", "cut.avi"}
 BAD_NAMES |= {"cut.mkv"}
+NONE_HELD_OUT = ("--test-fraction", "0")
 
 
 def command(*args):
@@ -98,7 +100,7 @@ def test_a_format_is_a_class_and_a_row_of_the_table(tmp_path, files, monkeypatch
     """Its options, its help, and what becomes of what it cannot read follow from it."""
     monkeypatch.setitem(FORMATS, "ramps", Ramps)
     (tmp_path / "list.txt").write_text("7 300 9")
-    assert command("ramps", tmp_path / "list.txt", tmp_path / "s", "--step", 2) == 0
+    assert command("ramps", tmp_path / "list.txt", tmp_path / "s", "--step", 2, *NONE_HELD_OUT) == 0
     assert "ramp_1: a start of 300" in capsys.readouterr().out
     seen = [e["obs/image"][:, 0, 0, 0].tolist() for e in files.episodes(tmp_path / "s" / "train")]
     assert seen == [[7, 9, 11, 13, 15], [9, 11, 13, 15, 17]]
@@ -133,7 +135,7 @@ class Odd:
 
 
 def test_nothing_that_a_reader_does_ends_an_import(tmp_path, files):
-    report = run_import("odd", Odd(), tmp_path / "s", ImportConfig())
+    report = run_import("odd", Odd(), tmp_path / "s", ImportConfig(test_fraction=0))
     assert report.episodes == {"train": 1} and len(files.episodes(tmp_path / "s" / "train")) == 1
     reasons = dict(report.skipped)
     assert set(reasons) == set(Odd().names()) - {"good"} and all(reasons.values())
@@ -163,16 +165,68 @@ def test_run_again_changes_nothing_and_new_files_join(tmp_path, folder, files):
     assert command(*run, "--fit", "crop") == 2
 
 
-def test_what_was_skipped_is_read_again_when_asked(tmp_path, folder, files):
+def forget_stamps(store):
+    """The ledger as earlier versions wrote it."""
+    lines = [json.loads(line) for line in (store / "ledger.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert {"stamp", "interval"} <= line.keys()
+        del line["stamp"], line["interval"]
+    (store / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_what_was_skipped_is_read_again_when_it_has_changed_or_when_asked(
+    tmp_path, folder, files, old
+):
     run = ("videos", folder, tmp_path / "s", "--test-fraction", "0")
     assert command(*run) == 0
+    if old:
+        forget_stamps(tmp_path / "s")
     files.video(folder / "cut.mp4", files.frames(9, 30))  # mended
     assert command(*run) == 0
-    assert len(files.episodes(tmp_path / "s" / "train")) == 4
+    assert len(files.episodes(tmp_path / "s" / "train")) == 5 - old
     assert command(*run, "--retry-skipped") == 0
     assert len(files.episodes(tmp_path / "s" / "train")) == 5
     summary = json.loads((tmp_path / "s" / "import.json").read_text())
     assert {name for name, _ in summary["skipped"]} == BAD_NAMES - {"cut.mp4"}
+
+
+def test_data_that_change_after_their_import_are_said_to(tmp_path, files, capsys):
+    """A line each time: of what was replaced, and of pictures that vanished; not of what an earlier
+    version imported."""
+    for tag in range(4):
+        files.video(tmp_path / f"v/{tag}.mp4", files.frames(tag, 5))
+    for number, image in enumerate(files.frames(0, 3)):
+        (tmp_path / "v" / "p").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "v" / "p" / f"{number}.png")
+    data = DataConfig(str(tmp_path / "v"), tmp_path / "data")
+    open_stores(data)
+    capsys.readouterr()
+    open_stores(data)
+    assert not capsys.readouterr().out
+    files.video(tmp_path / "v/2.mp4", files.frames(9, 7))
+    (tmp_path / "v/3.mp4").unlink()
+    (tmp_path / "v/p/1.png").unlink()
+    [root] = (tmp_path / "data").iterdir()
+    line = (
+        f"changed since the import, or gone: 2.mp4, 3.mp4, p/#.png; delete {root} to import again"
+    )
+    open_stores(data)
+    assert capsys.readouterr().out == line + "\n"
+    assert command("videos", tmp_path / "v", root) == 0
+    assert capsys.readouterr().out.splitlines()[-2] == line
+    forget_stamps(root)
+    assert command("videos", tmp_path / "v", root) == 0
+    assert "changed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fps", [(), ("--fps", "10")])
+def test_videos_of_several_rates_are_said_to_be(tmp_path, files, capsys, fps):
+    for rate in (10, 24, 60):
+        files.video(tmp_path / f"v/{rate}.mp4", files.frames(0, 20), fps=rate)
+    assert command("videos", tmp_path / "v", tmp_path / "s", *fps) == 0
+    said = "from 10 to 60 frames per second, stored frame by frame: python -m recordings videos"
+    assert (said in capsys.readouterr().out) == (not fps)
 
 
 def test_other_settings_and_foreign_directories_are_refused(tmp_path, folder, capsys):

@@ -12,6 +12,7 @@ from PIL import Image
 from recordings.__main__ import main
 from recordings.importers.images import Look
 from recordings.importers.kth import Kth
+from recordings.importers.picture_folder import series
 from recordings.importers.video_folder import VideoFolder
 from recordings.run import ImportConfig, run_import
 
@@ -52,6 +53,15 @@ def test_kth_as_published(tmp_path, files, capsys):
         assert episode.dtype["obs/image"].shape == (64, 64, 1) and len(episode) == 30
         grey = files.frames(tag, 30)[..., :1]
         assert np.abs(episode["obs/image"].astype(int) - grey).max() <= 6
+
+
+def test_of_kths_persons_for_training_alone_none_is_held_out(tmp_path, files):
+    for person in (1, 2, 3):
+        path = tmp_path / "kth" / f"person{person:02d}_boxing_d1_uncomp.avi"
+        files.video(path, files.frames(person, 5, (160, 120)), "mpeg4")
+    assert run_import("kth", Kth(tmp_path / "kth"), tmp_path / "s", ImportConfig()).episodes == {
+        "train": 3
+    }
 
 
 SEQUENCES = """The sequences of frames:
@@ -136,6 +146,36 @@ def test_folders_of_pictures_are_videos(tmp_path, files):
     }
     with pytest.raises(ValueError, match="frames without times, which --fps needs"):
         VideoFolder(root, fps=5).read("train/walk/frame_#.png")
+
+
+SERIES = {
+    "{:04}_cam0.png {:04}_cam1.png": {"#_cam0.png": 12, "#_cam1.png": 12},
+    "frame_{:04}_640x480.png": {"frame_#_640x480.png": 12},
+    "clip1_{}.png clip2_{}.png": {"clip1_#.png": 12, "clip2_#.png": 12},
+    "shot1.{:04}.png shot2.{:04}.png": {"shot1.#.png": 12, "shot2.#.png": 12},
+    "010.{:04}.png 020.{:04}.png": {"010.#.png": 12, "020.#.png": 12},
+    "2024.01.05_{}.png": {"2024.01.05_#.png": 12},
+}
+
+
+@pytest.mark.parametrize("names", SERIES)
+def test_one_number_is_the_frames_and_the_others_name_the_video(names):
+    paths = [name.format(n) for name in names.split() for n in range(1, 13)]
+    assert {name: len(one.paths) for name, one in series(sorted(paths)).items()} == SERIES[names]
+
+
+def test_many_clips_of_few_frames_in_one_folder():
+    found = series([f"clip{clip:03}_{n}.png" for clip in range(40) for n in range(12)])
+    assert len(found) == 40 and found["clip007_#.png"].paths[9:11] == [
+        *("clip007_9.png", "clip007_10.png")
+    ]
+
+
+def test_pictures_named_by_decimal_times_are_one_video():
+    """Times as TUM's RGB-D recordings have them: no number is missing among them."""
+    times = [f"rgb/{1305031102 + n // 3}.{(n % 3) * 331_000 + 17:06}.png" for n in range(12)]
+    [(name, one)] = series(sorted(times)).items()
+    assert (name, one.paths, one.notes) == ("rgb/#.png", times, ())
 
 
 def test_pictures_that_are_damaged_or_missing_are_named(tmp_path, files):
@@ -418,6 +458,18 @@ def test_frames_at_unequal_times(tmp_path, files):
         assert np.abs(video.obs["image"].astype(int) - near).max() <= 6
         said = f"{apart}: 7 stored as {len(expected)}, {fps} per second"
         assert video.notes == (said,)
+
+
+def test_times_that_run_backwards_are_not_used(tmp_path, files):
+    """An AVI has no times of its own, and FFmpeg's are wrong for the frames that H.264 reorders."""
+    images = files.frames(0, 33)
+    encoded(tmp_path / "v.avi", images)
+    video = only(VideoFolder(tmp_path))
+    assert np.abs(video.obs["image"].astype(int) - images).max() <= 8
+    assert video.notes == ("frames at times that run backwards, stored one after the other",)
+    assert video.interval is None
+    with pytest.raises(ValueError, match=r"run backwards, .*; leave --fps out"):
+        only(VideoFolder(tmp_path, fps=5))
 
 
 def test_times_that_are_broken_fill_no_disk(tmp_path, files):

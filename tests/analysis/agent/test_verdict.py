@@ -25,9 +25,16 @@ def test_it_stands_beside_random_actions(chance, words):
     assert text.endswith(words)
 
 
-def test_one_episode_of_each_is_compared_without_an_interval():
-    assert "above random actions" in compared({"eval/return": 1.0}, np.array([0.5]))
-    assert "not distinguishable" in compared({"eval/return": 1.0}, np.array([1.0]))
+@pytest.mark.parametrize(
+    ("last", "chance"),
+    [({"eval/return": 1.0}, [0.5]), (LAST, [-500.0]), ({"eval/return": 1.0}, [0.5, 0.6, 0.4])],
+)
+def test_from_one_episode_nothing_is_said_to_be_above_random_actions(last, chance):
+    text = compared(last, np.array(chance))
+    assert text.endswith(
+        f"; that of random actions is {chance[0]:.4g}. One episode does not tell more."
+    )
+    assert "above" not in text and "distinguishable" not in text
 
 
 def test_it_names_the_first_evaluation_and_the_best():

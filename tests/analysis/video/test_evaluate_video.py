@@ -10,6 +10,11 @@ from PIL import Image
 from processes import run_here
 from video_runs import make_run
 
+from analysis.metrics.protocols import PROTOCOLS
+from analysis.video.evaluate import EvaluateVideoConfig, Results, headline
+from analysis.video.predictions import Trial
+from configs.data import DataConfig
+
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 SMALL = [
@@ -91,6 +96,16 @@ def test_the_json_holds_curves_settings_and_versions(compared, runs):
     assert sum(results["mean_rank"].values()) == pytest.approx(3)
     # two digits on black: what the blank line is there to show
     assert lines["blank"]["scores"]["ssim"]["mean"]["value"] > 0.5
+
+
+def test_the_page_says_how_many_videos_are_too_short():
+    videos = np.zeros((3, 20, 4, 4, 3), np.uint8)
+    trial = Trial(videos, "image", 8, 1, PROTOCOLS["cwvae"], None, None, 0, 8)
+    config = EvaluateVideoConfig()
+    [said] = {*headline(config, trial, Results([], {}, DataConfig(), 2))} - {
+        *headline(config, trial, Results([], {}, DataConfig(), 0))
+    }
+    assert said == "Left out, as they have fewer frames: 2 of the held-out videos (--horizon)."
 
 
 def test_curves_and_stills_are_pictures(compared):
