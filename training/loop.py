@@ -268,6 +268,7 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
     reached = hosts.of_all(saves.latest())[0]
     newest = None if reached is None else saves.latest(reached)
     if newest is None:
+        print("compiling the first state …", flush=True)
         state, carry = source.first_state(), None
     else:
         _, state, meta, carry = saves.restore(source.learner.abstract(), newest)

@@ -56,6 +56,30 @@ def check_batch(config: PretrainConfig) -> None:
             )
 
 
+def check_lengths(config: PretrainConfig, train: ReplayStore, held_out: ReplayStore) -> None:
+    """Raise UserError, with lengths that fit, if videos are too short to train on or to evaluate."""
+    evaluated = max(config.length, 2 * config.context)
+    longest = train.index.longest, whole_of(held_out)
+    clips = config.model.window == "lookahead"  # causal models are taught short episodes too
+    if (longest[0] >= config.length or not clips) and longest[1] >= evaluated:
+        return
+    stride, most = config.model.strides[-1], min(longest)
+    context, length = most // 2 // stride * stride, min(config.length, most // stride * stride)
+    remedy = f"set --context {context} --length {length}"
+    if not context:
+        remedy = f"lower --strides, whose top ticks every {stride} frames"
+    raise UserError(
+        f"data: expected videos of {config.length} frames to train on (--length) and of "
+        f"{evaluated} held out (also twice --context), received at most {longest[0]} and {longest[1]}; "
+        f"{remedy}, or give longer videos"
+    )
+
+
+def whole_of(store: ReplayStore) -> int:
+    """Frames of the longest video that is there from its beginning."""
+    return max((s.steps for s in store.index.segments if s.whole), default=0)
+
+
 class VideoSource:
     """Clips of the videos of a data set; a step is an update."""
 
@@ -68,6 +92,7 @@ class VideoSource:
             f"data: {train_store.steps:,} frames in {train_store.episodes:,} videos for training, "
             f"{test_store.steps:,} in {test_store.episodes:,} held out"
         )
+        check_lengths(config, train_store, test_store)
         print(end=cut_window(config.length, config.model.strides[-1]))
         self.config, self.spaces = config, video_spaces(config, train_store.fields)
         print(lines(self.spaces.overview))

@@ -104,6 +104,22 @@ def test_a_run_goes_on_with_its_own_settings(video_run):
     check_same_config(video_run.path, config)
 
 
+def test_videos_that_are_too_short_are_told_with_lengths_that_fit(tmp_path):
+    flags = ["--data", "moving_digits", "--data.folder", str(tmp_path), "--data.image-size", "32"]
+    flags += ["--data.episodes", "2", "--data.length", "41", "--data.test-episodes", "1"]
+    flags += ["--data.test-length", "50", "--size", "debug"]
+    with pytest.raises(
+        UserError, match=r"received at most 41 and 50; lower --strides, .* 36 frame"
+    ):
+        VideoSource(parse_pretrain(flags, False, "float32"))
+    flags += ["--strides", "1,4"]
+    with pytest.raises(
+        UserError, match="train on .*; set --context 20 --length 40, or give longer"
+    ):
+        VideoSource(parse_pretrain(flags, False, "float32"))
+    VideoSource(parse_pretrain([*flags, "--context", "20", "--length", "40"], False, "float32"))
+
+
 def test_a_run_that_carries_states_keeps_its_batch(tmp_path):
     flags = ["--data", "moving_digits", "--streams", "True", "--logdir", str(tmp_path)]
     write_run_files(tmp_path, parse_pretrain([*flags, "--batch", "2"], False, "float32"))
