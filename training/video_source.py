@@ -57,7 +57,7 @@ def check_batch(config: PretrainConfig) -> None:
 
 
 def check_lengths(config: PretrainConfig, train: ReplayStore, held_out: ReplayStore) -> None:
-    """Raise UserError, with lengths that fit, if videos are too short to train on or to evaluate."""
+    """Raise UserError, with lengths that fit, if videos are too short to learn or to evaluate."""
     evaluated = max(config.length, 2 * config.context)
     longest = train.index.longest, whole_of(held_out)
     clips = config.model.window == "lookahead"  # causal models are taught short episodes too
@@ -70,8 +70,8 @@ def check_lengths(config: PretrainConfig, train: ReplayStore, held_out: ReplaySt
         remedy = f"lower --strides, whose top ticks every {stride} frames"
     raise UserError(
         f"data: expected videos of {config.length} frames to train on (--length) and of "
-        f"{evaluated} held out (also twice --context), received at most {longest[0]} and {longest[1]}; "
-        f"{remedy}, or give longer videos"
+        f"{evaluated} held out (also twice --context), received at most {longest[0]} and "
+        f"{longest[1]}; {remedy}, or give longer videos"
     )
 
 
