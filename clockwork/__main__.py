@@ -3,6 +3,7 @@
 `evaluate` and `analyse` accept the runs of agents and of video models, and detect which one it is.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -69,7 +70,7 @@ def start(name: str, module: str, args: Sequence[str]) -> None:
 def show_both(name: str) -> None:
     """Show the help of a command for both kinds of runs."""
     for module, what in zip(BY_KIND[name], ("an agent", "a video model"), strict=True):
-        print(f"=== for the run of {what}")
+        print(f"=== for the run of {what}: {COMMAND} {name} RUN [options]")
         with suppress(SystemExit):
             start(name, module, ["--help", "--eval"] if module == "train_agent" else ["--help"])
 
@@ -80,8 +81,8 @@ def chosen(name: str, args: Sequence[str]) -> tuple[str, list[str]]:
     Raises:
       UserError: for an unknown command, or one that requires a run and was given none.
     """
-    if name in LOOKING and args and not args[0].startswith("-"):
-        args = ["--run", *args]
+    if name in LOOKING:
+        args = with_flags(args)
     if name not in BY_KIND:
         if name in MODULES:
             return MODULES[name], list(args)
@@ -89,17 +90,34 @@ def chosen(name: str, args: Sequence[str]) -> tuple[str, list[str]]:
         near = "".join(f"; did you mean {close}?" for close in get_close_matches(name, known, 1))
         raise UserError(f"command: expected one of {', '.join(known)}, received {name!r}{near}")
     agent, video = BY_KIND[name]
+    if name == "evaluate":  # as `train_agent.py` calls it
+        args = [_renamed(arg, "--eval", "--run") for arg in args]
     flags = [arg.partition("=")[0] for arg in args]
     if "--run" not in flags:
         raise UserError(
-            f"{name}: expected the directory of a run, received none; run {COMMAND} {name} RUN"
+            f"{name}: expected the directory of a run, received none; name it first: "
+            f"{shlex.join([COMMAND, name, 'RUN', *args])}"
         )
     at = flags.index("--run")
     run = args[at].partition("=")[2] or "".join(args[at + 1 : at + 2])
     if is_video_run(Path(run)):
         return video, list(args)
     eval_flag = "--eval" if name == "evaluate" else "--run"
-    return agent, [*args[:at], args[at].replace("--run", eval_flag, 1), *args[at + 1 :]]
+    return agent, [_renamed(arg, "--run", eval_flag) for arg in args]
+
+
+def with_flags(args: Sequence[str]) -> list[str]:
+    """Arguments with --run before each run that stands alone, after no flag without a value."""
+    given: list[str] = []
+    for before, arg in zip(["", *args], args, strict=False):
+        value = before.startswith("--") and "=" not in before
+        given += [arg] if value or arg.startswith("-") else ["--run", arg]
+    return given
+
+
+def _renamed(arg: str, old: str, new: str) -> str:
+    flag, equals, value = arg.partition("=")
+    return new + equals + value if flag == old else arg
 
 
 def run() -> None:

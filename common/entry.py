@@ -6,6 +6,7 @@ Read next: `errors.py`, the kinds of errors; `signals.py`, Ctrl-C.
 import atexit
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def enter(main: Callable[[], None]) -> None:
       SystemExit: 2 after a `UserError`; 1 after a `RunFailed`, or an `EnvironmentFailed`, whose
         traceback is printed from the user's file on; 1 or 2 after a `disk_error`. Each prints its
         line first. After an unhandled signal, the process ends with 128 + the signal's number
-        (Ctrl-C: 130).
+        (Ctrl-C: 130); so it does, silently, if the reader of its output has left (`| head`: 141).
     """
     for stream in (sys.stdout, sys.stderr):  # whose encoding may lack a character
         if isinstance(stream, io.TextIOWrapper):
@@ -47,7 +48,7 @@ def enter(main: Callable[[], None]) -> None:
     atexit.register(end_at_once)
     try:
         with listening():
-            main()
+            printed(main)
     except Stopped as stopped:
         leave(128 + stopped.number)
     except UserError as error:
@@ -58,10 +59,32 @@ def enter(main: Callable[[], None]) -> None:
     except RunFailed as error:
         fail(str(error), 1)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and unread():
+            leave(128 + signal.SIGPIPE)
         told = disk_error(error)
         if told is None:
             raise
         fail(*told)
+
+
+def printed(main: Callable[[], None]) -> None:
+    """Run a command until what it printed has been written out, also if it exits."""
+    try:
+        main()
+    except SystemExit:
+        print(end="", flush=True)
+        raise
+    print(end="", flush=True)
+
+
+def unread() -> bool:
+    """Whether the reader of standard output has left, found by an empty line; the breaking of any
+    other pipe is an error."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def leave(code: int) -> NoReturn:

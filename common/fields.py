@@ -6,16 +6,17 @@ All of it is part of the type of the dataclass field:
     min_std: Annotated[float, Gt(0), Lt(1)] = 0.1             # bounds of annotated_types
     keep_bias: Annotated[float, Before(0.0)] = 1.0            # a run that lacks it used 0
 
-`check_bounds` refuses values out of bounds anywhere in a nested config. Settings that were removed,
-renamed or merged no longer have a field; they are listed in `configs/before.py`. Read next: that
-file, and `training/config_io.py`, which reads the settings of old and new runs.
+`check_bounds` refuses values out of bounds, and choices that a `Literal` lacks, anywhere in a
+nested config. Settings that were removed, renamed or merged no longer have a field; they are listed
+in `configs/before.py`. Read next: that file, and `training/config_io.py`, which reads the settings
+of old and new runs.
 """
 
 import math
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
@@ -43,14 +44,15 @@ MayChange = Annotated[T, MAY_CHANGE]
 
 
 def check_bounds(config: Any, path: str = "") -> None:
-    """Check every number of a config, including nested ones, against the bounds of its field.
+    """Check every number of a config, including nested ones, against the bounds of its field, and
+    every choice against its `Literal`.
 
     Args:
       config: a dataclass.
       path: its place in a larger config, such as `agent.model`.
     Raises:
-      UserError: for the first setting that is out of bounds, nan or infinite; gives its name,
-        allowed values and value, and the flag that sets it.
+      UserError: for the first setting that is out of bounds, nan, infinite or not among its
+        choices; gives its name, allowed values and value, and the flag that sets it.
     """
     for field, hint in _declared(type(config)):
         value, name = getattr(config, field.name), _at(path, field.name)
@@ -83,6 +85,7 @@ def before(config: type[Any]) -> dict[str, Any]:
 
 
 def _check_value(value: Any, hint: Any, field: Field[Any], name: str) -> None:
+    _check_choice(value, hint, name)
     if isinstance(value, tuple):
         inner = [kind for member in _kinds(hint) for kind in typing.get_args(member)]
         for item in value:
@@ -107,6 +110,20 @@ def _check_value(value: Any, hint: Any, field: Field[Any], name: str) -> None:
         raise UserError(
             f"{name}: expected {''.join(steps)}{_words(low, high)}, received {value:g}; "
             f"{change} {flag}{usual}"
+        )
+
+
+def _check_choice(value: Any, hint: Any, name: str) -> None:
+    """Raise UserError if the field is one of a few literals, or None, and the value is not."""
+    kinds = _kinds(hint)
+    if value is None and type(None) in kinds:
+        return
+    literals = [kind for kind in kinds if kind is not type(None)]
+    choices = [choice for kind in literals for choice in typing.get_args(kind)]
+    if all(typing.get_origin(kind) is Literal for kind in literals) and value not in choices:
+        raise UserError(
+            f"{name}: expected {' or '.join(map(str, choices))}, received {value}; "
+            f"set --{name.replace('_', '-')} to one of these"
         )
 
 

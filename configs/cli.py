@@ -26,11 +26,13 @@ from configs.settings import (
     WIDTH,
     Setting,
     check_flags,
+    check_once,
     check_pairs,
     first_lines,
     settings,
 )
-from configs.spelling import RULES, switched, wholes
+from configs.spelling import RULES, separated, switched, wholes, words
+from envs import placed
 
 EXAMPLES = """Examples:
   {program} --env minerl_navigate
@@ -74,13 +76,14 @@ def parse_train(
     args: Sequence[str],
     accelerator: bool,
     dtype: Literal["float32", "bfloat16"],
-    kept: Callable[[Path, str | None], TrainConfig | None] = lambda logdir, env: None,
+    kept: Callable[[Path, str | None], TrainConfig | None] | None = None,
 ) -> TrainConfig:
     """Parse the settings of `train_agent.py` from its flags.
 
     Args:
       kept: maps (`--logdir`, `--env` or None) to the settings of the run there, which flags then
-        override in place of a preset's; None if there is no run.
+        override in place of a preset's; None if there is no run. A program, unlike a command,
+        gives no ``kept``, and may let a flag override an earlier one.
     Raises:
       UserError: on settings that cannot run, one line with the remedy; what `kept` raises.
       SystemExit: 0 after --help; 2 on a wrong flag, after printing a line.
@@ -90,11 +93,17 @@ def parse_train(
         return resolve(preset or "auto", env, size or "auto", accelerator, dtype)
 
     given = expand(args, TrainConfig)
-    logdir, env = choices(given, ("logdir", "env.name"))
-    before = kept(Path(logdir), env) if logdir is not None else None
+    logdir, env, seed = choices(given, ("logdir", "env.name", "seed"))
+    if seed is not None and "," in seed:
+        raise UserError(
+            f"--seed: expected a whole number, received {seed!r}; for several seeds: --seeds {seed}"
+        )
+    before = kept(Path(logdir), env) if kept is not None and logdir is not None else None
     first = before or base(*choices(given, ("preset", "env.name", "size")))
     about = Help(AGENT_FIRST, EXAMPLES, ("eval", "seeds", "hosts"))
-    config = parse_run(first, given, ("preset", "size"), about, lambda c: c.env.name)
+    auto = "preset", "size"
+    config = parse_run(first, given, auto, about, lambda c: c.env.name, kept is not None)
+    config = replace(config, env=replace(config.env, name=placed(config.env.name)))
     check(config)
     return config
 
@@ -138,7 +147,12 @@ def choices(args: Sequence[str], names: Sequence[str]) -> list[str | None]:
 
 
 def parse_run(
-    base: Run, args: Sequence[str], auto: Sequence[str], about: Help, name: Callable[[Run], str]
+    base: Run,
+    args: Sequence[str],
+    auto: Sequence[str],
+    about: Help,
+    name: Callable[[Run], str],
+    once: bool,
 ) -> Run:
     """Parse the settings of a run: flags override what its preset fills in.
 
@@ -148,7 +162,10 @@ def parse_run(
       auto: names of flags whose value `auto` has been resolved in `base`.
       about: help text beside the settings.
       name: gives the name from which the default directory's name is made.
+      once: as for `parse`.
     """
+    if once:
+        check_once(args, list(settings(base)), "seeds" in about.also)  # `auto` among them
     (seed,) = choices(args, ("seed",))  # runs of other seeds may start in the same second
     parts = [
         _slug(name(base)),
@@ -157,7 +174,8 @@ def parse_run(
     ]
     logdir = Path("runs") / "-".join(parts)
     rest = without_auto(list(args), tuple(f"--{flag}" for flag in auto))
-    return parse(type(base), rest, default=replace(base, logdir=logdir), about=about)  # type: ignore[type-var]
+    default = replace(base, logdir=logdir)  # type: ignore[type-var]
+    return parse(type(base), rest, default=default, about=about, once=once)
 
 
 def parse(
@@ -166,6 +184,7 @@ def parse(
     default: T | None = None,
     markers: tuple[Any, ...] = (),
     about: Help = NOTHING,
+    once: bool = True,
     **options: Any,
 ) -> T:
     """Parse settings by `tyro.cli`; errors are one line on standard error and exit code 2.
@@ -176,6 +195,7 @@ def parse(
       default: the settings that flags override; None: the dataclass's defaults.
       markers: markers of `tyro.conf`.
       about: help text beside the settings.
+      once: whether to refuse a flag that is given twice; otherwise, the last counts.
       options: options of `tyro.cli`.
     Raises:
       UserError: for an unknown flag, or a number out of its field's bounds.
@@ -188,7 +208,10 @@ def parse(
     extra |= {"description": about.text(cls, known)} | options
     given = switched(args, {one.name for one in known if one.kind is bool})
     check_flags(given, known, about.also)
+    if once:
+        check_once(given, known, "seeds" in about.also)
     check_pairs(given, known)
+    given = separated(given, {flag for one in known if words(one.kind) for flag in one.flags})
     try:
         with contextlib.redirect_stderr(captured):
             parsed: T = tyro.cli(cls, args=given, config=config, registry=RULES, **extra)
@@ -233,12 +256,12 @@ def expand(args: Sequence[str], config: Any) -> list[str]:
 def one_line(text: str) -> str:
     """Convert tyro's boxed message to one line."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    words = re.sub(r"[╭╮╰╯│─━]", " ", text).split()
-    line = " ".join(words)
+    line = " ".join(re.sub(r"[╭╮╰╯│─━]|(?<!\S)-{3,}(?!\S)", " ", text).split())  # lines of a box
     line = re.sub(
         r"^(Parsing error|Unrecognized options|Required options|Value error)\s+", "", line
     )
-    line = re.sub(r"^Error parsing \S+: ", "", line)  # followed by the constructor's own message
+    line = re.sub(r"^Error parsing (\S+): (.*(?=expected a whole number))?", r"\1: ", line)
+    line = re.sub(r"\s*Argument helptext: .*$", "", line)
     return re.sub(r"\s*For full helptext.*$", "", line) + "; see --help"
 
 

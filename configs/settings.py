@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import docstring_parser
+import tyro
 
 from common import UserError
 
@@ -95,6 +96,7 @@ class Setting(NamedTuple):
     short: tuple[str, ...]  # other flags
     default: Any
     text: str  # docstring
+    repeats: bool = False  # whether its flag may be given several times, for one value each
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -128,7 +130,8 @@ def settings(config: Any, prefixes: bool = True, path: str = "") -> Iterator[Set
         else:
             text = getattr(said, "help", None) or texts.get(field.name) or ""
             short = getattr(said, "aliases", None) or ()
-            yield Setting(name, kind, short, value, " ".join(text.split()))
+            repeats = tyro.conf.UseAppendAction in marks
+            yield Setting(name, kind, short, value, " ".join(text.split()), repeats)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -182,6 +185,32 @@ def check_flags(args: Sequence[str], known: Sequence[Setting], also: Sequence[st
         raise UserError(
             f"--{name}: expected a setting of this command, received none of that name; {hint}"
         )
+
+
+def check_once(args: Sequence[str], known: Sequence[Setting], seeds: bool) -> None:
+    """Raise UserError if the flag of a setting that takes one is given twice.
+
+    Args:
+      args: command-line arguments.
+      seeds: whether the command also takes `--seeds`.
+    """
+    once = {flag: one for one in known if not one.repeats for flag in one.flags}
+    given: dict[str, str] = {}
+    for place, arg in enumerate(args):
+        flag, equals, value = arg.partition("=")
+        one = once.get(flag.replace("_", "-"))
+        if one is None:
+            continue
+        rest = itertools.takewhile(lambda x: not x.startswith("--"), args[place + 1 :])
+        text = value if equals else shlex.join(rest)
+        if one.name in given:
+            both, remedy = f"{given[one.name]} and {text}", "leave one out"
+            if one.name == "seed" and seeds:
+                remedy = f"for several seeds: --seeds {given[one.name]} {text}"
+            elif typing.get_origin(one.kind) in (dict, tuple):
+                remedy = f"give all values after one: {flag} {given[one.name]} {text}"
+            raise UserError(f"{flag}: expected once, received {both}; {remedy}")
+        given[one.name] = text
 
 
 def check_pairs(args: Sequence[str], known: Sequence[Setting]) -> None:

@@ -1,12 +1,13 @@
 """Spellings of values on the command line, beyond what tyro accepts.
 
-Integers may be written as 1e5; several of them separated by spaces or commas: 1 4 or 1,4; switches
-as --report, --no-report, or --report False.
+Integers may be written as 1e5; several of them, or several words, separated by spaces or commas:
+1 4 or 1,4; switches as --report, --no-report, or --report False.
 """
 
 import re
 import typing
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
@@ -19,11 +20,12 @@ RULES = ConstructorRegistry()
 
 
 def whole(text: str) -> int:
-    """Parse an integer, which may be written as 1e5; raises ValueError for anything else."""
-    value = float(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE]\+?\d+", text) else int(text)
-    if value != int(value):
-        raise UserError(f"expected a whole number, received {text}")
-    return int(value)
+    """Parse an integer, which may be written as 1e5; raises UserError for anything else."""
+    with suppress(ValueError, OverflowError):
+        value = float(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE]\+?\d+", text) else int(text)
+        if value == int(value):
+            return int(value)
+    raise UserError(f"expected a whole number, received {text!r}")
 
 
 def wholes(texts: Sequence[str]) -> tuple[int, ...]:
@@ -59,6 +61,31 @@ def _wholes(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ...]
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: [str(item) for item in value],
     )
+
+
+def words(kind: typing.Any) -> bool:
+    """Whether a setting is a list of words."""
+    if typing.get_origin(kind) is not tuple:
+        return False
+    first, *_ = typing.get_args(kind)
+    return first is str or typing.get_origin(first) is typing.Literal
+
+
+def separated(args: Sequence[str], flags: set[str]) -> list[str]:
+    """Separate the words after the given flags where they have commas."""
+    given, inside = list[str](), False
+    for arg in args:
+        flag, equals, value = arg.partition("=")
+        if arg.startswith("--"):
+            inside = flag.replace("_", "-") in flags
+            given += [flag, *_apart(value)] if inside and equals else [arg]
+        else:
+            given += _apart(arg) if inside else [arg]
+    return given
+
+
+def _apart(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def switched(args: Sequence[str], names: set[str]) -> list[str]:

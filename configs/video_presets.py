@@ -29,6 +29,7 @@ from configs.presets import resolve, unknown
 from configs.settings import VIDEO_FIRST
 from configs.sizes import AGENT_SIZES, SIZES, resize_model
 from configs.video import PretrainConfig, check
+from envs import placed
 from worldmodel import ClockworkConfig, OptimizerConfig
 
 STRIDES = {
@@ -203,13 +204,14 @@ def parse_pretrain(
     args: Sequence[str],
     accelerator: bool,
     dtype: Literal["float32", "bfloat16"],
-    kept: Callable[[Path, str | None], PretrainConfig | None] = lambda logdir, env: None,
+    kept: Callable[[Path, str | None], PretrainConfig | None] | None = None,
 ) -> PretrainConfig:
     """Parse the settings of `pretrain_video.py` from its flags.
 
     Args:
       kept: maps (`--logdir`, `--data.env` or None) to the settings of the run there, which flags
-        then override in place of a preset's; None if there is no run.
+        then override in place of a preset's; None if there is no run. Without ``kept``, as for
+        `parse_train`.
     Raises:
       UserError: on settings that cannot run, one line with the remedy; what `kept` raises.
       SystemExit: 0 after --help; 2 on a wrong flag, after printing a line.
@@ -222,10 +224,12 @@ def parse_pretrain(
 
     given = expand(args, PretrainConfig)
     logdir, env = choices(given, ("logdir", "data.env"))
-    before = kept(Path(logdir), env) if logdir is not None else None
+    before = kept(Path(logdir), env) if kept is not None and logdir is not None else None
     first = before or base(*choices(given, ("preset", "data.name", "like", "size")))
     about = Help(VIDEO_FIRST, EXAMPLES, ("hosts",))
-    config: PretrainConfig = parse_run(first, given, ("like", "size"), about, _named)
+    auto, once = ("like", "size"), kept is not None
+    config: PretrainConfig = parse_run(first, given, auto, about, _named, once)
+    config = replace(config, data=replace(config.data, env=placed(config.data.env)))
     check(config)
     return config
 

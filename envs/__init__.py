@@ -1,7 +1,7 @@
 """Gymnasium environments by name, and the form in which the agent sees them."""
 
 from envs.config import EnvConfig
-from envs.named import check_named, said_again
+from envs.named import as_said, check_named, placed, said_again, same_env, without_folder
 from envs.registry import describe_backend, make
 from envs.vector import (
     check_agent_env,
@@ -12,6 +12,7 @@ from envs.vector import (
 
 __all__ = [
     "EnvConfig",
+    "as_said",
     "check_agent_env",
     "check_named",
     "choose_workers",
@@ -19,5 +20,8 @@ __all__ = [
     "make",
     "make_agent_env",
     "make_vector",
+    "placed",
     "said_again",
+    "same_env",
+    "without_folder",
 ]

@@ -3,13 +3,15 @@
 A user who loads a run has usually not read its settings, and the run may be a stranger's. Loading
 one therefore imports no module that it names, and calls only what is registered here or is a
 `gymnasium.Env` in a module that is already loaded; options must be numbers and words, which name
-no file or module. Anything else is made only if the user repeats the environment's name.
+no file or module. Anything else is made only if the user repeats the environment's name; that of a
+class in a file of theirs they may give with any path, and it is made from there.
 
 Read next: `registry.py`, what a name stands for.
 """
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -17,7 +19,7 @@ import gymnasium
 from common import UserError
 from envs.config import NAVIGATE, EnvConfig
 from envs.plugins import plugin_of
-from envs.registry import FAMILIES
+from envs.registry import FAMILIES, own_file
 
 PLAIN = re.compile(r"[\w.+\-, =\[\]()]*")  # numbers, words, lists of numbers, jump=1
 
@@ -33,7 +35,7 @@ def check_named(config: EnvConfig, said: str | None, source: Path) -> None:
       UserError: for a name, or options, that could run code or open files, unless the user has
         repeated the name; or if the user gives another name.
     """
-    if said == config.name:
+    if said is not None and placed(said) == placed(config.name):
         return
     if said is not None:
         raise UserError(
@@ -57,6 +59,39 @@ def check_named(config: EnvConfig, said: str | None, source: Path) -> None:
                 f"{source}: expected options of {config.name!r} that are numbers or words, "
                 f"received {key}={text!r}; if you trust it, repeat the name: --env {config.name}"
             )
+
+
+def as_said(config: EnvConfig, said: str | None, source: Path) -> EnvConfig:
+    """Settings whose environment may be made: that named by the file or, of a class in a file of
+    the user's own, the one at the path that the user gave, where the file may lie by now.
+
+    Args, Raises: as for `check_named`.
+    """
+    if said is not None and same_env(said, config.name):
+        config = replace(config, name=placed(said))
+    check_named(config, said, source)
+    return config
+
+
+def same_env(one: str, other: str) -> bool:
+    """Whether two names are equal, or name the same class in files of the same name."""
+    return without_folder(one) == without_folder(other)
+
+
+def placed(name: str) -> str:
+    """A name FILE.py:Class with the absolute path of the file, if it exists, so that it means the
+    same from every directory; any other name unchanged."""
+    found = own_file(name)
+    if found is None or not found[1] or not Path(found[0]).is_file():
+        return name
+    file = Path(found[0])
+    return f"{file.parent.resolve() / file.name}:{found[1]}"
+
+
+def without_folder(name: str) -> str:
+    """A name FILE.py:Class without the folder of the file; any other name unchanged."""
+    found = own_file(name)
+    return name if found is None else f"{Path(found[0]).name}:{found[1]}"
 
 
 def said_again(config: EnvConfig) -> tuple[str, ...]:

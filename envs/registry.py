@@ -73,10 +73,19 @@ def make(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
     if scheme in FAMILIES and rest:
         return FAMILIES[scheme].make(rest, options)
     if "." in scheme or rest:
-        return _make_class(name, scheme, rest, options)
+        return _make_class(name, *(own_file(name) or (scheme, rest)), options)
     close = difflib.get_close_matches(name, [NAVIGATE, *(f"gym:{i}" for i in gymnasium.registry)])
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise UserError(f"expected an environment name like {forms()}, received {name!r}{hint}")
+
+
+def own_file(name: str) -> tuple[str, str] | None:
+    """The file and the class of a name FILE.py:Class, the class being empty if it was left out;
+    None for a name of another form."""
+    if name.endswith(".py"):
+        return name, ""
+    file, _, attribute = name.rpartition(":")
+    return (file, attribute) if file.endswith(".py") else None
 
 
 def describe_backend(config: EnvConfig) -> str:
@@ -171,12 +180,10 @@ def _make_class(
     name: str, module: str, attribute: str, options: dict[str, Any]
 ) -> gymnasium.Env[Any, Any]:
     """Make an environment from `package.module:Class` or `FILE.py:Class`."""
-    maker = getattr(_imported(name, module), attribute, None) if attribute else None
+    imported = _imported(name, module)
+    maker = getattr(imported, attribute, None) if attribute else None
     if maker is None:
-        raise UserError(
-            f"expected package.module:Class, received {name!r}: {module} has no "
-            f"attribute {attribute!r}; check the name; known forms are {forms()}"
-        )
+        raise _no_class(name, module, attribute, imported)
     env = call(maker, name, options)
     if not isinstance(env, gymnasium.Env):
         raise UserError(
@@ -184,6 +191,24 @@ def _make_class(
             "environments need a wrapper"
         )
     return env
+
+
+def _no_class(name: str, module: str, attribute: str, imported: ModuleType) -> UserError:
+    """The error for a name whose class is left out or does not exist, with those that there are."""
+    form = "FILE.py:Class" if module.endswith(".py") else "package.module:Class"
+    wrong = f"{module} has no attribute {attribute!r}" if attribute else "the class is left out"
+    own = [
+        one
+        for one, made in vars(imported).items()
+        if isinstance(made, type) and issubclass(made, gymnasium.Env) and made is not gymnasium.Env
+    ]
+    if close := difflib.get_close_matches(attribute, own, 1):
+        hint = f"did you mean '{module}:{close[0]}'?"
+    elif own:
+        hint = f"its environments are {', '.join(f'{module}:{one}' for one in own)}"
+    else:
+        hint = "none of its classes is a gymnasium.Env; check the name"
+    return UserError(f"expected {form}, received {name!r}: {wrong}; {hint}")
 
 
 def _imported(name: str, module: str) -> Any:

@@ -191,9 +191,18 @@ class Canonical:
                     f"{name}: expected observations of shape [T, ...] with {part.source.shape} at "
                     f"each step, received {shape}; give what the space declares"
                 )
+        return self.convert({name: _at(obs, path) for name, (path, _) in self.parts.items()})
+
+    def convert(self, values: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Convert values of every part, [N, ...] by name, to canonical arrays [N, ...].
+
+        Raises:
+          UserError: as for `series`, but for the shapes, which must be right.
+        """
+        for name, (_, part) in self.parts.items():
             if isinstance(part, ImagePart):
-                _check_within(name, np.asarray(_at(obs, path)), part.source)
-        return self(obs)
+                _check_within(name, np.asarray(values[name]), part.source)
+        return {name: part(values[name]) for name, (_, part) in self.parts.items()}
 
 
 def chosen(names: Iterable[str], patterns: tuple[str, ...]) -> tuple[str, ...]:

@@ -33,13 +33,29 @@ def main(run: str, steps: int) -> None:
     print(f"critic's value {agent.value()[0]:.1f}; imagined: window rewards {future.reward.shape}")
     print(f"a tick is {agent.stride} steps; the first imagined action is {future.actions[0][0]}")
 
-    # Observations of several environments are arrays; `first` is then an array too.
-    actions = load_agent(run).act(np.zeros((3, 3), np.float32), first=np.ones(3, bool))
-    print(f"{len(actions)} actions for three environments")
-
     # Evaluate in environments that the agent builds itself, and read its training log.
     print(f"return over 2 episodes: {agent.evaluate(episodes=2)['return']:.1f}")
     print(metrics_frame(run)["episode/return"].dropna().tail(3).to_string())
+
+    act_in_several(run, steps)
+
+
+def act_in_several(run: str, steps: int) -> None:
+    """Acts in three environments at once: observations and `first` are arrays.
+
+    By default, Gymnasium resets an environment in the step after its episode's end, and ignores
+    that step's action.
+    """
+    envs = gymnasium.make_vec("Pendulum-v1", num_envs=3)
+    agent = load_agent(run, envs.single_observation_space)
+    obs, _ = envs.reset(seed=0)
+    first, done = np.ones(3, bool), np.zeros(3, bool)
+    for _ in range(steps):
+        actions = agent.act(obs, first)
+        obs, _, terminated, truncated, _ = envs.step(np.asarray(actions))
+        first, done = done, terminated | truncated
+    envs.close()
+    print(f"{len(actions)} actions for three environments")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,23 @@
 
 import re
 import runpy
+from functools import partial
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 from processes import ROOT, run_here
+
+from training.trained import TrainedAgent
 
 EXAMPLES = ROOT / "examples"
 pytestmark = pytest.mark.usefixtures("unchecked")  # as users have them
 
 
-def main(name):
+def main(name, function="main"):
     """Its function, for other numbers than it is run with."""
-    return runpy.run_path(str(EXAMPLES / name))["main"]
+    return runpy.run_path(str(EXAMPLES / name))[function]
 
 
 def test_an_environment_of_one_s_own(capsys):
@@ -34,6 +39,21 @@ def test_an_agent_in_a_loop(agent_run, capsys):
     out = capsys.readouterr().out
     for words in ("12 steps", "window rewards (16, 5)", "3 actions for three", "return over 2"):
         assert words in out
+
+
+def test_a_loop_over_several_environments_tells_the_agent_of_each_reset(agent_run, monkeypatch):
+    """Gymnasium resets in the step after an end: episodes of 5 steps begin at 0, 6 and 12."""
+    told, make, act = [], gymnasium.make_vec, TrainedAgent.act
+
+    def told_of(agent, obs, first, **options):
+        if np.ndim(first):
+            told.append(np.asarray(first).tolist())
+        return act(agent, obs, first, **options)
+
+    monkeypatch.setattr(gymnasium, "make_vec", partial(make, max_episode_steps=5))
+    monkeypatch.setattr(TrainedAgent, "act", told_of)
+    main("agent_in_a_loop.py", "act_in_several")(str(agent_run.path), 14)
+    assert told == [[step in (0, 6, 12)] * 3 for step in range(14)]
 
 
 def losses(out):

@@ -1,6 +1,7 @@
 """Build an agent and its spaces from settings, or load a trained agent from its run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -16,7 +17,7 @@ from agents.dreamer import estimate, initial_aux, initial_policy, make_loss, mak
 from agents.driver import AgentAct, Obs, Played, Stepper, play, random_act
 from common import EnvironmentFailed
 from configs.schema import TrainConfig
-from envs import check_named, make_vector
+from envs import as_said, check_named, make_vector, same_env
 from envs.spaces import chosen
 from replay import Field, standard_fields
 from training.checkpoint import CHECKPOINTS, restore_newest
@@ -43,13 +44,12 @@ def kept_settings(logdir: Path, env: str | None) -> TrainConfig | None:
     Args:
       env: the environment's name as given by the user.
     Raises:
-      UserError: if the settings cannot be read, or `envs.check_named` rejects the environment.
+      UserError: if the settings cannot be read, or `envs.as_said` rejects the environment.
     """
     for run in (logdir, *sorted(logdir.glob("seed_*"))):
         if holds_run(run) and "env" in read_config(run):  # video models have no env
             config = load_config(TrainConfig, run)
-            check_named(config.env, env, run)
-            return config
+            return replace(config, env=as_said(config.env, env, run))
     return None
 
 
@@ -203,7 +203,7 @@ def load_run(
     initialised besides those that are read.
 
     Args:
-      env: the environment's name, if the user gave it (`envs.check_named`).
+      env: the environment's name, if the user gave it (`envs.as_said`).
       acts: whether the agent will act; otherwise its environment is created only if it must be
         queried, and may differ from ``env``.
       folder: folder of its checkpoints; ``checkpoint.BEST``: the one with the best evaluation.
@@ -213,9 +213,9 @@ def load_run(
         environment would have to be created and cannot be trusted.
     """
     config, spaces = load_config(TrainConfig, run), read_spaces(run)
-    if acts:
-        check_named(config.env, env, run)
-    elif spaces is None and env != config.env.name:
+    if acts or (spaces is None and env is not None and same_env(env, config.env.name)):
+        config = replace(config, env=as_said(config.env, env, run))
+    elif spaces is None:
         check_named(config.env, None, run)
     built = Built(config, spaces)
     restored = restore_newest(run, built.abstract(), folder)

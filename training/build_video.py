@@ -13,7 +13,7 @@ from gymnasium import Space, spaces
 from agents import ActionCodec
 from configs.presets import resolve
 from configs.video import PretrainConfig
-from envs import EnvConfig, check_named
+from envs import EnvConfig, as_said
 from recordings.data import data_fields, images_of, is_there, unplaced
 from replay import ClipSampler, Field, ReplayStore, SequenceSampler, first_steps
 from replay.recorded import with_width
@@ -189,7 +189,8 @@ def read_video_config(run: Path, env: str | None = None) -> PretrainConfig:
     """
     config = load_config(PretrainConfig, run)
     if config.data.env:
-        check_named(EnvConfig(config.data.env), env, run)
+        named = as_said(EnvConfig(config.data.env), env, run).name
+        config = replace(config, data=replace(config.data, env=named))
     return config if is_there(config.data) else replace(config, data=unplaced(config.data))
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from common import UserError, dump_json, read_json
 from common.fields import changeable
 from configs.before import FORMAT
+from envs import without_folder
 from replay.atomic import TEMPORARY, remove_unfinished, write_text
 from replay.lock import DirectoryLock
 from training.config_json import decode, encode
@@ -19,6 +20,7 @@ from training.older import FORMAT_KEY, to_today
 from training.versions import versions
 
 CONFIG, VERSIONS, LOCK = "config.json", "versions.json", "lock"
+ENVIRONMENTS = "env.name", "data.env"  # settings that name an environment
 
 C = TypeVar("C")
 
@@ -56,7 +58,8 @@ def check_same_config(logdir: Path, config: Any) -> None:
     """Refuse a directory that was written with another config, before anything in it is touched.
 
     A missing or empty directory passes, since the run is new; so does one with only the leftovers
-    of a process that was killed before it wrote its config. Fields declared `MayChange` may differ.
+    of a process that was killed before it wrote its config. Fields declared `MayChange` may differ,
+    and so may the path to the user's own environment.
 
     Args:
       logdir: directory of the run.
@@ -81,7 +84,7 @@ def check_same_config(logdir: Path, config: Any) -> None:
     differing = [
         f"  {name}: {_show(old, name)} there, {_show(new, name)} now"
         for name in names
-        if _show(old, name) != _show(new, name)
+        if _differs(old, new, name)
     ]
     if differing:
         raise UserError(
@@ -142,6 +145,17 @@ def read_config(path: Path) -> Any:
 
 def _covered(name: str, ignore: set[str]) -> bool:
     return any(name == path or name.startswith(path + ".") for path in ignore)
+
+
+def placeless(name: str, value: Any) -> Any:
+    """The value of a setting; of the user's own environment, without the folder that it is in."""
+    own = name in ENVIRONMENTS and isinstance(value, str)
+    return without_folder(value) if own else value
+
+
+def _differs(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> bool:
+    pair = [{k: placeless(k, x) for k, x in one.items() if k == name} for one in (old, new)]
+    return _show(pair[0], name) != _show(pair[1], name)
 
 
 def _show(leaves: Mapping[str, Any], name: str) -> str:

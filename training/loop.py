@@ -31,6 +31,7 @@ from training.config_io import (
     holds_run,
     load_config,
     lock_run,
+    placeless,
     settings_of,
     write_run_files,
 )
@@ -205,7 +206,8 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
     """
     started = time.monotonic()
     with hosts.told(), hosts.own_place(config, stays=hasattr(config, "env")) as config:
-        shared = {k: x for k, x in settings_of(config).items() if k not in hosts.OWN}
+        given = settings_of(config).items()
+        shared = {k: placeless(k, x) for k, x in given if k not in hosts.OWN}
         hosts.check_same("settings", shared)
         check_same_config(config.logdir, config)
         if hosts.of_all(finished(config))[0]:

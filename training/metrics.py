@@ -24,8 +24,22 @@ DAMAGED = "metrics.damaged.jsonl"
 """File beside the metrics to which unreadable bytes are moved."""
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a metrics file in the order written, without an incomplete last line."""
+def read_metrics(run: str | Path) -> list[dict[str, Any]]:
+    """Read a run's metrics, in the order written, without an incomplete last line.
+
+    Args:
+      run: the run's directory, ``--logdir``, or its ``metrics.jsonl``.
+    Returns:
+      One dict per row, of numbers by name.
+    Raises:
+      UserError: if there is no run.
+    """
+    path = Path(run) / METRICS if Path(run).is_dir() else Path(run)
+    if not path.is_file():
+        names = sorted(file.parent.name for file in Path(run).glob(f"seed_*/{METRICS}"))
+        seeds = sorted(names, key=len)  # seed_2 before seed_10
+        remedy = f"its runs are {', '.join(seeds)}" if seeds else "check the path"
+        raise UserError(f"{path}: expected the metrics of a run, received none; {remedy}")
     rows, _ = _split(path)
     return rows
 
@@ -34,21 +48,19 @@ def metrics_frame(run: str | Path) -> Any:
     """Read a run's metrics as a pandas DataFrame.
 
     Args:
-      run: the run's directory, ``--logdir``.
+      run: as for `read_metrics`.
     Returns:
-      One row per logged step (the index) and per finished episode, one column per metric, NaN where
-      a row lacks it.
+      One row per logged step (the index, ``step``) and per finished episode, one column per metric,
+      NaN where a row lacks it; no rows if nothing has been logged yet.
     Raises:
       UserError: if there is no run, or pandas is not installed.
     """
-    path = Path(run) / METRICS
-    if not path.is_file():
-        raise UserError(f"{path}: expected the metrics of a run, received none; check the path")
+    rows = read_metrics(run)
     try:
         import pandas
     except ModuleNotFoundError as error:
         raise UserError("metrics_frame: expected pandas; pip install pandas") from error
-    return pandas.DataFrame(read_metrics(path)).set_index("step")
+    return pandas.DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
 
 
 def repair(path: Path, resume_step: int, count: int | None = None) -> str:

@@ -6,7 +6,8 @@
 No environment is built, and the caller handles no keys, carry or codec.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +89,8 @@ class TrainedAgent:
                 raise UserError(
                     f"observation_space: expected what {run} was trained on, "
                     f"{self.observation_space}, received {self._canonical.space} of "
-                    f"{observation_space}; act in that environment"
+                    f"{observation_space}; act in that environment, and of a vector environment, "
+                    "give its single_observation_space"
                 )
 
     @in_float32
@@ -99,22 +101,19 @@ class TrainedAgent:
           obs: an observation of one environment, or [N, ...] of several; a dict, or an array if the
             space has a single part.
           first: whether the observation is the first of its episode: a bool, or [N] of several.
-            If it is left False there, the agent keeps its memory of the previous episode.
+            If it is left False there, the agent keeps its memory of the previous episode. By
+            default, Gymnasium's vector environments return it one step after an episode's last.
           greedy: take the mode of the policy; otherwise sample, as during exploration.
         Returns:
           An action in `action_space`; for several environments, a list of actions.
         Raises:
-          UserError: if an observation has the wrong shape, or if the first call, or a call with
-            another number of environments, has observations that are not first.
+          UserError: if an observation has the wrong keys or shape or a number that is not finite,
+            or if the first call, or a call with another number of environments, has observations
+            that are not first.
         """
         several = np.ndim(first) == 1
         firsts = np.atleast_1d(np.asarray(first, bool))
-        seen = self._read(obs, several)
-        if others := [len(x) for x in seen.values() if len(x) != len(firsts)]:
-            raise UserError(
-                f"observation: expected a row for each of {len(firsts)} environments, as `first` "
-                f"has, received {others[0]}"
-            )
+        seen = self._read(obs, firsts.shape if several else ())
         if self._carry is None or len(firsts) != self._size:
             if not firsts.all():
                 raise UserError(
@@ -140,14 +139,17 @@ class TrainedAgent:
         """Imagines the agent's own policy from the last observations, at the top clock alone.
 
         Args:
-          ticks: H, transitions of the top level to imagine.
-          samples: imagined futures per environment.
+          ticks: H, transitions of the top level to imagine, 1 or more.
+          samples: imagined futures per environment, 1 or more.
         Returns:
           Predictions with N = environments · samples, grouped by environment.
 
         Raises:
-          UserError: before the first `act`.
+          UserError: before the first `act`, or for ticks or samples below 1.
         """
+        for name, number in (("ticks", ticks), ("samples", samples)):
+            if number < 1:
+                raise UserError(f"{name}: expected 1 or more, received {number}; raise it")
         state = jax.tree.map(lambda x: jnp.repeat(x, samples, axis=0), self._belief)
         self._key, key = jax.random.split(self._key)
         plans = -(-ticks // self.agent.config.plan_ticks)
@@ -193,29 +195,74 @@ class TrainedAgent:
 
         return jax.jit(imagine, static_argnums=3)
 
-    def _read(self, obs: Any, several: bool) -> dict[str, np.ndarray]:
-        """Convert an observation to the model's input: [N, ...] by name."""
+    def _read(self, obs: Any, lead: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Convert an observation [*lead, ...] to the model's input, [N, ...] by name; ``lead`` is
+        (N,) for several environments and () for one."""
         if self._canonical is not None:
-            given = obs if several else jax.tree.map(lambda x: np.asarray(x)[None], obs)
-            return self._canonical.series(given)
-        parts = self.observation_space.spaces
-        named = obs if isinstance(obs, Mapping) else dict.fromkeys(parts, obs)
-        if set(named) != set(parts) or (len(parts) > 1 and not isinstance(obs, Mapping)):
+            parts = self._canonical.parts.items()
+            nested = {name: (path, part.source.shape or ()) for name, (path, part) in parts}
+            return self._canonical.convert(_values(obs, nested, lead, ""))
+        spaces = self.observation_space.spaces
+        if len(spaces) == 1 and not isinstance(obs, Mapping):
+            obs = dict.fromkeys(spaces, obs)
+        other = "; or give `load_agent` the environment's observation_space"
+        if not isinstance(obs, Mapping) or set(obs) != set(spaces):
+            raise UserError(f"observation: {_wrong_keys(spaces, obs)}{other}")
+        flat = {name: ((name,), space.shape or ()) for name, space in spaces.items()}
+        values = _values(obs, flat, lead, f"{other}, whose observations it then converts")
+        return {name: value.astype(spaces[name].dtype) for name, value in values.items()}
+
+
+def _values(
+    obs: Any,
+    expected: dict[str, tuple[tuple[Any, ...], tuple[int, ...]]],
+    lead: tuple[int, ...],
+    remedy: str,
+) -> dict[str, np.ndarray]:
+    """The parts of an observation as arrays [N, ...] by name, checked to be at the ``expected``
+    paths, of the expected shapes after ``lead``, and finite."""
+    paths, found = [path for path, _ in expected.values()], {}
+    for name, (path, shape) in expected.items():
+        value = _numbers(name, _part(obs, path, paths))
+        if value.shape != (*lead, *shape):
             raise UserError(
-                f"observation: expected a dict of {', '.join(parts)}, received "
-                f"{', '.join(named) if isinstance(obs, Mapping) else type(obs).__name__}; or give "
-                "`load_agent` the environment's observation_space"
+                f"{name}: expected {(*lead, *shape)}, received {value.shape}; for several "
+                f"environments `first` is an array{f', here of {lead[0]}' if lead else ''}{remedy}"
             )
-        found = {}
-        for name, space in parts.items():
-            value = np.asarray(named[name])
-            value = value if several else value[None]
-            if value.shape[1:] != space.shape:
-                raise UserError(
-                    f"{name}: expected the shape {space.shape}"
-                    f"{' after the first axis' if several else ''}, received "
-                    f"{value.shape[1 - several :]}; give `load_agent` the environment's "
-                    "observation_space, whose observations it then converts"
-                )
-            found[name] = value.astype(space.dtype)
-        return found
+        if not (finite := np.isfinite(value)).all():
+            raise UserError(
+                f"{name}: expected finite numbers, received {value[~finite][0]}; replace them "
+                "where they are made"
+            )
+        found[name] = value if lead else value[None]
+    return found
+
+
+def _part(obs: Any, path: tuple[Any, ...], paths: list[tuple[Any, ...]]) -> Any:
+    """The value at a path of keys, one of the ``paths`` of all parts."""
+    for depth, key in enumerate(path):
+        try:
+            obs = obs[key]
+        except (KeyError, IndexError, TypeError):
+            keys = [other[depth] for other in paths if other[:depth] == path[:depth]]
+            where = ".".join(map(str, path[:depth])) or "observation"
+            raise UserError(f"{where}: {_wrong_keys(keys, obs)}") from None
+    return obs
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    with suppress(ValueError):  # of arrays of several shapes
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            return array
+    raise UserError(f"{name}: expected an array of numbers, received {_kind(value)}")
+
+
+def _wrong_keys(keys: Iterable[Any], obs: Any) -> str:
+    received = ", ".join(map(str, obs)) if isinstance(obs, Mapping) else _kind(obs)
+    return f"expected the keys {', '.join(dict.fromkeys(map(str, keys)))}, received {received}"
+
+
+def _kind(value: Any) -> str:
+    name = type(value).__name__
+    return f"{name}; of `env.reset()`, give the first part" if isinstance(value, tuple) else name

@@ -8,6 +8,7 @@ from worldmodel.config import ClockworkConfig
 from worldmodel.learner import OptimizerConfig, TrainState, make_optimizer, make_update
 from worldmodel.level import Belief, State
 from worldmodel.objective import ObjectiveConfig, model_loss
+from worldmodel.observations import estimate_scale
 from worldmodel.records import Records
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Records",
     "State",
     "TrainState",
+    "estimate_scale",
     "make_optimizer",
     "make_update",
     "model_loss",

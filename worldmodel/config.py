@@ -99,7 +99,8 @@ class ClockworkConfig:
     scale_vectors: bool = False
     """Read and predict each dimension of a vector normalised by its own mean and deviation,
     estimated from the batches; `vector_std` is then in these units. Without it, dimensions that
-    vary little are not kept. adr 14."""
+    vary little are not kept. The trainers estimate them; in a training loop of your own, call
+    `worldmodel.estimate_scale` before each update, or they stay 0 and 1. adr 14."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of matrix products; parameters, states and losses stay float32."""
 

@@ -69,7 +69,7 @@ def episodes(
     requires.
 
     Args:
-      obs: [B, T, ...], images uint8, vectors float32.
+      obs: [B, T, ...], images uint8 (or floats in [0, 1]), vectors float32.
       action: [B, T-1, A] or [B, T, A], floats; the last of T actions has no successor and is
         dropped.
       reward: [B, T-1] or [B, T], likewise; None: 0.
@@ -80,8 +80,10 @@ def episodes(
       [B, lead+T', ...], where T' is the first multiple of K that is at least T + K - 1, so that the
       tick that closes the last record's window is included. Steps after T are padding.
     Raises:
-      UserError: if the arrays' shapes do not agree.
+      UserError: if the arrays' shapes do not agree, or an image has other numbers.
     """
+    for name, x in obs.items():
+        _check_pixels(name, x)
     batch, steps = next(iter(obs.values())).shape[:2]
     shapes = {f"obs[{name!r}]": x.shape[:2] for name, x in obs.items()} | {
         "action": action.shape[:2],
@@ -111,4 +113,20 @@ def episodes(
         terminal=(times == steps - 1) & over[:, None],
         is_first=times == 0,
         mask=real,
+    )
+
+
+def _check_pixels(name: str, x: Given) -> None:
+    """Raise UserError for images that the encoder would not read as pixels; within a trace, where
+    there are no numbers yet, by their type alone."""
+    if x.ndim != 5 or x.dtype == jnp.uint8:
+        return
+    received = str(x.dtype)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        if isinstance(x, jax.core.Tracer) or not x.size or (0 <= x.min() and x.max() <= 1):
+            return
+        received = f"floats from {float(x.min()):g} to {float(x.max()):g}"
+    raise UserError(
+        f"obs[{name!r}]: expected images of uint8, or of floats from 0 to 1, received {received}; "
+        "convert pixels from 0 to 255 by .astype(np.uint8)"
     )

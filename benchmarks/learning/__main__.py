@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.learning import compiled_runs, report, script_runs
 from benchmarks.learning.curves import Curve
-from benchmarks.learning.tasks import TASKS
+from benchmarks.learning.tasks import TASKS, overridden
 from common.entry import enter
 from configs import TrainConfig, parse_train
 from configs.spelling import wholes
@@ -48,7 +48,7 @@ def folder_of(task: str, args: argparse.Namespace) -> Path:
 
 def flags_of(task: str, strides: str, extra: list[str]) -> list[str]:
     """Flags of `train_agent.py` for one setting."""
-    return [*TASKS[task].flags, "--strides", strides, *extra]
+    return [*overridden(*TASKS[task].flags, "--strides", strides, *extra)]
 
 
 def settings(args: argparse.Namespace) -> list[tuple[str, str, list[str]]]:

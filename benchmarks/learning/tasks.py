@@ -15,11 +15,24 @@ class Task:
 DREAMER = "DreamerV3, published mean over 5 seeds at 100 000 frames: "
 
 
+def overridden(*flags: str) -> tuple[str, ...]:
+    """Flags with their values, without those that are given again later."""
+    found: dict[str, tuple[str, ...]] = {}
+    name = ""
+    for word in flags:
+        if word.startswith("--"):
+            name = word
+            found[name] = ()
+        found[name] = (*found[name], word)
+    return tuple(word for words in found.values() for word in words)
+
+
 def _pure(name: str, steps: int, length: int, *more: str, published: str = "") -> Task:
     """Rounds of 5 environments and one small update, so that five seeds take minutes on a CPU."""
     size = ("--size", "xs", "--batch", "8", "--length", str(length), "--steps", str(steps))
     rounds = ("--env.num-envs", "5", "--updates-per-step", "0.2", "--eval-episodes", "16")
-    return Task(("--env", f"pure:{name}", *size, *rounds, *more), published, pure=True)
+    flags = overridden("--env", f"pure:{name}", *size, *rounds, *more)
+    return Task(flags, published, pure=True)
 
 
 def _gym(name: str, *more: str) -> Task:
@@ -71,7 +84,7 @@ TASKS = {
     "navigate:dense": Task(("--env", "minerl_navigate", "--env.backend", "builtin")),
     "navigate:sparse": Task(SPARSE),
     "navigate:sparse:near": Task(  # random walks occasionally reach a goal 16 blocks away
-        (*SPARSE, "--env.options", "goal_distance", "16", "--env.time-limit", "1500")
+        (*SPARSE, "goal_distance", "16", "--env.time-limit", "1500")
     ),
 }
 """Tasks by the name given to `--tasks`."""

@@ -131,3 +131,6 @@ def test_every_task_has_flags_that_parse(task: str) -> None:
     config = parse_train(list(TASKS[task].flags), False, "float32")
     whole = config.updates_per_step * config.env.num_envs
     assert not TASKS[task].pure or whole == pytest.approx(round(whole))
+    given = [flag for flag in TASKS[task].flags if flag.startswith("--")]
+    assert len(given) == len({*given})  # as a command requires
+    assert ":sparse" not in task or config.env.options["dense"] == "False"

@@ -174,6 +174,7 @@ def test_seeds_that_failed_count_with_the_random_score():
     assert report.score(task, {"seeds": [], "failed": {"1": 2}}, "greedy").tolist() == [task.random]
 
 
+@pytest.mark.slow
 def test_cost_is_that_of_the_runs_own_program(tmp_path):
     """Both parts take time, and no files are left but in the directory given."""
     flags = "--env pure:pendulum --size debug --strides 1 --length 8 --batch 2 --env.num-envs 2 "

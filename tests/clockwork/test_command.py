@@ -38,7 +38,7 @@ def test_runs_are_looked_into_by_what_they_are(agent_run, video_run):
 def test_what_is_missing_or_misspelt_is_told():
     with pytest.raises(UserError, match=r"received 'trian'; did you mean train\?"):
         chosen("trian", [])
-    with pytest.raises(UserError, match="evaluate: .*; run clockwork evaluate RUN"):
+    with pytest.raises(UserError, match="name it first: clockwork evaluate RUN --episodes 2"):
         chosen("evaluate", ["--episodes", "2"])
 
 
@@ -46,6 +46,11 @@ def test_a_run_may_be_named_without_its_flag(agent_run):
     run = str(agent_run.path)
     for name in LOOKING:
         assert chosen(name, [run, "--seed", "3"]) == chosen(name, ["--run", run, "--seed", "3"])
+        assert chosen(name, ["--seed", "3", run]) == chosen(name, ["--seed", "3", "--run", run])
+        assert chosen(name, ["--seed=3", run]) == chosen(name, ["--seed=3", "--run", run])
+    assert chosen("evaluate", ["--eval", run]) == chosen("evaluate", [f"--run={run}"])[:1] + (
+        ["--eval", run],
+    )
 
 
 def test_help_of_both_kinds_of_runs_begins_with_examples(monkeypatch, capsys):
@@ -53,7 +58,8 @@ def test_help_of_both_kinds_of_runs_begins_with_examples(monkeypatch, capsys):
     command.main()
     out = capsys.readouterr().out
     agent, video = out.split("=== for the run of a video model")
-    assert agent.startswith("=== for the run of an agent") and "--episodes INT" in agent
+    assert agent.startswith("=== for the run of an agent: clockwork evaluate RUN [options]")
+    assert "--episodes INT" in agent
     assert "clockwork evaluate --run RUN --run RUN2" in video and "--protocol" in video
 
 

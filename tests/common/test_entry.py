@@ -3,9 +3,11 @@
 import errno
 import io
 import os
+import subprocess
 import sys
 
 import pytest
+from house_tree import ROOT
 
 from common import EnvironmentFailed, RunFailed, UserError
 from common.entry import enter
@@ -58,6 +60,23 @@ def test_what_the_disk_refuses_is_one_line(number, code, words, capsys):
     assert line.startswith("error: runs/a: ") and words in line
     with pytest.raises(ConnectionResetError):  # any other keeps its traceback
         enter(lambda: (_ for _ in ()).throw(OSError(errno.ECONNRESET, "reset")))
+
+
+@pytest.mark.parametrize("end", ["", "; sys.exit(0)"])
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_a_reader_that_leaves_ends_a_command_quietly(size, end):
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from common.entry import enter\n"
+    code += f"def main(): print('x' * {size}){end}\nenter(main)"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_another_pipe_that_breaks_is_an_error():
+    with pytest.raises(BrokenPipeError):
+        enter(lambda: (_ for _ in ()).throw(BrokenPipeError(errno.EPIPE, "of a worker")))
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), TypeError("ours"), RuntimeError("ours")])

@@ -28,6 +28,9 @@ class Outer:
     share: Share = 0.0
     strides: tuple[Count, ...] = (1, 4)
     kind: Literal["a", "b"] = "a"
+    mode: MayChange[Literal[1] | Literal["auto"] | None] = None
+    kinds: tuple[Literal["x", "y"], ...] = ()
+    other: Literal["a"] | Path = "a"
     inner: Inner = field(default_factory=Inner)
 
 
@@ -44,6 +47,9 @@ class Outer:
         ({"strides": (1, 0)}, "strides: expected 1 or more, received 0; raise --strides"),
         ({"inner": Inner(lr=-1.0)}, "inner.lr: expected above 0, received -1; raise --inner.lr"),
         ({"inner": Inner(part=1.0)}, "inner.part: expected above 0 to below 1, received 1; lower"),
+        ({"kind": "c"}, "kind: expected a or b, received c; set --kind to one of these"),
+        ({"mode": 3}, "mode: expected 1 or auto, received 3; set --mode"),
+        ({"kinds": ("x", "z")}, "kinds: expected x or y, received z; set --kinds"),
         ({"inner": Inner(keep_bias=float("nan"))}, r"keep_bias: .*nan; set --inner.keep-bias"),
     ],
 )
@@ -56,8 +62,9 @@ def test_what_is_within_bounds_passes():
     check_bounds(
         Outer(Path("x"), steps=1, ticks=None, share=1.0, strides=(1,), inner=Inner(keep_bias=-3))
     )
+    check_bounds(Outer(Path("x"), kind="b", mode="auto", kinds=("y", "x"), other=Path("x")))
 
 
 def test_what_may_change_and_what_was_before_are_found():
-    assert changeable(Outer) == {"steps", "inner.lr"}
+    assert changeable(Outer) == {"steps", "mode", "inner.lr"}
     assert before(Inner) == {"keep_bias": 0.5} and before(Outer) == {}

@@ -52,9 +52,62 @@ def test_whole_numbers_may_be_powers_of_ten():
     assert train("--steps", "1e5").steps == pretrain("--steps=1e5").steps == 100_000
     assert parse(EvalConfig, ["--eval", "1e5", "--episodes", "2e1"]) == EvalConfig(Path("1e5"), 20)
     assert whole("1.5e3") == 1_500
-    for wrong in ("1.5", "1e-1", "1.25e1", "inf", "many"):
-        with pytest.raises(ValueError):
+    for wrong in ("1.5", "1e-1", "1.25e1", "inf", "1e999", "20k", "many"):
+        with pytest.raises(ValueError, match=f"expected a whole number, received '{wrong}'"):
             whole(wrong)
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        ("--steps 20k", "--steps: expected a whole number, received '20k'; see --help"),
+        ("--env.time-limit 2k", "--env.time-limit: expected a whole number, received '2k'; see"),
+        ("--batch 1.5", "--batch: expected a whole number, received '1.5'; see --help"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_with_its_flag(args, line, capsys):
+    with pytest.raises(SystemExit):
+        train(*args.split())
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
+def test_several_numbers_for_one_seed_are_told_of_seeds():
+    with pytest.raises(UserError, match="--seed: .*, received '0,1'; .*: --seeds 0,1"):
+        train("--seed", "0,1")
+
+
+@pytest.mark.parametrize("written", [["--env.keys", "a,b.*"], ["--env.keys=a,", "b.*"]])
+def test_words_with_commas_or_apart(written):
+    assert train(*written).env.keys == ("a", "b.*")
+    assert train("--track", "wandb,trackio", "--logdir", "a,b").track == ("wandb", "trackio")
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        ("--seed 1 --seed=2", "--seed: expected once, received 1 and 2; for .*: --seeds 1 2"),
+        ("--env.options g 4 --env.options m 9", "received g 4 and m 9; .*: --env.options g 4 m 9"),
+        ("--env.num-envs 1 --env.num_envs 2", "num_envs: expected once, .* 1 and 2; leave one out"),
+        ("--env a:B --env.name c:D", "--env.name: expected once, received a:B and c:D"),
+        ("--report --no-report", "--report: expected once, received True and False"),
+        ("--size s --size auto", "--size: expected once, received s and auto"),
+    ],
+)
+def test_a_command_takes_each_flag_once(args, line):
+    with pytest.raises(UserError, match=line):
+        parse_train(args.split(), False, "float32", lambda logdir, env: None)
+    with pytest.raises(UserError, match="--data.name: expected once, received a and b"):
+        parse_pretrain("--data a --data b".split(), False, "float32", lambda logdir, env: None)
+    found = parse(EvaluateVideoConfig, ["--run", "a", "--run", "b"])
+    assert found.run == (Path("a"), Path("b"))
+
+
+def test_the_file_of_an_own_environment_is_kept_with_its_whole_path(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert train("--env", "mine.py:Mine").env.name == f"{tmp_path}/mine.py:Mine"
+    own = pretrain("--data.env", "mine.py:Mine", "--data", "navigate").data.env
+    assert own == f"{tmp_path}/mine.py:Mine"
 
 
 @pytest.mark.parametrize("written", [["1,4,8"], ["1", "4", "8"], ["1 4 8"], ["1,4", "8"]])

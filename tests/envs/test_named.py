@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common import UserError
-from envs import EnvConfig, check_named, said_again
+from envs import EnvConfig, as_said, check_named, placed, said_again
 
 RUN = Path("a run")
 PENDULUM = "gymnasium.envs.classic_control.pendulum:PendulumEnv"
@@ -65,3 +65,22 @@ def test_what_could_run_code_is_made_only_where_the_user_says_it(config):
 def test_another_name_than_the_run_s_is_refused():
     with pytest.raises(UserError, match="'gym:CartPole-v1', the environment of a run, received 'x"):
         check_named(EnvConfig("gym:CartPole-v1"), "x:Y", RUN)
+
+
+def test_a_file_of_the_user_s_own_is_made_from_the_path_that_they_give(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine.py").touch()
+    monkeypatch.chdir(tmp_path)
+    absolute = f"{tmp_path}/mine.py:Mine"
+    assert placed("mine.py:Mine") == placed("elsewhere/../mine.py:Mine") == absolute
+    assert placed("none.py:Mine") == "none.py:Mine" and placed("mine.py") == "mine.py"
+    for recorded in ("mine.py:Mine", "/of a stranger/mine.py:Mine"):
+        assert as_said(EnvConfig(recorded), "mine.py:Mine", RUN).name == absolute
+    check_named(EnvConfig(absolute), "mine.py:Mine", RUN)
+    monkeypatch.chdir("elsewhere")
+    assert as_said(EnvConfig("mine.py:Mine"), "../mine.py:Mine", RUN).name == absolute
+    for other in ("../mine.py:Other", "../its.py:Mine", "mine:Mine"):
+        with pytest.raises(UserError, match="expected 'mine.py:Mine', the environment of a run"):
+            as_said(EnvConfig("mine.py:Mine"), other, RUN)
+    with pytest.raises(UserError, match="which names code from elsewhere"):
+        as_said(EnvConfig("../mine.py:Mine"), None, RUN)

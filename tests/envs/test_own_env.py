@@ -44,7 +44,9 @@ def paths(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("place", ["mine.py", "envs/mine.py", "configs/deep er/x.py", "agents.py"])
+@pytest.mark.parametrize(
+    "place", ["mine.py", "envs/mine.py", "configs/deep er/a:x.py", "agents.py"]
+)
 def test_a_file_is_an_environment_whatever_the_packages_around_it(tmp_path, place):
     write(tmp_path / place)
     for name in (place, str(tmp_path / place)):
@@ -82,8 +84,10 @@ def test_a_run_of_ones_own_file_needs_no_path(tmp_path):
         ("envs/mine.py:Mine", "import no_such_library", "install no_such_library, which envs/mine"),
         ("no_such_module:Mine", "", "name the file: FILE.py:Class"),
         ("envs/none.py:Mine", "", "expected a file of Python, .*: No such file"),
-        ("envs/mine.py:Other", "", "envs/mine.py has no attribute 'Other'"),
-        ("envs/mine.py", "", "has no attribute ''"),
+        ("envs/mine.py:Mime", "", "has no attribute 'Mime'; did you mean 'envs/mine.py:Mine'"),
+        ("envs/mine.py:Other", "", "no attribute 'Other'; its environments are envs/mine.py:Mine"),
+        ("envs/mine.py", "", "FILE.py:Class, .* the class is left out; .* are envs/mine.py:Mine"),
+        ("json:Mine", "", "package.module:Class, .*; none of its classes is a gymnasium.Env"),
     ],
 )
 def test_what_is_not_found_is_told_in_one_line(tmp_path, name, imports, message):

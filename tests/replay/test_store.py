@@ -296,8 +296,11 @@ if os.fork():
         print(error)
 else:
     store = ReplayStore(sys.argv[1], read_fields(sys.argv[1]), ReplayConfig())
+    begun, begin = os.pipe()
     if os.fork():
+        os.read(begun, 1)
         os.kill(os.getpid(), signal.SIGKILL)
+    os.write(begin, b".")
     os.close(1), os.close(2), os.close(tell)
     os.read(wait, 1)
 """

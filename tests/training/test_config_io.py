@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from common import MayChange
+from envs import EnvConfig
 from training import config_io
 from training.versions import git_commit
 
@@ -169,6 +170,18 @@ def test_what_may_change_stands_at_the_field(tmp_path: Path) -> None:
     config_io.check_same_config(tmp_path, other)
     with pytest.raises(ValueError, match=r"seed: 0 there, 1 now"):
         config_io.check_same_config(tmp_path, replace(other, seed=1))
+
+
+def test_the_file_of_an_environment_may_have_moved(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Run:
+        env: EnvConfig
+
+    config_io.write_run_files(tmp_path, Run(EnvConfig("mine.py:Mine")))
+    config_io.check_same_config(tmp_path, Run(EnvConfig("/a/mine.py:Mine")))
+    for other in ("/a/mine.py:Other", "/a/its.py:Mine", "gym:CartPole-v1"):
+        with pytest.raises(ValueError, match=r'env.name: "mine.py:Mine" there'):
+            config_io.check_same_config(tmp_path, Run(EnvConfig(other)))
 
 
 def test_a_foreign_directory_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from configs import parse_train
 from configs.video_presets import parse_pretrain
 from envs import EnvConfig
 from recordings.data import generate, unplaced
+from training.build import kept_settings
 from training.build_video import read_video_config
 from training.config_io import write_run_files
 
@@ -81,6 +82,16 @@ def test_a_video_model_s_run(script, flag, more, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = video(tmp_path / "run", env="os:system")
     assert "received 'os:system'" in refused(capsys, script, flag, run, *more)
+
+
+def test_a_moved_file_of_one_s_own_is_read_where_it_lies_now(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").touch()
+    run = agent(tmp_path / "run", "/before/mine.py:Mine")
+    kept = kept_settings(run, "mine.py:Mine")
+    assert kept is not None and kept.env.name == f"{tmp_path}/mine.py:Mine"
+    seen = video(tmp_path / "video", env="/before/mine.py:Mine")
+    assert read_video_config(seen, "mine.py:Mine").data.env == kept.env.name
 
 
 def test_data_of_a_run_are_made_in_a_folder_of_the_reader(tmp_path):

@@ -6,10 +6,13 @@ import pytest
 from gymnasium import spaces
 
 from common import UserError
+from envs.spaces import Canonical
 from training.metrics import METRICS, metrics_frame, read_metrics
-from training.trained import load_agent
+from training.trained import TrainedAgent, load_agent
 
 pytestmark = pytest.mark.usefixtures("unchecked")
+
+PICTURE = np.zeros((16, 16, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +77,78 @@ def test_what_does_not_fit_is_refused(agent_run):
         agent.imagine()
     with pytest.raises(UserError, match=r"first: expected True at the first observations of 1 "):
         agent.act(np.zeros(3), False)
-    with pytest.raises(UserError, match=r"observation: expected the shape \(3,\), received \(4,\)"):
+    with pytest.raises(UserError, match=r"expected \(3,\), received \(4,\); .*or give `load_a"):
         agent.act(np.zeros(4), True)
-    with pytest.raises(UserError, match=r"expected a dict of observation, received state; or give"):
+    with pytest.raises(UserError, match=r"the keys observation, received state; or give `load_"):
         agent.act({"state": np.zeros(3)}, True)
-    with pytest.raises(UserError, match="a row for each of 2 environments, .*, received 3"):
+    with pytest.raises(UserError, match=r"\(2, 3\), received \(3, 3\); .* an array, here of 2"):
         agent.act(np.zeros((3, 3)), [True, True])
     agent.act(np.zeros((2, 3)), [True, True])
     with pytest.raises(UserError, match="of 3 environments"):
         agent.act(np.zeros((3, 3)), [True, False, True])
+
+
+@pytest.mark.parametrize("given", ["the environment's space", "none"])
+@pytest.mark.parametrize(
+    ("obs", "first", "message"),
+    [
+        (np.zeros(4), True, r"^observation: expected \(3,\), received \(4,\); for several environ"),
+        (np.zeros((2, 3)), True, r"\(3,\), received \(2, 3\); for several environments `first` is"),
+        (np.zeros(3), [True], r"expected \(1, 3\), received \(3,\)"),
+        ((np.zeros(3), {}), True, r"an array of numbers, received tuple; of `env.reset\(\)`, give"),
+        (np.array([0, np.nan, 0]), True, r"^observation: expected finite numbers, received nan; r"),
+        (np.full((2, 3), np.inf), [True, True], r"expected finite numbers, received inf"),
+    ],
+)
+def test_an_observation_of_another_form_is_refused(agent_run, env, given, obs, first, message):
+    agent = load_agent(agent_run.path, None if given == "none" else env.observation_space)
+    with pytest.raises(UserError, match=message):
+        agent.act(obs, first)
+
+
+@pytest.mark.parametrize(
+    ("obs", "message"),
+    [
+        ({"picture": PICTURE}, "^observation: expected the keys picture, state, received picture$"),
+        (({"picture": PICTURE}, {}), r"keys picture, state, received tuple; of `env.reset\(\)`"),
+        ({"picture": PICTURE, "state": {"x": 0}}, r"^state: expected the keys angle, received x$"),
+        ({"picture": PICTURE, "state": 1}, r"^state: expected the keys angle, received int$"),
+        (
+            {"picture": PICTURE, "state": {"angle": np.zeros(4)}},
+            r"^state\.angle: expected \(3,\), received \(4,\); for several environments `first` is",
+        ),
+    ],
+)
+def test_a_part_that_is_missing_or_wrong_is_named(obs, message):
+    space = spaces.Dict(
+        picture=spaces.Box(0, 255, PICTURE.shape, np.uint8),
+        state=spaces.Dict(angle=spaces.Box(-1, 1, (3,))),
+    )
+    agent = TrainedAgent.__new__(TrainedAgent)  # no agent has been trained on such a space
+    agent._canonical = Canonical(space, 16)
+    right = {"picture": PICTURE, "state": {"angle": [0.5, 0, 0]}, "ignored": "x"}
+    read = agent._read(right, ())
+    assert read["picture"].shape == (1, 16, 16, 3)
+    np.testing.assert_array_equal(read["state.angle"], [[0.5, 0, 0]])
+    with pytest.raises(UserError, match=message):
+        agent._read(obs, ())
+
+
+def test_a_space_of_several_environments_is_refused(agent_run):
+    envs = gymnasium.make_vec("Pendulum-v1", num_envs=2)
+    with pytest.raises(UserError, match="vector environment, give its single_observation_space"):
+        load_agent(agent_run.path, envs.observation_space)
+    agent = load_agent(agent_run.path, envs.single_observation_space)
+    assert len(agent.act(envs.reset(seed=0)[0], [True, True])) == 2
+    envs.close()
+
+
+def test_at_least_one_future_of_one_tick_is_imagined(agent, env):
+    agent.act(env.reset(seed=1)[0], True)
+    with pytest.raises(UserError, match="ticks: expected 1 or more, received -1"):
+        agent.imagine(ticks=-1)
+    with pytest.raises(UserError, match="samples: expected 1 or more, received 0"):
+        agent.imagine(samples=0)
 
 
 def test_metrics_as_a_frame(agent_run, tmp_path):
@@ -90,5 +156,22 @@ def test_metrics_as_a_frame(agent_run, tmp_path):
     rows = read_metrics(agent_run.path / METRICS)
     assert frame.index.tolist() == [row["step"] for row in rows]
     assert frame["loss/total"].count() == sum("loss/total" in row for row in rows) > 0
-    with pytest.raises(UserError, match=r"metrics\.jsonl: expected the metrics of a run"):
+    for given in (agent_run.path, str(agent_run.path), agent_run.path / METRICS):
+        assert read_metrics(given) == rows and metrics_frame(given).equals(frame)
+    for read in (metrics_frame, read_metrics):
+        with pytest.raises(UserError, match=r"metrics\.jsonl: expected the metrics of a run.*path"):
+            read(tmp_path)
+
+
+def test_metrics_before_the_first_are_a_frame_without_rows(tmp_path):
+    (tmp_path / METRICS).touch()
+    frame = metrics_frame(tmp_path)
+    assert len(frame) == 0 and frame.index.name == "step" and read_metrics(tmp_path) == []
+
+
+def test_metrics_of_several_seeds_are_those_of_one_of_them(tmp_path):
+    for seed in (10, 0, 1):
+        (tmp_path / f"seed_{seed}").mkdir()
+        (tmp_path / f"seed_{seed}" / METRICS).touch()
+    with pytest.raises(UserError, match="received none; its runs are seed_0, seed_1, seed_10$"):
         metrics_frame(tmp_path)

@@ -270,3 +270,20 @@ def test_bad_settings_say_what_was_expected(
     config = dataclasses.replace(cases.tiny, **changes)
     with pytest.raises(ValueError, match=message):
         ClockworkVAE(config, obs, 2, nnx.Rngs(0))
+
+
+@pytest.mark.usefixtures("unchecked")  # as users have it: the types are not checked at run time
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latent": "categorial"}, "latent: expected gaussian or categorical, received categorial"),
+        ({"window": "future"}, "window: expected causal or lookahead, received future"),
+        ({"architecture": "theirs"}, "architecture: expected ours or original, received theirs"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused(
+    cases: Any, changes: dict[str, Any], message: str
+) -> None:
+    config = dataclasses.replace(cases.tiny, **changes)
+    with pytest.raises(ValueError, match=message):
+        ClockworkVAE(config, VECTOR, 2, nnx.Rngs(0))

@@ -9,6 +9,7 @@ import pytest
 from fixtures.models import drawn
 from flax import nnx
 
+import worldmodel
 from worldmodel import ClockworkVAE, ObjectiveConfig, OptimizerConfig
 from worldmodel.clockwork_video import ClockworkVideo
 from worldmodel.learner import initial_state, join, make_optimizer, make_update, split
@@ -49,6 +50,15 @@ def test_estimate_scale_by_hand(cases: Any) -> None:
     mean, std = join(graph, params | {"scale": again}).scale.moments("x")
     np.testing.assert_allclose(mean, [5, 5], rtol=1e-5)
     np.testing.assert_allclose(std, [np.sqrt(35 - 25), SMALLEST_SCALE], rtol=1e-4)
+
+
+def test_a_loop_of_one_s_own_estimates_the_scale(cases: Any) -> None:
+    """By the line that docs/guide/world-model.md gives."""
+    model = ClockworkVAE(cases.config(scale_vectors=True), {"x": (2,)}, 0, nnx.Rngs(0))
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    nnx.update(model, worldmodel.estimate_scale(params, obs_of(X), MASK))
+    assert model.scale is not None
+    np.testing.assert_allclose(model.scale.moments("x")[0], [2, 5], rtol=1e-5)
 
 
 def test_the_estimate_forgets_at_last_and_never_learns_from_nothing(cases: Any) -> None:

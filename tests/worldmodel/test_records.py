@@ -31,3 +31,25 @@ def test_arrays_of_other_lengths_are_refused() -> None:
         episodes({**obs, "y": jnp.zeros((2, 4, 1))}, action, lead=0, stride=1)
     with pytest.raises(UserError, match=r"reward: .* received \(2, 6\)"):
         episodes(obs, action, jnp.zeros((2, 6)), lead=0, stride=1)
+
+
+@pytest.mark.parametrize(
+    ("image", "received"),
+    [
+        (np.full((1, 2, 32, 32, 3), 255.0), "floats from 255 to 255"),
+        (np.full((1, 2, 32, 32, 3), -0.5, np.float32), "floats from -0.5 to -0.5"),
+        (np.full((1, 2, 32, 32, 3), np.nan), "floats from nan to nan"),
+        (np.zeros((1, 2, 32, 32, 3), np.int64), "int64"),
+        (np.zeros((1, 2, 32, 32, 3), bool), "bool"),
+    ],
+)
+def test_images_that_would_be_read_as_other_pixels_are_refused(image, received) -> None:
+    with pytest.raises(UserError, match=rf"obs\['pov'\]: .*from 0 to 1, received {received}; conv"):
+        episodes({"pov": image}, np.zeros((1, 1, 1)), lead=0, stride=1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_images_of_bytes_or_of_shares_are_kept(dtype) -> None:
+    image = np.ones((1, 2, 32, 32, 3), dtype)
+    found = episodes({"pov": image, "x": np.full((1, 2, 1), 9)}, image[..., 0, 0], lead=0, stride=1)
+    assert found.obs["pov"].dtype == dtype and (found.obs["pov"] == 1).all()
