@@ -154,8 +154,9 @@ def placeless(name: str, value: Any) -> Any:
 
 
 def _differs(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> bool:
-    pair = [{k: placeless(k, x) for k, x in one.items() if k == name} for one in (old, new)]
-    return _show(pair[0], name) != _show(pair[1], name)
+    if name not in old or name not in new:
+        return True
+    return dump_json(placeless(name, old[name])) != dump_json(placeless(name, new[name]))
 
 
 def _show(leaves: Mapping[str, Any], name: str) -> str:
