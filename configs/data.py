@@ -3,7 +3,7 @@
 Read next: `recordings/data.py`, which opens them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -86,3 +86,11 @@ class DataConfig:
     actions: bool = False
     """navigate, with `env`: keep the agent's actions; otherwise they are unknown, as in plain
     video."""
+
+
+def absolute(data: DataConfig) -> DataConfig:
+    """The same data with absolute paths, so that they are found from every directory; a name that
+    is not an existing path stays as it is."""
+    own = data.name not in GENERATED and Path(data.name).exists()
+    name = str(Path(data.name).absolute()) if own else data.name
+    return replace(data, name=name, folder=data.folder.absolute())

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 from common import UserError
 from common.images import ImageSize
 from configs.cli import Help, choices, expand, parse_run
-from configs.data import GENERATED, Like
+from configs.data import GENERATED, Like, absolute
 from configs.presets import resolve, unknown
 from configs.settings import VIDEO_FIRST
 from configs.sizes import AGENT_SIZES, SIZES, resize_model
@@ -229,7 +229,8 @@ def parse_pretrain(
     about = Help(VIDEO_FIRST, EXAMPLES, ("hosts",))
     auto, once = ("like", "size"), kept is not None
     config: PretrainConfig = parse_run(first, given, auto, about, _named, once)
-    config = replace(config, data=replace(config.data, env=placed(config.data.env)))
+    found = absolute(config.data)
+    config = replace(config, data=replace(found, env=placed(found.env)))
     check(config)
     return config
 

@@ -21,6 +21,7 @@ from training.versions import versions
 
 CONFIG, VERSIONS, LOCK = "config.json", "versions.json", "lock"
 ENVIRONMENTS = "env.name", "data.env"  # settings that name an environment
+DATA = "data.name"  # may be a path, which runs before 2026-12 kept as it was given
 
 C = TypeVar("C")
 
@@ -148,9 +149,13 @@ def _covered(name: str, ignore: set[str]) -> bool:
 
 
 def placeless(name: str, value: Any) -> Any:
-    """The value of a setting; of the user's own environment, without the folder that it is in."""
-    own = name in ENVIRONMENTS and isinstance(value, str)
-    return without_folder(value) if own else value
+    """The value of a setting in a form that is equal for equal things: the user's own environment
+    without the folder that it is in, data by their absolute path."""
+    if not isinstance(value, str):
+        return value
+    if name in ENVIRONMENTS:
+        return without_folder(value)
+    return str(Path(value).absolute()) if name == DATA else value
 
 
 def _differs(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> bool:

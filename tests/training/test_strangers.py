@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from processes import run_here
 
+from common import UserError
 from configs import parse_train
 from configs.video_presets import parse_pretrain
 from envs import EnvConfig
 from recordings.data import generate, unplaced
 from training.build import kept_settings
 from training.build_video import read_video_config
-from training.config_io import write_run_files
+from training.config_io import check_same_config, write_run_files
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -102,3 +103,16 @@ def test_data_of_a_run_are_made_in_a_folder_of_the_reader(tmp_path):
     theirs = replace(data, folder=tmp_path / "theirs")
     generate(theirs, "test")
     assert read_video_config(run).data == theirs
+
+
+def test_data_given_by_a_relative_path_are_found_from_every_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    config = parse_pretrain([*SMALL, "--data", "videos"], False, "float32")
+    assert (config.data.name, config.data.folder) == (f"{tmp_path}/videos", tmp_path / "data")
+    before = replace(config, data=replace(config.data, name="videos", folder=Path("data")))
+    write_run_files(tmp_path / "run", before)  # as runs kept it before
+    check_same_config(tmp_path / "run", config)
+    other = replace(config, data=replace(config.data, name="/elsewhere/videos"))
+    with pytest.raises(UserError, match=r"data\.name: \"videos\" there, \"/elsewhere/videos\" now"):
+        check_same_config(tmp_path / "run", other)
