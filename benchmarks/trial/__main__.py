@@ -3,12 +3,14 @@ r"""Run the trial of clocks (docs/protocol.md): one arm on one task at a time, s
   python -m benchmarks.trial --stage tune
   python -m benchmarks.trial --stage test --tasks pure:reacher --arms A E4
   python -m benchmarks.trial --stage cost
+  python -m benchmarks.trial --stage chance
   python -m benchmarks.trial --stage report
 
 Runs are kept under `--output`; the same command resumes them. Each run's result is written to
 benchmarks/results/trial/ when the run ends, and a run with a result is not repeated. `--core 1`
 pins the trial to core 1. `--minutes` limits the time during which new runs are started. `cost`
-measures the processor time of the test runs' programs, for the table of equal processor time.
+measures the processor time of the test runs' programs, for the table of equal processor time;
+`chance` what random actions earn, more exactly than the protocol did.
 """
 
 import argparse
@@ -25,21 +27,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, Setting, flags, tuned_as
+from benchmarks.trial.chance import Chance, chance
 from benchmarks.trial.cost import Cost, cost
 from benchmarks.trial.report import score, write_report
 from benchmarks.trial.tasks import TEST, TUNING, Task
 from common import UserError, dump_json, read_json
 from common.entry import enter
+from envs.pure import make_pure
 from replay.atomic import write_text
 from training.device import enable_compilation_cache, keep_freed_memory
-from training.versions import versions
+from training.versions import git_commit, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "trial"
 TUNE_SEEDS, TEST_SEEDS = (0, 1), tuple(range(100, 110))
 TIE = 0.01
+STAGES = ("tune", "test", "cost", "chance", "report")
 COSTS = RESULTS / "costs.json"
 COST_SECONDS = 8.0
+CHANCE = RESULTS / "chance.json"
 
 
 class Cell(NamedTuple):
@@ -64,9 +70,34 @@ class Cell(NamedTuple):
     @property
     def command(self) -> list[str]:
         """Arguments of `train_agent.py`, without the run's directory."""
-        held = self.arm.steps if self.arm.letter == "C" else 1
         own = flags(self.arm, self.setting, self.task)
-        return [*self.task.command(held), *own, "--seeds", *map(str, self.seeds)]
+        shared = self.task.command(self.arm.held, self.arm.stride)
+        return [*shared, *own, "--seeds", *map(str, self.seeds)]
+
+    def read(self) -> dict[str, Any] | None:
+        """Its result; None if there is none.
+
+        Raises:
+          UserError: if the result is of another command.
+        """
+        if not self.result.is_file():
+            return None
+        found: dict[str, Any] = read_json(self.result)
+        command = shlex.join(["python", "train_agent.py", *self.command])
+        if today(found["command"]) != command:
+            raise UserError(
+                f"{self.result}: expected a result of {command}, received one of "
+                f"{found['command']}; move it away"
+            )
+        return found
+
+
+def today(command: str) -> str:
+    """A tuning run's command as it would be given now: until 2026-11-29 the preset had another name
+    and no novelty (docs/protocol.md, Departures)."""
+    return command.replace(
+        "--preset pure --size xs", "--preset general --size xs --agent.novelty 0"
+    )
 
 
 def tune_cells() -> Iterator[Cell]:
@@ -115,7 +146,7 @@ def measure_cost(cell: Cell) -> None:
     with tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
         found = cost(cell.command, Path(folder) / "run", COST_SECONDS)
     known = read_json(COSTS) if COSTS.is_file() else {}
-    known.setdefault(cell.task.env, {})[cell.arm.name] = found._asdict()
+    known.setdefault(cell.task.env, {})[cell.arm.name] = found._asdict() | {"git": commit()}
     write_text(COSTS, dump_json(known, indent=1) + "\n")
     print(f"{cell.name}: {found.update:.3g} products an update", flush=True)
 
@@ -126,21 +157,26 @@ def choose() -> dict[str, Setting]:
     Raises:
       UserError: if some tuning runs have not ended.
     """
-    missing = [cell.name for cell in tune_cells() if not cell.result.is_file()]
+    found = {cell: cell.read() for cell in tune_cells()}
+    missing = [cell.name for cell, result in found.items() if result is None]
     if missing:
         raise UserError(
             f"tuning: expected results of all runs, received none of {missing[0]} and "
             f"{len(missing) - 1} others; end them with --stage tune"
         )
     scores: dict[str, dict[Setting, float]] = {arm.name: dict.fromkeys(GRID, 0.0) for arm in TUNED}
-    for cell in tune_cells():
-        last = score(cell.task, read_json(cell.result), "sampled")
+    for cell, result in found.items():
+        assert result is not None
+        last = score(cell.task, result, "sampled")
         share = np.mean(cell.task.normalised(last)) / len(TUNING)
         scores[cell.arm.name][cell.setting] += float(share)
-    chosen = {arm: first_best(found) for arm, found in scores.items()}
+    chosen = {arm: first_best(by_setting) for arm, by_setting in scores.items()}
     tree = {
-        arm: {"setting": chosen[arm]._asdict(), "scores": {s.name: x for s, x in found.items()}}
-        for arm, found in scores.items()
+        arm: {
+            "setting": chosen[arm]._asdict(),
+            "scores": {setting.name: x for setting, x in by_setting.items()},
+        }
+        for arm, by_setting in scores.items()
     }
     write_text(RESULTS / "tuned.json", dump_json(tree, indent=1) + "\n")
     return chosen
@@ -165,17 +201,36 @@ def tuned() -> dict[str, Setting]:
     return {arm: Setting(**entry["setting"]) for arm, entry in found.items()}
 
 
+def commit() -> str:
+    """The commit of this code.
+
+    Raises:
+      UserError: if it is not known: nobody could tell what a result is of.
+    """
+    found = git_commit(ROOT)
+    if found is None:
+        raise UserError(f"expected a Git checkout with a commit, received {ROOT}; run it from one")
+    return found
+
+
+def measure_chance() -> None:
+    """Measure what random actions earn on the test tasks, and write it next to their results."""
+    found = {task.env: chance(make_pure(task.env))._asdict() for task in TEST}
+    write_text(CHANCE, dump_json(found, indent=1) + "\n")
+
+
 def report() -> None:
-    """Write the tables and figures of the results and costs that there are."""
+    """Write the tables and figures of the results, costs and chances that there are."""
     found: dict[str, dict[str, Any]] = {}
     for cell in trial_cells(tuned()):
-        if cell.result.is_file():
-            found.setdefault(cell.task.env, {})[cell.arm.name] = read_json(cell.result)
+        if (result := cell.read()) is not None:
+            found.setdefault(cell.task.env, {})[cell.arm.name] = result
     costs = {
-        env: {arm: Cost(**one) for arm, one in arms.items()}
+        env: {arm: Cost(one["step"], one["update"], one["product"]) for arm, one in arms.items()}
         for env, arms in (read_json(COSTS) if COSTS.is_file() else {}).items()
     }
-    write_report(RESULTS, found, costs)
+    known = read_json(CHANCE) if CHANCE.is_file() else {}
+    write_report(RESULTS, found, costs, {env: Chance(**one) for env, one in known.items()})
 
 
 def main() -> None:
@@ -183,16 +238,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stage", choices=("tune", "test", "cost", "report"), required=True)
-    parser.add_argument("--tasks", nargs="+", help="some of the stage's tasks")
-    parser.add_argument("--arms", nargs="+", help="some of the arms, such as A E4")
+    parser.add_argument("--stage", choices=STAGES, required=True)
+    envs, arms = [task.env for task in (*TUNING, *TEST)], [arm.name for arm in ARMS]
+    parser.add_argument("--tasks", nargs="+", choices=envs, help="some of the stage's tasks")
+    parser.add_argument("--arms", nargs="+", choices=arms, help="some of the arms, such as A E4")
     parser.add_argument("--output", type=Path, default=Path("runs/trial"))
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--core", type=int)
     args = parser.parse_args()
-    if args.stage == "report":
-        report()
+    if args.stage in ("report", "chance"):
+        report() if args.stage == "report" else measure_chance()
         return
+    commit()
     if args.core is not None:
         os.sched_setaffinity(0, {args.core})
     until = time.monotonic() + 60 * args.minutes
@@ -202,7 +259,7 @@ def main() -> None:
         for cell in cells
         if (not args.tasks or cell.task.env in args.tasks)
         and (not args.arms or cell.arm.name in args.arms)
-        and (args.stage == "cost" or not cell.result.is_file())
+        and (args.stage == "cost" or cell.read() is None)
     ]
     if args.stage == "cost":
         enable_compilation_cache(None)

@@ -33,6 +33,16 @@ class Arm(NamedTuple):
         """Its name in tables."""
         return self.letter if self.letter in "AB" else f"{self.letter}{self.steps}"
 
+    @property
+    def held(self) -> int:
+        """Frames per step of the agent."""
+        return self.steps if self.letter == "C" else 1
+
+    @property
+    def stride(self) -> int:
+        """Steps per tick of the top level."""
+        return self.steps if self.letter in "EF" else 1
+
 
 TUNED = (Arm("A", 1), Arm("B", 1), Arm("C", 4), Arm("D", 4), Arm("E", 4), Arm("F", 4))
 ARMS = (*TUNED, Arm("E", 2), Arm("E", 8))
@@ -45,7 +55,7 @@ def tuned_as(arm: Arm) -> Arm:
 
 def flags(arm: Arm, setting: Setting, task: Task) -> list[str]:
     """Flags that define this arm on a task, in addition to the task's own flags."""
-    held = arm.steps if arm.letter == "C" else 1  # frames per step of the agent
+    held = arm.held
     strides = {"E": ("1", str(arm.steps)), "F": ("1", str(arm.steps)), "B": ("1", "1")}
     numbers = {
         "--horizon": max(1, setting.horizon // held),

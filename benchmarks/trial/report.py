@@ -1,12 +1,14 @@
 """Tables and figures of the trial, from the test runs that have ended. docs/protocol.md."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 
+from benchmarks.trial.chance import Chance
 from benchmarks.trial.cost import Cost
 from benchmarks.trial.scores import holm, interval, iqm, order, permutation
 from benchmarks.trial.tasks import TEST, Task
@@ -17,15 +19,25 @@ KINDS = ("sampled", "greedy")
 ORDER = ("A", "E2", "E4", "E8")  # of hypothesis 4, K = 1, 2, 4, 8
 Found = dict[str, dict[str, Any]]  # environment -> arm -> result
 Costs = dict[str, dict[str, Cost]]  # environment -> arm -> what its program costs
+Chances = dict[str, Chance]  # environment -> what random actions earn there
+READINGS = (
+    "That these rest on two choices was found after the runs (docs/protocol.md, Departures), so "
+    "each p-value is given again: with returns of random actions as measured over many more "
+    "episodes, and without the two memory tasks of navix as well, where an arm whose actions are "
+    "held for four steps turns by a full circle and so can never turn."
+)
 
 
-def write_report(folder: Path, found: Found, costs: Costs) -> Path:
+def write_report(folder: Path, found: Found, costs: Costs, chances: Chances) -> Path:
     """Write the tables, and a figure per hypothesis with results; return the path of the tables."""
     lines = ["# The trial of clocks", "", "By docs/protocol.md. Scores are returns of the last "]
     lines[-1] += "quarter, mean ± deviation over seeds; sampled actions, greedy in brackets."
     lines += ["", "## Equal updates", "", *table(found, {})]
     lines += ["", "## Equal processor time of one core", "", *told(costs), "", *table(found, costs)]
     lines += ["", "## Hypotheses", "", *hypotheses(found, folder)]
+    if chances:
+        lines += ["", READINGS, "", *readings(found, chances)]
+        lines += ["", "## Random actions", "", *by_chance(chances)]
     lines += ["", "## Commands", "", *commands(found)]
     path = folder / "trial.md"
     write_text(path, "\n".join(lines) + "\n")
@@ -85,33 +97,72 @@ def shown(task: Task, result: dict[str, Any] | None, cost: Cost | None, budget: 
     return f"{mean:.1f} ± {deviation:.1f} ({greedy.mean():.1f}){failed}"
 
 
-def pooled(found: Found, arms: Sequence[str]) -> tuple[list[str], list[list[np.ndarray]]]:
-    """The tasks on which all these arms have results, and each arm's normalised scores on them."""
-    tasks = [task for task in TEST if all(arm in found.get(task.env, {}) for arm in arms)]
+def pooled(
+    found: Found, arms: Sequence[str], tasks: Sequence[Task] = TEST
+) -> tuple[list[str], list[list[np.ndarray]]]:
+    """Those of the tasks on which all these arms have results, and each arm's normalised scores on
+    them."""
+    ran = [task for task in tasks if all(arm in found.get(task.env, {}) for arm in arms)]
     scores = [
-        [task.normalised(score(task, found[task.env][arm], "sampled")) for task in tasks]
+        [task.normalised(score(task, found[task.env][arm], "sampled")) for task in ran]
         for arm in arms
     ]
-    return [task.env for task in tasks], scores
+    return [task.env for task in ran], scores
+
+
+def readings(found: Found, chances: Chances) -> list[str]:
+    """Table of each hypothesis's p-value on other readings of the same runs."""
+    again = [replace(task, random=chances[task.env].mean) for task in TEST]
+    others = [task for task in again if not task.env.startswith("navix:")]
+    rows = ["| | random actions measured | p | without navix | p |", "|---|---|---|---|---|"]
+    for number, arms in enumerate((*PAIRS, ORDER), start=1):
+        name, cells = _named(number, arms), []
+        for tasks in (again, others):
+            ran, scores = pooled(found, arms, tasks)
+            if not ran:
+                return rows
+            rho, p = _judged(arms, scores)
+            cells += [f"{rho}{'; '.join(map(estimate, arms, scores))}", f"{p:.4f}"]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return rows
+
+
+def _named(number: int, arms: Sequence[str]) -> str:
+    return f"{number}. " + (f"{arms[0]} over {arms[1]}" if len(arms) == 2 else "order in K")
+
+
+def _judged(arms: Sequence[str], scores: list[list[np.ndarray]]) -> tuple[str, float]:
+    """(what is said before the estimates, p-value)."""
+    if len(arms) == 2:
+        return "", permutation(scores[0], scores[1])
+    rho, p = order((1, 2, 4, 8), scores)
+    return f"ρ {rho:.2f}; ", p
+
+
+def by_chance(chances: Chances) -> list[str]:
+    """Table of what random actions earn."""
+    rows = [
+        "| task | as fixed in the protocol, 64 episodes | measured ± standard error | episodes |"
+    ]
+    rows.append("|---|---|---|---|")
+    for task in TEST:
+        found = chances[task.env]
+        measured = f"{found.mean:.3g} ± {found.error:.2g}"
+        rows.append(f"| `{task.env}` | {task.random:g} | {measured} | {found.episodes:,} |")
+    return rows
 
 
 def hypotheses(found: Found, folder: Path) -> list[str]:
     """Table of the hypotheses, with a figure each, pooled over tasks that all its arms have run."""
     rows = ["| | tasks | pooled, interquartile mean (95%) | p | Holm |", "|---|---|---|---|---|"]
     said: list[tuple[str, int, str, float]] = []
-    for number, (one, other) in enumerate(PAIRS, start=1):
-        tasks, scores = pooled(found, (one, other))
+    for number, arms in enumerate((*PAIRS, ORDER), start=1):
+        tasks, scores = pooled(found, arms)
         if tasks:
-            p = permutation(scores[0], scores[1])
-            text = "; ".join(map(estimate, (one, other), scores))
-            said.append((f"{number}. {one} over {other}", len(tasks), text, p))
-            figure(folder / f"hypothesis_{number}.png", tasks, (one, other), scores)
-    tasks, scores = pooled(found, ORDER)
-    if tasks:
-        rho, p = order((1, 2, 4, 8), scores)
-        text = "; ".join(map(estimate, ORDER, scores))
-        said.append(("4. order in K", len(tasks), f"ρ {rho:.2f}; {text}", p))
-        figure(folder / "hypothesis_4.png", tasks, ORDER, scores)
+            before, p = _judged(arms, scores)
+            text = before + "; ".join(map(estimate, arms, scores))
+            said.append((_named(number, arms), len(tasks), text, p))
+            figure(folder / f"hypothesis_{number}.png", tasks, arms, scores)
     judged = [p for _, tasks_run, _, p in said if tasks_run == len(TEST)]
     yet = len(PAIRS) + 1 - len(judged)  # not judged, so their p-values may turn out to be 1
     adjusted = iter(holm([*judged, *[1.0] * yet]))

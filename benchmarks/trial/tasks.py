@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from configs.schema import WINDOWS
+
 EVALUATIONS = 12  # per run, evenly spaced
 SIZE = ("--preset", "general", "--size", "xs", "--agent.novelty", "0")
-EPISODES = ("--eval-episodes", "16")
+STARTS = 16  # episodes of an evaluation, always from the same starts
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Task:
     env: str
     frames: int  # an evaluation follows each twelfth, which is whole rounds in every arm
     updates: int
-    random: float  # return of random actions: mean of 64 episodes
+    random: float  # return of random actions, of 64 episodes; fixed before the first test run
     good: float  # return of a good agent, fixed before the first test run
     length: int = 32  # environment steps per sequence
     batch: int = 8  # sequences per update
@@ -31,12 +33,15 @@ class Task:
         """Its name in file names."""
         return self.env.replace(":", "-")
 
-    def command(self, held: int) -> list[str]:
-        """Flags of `train_agent.py` shared by all arms, for steps of ``held`` frames."""
+    def command(self, held: int, stride: int = 1) -> list[str]:
+        """Flags of `train_agent.py` shared by all arms, for steps of ``held`` frames and a clock of
+        ``stride`` steps. Sequences of fewer than ``WINDOWS`` windows are lengthened
+        (`TrainConfig.sequence`), so there are fewer of them: an update reads as many frames."""
+        whole = max(self.length, WINDOWS * stride)
         every = self.frames // held // EVALUATIONS
         numbers = {
             "--length": max(8, self.length // held),
-            "--batch": self.batch,
+            "--batch": self.batch * self.length // whole,
             "--env.num-envs": self.envs,
             "--prefill": self.prefill // held,
             "--eval-every": every,
@@ -45,7 +50,7 @@ class Task:
             "--video-every": 0,
         }
         given = [text for flag, value in numbers.items() for text in (flag, str(value))]
-        shared = [*SIZE, *EPISODES, "--keep", "1", "--report", "False"]
+        shared = [*SIZE, "--eval-episodes", str(STARTS), "--keep", "1", "--report", "False"]
         return ["--env", self.env, *shared, *given]
 
     def normalised(self, score: np.ndarray) -> np.ndarray:

@@ -1,21 +1,27 @@
 """The trial of clocks: statistics by hand, the settings of its arms, a report of written runs."""
 
 import re
+import shlex
 import shutil
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 
 from benchmarks.trial import __main__ as trial
 from benchmarks.trial import report
 from benchmarks.trial.__main__ import TEST_SEEDS, first_best, trial_cells, tune_cells
 from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, Setting, flags, tuned_as
+from benchmarks.trial.chance import Chance, chance
 from benchmarks.trial.cost import Cost, cost
 from benchmarks.trial.scores import holm, interval, iqm, order, permutation, spearman
-from benchmarks.trial.tasks import EVALUATIONS, TEST, TUNING
+from benchmarks.trial.tasks import EVALUATIONS, STARTS, TEST, TUNING
+from common import UserError, dump_json
 from configs import parse_train
+from envs.pure import PureEnv, Transition
 from training.curves import LAST
 from training.seeds import crossed
 
@@ -57,9 +63,10 @@ def test_holm_by_hand():
 @pytest.mark.parametrize("task", TEST, ids=lambda task: task.name)
 def test_arms_differ_in_the_clock_alone(arm, task):
     """In environment frames: the same horizon, discount, λ, noise, gates, updates and data."""
-    held = arm.steps if arm.letter == "C" else 1
-    own = flags(arm, GRID[0], task)
-    config = parse_train([*task.command(held), *own], False, "float32")
+    held = arm.held
+    config = parse_train(
+        [*task.command(held, arm.stride), *flags(arm, GRID[0], task)], False, "float32"
+    )
     agent, behaviour = config.agent, config.agent.behaviour
     stride = agent.model.strides[-1]
     assert config.env.action_repeat == held
@@ -71,6 +78,7 @@ def test_arms_differ_in_the_clock_alone(arm, task):
     assert behaviour.discount == pytest.approx(0.99**held, rel=1e-6)
     assert behaviour.lam == pytest.approx(0.95**held, rel=1e-6)
     assert config.prefill * held == task.prefill and config.sequence * held >= task.length
+    assert config.batch * config.sequence * held == task.batch * task.length  # frames per update
     assert agent.newest == (arm.letter != "F")
     assert (agent.recent_decoder > 0) == (task.memory and arm.letter != "F")
     clocks = {"A": (1, 1), "B": (1, 1), "C": (1, 1), "D": (1, 4)}
@@ -83,9 +91,10 @@ def test_arms_differ_in_the_clock_alone(arm, task):
 def test_there_are_twelve_evaluations_at_most_of_which_three_count(task, arm):
     """At every crossing of a multiple before the last step, and after it (`training/seeds.py`);
     none before the first update."""
-    held = arm.steps if arm.letter == "C" else 1
-    own = flags(arm, GRID[0], task)
-    config = parse_train([*task.command(held), *own], False, "float32")
+    held = arm.held
+    config = parse_train(
+        [*task.command(held, arm.stride), *flags(arm, GRID[0], task)], False, "float32"
+    )
     rounds = range(config.env.num_envs, config.steps, config.env.num_envs)
     at = [s for s in rounds if crossed(s - config.env.num_envs, s, config.eval_every)]
     assert len(at) + 1 == EVALUATIONS
@@ -141,22 +150,76 @@ def test_the_report_of_written_runs(tmp_path):
             "steps": [20, 40], "updates": [45, 90], "sampled": late, "greedy": late,
             "last_quarter": {"sampled": late[-1], "greedy": late[-1]},
         }  # fmt: skip
-    path = report.write_report(tmp_path, {"pure:reacher": found}, {"pure:reacher": costs})
+    path = report.write_report(tmp_path, {"pure:reacher": found}, {"pure:reacher": costs}, {})
     text = path.read_text()
     assert "| 1. E4 over A | 1 (not all yet) |" in text and "2. E4 over D4" not in text
     assert "`pure:reacher` (90 products a seed)" in text and "Holm" in text
     assert costs["A"].at(found["A"]) == [100.0, 200.0]
     assert (tmp_path / "hypothesis_1.png").stat().st_size > 0
     assert " | 0.0004 | – |" in text  # not judged before all tasks have run
-    text = report.write_report(tmp_path, {task.env: found for task in TEST}, {}).read_text()
+    everywhere = {task.env: found for task in TEST}
+    chances = {task.env: Chance(task.random, 0.1, 2048) for task in TEST}
+    text = report.write_report(tmp_path, everywhere, {}, chances).read_text()
     p, corrected = map(float, re.findall(r"E4 over A \| 7 \| .* \| (.*) \| (.*) \|", text)[0])
     assert 0 < p < 0.001 and corrected == pytest.approx(4 * p)  # of four, though one is judged
+    (row,) = re.findall(
+        r"\| 1. E4 over A \| .* \| (.*) \| .* \| (.*) \|", text.split("is given")[1]
+    )
+    assert float(row[0]) == p and 0 < float(row[1]) < 0.01  # at the same returns, and on five tasks
+    assert "| `pure:reacher` | 54 | 54 ± 0.1 | 2,048 |" in text
     task = next(task for task in TEST if task.env == "pure:reacher")
     at_budget = report.score(task, found["A"], "sampled", costs["A"], 100.0)
     np.testing.assert_array_equal(at_budget, found["A"]["sampled"][0])  # half of its run
     assert np.isnan(
         report.score(task, found["A"], "sampled", costs["A"], 10.0)
     ).all()  # before its first one
+
+
+def test_results_of_another_command_are_refused(tmp_path, monkeypatch):
+    """A tuning result under the preset's former name is one of the same command."""
+    monkeypatch.setattr(trial, "RESULTS", tmp_path)
+    cell = next(tune_cells())
+    assert cell.read() is None
+    given = ["python", "train_agent.py", *cell.command]
+    cell.result.parent.mkdir(parents=True)
+    before = shlex.join(given).replace(
+        "--preset general --size xs --agent.novelty 0", "--preset pure --size xs"
+    )
+    for command in (shlex.join(given), before):
+        cell.result.write_text(dump_json({"command": command}))
+        assert cell.read() == {"command": command}
+    cell.result.write_text(dump_json({"command": shlex.join([*given, "--batch", "3"])}))
+    with pytest.raises(UserError, match="expected a result of python train_agent.py"):
+        cell.read()
+
+
+def test_every_kept_result_is_of_todays_command():
+    cells = [*tune_cells(), *trial_cells(trial.tuned())]
+    assert sum(cell.read() is not None for cell in cells) > 50
+
+
+def test_chance_by_hand():
+    """Half of the episodes last one step of 1, the others two: 1.5 ± 0.5/√2048."""
+    found = chance(Short())
+    assert found.episodes == 128 * STARTS and found.mean == pytest.approx(1.5, abs=0.06)
+    assert found.error == pytest.approx(0.5 / found.episodes**0.5, rel=0.01)
+
+
+class Short(PureEnv):
+    """Pays 1 a step; action 1 of 0 and 1 ends the episode, which lasts 2 steps at most."""
+
+    length, terminates = 2, True
+    observation_space = Box(0, 1, (1,))
+    action_space = Discrete(2)
+
+    def reset(self, key):
+        return jnp.zeros(1)
+
+    def step(self, state, action, key):
+        return Transition(state, jnp.asarray(1.0), action == 1)
+
+    def observe(self, state):
+        return state
 
 
 def test_seeds_that_failed_count_with_the_random_score():
