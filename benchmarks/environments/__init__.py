@@ -1,0 +1,1 @@
+"""The default command on well-known environments, beside a flat agent and PPO."""
