@@ -16,6 +16,10 @@ PACKAGES = (
     "orbax-checkpoint",
     "gymnasium",
     "numpy",
+    "dm-control",
+    "gymnax",
+    "minerl",
+    "navix",
 )
 
 
