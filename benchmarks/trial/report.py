@@ -94,7 +94,7 @@ def shown(task: Task, result: dict[str, Any] | None, cost: Cost | None, budget: 
     sampled, greedy = (score(task, result, kind, cost, budget) for kind in KINDS)
     failed = f", failed: seeds {', '.join(result['failed'])}" if result["failed"] else ""
     mean, deviation = sampled.mean(), sampled.std(ddof=1)
-    digits = 2 if task.good <= 1 else 1
+    digits = 2 if abs(task.good) <= 1 else 1
     numbers = (f"{x:.{digits}f}" for x in (mean, deviation, greedy.mean()))
     return "{} ± {} ({})".format(*numbers) + failed
 
