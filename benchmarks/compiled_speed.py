@@ -2,8 +2,9 @@
 
   python -m benchmarks.compiled_speed --seeds 0 1 2 --flags "--env pure:pendulum --size xs"
 
-Both use `train_agent.py`; runs are kept under `--output` and not repeated. Speeds are those that
-the runs logged, without compilation and evaluation. Writes benchmarks/results/NAME.md.
+Both use `train_agent.py`; runs are kept under `--output` and not repeated, and those of other flags
+or seeds are refused. Speeds are those that the runs logged, without compilation and evaluation.
+Writes benchmarks/results/NAME.md.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from agents.statistics import half_width, plus_minus
+from benchmarks.kept import claim
 from common.entry import enter
 from configs.spelling import whole
 from replay.atomic import write_text
@@ -32,16 +34,23 @@ DEFAULT += "6000 --video-every 0 --report False"
 
 
 def run(flags: list[str], logdir: Path, seeds: list[int], together: bool) -> dict[str, Any]:
-    """The curves of all seeds, which are run unless that was done before."""
+    """The curves of all seeds, which are run unless that was done before.
+
+    Raises:
+      UserError: if the runs there are of other flags or, as one program, of other seeds.
+    """
     runs = [run_of(logdir, seed) for seed in seeds]
     if together:
-        commands = {logdir: ["--seeds", *map(str, seeds)]}
+        own = {logdir: ["--seeds", *map(str, seeds)]}
     else:
-        commands = {run: ["--seed", str(seed)] for run, seed in zip(runs, seeds, strict=True)}
+        own = {run: ["--seed", str(seed)] for run, seed in zip(runs, seeds, strict=True)}
+    commands = {place: ["train_agent.py", *flags, *more] for place, more in own.items()}
+    for place, command in commands.items():
+        claim(command, place)
     if not all((run / EVALUATION).is_file() for run in runs):
-        for place, own in commands.items():
-            command = [sys.executable, str(ROOT / "train_agent.py"), *flags, *own]
-            subprocess.run([*command, "--logdir", str(place)], cwd=ROOT, check=True)
+        for place, command in commands.items():
+            script = [sys.executable, *command, "--logdir", str(place)]
+            subprocess.run(script, cwd=ROOT, check=True)
     return gather(runs)
 
 

@@ -46,15 +46,35 @@ def load(path: Path) -> tuple[Curve, CompiledRun, Iterator[RunState]]:
     """Load a finished curve, its program, and the final state of every seed.
 
     Raises:
-      UserError: if the curve is not of a memory task, or is not finished.
+      UserError: as for `curve_at`.
     """
-    curve = Curve.load(path)
+    curve = curve_at(path)
+    runs = [run_of(path.with_suffix(""), seed) for seed in curve.seeds]
+    return curve, load_program(runs[0]), (load_state(run) for run in runs)
+
+
+def curve_at(path: Path) -> Curve:
+    """Load a finished curve of a memory task.
+
+    Raises:
+      UserError: if there is no file, or it is no curve, not of a memory task, or not finished.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path}: expected a JSON file that the suite has left, received none; check the path"
+        )
+    try:
+        curve = Curve.load(path)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: expected a curve that the suite has left, received: {error}; name its JSON "
+            "files alone"
+        ) from error
     if curve.task not in ROOMS:
         raise UserError(f"{path}: expected a curve of {' or '.join(ROOMS)}, received {curve.task}")
     if not curve.done:
         raise UserError(f"{path}: expected a finished run; the suite's command goes on with it")
-    runs = [run_of(path.with_suffix(""), seed) for seed in curve.seeds]
-    return curve, load_program(runs[0]), (load_state(run) for run in runs)
+    return curve
 
 
 def quarters(memory: Memory) -> Iterator[str]:
@@ -88,6 +108,7 @@ def main() -> None:
     parser.add_argument("--name", default="memory_agents", help="of the result file")
     args = parser.parse_args()
     enable_compilation_cache(None)
+    curves = {path: curve_at(path) for path in args.curves}
     files = " ".join(path.name for path in args.curves)
     lines = [
         "# What the agents of a memory task met and keep",
@@ -95,10 +116,10 @@ def main() -> None:
         f"    python -m benchmarks.memory_agents {files} --name {args.name}",
         "",
     ]
-    for path in args.curves:
+    for path, curve in curves.items():
         met, kept = tables(path)
         lines += [
-            f"Runs of `{Curve.load(path).command}`",
+            f"Runs of `{curve.command}`",
             "",
             "| strides | seed | episodes | return | no goal | first pays | first costs |",
             "|---|---|---|---|---|---|---|",

@@ -5,7 +5,8 @@
 Pretrains the agent's model on walks of the scripted follower, with unknown actions. Then trains
 agents without it, with it, and with it while video is kept in the batches, for the same seeds and
 environment steps. Every run is one of `pretrain_video.py` or `train_agent.py`, resumed if it was
-stopped. Writes benchmarks/results/pretraining.{md,png}.
+stopped, and refused if it was made with other flags. Writes
+benchmarks/results/pretraining.{md,png}.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from agents.statistics import plus_minus
+from benchmarks.kept import claim
 from common import null_as_nan
 from common.entry import enter
 from training import read_metrics
@@ -31,39 +33,52 @@ from training.device import choose_device
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+KEPT = "with, and kept"
+ARMS = ("without", "with", KEPT)
 SHARE = 0.25  # of each batch that remains video, in the third arm
 Runs = dict[str, dict[int, Path]]
 
 
-def run(script: list[str], logdir: Path) -> Path:
-    """Run one of our scripts to its end, unless that was done before; return its directory."""
+def run(script: list[str], logdir: Path, places: list[str]) -> None:
+    """Run one of our scripts to its end, unless that was done before; ``places``: flags that say
+    where it finds what it reads."""
     if not (logdir / "evaluation.json").exists():
-        print("$ python " + " ".join(script), flush=True)
-        subprocess.run([sys.executable, *script, "--logdir", str(logdir)], check=True, cwd=ROOT)
-    return logdir
+        command = [*script, *places]
+        print("$ python " + " ".join(command), flush=True)
+        subprocess.run([sys.executable, *command, "--logdir", str(logdir)], check=True, cwd=ROOT)
 
 
 def train(output: Path, steps: int, updates: int, seeds: list[int], arms: list[str]) -> Runs:
-    """Train every run; return their directories by arm and seed."""
-    data = ["--data", "navigate", "--data.folder", str(output / "data"), "--video-every", "0"]
-    video = run(
-        ["pretrain_video.py", "--preset", "agent", *data, "--steps", str(updates)],
-        output / "video",
-    )
-    start = ["--init-from", str(video)]
-    flags = {
-        "without": [],
-        "with": start,
-        "with, and kept": [*start, "--recordings-share", str(SHARE)],
-    }
+    """Train every run; return their directories by arm and seed.
+
+    Raises:
+      UserError: if a run there was made with other flags; nothing has been run by then.
+    """
+    video, data = output / "video", ["--data.folder", str(output / "data")]
+    learn = ["pretrain_video.py", "--preset", "agent", "--data", "navigate", "--video-every", "0"]
+    commands = {video: [*learn, "--steps", str(updates)]}
+    places, start = {video: data}, ["--init-from", str(video)]
     runs: Runs = {arm: {} for arm in arms}
     for seed in seeds:
         for arm in arms:
-            command = ["train_agent.py", "--env", "minerl_navigate", "--env.backend", "builtin"]
-            command += ["--seed", str(seed), "--steps", str(steps), "--video-every", "0"]
-            command += ["--eval-every", str(steps // 3), *flags[arm]]
-            runs[arm][seed] = run(command, output / f"{arm.replace(', ', '-')}-seed{seed}")
+            path = runs[arm][seed] = output / f"{arm.replace(', ', '-')}-seed{seed}"
+            commands[path] = agent(arm, steps, seed)
+            places[path] = [] if arm == "without" else start
+    for path, command in commands.items():
+        claim(command, path)
+    for path, command in commands.items():
+        run(command, path, places[path])
     return runs
+
+
+def agent(arm: str, steps: int, seed: int) -> list[str]:
+    """One agent's command, without its directory and that of the video model."""
+    kept = ["--recordings-share", str(SHARE)] if arm == KEPT else []
+    return [
+        *("train_agent.py", "--env", "minerl_navigate", "--env.backend", "builtin"),
+        *("--seed", str(seed), "--steps", str(steps), "--video-every", "0"),
+        *("--eval-every", str(steps // 3), *kept),
+    ]
 
 
 def curve(path: Path) -> tuple[list[int], list[float]]:
@@ -118,7 +133,7 @@ def main() -> None:
     parser.add_argument("--steps", type=whole, default=16_000, help="environment steps per agent")
     parser.add_argument("--updates", type=whole, default=2_000, help="of the pretraining")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", default=["without", "with", "with, and kept"])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     args = parser.parse_args()
     output = args.output.resolve()
     runs = train(output, args.steps, args.updates, args.seeds, args.arms)

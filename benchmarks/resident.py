@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common import RunFailed, UserError
 from common.entry import enter
 from training import read_metrics
 
@@ -59,6 +60,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0, help="of the first part")
     parser.add_argument("--resumes", type=int, default=3)
     args = parser.parse_args()
+    if not args.minutes > 0:
+        raise UserError(f"minutes: expected more than 0, received {args.minutes:g}")
     with tempfile.TemporaryDirectory() as folder:
         logdir = Path(folder) / "run"
         parts = [measure("start", logdir, 60 * args.minutes)]
@@ -70,7 +73,11 @@ def main() -> None:
 
 
 def measure(name: str, logdir: Path, seconds: float) -> Part:
-    """Run the command for ``seconds`` from its first update on, and stop it."""
+    """Run the command for ``seconds`` from its first update on, and stop it.
+
+    Raises:
+      RunFailed: if it ended by itself.
+    """
     log, readings = logdir / "metrics.jsonl", list[Reading]()
     first = steps(log)
     command = [sys.executable, "train_agent.py", *FLAGS, "--logdir", str(logdir)]
@@ -82,9 +89,16 @@ def measure(name: str, logdir: Path, seconds: float) -> Part:
         while time.monotonic() - began < seconds and process.poll() is None:
             readings.append(read(process.pid, time.monotonic() - began))
             time.sleep(EVERY)
+        ended = process.poll()
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
+    if ended is not None:
+        raise RunFailed(
+            f"{name}: expected a run that goes on until it is stopped, received exit code {ended} "
+            f"after {len(readings)} readings; run the same by hand: python "
+            + " ".join([*command[1:-1], "LOGDIR"])
+        )
     print(f"{name}: {len(readings)} readings, {steps(log):,} steps", flush=True)
     return Part(name, first, steps(log), readings)
 

@@ -51,10 +51,11 @@ class Learner:
     """Updates per environment step."""
     devices: int = 1
     parameters: float = 2e6
-    send: float = 0.0008
-    take: float = 0.0015
+    send: float = 0.00034
+    take: float = 0.00064
     """Seconds of the learner per worker: to send it actions, and to take its answer into replay.
-    Their sum was measured on a busy core (benchmarks/results/actors.md); its split is assumed."""
+    Their sum is the processor time measured with 16 workers (benchmarks/results/actors.md); its
+    split is assumed."""
     act: float = 0.0015
     act_each: float = 0.00006
     """Seconds of the policy and the replay per round, and per environment in it; assumed."""

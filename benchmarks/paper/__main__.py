@@ -7,7 +7,9 @@
 
 On vectors, the results of each system are written to benchmarks/results/paper/ when it ends, and
 existing results are not run again; then, or with `--stage report` alone, the page of all results is
-written. On images, runs are kept under `--output` and resumed from there.
+written. On images, runs are kept under `--output` and resumed from there. Results and runs of other
+settings than today's are refused, so that no page mixes the two; `--stage report` writes the page
+of older results, if all of them are of the same settings.
 """
 
 import argparse

@@ -190,6 +190,7 @@ def costs(scale: Scale, rounds: int = 5) -> Found:
             states[name], _, spent = program.train(states[name], jax.random.key(1))
             seconds[name].append(spent)
     return {
+        "scale": vars(scale),
         "seconds_per_update": {n: round(float(np.median(x[1:])), 4) for n, x in seconds.items()},
         "versions": versions(),
     }

@@ -2,10 +2,16 @@
 
   python -m benchmarks.paper --scale cpu --output runs/paper
 
-The runs of `pretrain_video.py` follow one another and are resumed if they were stopped; then
-`evaluate_video.py` and `analyse_video.py` evaluate all of them, and updates are timed in turns.
-Writes benchmarks/results/paper_SCALE.md: one table, and which claims of CW-VAE (§3) hold on these
-data and which do not. The digits are scikit-learn's: this is not Moving MNIST.
+The runs of `pretrain_video.py` follow one another and are resumed if they were stopped; those of
+another scale or other settings are refused. Then `evaluate_video.py` and `analyse_video.py`
+evaluate all of them, and updates are timed in turns. Writes benchmarks/results/paper_SCALE.md: one
+table, and which claims of CW-VAE (§3) hold on these data and which do not. The digits are
+scikit-learn's: this is not Moving MNIST.
+
+A model's clips hold two or more whole ticks of its top level, as close to 72 frames as that allows:
+a level whose clips end within a tick remembers for less long (docs/adr/0030). The stored
+benchmarks/results/paper_cpu.md is older: clips of 72 frames for all, 4.5 ticks of factor 4's top
+level and 1.125 of factor 8's.
 """
 
 import json
@@ -21,6 +27,7 @@ import jax
 import numpy as np
 
 from analysis.video.scores import frames_above
+from benchmarks.kept import claim
 from configs.video import PretrainConfig
 from recordings.data import open_stores
 from training.build_video import BuiltVideo, video_spaces
@@ -45,7 +52,7 @@ SCALES = {
         *("--size", "s", "--batch", "4", "--steps", "3000", "--eval-every", "0"),
         *("--model.image-std", "0.1"),
     ],
-    "gpu": ["--size", "paper"],
+    "gpu": ["--size", "paper", "--data.length", "128"],  # no shorter than the longest clip
 }
 LOOK = {
     "smoke": ["--videos", "2", "--reader-steps", "20", "--reset-horizon", "12", "--samples", "1"],
@@ -63,22 +70,23 @@ class Model(NamedTuple):
     preset: str
     strides: tuple[int, ...]
     context: int  # of its own training run: a multiple of the top stride
+    length: int  # frames per clip: two or more whole ticks of the top, closest to 72
     speed: float = 1.0
     streams: bool = False
 
 
 MODELS = (
-    Model("cwvae-2", "cwvae", (1, 2, 4), 36),
-    Model("cwvae-4", "cwvae", (1, 4, 16), 48),
-    Model("cwvae-6", "cwvae", (1, 6, 36), 36),
-    Model("cwvae-8", "cwvae", (1, 8, 64), 64),
-    Model("notmpabs", "notmpabs", (1, 1, 1), 36),
-    Model("rssm", "rssm", (1,), 36),
+    Model("cwvae-2", "cwvae", (1, 2, 4), 36, 72),
+    Model("cwvae-4", "cwvae", (1, 4, 16), 48, 64),
+    Model("cwvae-6", "cwvae", (1, 6, 36), 36, 72),
+    Model("cwvae-8", "cwvae", (1, 8, 64), 64, 128),
+    Model("notmpabs", "notmpabs", (1, 1, 1), 36, 72),
+    Model("rssm", "rssm", (1,), 36, 72),
 )
 OTHERS = (
-    Model("cwvae-6-slow", "cwvae", (1, 6, 36), 36, speed=0.5),
-    Model("cwvae-6-fast", "cwvae", (1, 6, 36), 36, speed=2.0),
-    Model("cwvae-6-streams", "cwvae", (1, 6, 36), 36, streams=True),
+    Model("cwvae-6-slow", "cwvae", (1, 6, 36), 36, 72, speed=0.5),
+    Model("cwvae-6-fast", "cwvae", (1, 6, 36), 36, 72, speed=2.0),
+    Model("cwvae-6-streams", "cwvae", (1, 6, 36), 36, 72, streams=True),
 )
 
 
@@ -87,7 +95,8 @@ def command(model: Model, scale: str, seed: int) -> list[str]:
     strides = [str(k) for k in model.strides]
     return [
         *("pretrain_video.py", "--data", "moving_digits", "--preset", model.preset),
-        *("--strides", *strides, "--context", str(model.context), "--seed", str(seed)),
+        *("--strides", *strides, "--context", str(model.context)),
+        *("--length", str(model.length), "--seed", str(seed)),
         *("--data.speed", str(model.speed), "--streams", str(model.streams)),
         *("--video-every", "0", *SCALES[scale]),
     ]
@@ -100,10 +109,17 @@ def run(script: list[str]) -> None:
 
 
 def train(scale: str, seed: int, output: Path) -> dict[str, Path]:
-    """All runs by name; those that have not ended yet are trained."""
-    runs = {}
-    for model in (*MODELS, *OTHERS):
-        path = runs[model.name] = output / f"{model.name}-seed{seed}"
+    """All runs by name; those that have not ended yet are trained.
+
+    Raises:
+      UserError: if a run there is of another scale or of other settings; none has begun by then.
+    """
+    models = (*MODELS, *OTHERS)
+    runs = {model.name: output / f"{model.name}-seed{seed}" for model in models}
+    for model in models:
+        claim(command(model, scale, seed), runs[model.name])
+    for model in models:
+        path = runs[model.name]
         if not (path / "evaluation.json").exists():
             folder = ["--logdir", str(path), "--data.folder", str(output / "data")]
             run([*command(model, scale, seed), *folder])
@@ -237,10 +253,12 @@ def page(scale: str, seed: int, runs: Mapping[str, Path], output: Path) -> str:
         f"    python -m benchmarks.paper --scale {scale} --seed {seed}",
         "",
         f"{choose_device().name}; size {config.size}, {config.steps:,} updates of {config.batch} "
-        f"clips of {config.length} frames, seed {seed}; {config.data.episodes} training videos of "
-        f"{config.data.length} frames. Open loop from {CONTEXT} frames over {scores['horizon']}; "
-        "SSIM and PSNR by the protocol `cwvae`. The digits are scikit-learn's: this is not Moving "
-        "MNIST, and no number here compares with the paper's.",
+        f"clips, seed {seed}; {config.data.episodes} training videos of {config.data.length} "
+        f"frames. Frames per clip, whole ticks of the top level: {clips()}; an update reads as "
+        "many clips of each model, so with factor 8 the most frames. Open loop from "
+        f"{CONTEXT} frames over {scores['horizon']}; SSIM and PSNR by the protocol "
+        "`cwvae`. The digits are scikit-learn's: this is not Moving MNIST, and no "
+        "number here compares with the paper's.",
         "",
         "| model | SSIM | PSNR | frames above a random frame | KL per level, nats per sequence |",
         "|---|---|---|---|---|",
@@ -255,6 +273,11 @@ def page(scale: str, seed: int, runs: Mapping[str, Path], output: Path) -> str:
     lines += ["States carried over consecutive clips (`--streams`), at equal updates:", ""]
     lines += [*streamed(inside, names), "", f"![curves](paper_{scale}.png)", ""]
     return "\n".join(lines)
+
+
+def clips() -> str:
+    """Frames per clip of every model of the table."""
+    return ", ".join(f"{model.name} {model.length}" for model in MODELS)
 
 
 def compare(scale: str, seed: int, output: Path, results: Path) -> None:

@@ -1,9 +1,10 @@
 """Predictions in pixels: a ball that bounces and keeps its colour, 32 x 32, 300 frames predicted.
 
-CW-VAE, RSSM and DLH are each trained by `pretrain_video.py` and resumed if they were stopped. The
-ball's place is predictable for some 20 frames, its colour forever. Both are read from the predicted
-frames: the colour is the palette's nearest in direction to the sum of all pixels, the place is the
-centre of brightness. One seed each: the results are illustrations, not a comparison of models.
+CW-VAE, RSSM and DLH are each trained by `pretrain_video.py` and resumed if they were stopped; runs
+of other settings are refused. The ball's place is predictable for some 20 frames, its colour
+forever. Both are read from the predicted frames: the colour is the palette's nearest in direction
+to the sum of all pixels, the place is the centre of brightness. One seed each: the results are
+illustrations, not a comparison of models.
 """
 
 import subprocess
@@ -20,6 +21,7 @@ from analysis.probes.ball import colours
 from analysis.probes.measures import centres
 from analysis.video.frames import draw_frames, frames_at_once
 from analysis.video.rollout import imagine_samples, usable_context
+from benchmarks.kept import claim
 from recordings.generators.seeded import PIXELS
 from recordings.held_out import read_videos
 from replay.atomic import write_text
@@ -51,15 +53,25 @@ def command(system: str, updates: int, seed: int) -> list[str]:
     return ["pretrain_video.py", *DATA, *SYSTEMS[system], *size, *QUIET]
 
 
-def train(system: str, updates: int, seed: int, output: Path) -> Path:
-    """Train a run to its end, and return its directory."""
-    run = output / f"{system.lower()}-{updates}-seed{seed}"
-    if not (run / "evaluation.json").exists():
-        script = command(system, updates, seed)
-        print("$ python " + " ".join(script), flush=True)
-        where = ["--logdir", str(run), "--data.folder", str(output / "data")]
-        subprocess.run([sys.executable, *script, *where], check=True, cwd=ROOT)
-    return run
+def train(updates: Sequence[int], seed: int, output: Path) -> dict[str, Path]:
+    """Train all runs to their end, and return their directories by system.
+
+    Args:
+      updates: of each of ``SYSTEMS``, in their order.
+    Raises:
+      UserError: if a run there is of other settings; none has begun by then.
+    """
+    counts = dict(zip(SYSTEMS, updates, strict=True))
+    runs = {name: output / f"{name.lower()}-{n}-seed{seed}" for name, n in counts.items()}
+    for name, run in runs.items():
+        claim(command(name, counts[name], seed), run)
+    for name, run in runs.items():
+        if not (run / "evaluation.json").exists():
+            script = command(name, counts[name], seed)
+            print("$ python " + " ".join(script), flush=True)
+            where = ["--logdir", str(run), "--data.folder", str(output / "data")]
+            subprocess.run([sys.executable, *script, *where], check=True, cwd=ROOT)
+    return runs
 
 
 def predictions(run: VideoRun, steps: dict[str, Any], seed: int) -> np.ndarray:
@@ -107,10 +119,7 @@ def compare(updates: Sequence[int], seed: int, output: Path, results: Path) -> N
       updates: of each of ``SYSTEMS``, in their order.
     """
     output = output.resolve()
-    runs = {
-        name: load_video_run(train(name, n, seed, output))
-        for name, n in zip(SYSTEMS, updates, strict=True)
-    }
+    runs = {name: load_video_run(run) for name, run in train(updates, seed, output).items()}
     steps, _ = read_videos(next(iter(runs.values())).config.data, VIDEOS, CONTEXT, HORIZON)
     true = steps["obs"]["image"][:, CONTEXT:]
     last = np.repeat(steps["obs"]["image"][:, CONTEXT - 1 : CONTEXT], HORIZON, axis=1)

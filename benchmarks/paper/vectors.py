@@ -31,13 +31,14 @@ ORDER = (*FIRST, *(name for name in CELLS if name not in FIRST))
 def run_all(
     results: Path, wanted: Sequence[str] | None, minutes: float, length: int | None = None
 ) -> None:
-    """Run every wanted cell that has no result yet; start none after ``minutes``.
+    """Run every wanted cell that has no result yet; start none after ``minutes``. The results that
+    are there must be of today's settings.
 
     Args:
       length: frames of a training video; None for ``SCALE``'s. Results of other lengths are kept
         under separate names.
     Raises:
-      UserError: if a cell does not exist.
+      UserError: if a cell does not exist, or a result there is of other settings.
     """
     for name in wanted or ():
         if name not in ORDER:
@@ -45,6 +46,7 @@ def run_all(
     until = time.monotonic() + 60 * minutes
     scale = replace(SCALE, length=length or SCALE.length)
     other = "" if scale == SCALE else f"-length{length}"
+    check_today(scale, results, other)
     for name in wanted or ORDER:
         path = results / "paper" / f"{name}{other}.json"
         if path.is_file():
@@ -56,15 +58,65 @@ def run_all(
         keep(path, found)
 
 
-def read(results: Path) -> dict[str, Found]:
-    """Read the results of the cells that have been run, by name."""
-    paths = {name: results / "paper" / f"{name}.json" for name in ORDER}
+def read(results: Path, other: str = "") -> dict[str, Found]:
+    """Read the results of the cells that have been run, by name; ``other``: what their files' names
+    end in if their videos have another length than ``SCALE``'s."""
+    paths = {name: results / "paper" / f"{name}{other}.json" for name in ORDER}
     return {name: read_json(path) for name, path in paths.items() if path.is_file()}
 
 
+def settings(found: Mapping[str, Any]) -> Found:
+    """What a result was made with, by name. Costs have no seeds; those from before 2026-12 tell
+    nothing."""
+    seeds = {"seeds": found["seeds"]} if "seeds" in found else {}
+    return {**found.get("scale", {}), **seeds}
+
+
+def today(scale: Scale) -> Found:
+    """What a result is made with today, by name."""
+    return {**vars(scale), "seeds": list(SEEDS)}
+
+
+def check_today(scale: Scale, results: Path, other: str) -> None:
+    """Raise UserError if a result there is of other settings than today's; ``other`` as in
+    `read`."""
+    for name, found in read(results, other).items():
+        there, here = {"seeds": list(SEEDS), **settings(found)}, today(scale)
+        names = [key for key in here if there.get(key) != here[key]]
+        if names:
+            told = [", ".join(f"{key} {x.get(key)}" for key in names) for x in (here, there)]
+            raise UserError(
+                f"{results / 'paper'}: expected results of {told[0]}, received {name}{other} of "
+                f"{told[1]}; choose --results anew, or --stage report for the page of those there"
+            )
+
+
+def shared(results: Path, cells: Cells) -> Found:
+    """The settings that all cells share, by name, which need not be today's.
+
+    Raises:
+      UserError: if two cells are of different settings.
+    """
+    used: Found = {}
+    for name, cell in cells.items():
+        for key, value in settings(cell).items():
+            if used.setdefault(key, value) != value:
+                raise UserError(
+                    f"{results / 'paper'}: expected results of the same settings, received "
+                    f"{name} of {key} {value} beside others of {used[key]}; choose --results "
+                    "anew, or take the ones or the others away"
+                )
+    return {**today(SCALE), **used}
+
+
 def report(results: Path) -> None:
-    """Write the page, and its figure, of the cells that have been run."""
+    """Write the page, and its figure, of the cells that have been run.
+
+    Raises:
+      UserError: if they are of different settings.
+    """
     cells = read(results)
+    used = shared(results, cells)
     missing = [name for name in ORDER if name not in cells]
     lines = [
         "# The papers' claims on frames that are vectors",
@@ -72,9 +124,10 @@ def report(results: Path) -> None:
         "    python -m benchmarks.paper --scale vectors",
         "",
         "Two balls that bounce, each of one of five kinds for good, and a light that switches "
-        f"every 50 frames; {SCALE.updates:,} updates of {SCALE.batch} videos of {SCALE.length} "
-        f"frames, |h| {SCALE.deter}, seeds {SEEDS[0]} to {SEEDS[-1]}; {SCALE.horizon:,} frames "
-        f"predicted of {SCALE.videos} held-out videos. CPU-seconds are of an update, on one core "
+        f"every 50 frames; {used['updates']:,} updates of {used['batch']} videos of "
+        f"{used['length']} frames, |h| {used['deter']}, seeds {used['seeds'][0]} to "
+        f"{used['seeds'][-1]}; after {used['context']} frames, {used['horizon']:,} are "
+        f"predicted of {used['videos']} held-out videos. CPU-seconds are of an update, on one core "
         "that other programs used too. Shares right: chance is 0.20.",
         "",
         *table(cells),

@@ -5,8 +5,10 @@
 Rounds of all cases are repeated until the time is over: the real commands are killed (SIGKILL,
 SIGTERM, SIGINT) at random moments and restarted; checkpoints, stores, settings and data sets are
 damaged at random; environments go wrong. A trial holds if all checks that its case requires were
-made and passed (`trial.py`); every other trial is lost, and is reported with the seed that repeats
-it (`--again 'CASE SEED'`). Read next: `kills.py`, `mutations.py`, `faults.py`.
+made and passed (`trial.py`); every other trial is lost, and is reported with its seed. With
+`--again 'CASE SEED'`, that trial alone is made again: for runs that are killed, the same signal at
+the same moment, but in a new directory, since the trials before it, which had left theirs, are not
+made again. Read next: `kills.py`, `mutations.py`, `faults.py`.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from pathlib import Path
 
 from benchmarks.reliability import faults, kills, mutations
 from benchmarks.reliability.trial import Case, Tally, attempt
+from common import UserError
 from common.entry import enter
 from training.device import choose_device, enable_compilation_cache
 
@@ -51,6 +54,22 @@ def try_one(case: Case, seed: str, place: Path, tally: Tally) -> None:
         print(f"lost: {line}", file=sys.stderr, flush=True)
 
 
+def chosen(again: str) -> tuple[Case, str]:
+    """The case and the seed that ``--again`` names.
+
+    Raises:
+      UserError: if there is no such case.
+    """
+    name, _, seed = again.rpartition(" ")
+    cases = {case.name: case for case in CASES}
+    if name not in cases:
+        raise UserError(
+            f"again: expected 'CASE SEED' as in the line of a loss, with a case of "
+            f"{', '.join(cases)}, received {again!r}"
+        )
+    return cases[name], seed
+
+
 def table(cases: Sequence[Case], tallies: dict[str, Tally]) -> str:
     """A table of trials tried, held and lost by case, and every loss below it."""
     rows = ["| case | what holds | tried | held | lost |", "|---|---|---|---|---|"]
@@ -72,8 +91,10 @@ def main() -> None:
     enable_compilation_cache(None)
     with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
         if args.again:
-            name, _, seed = args.again.rpartition(" ")
-            case, tally = {case.name: case for case in CASES}[name], Tally()
+            case, seed = chosen(args.again)
+            if case.chained:
+                print(f"{case.name}: in a new directory, not in that of the trials before {seed}")
+            tally = Tally()
             try_one(case, seed, Path(folder), tally)
             print("held" if tally.held else "lost")
             return

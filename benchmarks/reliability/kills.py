@@ -1,9 +1,10 @@
 """The real commands, killed at random moments and restarted.
 
 A run is killed repeatedly in one directory by SIGKILL, SIGTERM and SIGINT until it is complete;
-after each signal its files are checked, and the next start must resume from them. An import is
-killed up to three times and then left to finish: its stores must equal those of an uninterrupted
-import.
+after each signal its files are checked, and the next start must resume from them. Where a signal
+came before the command said from where it resumes, it is started once more within the trial, until
+it says so. So a trial depends on those before it in the same directory. An import is killed up to
+three times and then left to finish: its stores must equal those of an uninterrupted import.
 """
 
 import json
@@ -32,7 +33,7 @@ from training.build_video import BuiltVideo
 from training.checkpoint import CHECKPOINTS, UNFINISHED, restore_newest
 from training.config_io import holds_run, load_config
 from training.loop import EVALUATION
-from training.metrics import read_metrics
+from training.metrics import METRICS, read_metrics
 from training.spaces import read_spaces
 from training.video import write_video
 
@@ -48,6 +49,9 @@ AGENT += "--video-every 1000 --report False --replay.chunk-steps 32 --steps 4000
 VIDEO = "--data moving_digits --size debug --strides 1 2 4 --context 8 --length 12 --batch 2 "
 VIDEO += "--data.episodes 40 --data.length 40 --data.test-episodes 4 --data.test-length 30 "
 VIDEO += "--log-every 10 --save-every 20 --eval-every 100 --video-every 100 --steps 600"
+BEGUN = re.compile(r"(resuming|writing) .* at (?:step|update) ([\d,]+)")
+STOPPED = re.compile(r"stopped at (?:step|update) ([\d,]+)")
+"""Lines that the commands print (`training/loop.py`)."""
 IMPORT = "--test-fraction 0.4 --chunk-steps 4 --max-frames 20"
 
 
@@ -165,22 +169,42 @@ class Run:
         saves = folder / "run" / CHECKPOINTS
         left = set(_saving(saves))
         moments = {
-            "work": _growth(folder / "run" / "metrics.jsonl"),
+            "work": _growth(folder / "run" / METRICS),
             "save": lambda: bool(set(_saving(saves)) - left),
         }
+        checks.tell(f"from checkpoint {self.newest}")
         process = Process(place, *command)
         hit(process, rng, checks, moments, (folder / "run" / EVALUATION).exists)
-        out = process.out.read_text()
-        begun = re.search(r"(resuming|writing) .* at (?:step|update) ([\d,]+)", out)
-        if begun is not None:
-            at = int(begun[2].replace(",", ""))
-            checks("goes on", at == self.newest, f"at {at}, the newest checkpoint {self.newest}")
-        self._look(checks, re.search(r"stopped at (?:step|update) ([\d,]+)", out))
+        begun = self._goes_on(checks, process)
+        self._look(checks, STOPPED.search(process.out.read_text()))
+        if not begun:
+            self._start_again(place, command, checks)
         if (folder / "run" / EVALUATION).exists():
             again = Process(place, *command)
             code = again.end(PATIENCE)
             checks("end", code == 0 and "nothing to do" in again.out.read_text(), again.said())
             self.over = True
+
+    def _start_again(self, place: Path, command: Sequence[object], checks: Checks) -> None:
+        """Start the command once more, until it says from where it goes on or works without having
+        said so, and kill it."""
+        works = _growth(self.folder / "run" / METRICS)
+        process = Process(place, *command)
+        process.wait(lambda: works() or BEGUN.search(process.out.read_text()) is not None)
+        process.process.kill()
+        process.end(SOON)
+        begun = self._goes_on(checks, process)
+        checks("goes on", begun, f"no line says from where: {process.said()}")
+        self._look(checks, None)
+
+    def _goes_on(self, checks: Checks, process: Process) -> bool:
+        """Check that a command goes on from the newest checkpoint; whether it has said from
+        where."""
+        begun = BEGUN.search(process.out.read_text())
+        if begun is not None:
+            at = int(begun[2].replace(",", ""))
+            checks("goes on", at == self.newest, f"at {at}, the newest checkpoint {self.newest}")
+        return begun is not None
 
     def _look(self, checks: Checks, stopped: re.Match[str] | None) -> None:
         """Check the checkpoint, the replay and the metrics that a signal has left."""
@@ -193,15 +217,18 @@ class Run:
             at = int(stopped[1].replace(",", ""))
             checks("checkpoint", found == at, f"step {found}, stopped at {at}")
         self.newest = found
-        if (run / "replay" / "store.json").exists():
+        if self.config is TrainConfig:
             self._look_at_replay(checks, run / "replay", stopped is not None)
-        log = run / "metrics.jsonl"
+        log = run / METRICS
         whole = log.read_bytes().rpartition(b"\n")[0].splitlines() if log.exists() else []
         bad = [line for line in whole if b"NaN" in line or not isinstance(json.loads(line), dict)]
         rows = read_metrics(log) if log.exists() else []
         checks("metrics", not bad and len(rows) == len(whole), bad)
 
     def _look_at_replay(self, checks: Checks, folder: Path, stopped: bool) -> None:
+        if not (folder / "store.json").exists():
+            checks("replay", not self.newest, f"none beside the checkpoint of {self.newest}")
+            return
         config = load_config(self.config, folder.parent)
         least = self.newest - (0 if stopped else config.replay.chunk_steps * config.env.num_envs)
         fields = read_fields(folder)
@@ -287,21 +314,23 @@ def _growth(path: Path) -> Callable[[], bool]:
 
 AGENTS = Run("train_agent.py", AGENT, TrainConfig, Built)
 VIDEOS = Run("pretrain_video.py", VIDEO, PretrainConfig, BuiltVideo)
-LOOKED = frozenset({"exit", "words", "checkpoint", "metrics"})
+LOOKED = frozenset({"exit", "words", "checkpoint", "metrics", "goes on"})
 
 CASES = (
     Case(
         "agent's run killed",
         "no traceback; no checkpoint lost; of the replay at most a chunk per environment; goes on "
         "from its newest checkpoint",
-        LOOKED,
+        LOOKED | {"replay"},
         AGENTS.trial,
+        chained=True,
     ),
     Case(
         "video model's run killed",
         "no traceback; no checkpoint lost; goes on from its newest checkpoint",
         LOOKED,
         VIDEOS.trial,
+        chained=True,
     ),
     Case(
         "import killed",

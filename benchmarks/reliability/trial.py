@@ -47,6 +47,8 @@ class Case:
       must: the checks without which a trial has shown nothing.
       run: runs one trial in a separate folder, which exists and is empty.
       times: trials per round; cheap cases are tried more often.
+      chained: whether a trial goes on in the directory that the one before it has left, so that
+        its seed alone does not repeat it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Case:
     must: frozenset[str]
     run: Callable[[Random, Path, Checks], None]
     times: int = 1
+    chained: bool = False
 
 
 @dataclass
@@ -70,7 +73,8 @@ class Tally:
 
 
 def attempt(case: Case, seed: str, place: Path, tally: Tally) -> None:
-    """Run one trial; a loss is noted with its seed, by which it can be repeated."""
+    """Run one trial; a loss is noted with its seed, which repeats it unless trials are
+    chained."""
     checks, reason = Checks(), ""
     place.mkdir(parents=True)
     try:

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from benchmarks.learning.__main__ import run, settings, without_places
 from benchmarks.learning.curves import Curve
 from benchmarks.learning.tasks import TASKS
 from benchmarks.memory_agents import first_goals, load
+from common import UserError
 from configs import parse_train
 
 
@@ -102,6 +105,36 @@ def test_agents_of_memory_are_looked_into_at_their_end(tmp_path: Path) -> None:
     other.save(path)
     with pytest.raises(ValueError, match="expected a finished run"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "expected a JSON file that the suite has left, received none; check the path"),
+        ("# a page", "expected a curve that the suite has left, received: Expecting value"),
+        ("[]", "expected a curve that the suite has left, received: "),
+        ('"x"', "expected a curve that the suite has left, received: "),
+        ('{"seeds": [0]}', "expected a curve that the suite has left, received: .*missing"),
+    ],
+)
+def test_what_is_no_curve_of_agents_of_memory_is_refused(text, told, tmp_path: Path) -> None:
+    path = tmp_path / "curve.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=f"curve.json: {told}"):
+        load(path)
+
+
+def test_what_the_pages_of_memory_advise_today_parses() -> None:
+    results = Path(__file__).parents[2] / "benchmarks" / "results"
+    text = "".join(path.read_text() for path in sorted(results.glob("memory*.md")))
+    advised = re.findall(r'today `--flags "([^"]+)"`', text)
+    assert len(advised) == 2
+    for flags in advised:
+        config = parse_train(
+            [*TASKS["pure:two_rooms"].flags, *shlex.split(flags)], False, "float32"
+        )
+        assert config.agent.recent_decoder == 0  # without the decoder
 
 
 def test_settings_are_strides_times_variants(tmp_path: Path) -> None:

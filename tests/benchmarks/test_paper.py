@@ -1,6 +1,9 @@
 """Vector frames by hand, the marks on results made up, and a small cell from end to end."""
 
 import copy
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +70,8 @@ def made_up():
         blind = {"identity_later": [0.22] * 5, "place": [0.104] * 5, "light": [0.9] * 5}
         curve = {"identity": [0.9] * 50, "light": [0.5] * 50, "place": [0.3] * 50}
         cells[system.name] = {
-            "seen": 36, "seeds": [0] * 5, "seconds_per_update": 1.0,
+            "seen": 36, "scale": vars(Scale()), "seeds": [7, 8, 9, 10, 11],
+            "seconds_per_update": 1.0,
             "frames_to_half": [100 * factor + seed for seed in range(5)],
             "kl": [[100.0 + seed, upper, upper / 2] for seed in range(5)],
             "entropy_drift": [[9.0, 9.0, 0.5]] * 5,
@@ -120,6 +124,57 @@ def test_a_report_of_what_there_is(tmp_path, monkeypatch):
     assert page.count("**held**") == 6 and "Not run yet: vta, dlh." in page
     assert "| CW-VAE, factor 8 | 1 | 36 | 802 (800, 801, 802, 803, 804) | 0.90 |" in page
     assert (tmp_path / "paper_vectors.png").stat().st_size > 10_000
+
+
+STORED = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A copy of the stored results, whose context was of 36 frames."""
+    shutil.copytree(STORED / "paper", tmp_path / "paper")
+    return tmp_path
+
+
+def test_the_report_tells_the_settings_of_its_results(stored):
+    """Not today's; all else is as on the stored page."""
+    vectors.report(stored)
+    page = (stored / "paper_vectors.md").read_text().splitlines()
+    assert vectors.SCALE.context == 64
+    [header] = [line for line in page if line.startswith("Two balls that bounce")]
+    assert "seeds 100 to 104; after 36 frames, 1,000 are predicted of 64" in header
+    before = (STORED / "paper_vectors.md").read_text().splitlines()
+    [differs] = [(old, new) for old, new in zip(before, page, strict=True) if old != new]
+    assert differs[1] == header
+
+
+def test_results_of_other_settings_are_not_mixed(stored, monkeypatch):
+    for name in ("run", "costs"):
+        monkeypatch.setattr(vectors, name, lambda *_: pytest.fail("run"))
+    (stored / "paper" / "vta.json").unlink()
+    other = "expected results of context 64, received cwvae-.* of context 36; choose --results anew"
+    with pytest.raises(UserError, match=other):
+        vectors.run_all(stored, ["vta"], 1.0)
+    with pytest.raises(UserError, match="received cwvae-1-6-36-length144 of context 36"):
+        vectors.run_all(stored, ["vta"], 1.0, 144)
+    vectors.keep(stored / "paper" / "vta.json", {"scale": vars(vectors.SCALE)})
+    with pytest.raises(UserError, match="of the same settings, received vta of context 64 beside"):
+        vectors.report(stored)
+
+
+def test_costs_and_seeds_are_compared_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(vectors, "run", lambda system, scale, seeds: {"seeds": list(seeds)})
+    scale = vars(vectors.SCALE)
+    vectors.keep(tmp_path / "paper" / "cost.json", {"scale": scale})
+    vectors.run_all(tmp_path, ["vta"], 0.0)
+    vectors.keep(tmp_path / "paper" / "dlh.json", {"scale": scale, "seeds": [1, 2]})
+    with pytest.raises(UserError, match=r"of seeds \[100, .* received dlh of seeds \[1, 2\]"):
+        vectors.run_all(tmp_path, ["vta"], 0.0)
+    vectors.keep(tmp_path / "paper" / "cost.json", {"scale": vars(replace(Scale(), deter=5))})
+    with pytest.raises(UserError, match="of deter 96, received cost of deter 5"):
+        vectors.run_all(tmp_path, ["vta"], 0.0)
+    (tmp_path / "paper" / "cost.json").unlink()
+    assert not (tmp_path / "paper" / "vta.json").exists()
 
 
 class Mean(VideoModel):

@@ -2,14 +2,18 @@
 found. Kills of the real commands are in the long form, and in tests of their own."""
 
 import sys
+from types import SimpleNamespace
 
 import jax
 import pytest
 from processes import ROOT
 
 from benchmarks.reliability import faults, kills, mutations
-from benchmarks.reliability.__main__ import CASES, run, table
-from benchmarks.reliability.trial import Case, Lost, Tally, attempt
+from benchmarks.reliability.__main__ import CASES, chosen, main, run, table
+from benchmarks.reliability.trial import Case, Checks, Lost, Tally, attempt
+from common import UserError
+from configs import TrainConfig
+from configs.video import PretrainConfig
 
 
 def test_damage_and_faults_hold(tmp_path):
@@ -105,3 +109,85 @@ def test_how_a_command_ends_is_looked_at(ends, lost, tmp_path):
         with pytest.raises(Lost, match=lost):
             kills.hit(process, First(), checks, {}, lambda: False)
     assert sys.executable and kills.ROOT == ROOT
+
+
+STARTED = """
+import pathlib, sys, time
+run = pathlib.Path(sys.argv[sys.argv.index("--logdir") + 1])
+again = run.exists()
+run.mkdir(parents=True, exist_ok=True)
+import numpy
+if again:
+    print({line!r}, flush=True)
+    (run / "metrics.jsonl").write_text("{{}}\\n")
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "newest", "lost"),
+    [
+        ("resuming RUN at step 1,020", 1020, None),
+        ("writing RUN at update 0", 0, None),
+        ("resuming RUN at step 1,000", 1020, "goes on: at 1000, the newest checkpoint 1020"),
+        ("going on with RUN at 20", 20, "goes on: no line says from where"),
+    ],
+)
+def test_a_run_killed_before_it_says_where_it_goes_on_is_started_again(
+    line, newest, lost, tmp_path, monkeypatch
+):
+    """A stand-in, killed during its imports, when it has said nothing yet."""
+    script = tmp_path / "stand_in.py"
+    script.write_text(STARTED.format(line=line))
+    stand_in = kills.Run(str(script), "", PretrainConfig, None)
+    monkeypatch.setattr(stand_in, "_look", lambda checks, stopped: None)
+    stand_in.over, stand_in.newest, stand_in.folder = False, newest, tmp_path / "folder"
+    checks = Checks()
+    if lost is None:
+        stand_in.trial(First(), tmp_path, checks)
+        assert "goes on" in checks.made and not stand_in.over
+    else:
+        with pytest.raises(Lost, match=lost):
+            stand_in.trial(First(), tmp_path, checks)
+        assert stand_in.over
+
+
+@pytest.mark.parametrize(("step", "held"), [(0, True), (20, False)])
+def test_a_checkpoint_without_its_replay_is_lost(step, held, tmp_path, monkeypatch):
+    stand_in = kills.Run("train_agent.py", "", TrainConfig, None)
+    stand_in.newest, stand_in.folder, stand_in.template = 0, tmp_path, None
+    (tmp_path / "run" / kills.CHECKPOINTS / str(step)).mkdir(parents=True)
+    (tmp_path / "run" / "config.json").write_text("{}")
+    monkeypatch.setattr(kills, "restore_newest", lambda run, template: SimpleNamespace(step=step))
+    checks = Checks()
+    if held:
+        stand_in._look(checks, None)
+        assert checks.made == {"checkpoint", "replay", "metrics"}
+    else:
+        with pytest.raises(Lost, match="replay: none beside the checkpoint of 20"):
+            stand_in._look(checks, None)
+
+
+def test_what_a_row_promises_is_required():
+    promised = {case.name: case.must for case in CASES}
+    assert {"goes on", "replay"} <= promised["agent's run killed"]
+    assert "goes on" in promised["video model's run killed"]
+
+
+@pytest.mark.parametrize("again", ["nope 0", "nope", ""])
+def test_a_case_that_does_not_exist_is_refused(again):
+    with pytest.raises(UserError, match=f"again: .* a case of checkpoint .* received '{again}'"):
+        chosen(again)
+
+
+def test_what_is_made_again_is_told(tmp_path, monkeypatch, capsys):
+    name = "agent's run killed"
+    case, seed = chosen(f"{name} 0.3.0")
+    assert (case.name, seed, case.chained) == (name, "0.3.0", True)
+    assert not chosen("import killed 0.3.0")[0].chained
+    monkeypatch.setattr("benchmarks.reliability.__main__.try_one", lambda *_: None)
+    monkeypatch.setattr("benchmarks.reliability.__main__.enable_compilation_cache", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["reliability", "--again", f"{name} 0.3.0"])
+    main()
+    told = capsys.readouterr().out
+    assert told.startswith(f"{name}: in a new directory, not in that of the trials before 0.3.0")

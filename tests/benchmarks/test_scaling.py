@@ -1,6 +1,8 @@
 """The simulation of rounds and updates agrees with what is known of them."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,13 @@ FREE = Learner(per_step=0.0, send=0.0, take=0.0, act=0.0, act_each=0.0, latency=
 
 def rounds(fleet, learner, count=2000):
     return simulated_rounds(fleet, learner, count, np.random.default_rng(0))
+
+
+def test_a_worker_costs_what_was_measured():
+    """The processor time of each of 16 workers, by the last row of the page."""
+    page = Path(__file__).parents[2] / "benchmarks" / "results" / "actors.md"
+    [measured] = re.findall(r"^\| 16 \|.*\| ([\d.]+) \|$", page.read_text(), re.MULTILINE)
+    assert 1e3 * (Learner().send + Learner().take) == pytest.approx(float(measured))
 
 
 def test_a_round_waits_for_the_slowest_of_exponential_steps():
