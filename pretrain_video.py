@@ -13,9 +13,11 @@ from common.entry import enter
 from common.signals import importing
 
 with importing():
+    from configs.sizes import larger
     from configs.video_presets import parse_pretrain
     from training.build_video import kept_video_settings
     from training.commands import command, tensorboard
+    from training.config_io import holds_run
     from training.device import (
         choose_device,
         enable_compilation_cache,
@@ -36,10 +38,13 @@ def main() -> None:
     device = choose_device()
     config = parse_pretrain(args, device.kind != "cpu", device.dtype, kept_video_settings)
     print(device.line)
+    agents = config.preset == "agent"
+    to, source = ("m", config.data.env) if agents else ("paper", config.like)
+    hint = "" if holds_run(config.logdir) else larger(config.size, to, f"--size {to}")
     print(
-        f"preset {config.preset} with the hyperparameters of {config.like}, strides "
+        f"preset {config.preset} with the hyperparameters of {source}, strides "
         f"{config.model.strides}, size {config.size}, {config.steps:,} updates of {config.batch} "
-        f"clips of {config.length} frames; to scale up: --size paper"
+        f"clips of {config.length} frames{hint}"
     )
     if train(config, VideoSource):
         print(f"evaluate: {command('evaluate_video.py', '--run', config.logdir)}")

@@ -19,10 +19,12 @@ with importing():
     from analysis.imagine import write_imagined
     from configs import parse_train
     from configs.cli import parse, take_seeds
+    from configs.sizes import larger
     from envs import describe_backend, said_again
     from training.agent_source import AgentSource
     from training.build import kept_settings
     from training.commands import command, tensorboard
+    from training.config_io import holds_run, seeds_in
     from training.device import (
         choose_device,
         enable_compilation_cache,
@@ -48,7 +50,9 @@ def main() -> None:
     seeds, args = take_seeds(args)
     config = parse_train(args, device.kind != "cpu", device.dtype, kept_settings)
     print(f"{device.line}\n{describe_backend(config.env)}")
-    print(f"size {config.size}, {config.steps:,} steps; to scale up: --size m --steps 1000000")
+    new = not holds_run(config.logdir) and not seeds_in(config.logdir)
+    hint = larger(config.size, "m", "--size m --steps 1000000") if new else ""
+    print(f"size {config.size}, {config.steps:,} steps{hint}")
     if seeds:
         alone("seeds")
         ended = train_seeds(config, seeds)

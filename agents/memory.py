@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
+from common import UserError
 from replay.layout import Placed, blocks
 from worldmodel.records import Records
 
@@ -90,7 +91,22 @@ def write(memory: Memory, now: Arrival) -> Memory:
 
 
 def resized(memory: Memory, records: int, episodes: int) -> Memory:
-    """The memory with room for another number of records and episodes; its contents must fit."""
+    """The memory with room for another number of records and episodes.
+
+    Raises:
+      UserError: if there is no room for its contents.
+    """
+    held = int(memory.time), int(memory.begun)
+    if records < held[0] or episodes < held[1]:
+        raise UserError(
+            f"memory: expected room for its {held[0]:,} records per stream and {held[1]:,} "
+            f"episodes, received {records:,} and {episodes:,}; make a program of more steps"
+        )
+    return with_room(memory, records, episodes)
+
+
+def with_room(memory: Memory, records: int, episodes: int) -> Memory:
+    """As `resized`, also of shapes alone: whether the contents fit is not checked."""
 
     def fit(x: Array, size: int, axis: int) -> Array:
         held = x[:, :size] if axis else x[:size]

@@ -105,14 +105,16 @@ def parse_train(
     config = parse_run(first, given, auto, about, lambda c: c.env.name, kept is not None)
     config = replace(config, env=replace(config.env, name=placed(config.env.name)))
     check(config)
-    return config
+    donor, recordings = config.init_from, config.recordings  # to be found from every directory
+    config = replace(config, init_from=donor and donor.absolute())
+    return replace(config, recordings=recordings and recordings.absolute())
 
 
 def take_seeds(args: Sequence[str]) -> tuple[list[int], list[str]]:
     """Split off the numbers of `--seeds`, such as `0 1 2` or `0,1,2`, from all other arguments.
 
     Raises:
-      UserError: for `--seeds` without numbers.
+      UserError: for `--seeds` without numbers, or beside `--seed`.
     """
     seeds: list[int] = []
     rest: list[str] = []
@@ -132,6 +134,8 @@ def take_seeds(args: Sequence[str]) -> tuple[list[int], list[str]]:
                 ) from error
     if not seeds and len(rest) < len(args):
         raise UserError("seeds: expected whole numbers, received none; for example --seeds 0 1 2")
+    if seeds and any(arg.partition("=")[0] == "--seed" for arg in rest):
+        raise UserError("seed: expected one of --seed and --seeds, received both; leave out --seed")
     if any(seed < 0 for seed in seeds):
         raise UserError(f"seeds: expected 0 or more, received {min(seeds)}")
     return seeds, rest

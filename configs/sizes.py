@@ -32,6 +32,12 @@ SIZES: dict[str, Widths] = {
 AGENT_SIZES: tuple[str, ...] = get_args(AgentSize)
 
 
+def larger(size: str, to: str, flags: str) -> str:
+    """Suggestion to scale up from a size, for the first line of a new run; empty for models that
+    are as wide as those of size ``to``, which ``flags`` select."""
+    return f"; to scale up: {flags}" if SIZES[size].deter < SIZES[to].deter else ""
+
+
 def resize_model(model: ClockworkConfig, size: str) -> ClockworkConfig:
     """Set the widths of a world model's settings to those of ``size``."""
     widths = SIZES[size]._asdict()

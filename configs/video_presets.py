@@ -109,6 +109,7 @@ def resolve_video(
     size: str,
     accelerator: bool,
     dtype: Literal["float32", "bfloat16"],
+    env: str = "",
 ) -> PretrainConfig:
     """Settings before any flag overrides them.
 
@@ -119,8 +120,9 @@ def resolve_video(
         paper on an accelerator; for an agent's model, xs and m.
       accelerator: whether there is an accelerator.
       dtype: precision of matrix products on the device.
+      env: for an agent's model, that agent's environment; empty: minerl_navigate.
     Raises:
-      UserError: on an unknown preset, data set or size.
+      UserError: on an unknown preset, data set or size, or `like` with an agent's model.
     """
     base = PretrainConfig()
     if preset not in ("agent", *STRIDES):
@@ -136,7 +138,8 @@ def resolve_video(
         raise UserError(unknown("size", size, ["auto", *sizes]))
     base = replace(base, preset=preset, like=chosen, data=replace(base.data, name=data))  # type: ignore[arg-type]
     if preset == "agent":
-        return _agent(base, picked, accelerator, dtype)
+        base = replace(base, data=replace(base.data, env=env or "minerl_navigate"))
+        return _agent(base, like, picked, accelerator, dtype)
     strides = STRIDES[preset]
     model = replace(ORIGINAL, strides=strides, dtype=dtype)
     model, optimizer = _sized(model, PAPER[chosen], picked), OPTIMIZER
@@ -182,10 +185,18 @@ def _sized(model: ClockworkConfig, paper: Paper, size: str) -> ClockworkConfig:
 
 
 def _agent(
-    base: PretrainConfig, size: str, accelerator: bool, dtype: Literal["float32", "bfloat16"]
+    base: PretrainConfig,
+    like: str,
+    size: str,
+    accelerator: bool,
+    dtype: Literal["float32", "bfloat16"],
 ) -> PretrainConfig:
     """Settings for the world model of the agent in `data.env`, with its loss and optimiser."""
-    base = replace(base, data=replace(base.data, env=base.data.env or "minerl_navigate"))
+    if like != "auto":
+        raise UserError(
+            f"like: expected auto with preset agent, whose hyperparameters are those of the agent "
+            f"in --data.env, received {like}; leave it out"
+        )
     agent = resolve("auto", base.data.env, size, accelerator, dtype)
     return replace(
         base,
@@ -220,7 +231,7 @@ def parse_pretrain(
     def base(preset: str | None, data: str | None, like: str | None, size: str | None) -> Any:
         name = data or PretrainConfig().data.name
         names = (preset or "cwvae", name, like or "auto", size or "auto")
-        return resolve_video(*names, accelerator, dtype)
+        return resolve_video(*names, accelerator, dtype, env or "")
 
     given = expand(args, PretrainConfig)
     logdir, env = choices(given, ("logdir", "data.env"))

@@ -27,6 +27,7 @@ def test_a_run_learns_and_is_not_evaluated_where_that_is_not_asked(begun_agent):
 
 def test_a_run_goes_on_from_its_last_checkpoint(begun_agent, agent_run):
     assert f"resuming {agent_run.path} at step {begun_agent.steps}" in agent_run.printed
+    assert "to scale up" not in agent_run.printed
 
 
 def test_a_run_ends_with_evaluation_videos_and_where_to_look(agent_run):

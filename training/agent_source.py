@@ -17,7 +17,7 @@ from agents.agent import plans_marked
 from agents.driver import Collector, Episode, Played
 from agents.policy import initial_policy
 from agents.statistics import plus_minus, summary
-from common import EnvironmentFailed
+from common import EnvironmentFailed, UserError
 from configs import TrainConfig
 from configs.data import DataConfig
 from envs.workers import WorkerVectorEnv
@@ -26,8 +26,8 @@ from replay import MixedSampler, ReplayStore, SequenceSampler, describe_size
 from replay.recorded import check_alike
 from training import hosts
 from training.build import Built
-from training.checkpoint import fill, inner
-from training.config_io import holds_run
+from training.checkpoint import CHECKPOINTS, MEMORY, CheckpointStore, fill, inner, newest_step
+from training.config_io import holds_run, load_config
 from training.labels import episode_texts
 from training.loop import FPS, Evaluation, thinned
 from training.overview import lines
@@ -49,6 +49,7 @@ class AgentSource:
     acts, shared = True, False
 
     def __init__(self, config: TrainConfig):
+        check_uncompiled(config.logdir)
         self.stride, self.envs = config.env.num_envs, hosts.share("num_envs", config.env.num_envs)
         self.spaces = ask(config, check=True)
         config = replace(config, env=replace(config.env, workers=self.spaces.workers))
@@ -202,6 +203,18 @@ class AgentSource:
         if self.collector is not None:
             self.collector.stepper.envs.close()
             self.collector = None
+
+
+def check_uncompiled(logdir: Path) -> None:
+    """Raise UserError for the run of one of several seeds, which `seeds.py` alone can resume."""
+    newest = newest_step(logdir)
+    if newest is None or MEMORY not in CheckpointStore(logdir / CHECKPOINTS, 1).meta(newest):
+        return
+    seed, folder = load_config(TrainConfig, logdir).seed, logdir.absolute().parent
+    raise UserError(
+        f"{logdir}: expected a run without --seeds, received one with, at step {newest:,}; add "
+        f"--seeds {seed} and give the folder above: --logdir {folder}"
+    )
 
 
 def open_recordings(built: Built) -> ReplayStore | None:

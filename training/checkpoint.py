@@ -51,6 +51,8 @@ BEFORE = "~"
 DAMAGED = "damaged"
 """Folder to which the newest damaged checkpoint is moved before its step is saved again."""
 
+MEMORY = "memory"
+"""Entry of the meta that holds the size of a compiled run's memory (`seeds.py`); others lack it."""
 
 Leaves = Mapping[str, np.ndarray]
 """The leaves of a pytree, by path."""
@@ -317,6 +319,15 @@ class CheckpointStore:
             f"expected a readable checkpoint, received damage in {self.folder(step)}: "
             f"{reason}; move that folder away to resume from step {others[-1] if others else 0}"
         )
+
+
+def newest_step(run: Path) -> int | None:
+    """Step of a run's newest undamaged checkpoint; None if there is none."""
+    store = CheckpointStore(run / CHECKPOINTS, keep=1)
+    try:
+        return store.latest()
+    finally:
+        store.close()
 
 
 def restore_newest(run: Path, template: Any, folder: str = CHECKPOINTS) -> Restored:

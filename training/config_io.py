@@ -21,7 +21,7 @@ from training.versions import versions
 
 CONFIG, VERSIONS, LOCK = "config.json", "versions.json", "lock"
 ENVIRONMENTS = "env.name", "data.env"  # settings that name an environment
-DATA = "data.name"  # may be a path, which runs before 2026-12 kept as it was given
+PATHS = "data.name", "init_from", "recordings"  # as given, in runs before 2026-12
 
 C = TypeVar("C")
 
@@ -74,7 +74,12 @@ def check_same_config(logdir: Path, config: Any) -> None:
         return
     if not logdir.is_dir():
         raise UserError(f"expected a directory for the run, received the file {logdir}; rename it")
-    if not (logdir / CONFIG).exists():
+    if not holds_run(logdir):
+        if seeds := " ".join(map(str, seeds_in(logdir))):
+            raise UserError(
+                f"{logdir}: expected the directory of one run, received that of several seeds; it "
+                f"holds seeds {seeds}: add --seeds {seeds}"
+            )
         raise UserError(
             f"expected an empty directory or one of a run, received {logdir}, which holds files "
             f"but no {CONFIG}; choose another --logdir"
@@ -112,6 +117,12 @@ def holds_run(logdir: Path) -> bool:
     return (Path(logdir) / CONFIG).is_file()
 
 
+def seeds_in(folder: Path) -> list[int]:
+    """The seeds whose runs a directory of --seeds contains, in ascending order."""
+    names = [run.name.removeprefix("seed_") for run in folder.glob("seed_*") if holds_run(run)]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
 def settings_of(config: Any) -> dict[str, Any]:
     """All settings of a run by dotted name, as JSON values."""
     return flat(encode(config, type(config), ""))
@@ -140,7 +151,11 @@ def read_config(path: Path) -> Any:
     path = Path(path)
     path = path / CONFIG if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"expected the config of a run, received no file at {path}; check the path")
+        remedy = "check the path"
+        if seeds := seeds_in(path.parent):
+            held, one = " ".join(map(str, seeds)), path.parent / f"seed_{seeds[0]}"
+            remedy = f"its folder holds seeds {held}: name the run of one, such as {one}"
+        raise UserError(f"expected the config of a run, received no file at {path}; {remedy}")
     return read_json(path)
 
 
@@ -150,12 +165,12 @@ def _covered(name: str, ignore: set[str]) -> bool:
 
 def placeless(name: str, value: Any) -> Any:
     """The value of a setting in a form that is equal for equal things: the user's own environment
-    without the folder that it is in, data by their absolute path."""
+    without the folder that it is in, runs and data by their absolute paths."""
     if not isinstance(value, str):
         return value
     if name in ENVIRONMENTS:
         return without_folder(value)
-    return str(Path(value).absolute()) if name == DATA else value
+    return str(Path(value).absolute()) if name in PATHS else value
 
 
 def _differs(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> bool:

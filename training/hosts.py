@@ -35,7 +35,7 @@ from training.heartbeats import Heartbeats
 FLAG = "--hosts"
 COLLECTIVE = ("Gloo", "NCCL", "RCCL", "coordination", "UNAVAILABLE")
 """Words that identify an XLA error as caused by the end of another process."""
-OWN = ("logdir", "track", "data.name", "data.folder")
+OWN = ("logdir", "track", "data.name", "data.folder", "init_from", "recordings")
 """Settings that may differ between processes."""
 OTHER_PROCESS = 104_729  # difference between the sampling seeds of consecutive processes
 SECONDS = 30

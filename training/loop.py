@@ -24,7 +24,7 @@ from common.signals import Stopped, first_signal
 from configs.tracking import Tracking
 from replay.atomic import write_arrays, write_text
 from training import hosts
-from training.checkpoint import BEST, CHECKPOINTS, CheckpointStore
+from training.checkpoint import BEST, CHECKPOINTS, CheckpointStore, newest_step
 from training.commands import resume_command
 from training.config_io import (
     check_same_config,
@@ -41,7 +41,7 @@ from training.devices import Devices, of_one
 from training.logger import RunLogger
 from training.progress import Progress, Sample
 from training.spaces import Spaces, keep_spaces
-from training.trackers import open_trackers
+from training.trackers import check_trackers, open_trackers
 from training.video import Film
 from worldmodel.learner import SKIPPED, Learner, Params, TrainState
 
@@ -166,7 +166,7 @@ class Run:
     ended: list[Episode] = field(default_factory=list)  # finished in this process, not yet counted
     compiled: set[str] = field(default_factory=set)  # programs compiled in this process
     newest: Any = None  # batch and metrics of the newest update
-    saved: Any = None  # counters of the newest checkpoint
+    saved: Any = None  # counters and number of rows of the newest checkpoint
     best: float | None = None  # score of the state in `BEST`
     asked: bool = False  # whether this process was asked to stop
     stopped: bool = False
@@ -192,7 +192,8 @@ class Run:
 
 
 def train(config: Any, source: Callable[[Any], Source]) -> bool:
-    """Train until the last step, a signal, or an error that is not ours; in each case, save.
+    """Train until the last step, a signal, or one of the errors below; in each case, save. After
+    any other error, the run resumes from its newest checkpoint.
 
     Returns whether the run finished during this call: False if it was stopped, or had already
     finished and is left untouched.
@@ -213,6 +214,7 @@ def train(config: Any, source: Callable[[Any], Source]) -> bool:
         if hosts.of_all(finished(config))[0]:
             print(f"{config.logdir} has already finished: nothing to do; raise --steps to continue")
             return False
+        check_trackers(config.track)
         devices = Devices(config.devices, config.batch)
         if jax.device_count() > 1:
             print(f"training {devices.line}")
@@ -227,9 +229,7 @@ def finished(config: Any) -> bool:
     evaluated."""
     if not (config.logdir / EVALUATION).is_file():
         return False
-    saves = CheckpointStore(config.logdir / CHECKPOINTS, config.keep)
-    newest = saves.latest()
-    saves.close()
+    newest = newest_step(config.logdir)
     return newest is not None and newest >= config.steps
 
 
@@ -276,29 +276,34 @@ def open_run(config: Any, source: Source, devices: Devices, started: float) -> R
         _, state, meta, carry = saves.restore(source.learner.abstract(), newest)
     drawn = meta.get("sampler")
     state, meta = hosts.of_first(state), hosts.of_all(meta)[0]
+    pace = meta.get("pace", hosts.of_all(_pace(before))[0])  # older checkpoints lack it
     counted = meta.get("counters", {})  # older runs lack "logged": assume logged up to their end
     counters = Counters(**{"logged": counted.get("steps", 0)} | counted)
     if counters.in_row >= STUCK:
         counters.in_row = 0  # a run that failed may skip as many again
-    saved = asdict(counters) if counted else None
+    saved = (asdict(counters), meta.get("rows")) if counted else None
     (config.logdir / EVALUATION).unlink(missing_ok=True)  # it describes an outdated state
     source.start(counters.steps, meta.get("sampler") if source.shared else drawn, carry)
-    if hosts.of_all(_pace(before))[0] != _pace(config):  # applies from here on
-        counters.ahead = counters.updates - source.owed(counters.steps)
-    resume_step = counters.steps if resumed else None
-    shown = settings_of(config)
-    trackers = open_trackers(config.track, config.logdir, shown)
-    logger = RunLogger(config.logdir, resume_step, meta.get("rows"), shown, trackers)
-    measured = Sample(started, counters.steps, counters.updates)
-    means = Means(**meta.get("means", {"sums": {}, "count": 0}))
-    recent = deque((Episode(*values) for values in meta.get("recent", [])), RECENT)
-    source.learner.sharding = devices.told(devices.every)
-    state = devices.put(state, devices.every)
-    console = None if hosts.first() else Console(quiet=True)
-    progress = Progress(config.steps, source.acts, console=console)
-    own = counters, saves, logger, measured, means, recent, progress
-    run = Run(config, source, state, devices, *own)
-    run.saved, run.best = saved, best_score(config.logdir)
+    with ExitStack() as opened:  # closed if anything below fails
+        opened.callback(source.close)
+        if pace != _pace(config):  # the new one applies from here on
+            counters.ahead = counters.updates - source.owed(counters.steps)
+        resume_step = counters.steps if resumed else None
+        shown = settings_of(config)
+        trackers = open_trackers(config.track, config.logdir, shown)
+        logger = RunLogger(config.logdir, resume_step, meta.get("rows"), shown, trackers)
+        opened.callback(logger.close)
+        measured = Sample(started, counters.steps, counters.updates)
+        means = Means(**meta.get("means", {"sums": {}, "count": 0}))
+        recent = deque((Episode(*values) for values in meta.get("recent", [])), RECENT)
+        source.learner.sharding = devices.told(devices.every)
+        state = devices.put(state, devices.every)
+        console = None if hosts.first() else Console(quiet=True)
+        progress = Progress(config.steps, source.acts, console=console)
+        own = counters, saves, logger, measured, means, recent, progress
+        run = Run(config, source, state, devices, *own)
+        run.saved, run.best = saved, best_score(config.logdir)
+        opened.pop_all()  # `go_on` closes them
     print(f"{'resuming' if resumed else 'writing'} {config.logdir} at {run.place}")
     return run
 
@@ -550,7 +555,8 @@ def save_soon(run: Run) -> None:
         count(run)
     counters, drawn = asdict(run.counters), run.source.sampler_state()
     hosts.check_same("batches", [run.counters.updates, drawn if run.source.shared else None])
-    if counters == run.saved:
+    now = counters, run.logger.rows
+    if now == run.saved:
         return
     meta = {
         "counters": counters,
@@ -558,9 +564,10 @@ def save_soon(run: Run) -> None:
         "means": run.means.state(),
         "recent": [list(episode) for episode in run.recent],
         "rows": run.logger.rows,
+        "pace": _pace(run.config),
     }
     run.saves.save_soon(counters["steps"], run.state, meta, run.source.carry())
-    run.saved = counters
+    run.saved = now
 
 
 def finish(run: Run) -> None:
@@ -572,4 +579,5 @@ def finish(run: Run) -> None:
     found = evaluate(run)
     write_text(run.config.logdir / EVALUATION, dump_json(found.values, indent=1) + "\n")
     print(found.line)
+    save(run)  # with the rows of the evaluation, which the run keeps if it is extended
     run.source.write_film(of_one(run.state), found.film, run.key(SHOW, 0))

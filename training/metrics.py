@@ -81,7 +81,8 @@ def repair(path: Path, resume_step: int, count: int | None = None) -> str:
             file.write(damaged + b"\n")
         done.append(f"{len(damaged)} unreadable bytes moved to {DAMAGED}")
     if len(kept) < len(rows):
-        done.append(f"{len(rows) - len(kept)} rows after step {resume_step} removed")
+        lost = len(rows) - len(kept)
+        done.append(f"{lost} rows logged after the checkpoint of step {resume_step} removed")
     if done:
         write_text(path, "".join(dump_json(row) + "\n" for row in kept))
     return f"{path.name}: {', '.join(done)}" if done else ""

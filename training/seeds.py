@@ -24,7 +24,7 @@ from jaxtyping import PRNGKeyArray
 
 from agents.compiled import CompiledRun, Orders, Played, Report, RunState, Schedule
 from agents.driver import Episode
-from agents.memory import resized
+from agents.memory import resized, with_room
 from agents.statistics import summary
 from common import RunFailed, UserError, dump_json
 from common.signals import first_signal
@@ -33,7 +33,7 @@ from envs.pure import make_pure_agent_env
 from replay.atomic import write_text
 from training.agent_source import episode_film, shown, write_episode
 from training.build import EVAL_SEED, Built
-from training.checkpoint import CHECKPOINTS, CheckpointStore, fill
+from training.checkpoint import CHECKPOINTS, MEMORY, CheckpointStore, fill, newest_step
 from training.commands import resume_command
 from training.config_io import (
     check_same_config,
@@ -53,7 +53,7 @@ from training.overview import lines
 from training.progress import Progress
 from training.spaces import ask, keep_spaces, read_spaces
 from training.start import open_donor, start_from
-from training.trackers import open_trackers
+from training.trackers import check_trackers, open_trackers
 from worldmodel.learner import SKIPPED, Params, TrainState
 
 
@@ -124,6 +124,7 @@ def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
             f"{config.logdir}: expected a directory for the runs of seeds, received one of a "
             "single run; choose another --logdir"
         )
+    check_trackers(config.track)
     Devices(config.devices, config.batch, len(seeds))
     make_pure_agent_env(config.env)
     if config.env.workers not in (None, "sync"):
@@ -143,26 +144,30 @@ def check_seeds(config: TrainConfig, seeds: Sequence[int]) -> None:
 
 def by_step(runs: Sequence[TrainConfig]) -> Iterator[list[TrainConfig]]:
     """Group runs by their current step: one program trains those at the same step."""
-    latest: dict[int, list[TrainConfig]] = {}
+    latest: dict[int | None, list[TrainConfig]] = {}
     for run in runs:
-        saves = CheckpointStore(run.logdir / CHECKPOINTS, run.keep)
-        latest.setdefault(saves.latest() or 0, []).append(run)
-        saves.close()
+        latest.setdefault(newest_step(run.logdir), []).append(run)
     yield from latest.values()
 
 
 def make_program(
-    config: TrainConfig, built: Built, by_row: NamedSharding | None = None
+    config: TrainConfig, built: Built, by_row: NamedSharding | None = None, made: int = 0
 ) -> CompiledRun:
-    """The program of one seed's run; ``by_row``: sharding of its batches over several devices."""
+    """The program of one seed's run.
+
+    Args:
+      by_row: sharding of its batches over several devices.
+      made: steps already made; there is room for them even if they exceed ``config.steps``.
+    """
     n = config.env.num_envs
-    schedule = Schedule(-(-config.steps // n), n, config.batch, config.sequence)
+    rounds = -(-max(config.steps, made) // n)
+    schedule = Schedule(rounds, n, config.batch, config.sequence)
     env = make_pure_agent_env(config.env)
     return CompiledRun(built.agent, built.make_agent, env, built.optimizer, schedule, by_row)
 
 
-def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, Counters] | None:
-    """Restore a run from its newest checkpoint; None if there is none.
+def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, dict[str, Any]] | None:
+    """Restore a run and its meta from its newest checkpoint; None if there is none.
 
     Raises:
       UserError: if the checkpoint is that of an uncompiled run.
@@ -171,22 +176,22 @@ def restore(program: CompiledRun, saves: CheckpointStore) -> tuple[RunState, Cou
         return None
     shapes: RunState = jax.eval_shape(program.initial, jax.random.key(0))
     found = saves.restore(shapes.train)
-    if found.carry is None or "memory" not in found.meta:
+    if found.carry is None or MEMORY not in found.meta:
         raise UserError(
             f"{saves.directory}: expected checkpoints of a compiled run, received those of an "
             "uncompiled one; leave out --seeds, or choose another --logdir"
         )
-    room = jax.eval_shape(lambda m: resized(m, *found.meta["memory"]), shapes.memory)
+    room = jax.eval_shape(lambda m: with_room(m, *found.meta[MEMORY]), shapes.memory)
     acting, memory, in_row = fill((shapes.acting, room, shapes.in_row), found.carry)
     full = shapes.memory.reward.shape[1], len(shapes.memory.steps)
     state = RunState(found.state, acting, resized(memory, *full), in_row % STUCK)  # 0 if it failed
-    return state, Counters(**found.meta["counters"])
+    return state, found.meta
 
 
 def load_program(run: Path) -> CompiledRun:
     """Build the program of one seed's run from its directory."""
     config = load_config(TrainConfig, run)
-    return make_program(config, Built(config, read_spaces(run)))
+    return make_program(config, Built(config, read_spaces(run)), made=newest_step(run) or 0)
 
 
 def load_state(run: Path) -> RunState:
@@ -233,7 +238,8 @@ class Together:
     def __init__(self, config: TrainConfig, runs: Sequence[TrainConfig], built: Built) -> None:
         self.config, self.runs, self.built = config, runs, built
         self.devices = Devices.most(config.devices, config.batch, len(runs))
-        self.program = make_program(config, built, self.devices.told(self.devices.by_row))
+        by_row = self.devices.told(self.devices.by_row)
+        self.program = make_program(config, built, by_row, newest_step(runs[0].logdir) or 0)
         keys = jnp.stack([jax.random.key(run.seed) for run in runs])
         self.keys = self.devices.put(keys, self.devices.by_seed)
         self.portion = max(1, config.log_every // config.env.num_envs)  # rounds per call, at most
@@ -283,9 +289,9 @@ class Together:
             keep_spaces(run.logdir, self.built.spaces)
             saves = CheckpointStore(run.logdir / CHECKPOINTS, run.keep)
             stack.callback(saves.close)
-            found = restore(self.program, saves)
-            counters = Counters() if found is None else found[1]
-            if before.updates_per_step != run.updates_per_step:
+            state, meta = restore(self.program, saves) or (None, {})
+            counters = Counters(**meta.get("counters", {}))
+            if meta.get("pace", before.updates_per_step) != run.updates_per_step:
                 counters.ahead = counters.updates - self.owed(counters.steps)
             (run.logdir / EVALUATION).unlink(missing_ok=True)
             resume_step, settings = counters.steps if resumed else None, settings_of(run)
@@ -293,10 +299,10 @@ class Together:
             logger = RunLogger(run.logdir, resume_step, None, settings, trackers)
             stack.callback(logger.close)
             self.seeds.append(Seed(run, saves, logger, counters, best_score(run.logdir)))
-            states += [found[0]] if found else []
+            states += [] if state is None else [state]
             print(f"{'resuming' if resumed else 'writing'} {run.logdir} at step {counters.steps:,}")
-        state = jax.tree.map(lambda *x: jnp.stack(x), *states) if states else self.first()
-        self.state = self.devices.put(state, self.devices.by_seed)
+        begun = jax.tree.map(lambda *x: jnp.stack(x), *states) if states else self.first()
+        self.state = self.devices.put(begun, self.devices.by_seed)
 
     def first(self) -> RunState:
         """The states before the first step, with the parameters of `init_from` if it is set."""
@@ -349,7 +355,6 @@ class Together:
             self.log(seed, orders, one(report, i), seconds)
         counters, recent = self.seeds[0].counters, self.seeds[0].recent
         progress.update(self.steps, counters.updates, recent[-1].score if recent else None)
-        self.check_learning(report)
         for seed in self.seeds:
             seed.saves.check()
         due = partial(crossed, before, self.steps)
@@ -357,6 +362,7 @@ class Together:
             self.evaluate()
         if due(self.config.save_every):
             self.save_soon()
+        self.check_learning(report)  # last: the other seeds go on from here, with all of it done
 
     def count(self, seed: Seed, orders: Orders, report: Report) -> None:
         """Count the steps, updates and episodes of one run, and log its episodes."""
@@ -366,7 +372,7 @@ class Together:
             seed.recent.append(Episode(score, length, None))
             counters.episodes += 1
             values = {"episode/return": score, "episode/length": length}
-            seed.logger.scalars(counters.steps + int(number) * n, values)
+            seed.logger.scalars(counters.steps + (int(number) + 1) * n, values)
         counters.steps += int(orders.rounds) * n
         counters.updates += int(orders.updates.sum())
         counters.skipped += int(report.skipped)
@@ -441,7 +447,12 @@ class Together:
             state: RunState = one(self.state, i)
             room = int(state.memory.time), int(state.memory.begun)
             carry = state.acting, resized(state.memory, *room), state.in_row
-            meta = {"counters": asdict(seed.counters), "sampler": None, "memory": list(room)}
+            meta = {
+                "counters": asdict(seed.counters),
+                "sampler": None,
+                MEMORY: list(room),
+                "pace": seed.config.updates_per_step,
+            }
             seed.saves.save_soon(self.steps, state.train, meta, carry)
 
     def finish(self) -> None:

@@ -6,9 +6,11 @@ after the checkpoint from which a run resumes is sent again; the tracker keeps t
 Read next: `logger.py`.
 """
 
+import sys
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +39,12 @@ class Tracker(Protocol):
         """Finish logging."""
 
 
+def check_trackers(wanted: Sequence[Tracking]) -> None:
+    """Raise UserError if a tracker is not installed."""
+    for name in wanted:
+        _imported(name)
+
+
 def open_trackers(
     wanted: Sequence[Tracking], logdir: Path, settings: Mapping[str, Any]
 ) -> list[Tracker]:
@@ -51,7 +59,8 @@ def open_trackers(
 
 
 class Remote:
-    """A run at a tracker.
+    """A run at a tracker. Once it has begun, an error there, such as of the network, is reported
+    the first time and does not end the run, whose own logs are complete.
 
     Args:
       module: `wandb`, `trackio`, or a module with the same interface.
@@ -61,25 +70,42 @@ class Remote:
     def __init__(
         self, module: Any, logdir: Path, settings: Mapping[str, Any], more: Mapping[str, Any]
     ) -> None:
-        self.module = module
+        self.module, self._reported = module, False
         self.run = module.init(
             project=PROJECT, name=name_of(logdir), config=dict(settings), resume="allow", **more
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Log numbers at one step of the run."""
-        self.run.log(dict(values), step=step)
+        with self._going_on():
+            self.run.log(dict(values), step=step)
 
     def video(self, step: int, name: str, frames: np.ndarray, fps: float) -> None:
         """Log a looping video, uint8 [T, H, W, 3]."""
-        with tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
+        with self._going_on(), tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
             path = Path(folder) / "video.gif"
             path.write_bytes(encode_gif(frames, fps))
             self.run.log({name: self.module.Video(str(path), format="gif")}, step=step)
 
     def close(self) -> None:
         """Finish logging."""
-        self.run.finish()
+        with self._going_on():
+            self.run.finish()
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - of another's code; it is reported
+            if not self._reported:
+                self._reported = True
+                told = f"{type(error).__name__}: {error}".splitlines()[0]
+                print(
+                    f"log: {self.module.__name__} failed ({told}; reported once); the run goes on, "
+                    "and its own logs are complete",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
 
 def name_of(logdir: Path) -> str:

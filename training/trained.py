@@ -145,19 +145,29 @@ class TrainedAgent:
           Predictions with N = environments · samples, grouped by environment.
 
         Raises:
-          UserError: before the first `act`, or for ticks or samples below 1.
+          UserError: before the first `act`, for ticks or samples below 1, or for an agent whose
+            plans take several ticks.
         """
+        config = self.agent.config
+        if config.plan_ticks > 1:
+            raise UserError(
+                f"imagine: expected an agent with plans of one tick, received --agent.plan "
+                f"{config.plan} with strides {config.model.strides} in {self.run}; train without "
+                "--agent.plan"
+            )
         for name, number in (("ticks", ticks), ("samples", samples)):
             if number < 1:
                 raise UserError(f"{name}: expected 1 or more, received {number}; raise it")
         state = jax.tree.map(lambda x: jnp.repeat(x, samples, axis=0), self._belief)
         self._key, key = jax.random.split(self._key)
-        plans = -(-ticks // self.agent.config.plan_ticks)
-        path, value = self._imagine(self.params, state, key, plans)
+        path, value = self._imagine(self.params, state, key, ticks)
+        expected = np.asarray(path.reward), np.asarray(path.cont), np.asarray(value)
+        if self.agent.codec.coded:
+            return Future(*expected, actions=[])
         flat = np.asarray(path.action).reshape(len(path.action), -1, self.agent.model.action_width)
-        rows = flat[..., : self.built.codec.width] if not self.agent.codec.coded else flat[:0]
+        rows = flat[..., : self.built.codec.width]
         actions = [[self.built.codec.decode(action) for action in row] for row in rows]
-        return Future(np.asarray(path.reward), np.asarray(path.cont), np.asarray(value), actions)
+        return Future(*expected, actions)
 
     @in_float32
     def evaluate(
@@ -184,12 +194,12 @@ class TrainedAgent:
 
     @cached_property
     def _imagine(self) -> Any:
-        def imagine(params: Any, state: Any, key: Any, plans: int) -> Any:
+        def imagine(params: Any, state: Any, key: Any, ticks: int) -> Any:
             agent: Agent = self.built.join(params)
             alive = jnp.ones(state.h.shape[0])
             path = imagine_path(
                 agent.model, agent.act, agent.predict_reward, agent.predict_cont, state, alive,
-                plans, agent.config.plan_ticks, agent.config.behaviour.discount, key,
+                ticks, 1, agent.config.behaviour.discount, key,
             )  # fmt: skip
             return path, agent.predict_value(path.features[:, 1:])
 

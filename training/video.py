@@ -53,14 +53,19 @@ def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
     path = Path(path)
     check_frames(frames)
     _check_fps(fps)
+    check_suffix(path)
+    with replacing(path) as temporary:
+        encode = encode_gif if path.suffix == ".gif" else encode_mp4
+        temporary.write_bytes(encode(frames, fps))
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UserError for a path that does not end as that of a video does."""
     if path.suffix not in SUFFIXES:
         raise UserError(
             f"expected a video path ending in {' or '.join(SUFFIXES)}, received {str(path)!r}; "
             "rename the output"
         )
-    with replacing(path) as temporary:
-        encode = encode_gif if path.suffix == ".gif" else encode_mp4
-        temporary.write_bytes(encode(frames, fps))
 
 
 def encode_gif(frames: np.ndarray, fps: float) -> bytes:

@@ -12,6 +12,7 @@ from envs import describe_backend
 from training.agent_source import episode_film, shown, write_episode
 from training.build import SaidAgain, load_run
 from training.checkpoint import BEST, CHECKPOINTS
+from training.video import check_suffix
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class EvalConfig:
 def evaluate(config: EvalConfig) -> None:
     """Print sampled and greedy results, and write a video of one greedy episode."""
     check_bounds(config)
+    output = config.output or config.run / "episode.mp4"
+    check_suffix(output)
     built, params, step = load_run(
         config.run, config.env, folder=BEST if config.best else CHECKPOINTS, newest=config.newest
     )
@@ -44,4 +47,4 @@ def evaluate(config: EvalConfig) -> None:
         played = built.evaluate(params, config.episodes, greedy, watch=greedy)
         print(f"{'greedy' if greedy else 'sampled':8} {shown(summary(played.episodes))}")
     film = episode_film(played, built.codec)
-    write_episode(film, config.output or config.run / "episode.mp4")
+    write_episode(film, output)

@@ -221,6 +221,10 @@ def test_a_memory_is_resized_and_goes_on(collected: tuple[Any, Any]) -> None:
     back = resized(trimmed, memory.reward.shape[1], len(memory.steps))
     for was, now in zip(memory, back, strict=True):
         np.testing.assert_array_equal(was, now)
+    time, begun = int(memory.time), int(memory.begun)
+    for records, episodes in ((time - 1, begun), (time, begun - 1)):
+        with pytest.raises(ValueError, match="memory: expected room for its 16 records per stream"):
+            resized(memory, records, episodes)
 
 
 def test_whole_episodes_are_a_memory() -> None:

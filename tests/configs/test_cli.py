@@ -346,3 +346,13 @@ def test_a_name_without_a_value_is_told():
     with pytest.raises(UserError, match="alternating names and values, received 3: .*in quotes"):
         train("--env.options", *options, "--steps", "9000")
     assert train("--env.options", "g", "3", "--steps", "9000").env.options == {"g": "3"}
+
+
+def test_runs_and_recordings_are_named_by_absolute_paths(tmp_path, monkeypatch):
+    """So that a run which was given them finds them from every directory."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "store.json").touch()
+    monkeypatch.chdir(tmp_path)
+    config = train("--init-from", "a/b", "--recordings", "store", "--recordings-share", "0.5")
+    assert (config.init_from, config.recordings) == (tmp_path / "a" / "b", tmp_path / "store")
+    assert (train().init_from, train().recordings) == (None, None)

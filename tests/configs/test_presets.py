@@ -8,6 +8,7 @@ import pytest
 from configs import TrainConfig, check, parse_train, resolve
 from configs.cli import expand, one_line
 from configs.presets import PRESETS
+from configs.sizes import larger
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -99,3 +100,9 @@ def test_each_default_lives_once():
 def test_a_boxed_message_becomes_one_line():
     box = "╭─ Parsing error ───╮\n│ \x1b[31mbad\x1b[0m value │\n╰──────────╯\n"
     assert one_line(box) == "bad value; see --help"
+
+
+def test_a_larger_size_is_suggested_below_it():
+    assert larger("xs", "m", "--size m") == "; to scale up: --size m"
+    assert larger("m", "m", "--size m") == larger("l", "m", "--size m") == ""
+    assert larger("s", "paper", "x") and not larger("paper", "paper", "x")

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from configs import parse_train
 from configs.video import check
 from configs.video_presets import STRIDES, parse_pretrain, resolve_video
 from worldmodel import ClockworkVAE
@@ -85,6 +86,7 @@ def test_flags_override_presets():
         (["--streams", "True", "--length", "70"], "set --length 72"),
         (["--steps", "0"], "raise --steps"),
         (["--like", "mnist"], "expected one of auto"),
+        (["--preset", "agent", "--like", "kth"], "like: expected auto with preset agent, .* kth"),
         (["--size", "xl"], "expected one of auto, debug, xs, s, m, l, paper"),
     ],
 )
@@ -98,6 +100,16 @@ def test_an_agents_model_is_that_of_its_environment():
     assert config.model.strides == (1, 4) and config.model.window == "causal"
     assert config.objective.kl == "balanced" and config.batch == 8
     check(config)
+
+
+@pytest.mark.parametrize("env", ["dmc:walker_walk", "pure:pendulum", "minerl_navigate"])
+def test_an_agents_model_has_the_preset_of_the_environment_that_is_named(env):
+    """So that train_agent.py can start from it."""
+    for flags in (["--data.env", env], [f"--data.env={env}"]):
+        video = parse_pretrain(["--preset", "agent", "--data", "x", *flags], False, "float32")
+        agent = parse_train(["--env", env], False, "float32")
+        assert (video.data.env, video.model) == (env, agent.agent.model)
+        assert (video.objective, video.optimizer) == (agent.agent.objective, agent.optimizer)
 
 
 @pytest.mark.parametrize("data", ["orbiting_ball", "moving_digits", "videos"])

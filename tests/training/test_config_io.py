@@ -184,6 +184,31 @@ def test_the_file_of_an_environment_may_have_moved(tmp_path: Path) -> None:
             config_io.check_same_config(tmp_path, Run(EnvConfig(other)))
 
 
+def test_runs_and_recordings_may_have_been_given_by_relative_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Run:
+        init_from: Path | None
+        recordings: Path | None = None
+
+    monkeypatch.chdir(tmp_path)
+    config_io.write_run_files(tmp_path / "run", Run(Path("a"), Path("b")))
+    config_io.check_same_config(tmp_path / "run", Run(tmp_path / "a", tmp_path / "b"))
+    with pytest.raises(ValueError, match=r'init_from: "a" there, null now'):
+        config_io.check_same_config(tmp_path / "run", Run(None, tmp_path / "b"))
+
+
+def test_a_folder_of_seeds_is_told_from_a_run(tmp_path: Path) -> None:
+    for seed in (10, 0, 2):
+        config_io.write_run_files(tmp_path / f"seed_{seed}", Config())
+    (tmp_path / "seed_x").mkdir()
+    with pytest.raises(ValueError, match="it holds seeds 0 2 10: add --seeds 0 2 10$"):
+        config_io.check_same_config(tmp_path, Config())
+    with pytest.raises(ValueError, match="holds seeds 0 2 10: name the run .* as .*/seed_0$"):
+        config_io.load_config(Config, tmp_path)
+
+
 def test_a_foreign_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="holds files but no config.json; choose another --logdir"):

@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from agents.driver import Played
+from analysis.agent.evaluate import EvalConfig, evaluate
 from common import EnvironmentFailed, UserError
 from configs import TrainConfig, parse_train, schema
 from envs import make_agent_env
@@ -57,6 +58,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(*flags: str, env: str = f"{__name__}:Rooms") -> TrainConfig:
     return parse_train(["--env", env, *SMALL, *flags], False, "float32")
+
+
+def test_a_video_of_another_kind_is_refused_before_anything_is_played(tmp_path):
+    with pytest.raises(UserError, match=r"a video path ending in .gif or .mp4, received 'x\.avi'"):
+        evaluate(EvalConfig(run=tmp_path, output=Path("x.avi")))
 
 
 def test_few_environments_are_open_at_once_and_each_episode_has_its_seed(monkeypatch):

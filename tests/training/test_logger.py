@@ -95,7 +95,7 @@ def test_resume_drops_what_came_after_the_checkpoint(
     assert curve(tmp_path, "a") == [(10, 10), (20, 20), (30, 31), (40, 40)]
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [(row["step"], row["a"]) for row in rows] == [(10, 10), (20, 20), (30, 31), (40, 40)]
-    assert "1 rows after step 20 removed" in capsys.readouterr().err
+    assert "1 rows logged after the checkpoint of step 20 removed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tail", [b'{"step": 30, "a": 3', b"\0" * 64, b'{"step": 30}garbage\n{"st'])

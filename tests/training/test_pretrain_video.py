@@ -43,6 +43,7 @@ def test_a_run_makes_its_data_and_learns(begun_video):
 
 def test_a_run_ends_with_evaluation_a_video_and_where_to_look(begun_video, video_run):
     out = video_run.printed
+    assert "to scale up" not in out
     assert f"resuming {video_run.path} at update {begun_video.steps}" in out
     for line in ("held out: loss", "kl/level3", "evaluate_video.py --run", "tensorboard --logdir"):
         assert line in out

@@ -209,6 +209,50 @@ def test_a_pure_run_that_is_killed_comes_to_the_same(whole, shared):
     same(killed, whole, shared)
 
 
+def fail_at(count: int) -> Callable[[int], None]:
+    def hook(n: int) -> None:
+        if n == count:
+            raise ZeroDivisionError("ends a run as a kill does: unsaved")
+
+    return hook
+
+
+def test_a_pace_that_changes_holds_from_there_on_though_the_run_is_killed(shared, tmp_path):
+    """Before its first save: with the new pace already in its settings."""
+    logdir, faster = tmp_path / "run", [*PURE, "--updates-per-step", "6"]
+    assert not go(logdir, PURE, act=stop_at(15))
+    before = restore_newest(logdir, shared.abstract()).meta["counters"]
+    with pytest.raises(ZeroDivisionError):
+        go(logdir, faster, act=fail_at(1))
+    assert not go(logdir, faster, act=stop_at(1))
+    after = restore_newest(logdir, shared.abstract()).meta["counters"]
+    assert before["steps"] == 30 and before["ahead"] == 0
+    assert after["updates"] == before["updates"]
+    assert after["ahead"] == before["updates"] - 6 * (30 - 12)
+
+
+def test_a_run_that_is_extended_keeps_its_last_evaluation(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "run")
+    before = rows(whole)
+    assert go(tmp_path / "run", [*PURE, "--steps", "100"])
+    assert rows(tmp_path / "run")[: len(before)] == before and "eval/return" in before[-1]
+    assert "removed" not in capsys.readouterr().err
+
+
+def test_environments_are_closed_though_the_run_could_not_begin(shared, tmp_path, monkeypatch):
+    closed = []
+
+    class Source(AgentSource):
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    monkeypatch.setattr("training.loop.RunLogger", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(settings(tmp_path, PURE), Source)
+    assert len(closed) == 1
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_other_environments_begin_anew_and_counts_and_contents_agree(shared, tmp_path, kill):
     """Episodes in progress end cut; what came after the checkpoint has gone; no step is lost."""

@@ -1,6 +1,7 @@
 """What a tracker is told, by one that is called like them; and by wandb itself, offline."""
 
 import os
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,10 @@ import pytest
 from PIL import Image
 
 from common import UserError
+from configs import parse_train
+from training import read_metrics
 from training.logger import RunLogger
+from training.loop import train
 from training.trackers import Remote, name_of, open_trackers
 
 FRAMES = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.full((3, 16, 16, 3), 100, np.uint8)
@@ -21,6 +25,7 @@ class Module:
     """Stands for `wandb` or `trackio`: notes what it is called with."""
 
     def __init__(self) -> None:
+        self.__name__ = "wandb"
         self.begun: list[dict[str, Any]] = []
         self.logged: list[tuple[int, dict[str, Any]]] = []
         self.ended = 0
@@ -72,6 +77,32 @@ def test_one_that_is_not_installed_is_told(tmp_path: Path, monkeypatch: Any) -> 
     monkeypatch.setitem(__import__("sys").modules, "trackio", None)
     with pytest.raises(UserError, match=r"track: expected trackio, .*clockwork-world-model\[tr"):
         open_trackers(["trackio"], tmp_path, {})
+
+
+def test_one_that_is_not_installed_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    flags = ["--env", "pure:pendulum", "--track", "trackio", "--logdir", str(tmp_path / "run")]
+    with pytest.raises(UserError, match="track: expected trackio"):
+        train(parse_train(flags, False, "float32"), pytest.fail)
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_that_fails_is_told_of_once_and_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route")
+
+    module = Module()
+    module.log = module.finish = fail  # type: ignore[method-assign]
+    with RunLogger(tmp_path, trackers=[Remote(module, tmp_path, {}, {})]) as logger:
+        for step in (10, 20):
+            logger.scalars(step, {"a": 1})
+        logger.video(20, "episode", FRAMES, fps=10)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [10, 20]
+    assert capsys.readouterr().err.count("wandb failed (ConnectionError: no route") == 1
 
 
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

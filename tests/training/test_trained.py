@@ -1,13 +1,18 @@
 """A trained agent in one's own loop: shapes, memory, what it expects, what it refuses."""
 
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from common import UserError
+from configs import parse_train
 from envs.spaces import Canonical
+from training.build import AgentRun, Built
 from training.metrics import METRICS, metrics_frame, read_metrics
+from training.spaces import Spaces
 from training.trained import TrainedAgent, load_agent
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -62,6 +67,28 @@ def test_what_it_expects(agent, env):
     assert (future.goes_on <= 1).all() and len({*future.reward[:, 0]}) == 4
     assert [len(path) for path in future.actions] == [3 * agent.stride] * 4
     assert all(env.action_space.contains(action) for action in future.actions[0])
+
+
+def untrained(*flags):
+    """An agent of 7 actions that has seen one observation."""
+    config = parse_train(["--env", "gym:CartPole-v1", "--size", "debug", *flags], False, "float32")
+    seen = spaces.Dict(observation=spaces.Box(-np.inf, np.inf, (3,), np.float32))
+    built = Built(config, Spaces(seen, spaces.Discrete(7)))
+    agent = TrainedAgent(AgentRun(built, built.initial().params, 0), Path("run"), None, 0)
+    agent.act(np.zeros(3, np.float32), True)
+    return agent
+
+
+def test_an_agent_with_a_latent_codec_imagines_without_actions():
+    future = untrained("--agent.codec", "latent").imagine(ticks=3, samples=2)
+    assert future.reward.shape == future.goes_on.shape == future.value.shape == (2, 3)
+    assert future.actions == []
+
+
+def test_an_agent_whose_plans_take_several_ticks_does_not_imagine():
+    agent = untrained("--strides", "1", "--agent.plan", "4", "--agent.keep-plan", "0")
+    with pytest.raises(UserError, match=r"imagine: expected .* one tick, received --agent.plan 4 "):
+        agent.imagine(ticks=6)
 
 
 def test_it_is_evaluated(agent):
