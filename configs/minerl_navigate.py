@@ -1,7 +1,7 @@
 """Navigate from pixels and compass: the project's main task.
 
 Command:   python train_agent.py --env minerl_navigate
-Cost:      33 minutes on one shared CPU core for 51 000 steps (docs/adr/0032); not timed on two
+Cost:      22 to 31 minutes on one shared CPU core (docs/results.md); not timed on two
 Expected:  docs/results.md, Navigate Dense, builtin back end, the default run
 """
 
