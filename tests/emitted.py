@@ -83,12 +83,18 @@ def logged(folder):
 
 
 def group(pid):
-    """Processes of a session that run: its id, state, and name of each."""
-    listed = subprocess.run(
-        ["ps", "-eo", "sid,stat,comm"], capture_output=True, text=True, check=True
-    )
-    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
-    return [row for row in rows if int(row[0]) == pid and not row[1].startswith("Z")]
+    """Processes of a session that run: its id, state, and name of each, of 15 letters at most."""
+    rows = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = file.read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+        before, after = text.rsplit(")", 1)
+        state, _, _, session, *_ = after.split()
+        if int(session) == pid and state not in "ZX":
+            rows.append([session, state, before.split("(", 1)[1]])
+    return rows
 
 
 def start_ends(workers, child="sleep", **options):

@@ -15,15 +15,24 @@ HOLE = "\0"  # stands where a message is filled in
 
 
 def tree_files() -> list[Path]:
-    """Every file that git tracks or would track; all but caches where there is no git."""
+    """Every file that git tracks or would track; all but caches where git does not tell."""
     if not (ROOT / ".git").exists():
-        inside = (path.relative_to(ROOT) for path in sorted(ROOT.rglob("*")) if path.is_file())
-        hidden = re.compile(r"(^|/)(__pycache__|\.\w+_cache|[^/]+\.egg-info)(/|$)")
-        return [ROOT / path for path in inside if not hidden.search(path.as_posix())]
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    paths = (ROOT / name for name in listing.split("\0") if name)
+        return _walked()
+    # Whoever owns the checkout: git refuses that of another user.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    command += ["--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return _walked()
+    paths = (ROOT / name for name in done.stdout.split("\0") if name)
     return sorted(path for path in paths if path.is_file())
+
+
+def _walked() -> list[Path]:
+    inside = (path.relative_to(ROOT) for path in sorted(ROOT.rglob("*")) if path.is_file())
+    hidden = re.compile(r"^\.git(/|$)|(^|/)(__pycache__|\.\w+_cache|[^/]+\.egg-info)(/|$)")
+    return [ROOT / path for path in inside if not hidden.search(path.as_posix())]
 
 
 FILES = tree_files()

@@ -58,6 +58,21 @@ class Choices(Count):
         return Transition(moved, moved[1], jnp.zeros((), bool))
 
 
+class Drawn(Count):
+    """Shows at its start a number that was drawn; pays what was done; never terminates."""
+
+    terminates = False
+
+    def reset(self, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+        """Time 0."""
+        return jnp.zeros(()), jax.random.uniform(key), jnp.zeros((), bool)
+
+    def step(self, state: tuple[Array, ...], action: Array, key: PRNGKeyArray) -> Transition:
+        """One later."""
+        moved = (state[0] + 1, action[0], state[2])
+        return Transition(moved, action[0], jnp.zeros((), bool))
+
+
 def make_run(env: PureEnv) -> CompiledRun:
     config = AgentConfig(
         model=ClockworkConfig(
@@ -312,6 +327,49 @@ def test_discrete_actions_are_what_was_chosen() -> None:
         np.testing.assert_array_equal(reward, obs[:, 1])
     assert set(np.ravel(memory.reward)) == {0, 1}
     assert len(memory.steps) == ENVS * (1 + -(-(ROUNDS + 1) // (TIME + 1)))
+
+
+def test_each_step_is_drawn_anew(collected: tuple[Any, Any]) -> None:
+    """The actor's mean is 0 at first: what is done is its noise, in every round its own."""
+    memory = one(collected[0]).memory
+    ends = [int(memory.start[row]) + steps for row, steps in enumerate(lengths(memory))]
+    rows = zip(memory.stream, memory.start, ends, strict=False)
+    done = np.concatenate([memory.action[n, start + 1 : end, 0] for n, start, end in rows])
+    done = done[np.abs(done) < 1]  # the others were clipped
+    assert len(np.unique(done)) == len(done) > 10 * ENVS
+
+
+def test_each_episode_begins_anew() -> None:
+    """At a start of its own, in every environment."""
+    run = make_run(Drawn())
+    state = jax.jit(run.initial)(jax.random.key(0))
+    act = jax.jit(run.act)
+    for key in jax.random.split(jax.random.key(1), 2 * (TIME + 1)):
+        state, *_ = act(state, key)
+    memory = jax.tree.map(np.asarray, state.memory)
+    rows = range(int(memory.begun))
+    starts = {float(memory.obs[memory.stream[row], memory.start[row], 1]) for row in rows}
+    assert len(starts) == len(rows) == 3 * ENVS
+
+
+def test_what_is_sampled_is_not_greedy_and_what_is_cut_is_told() -> None:
+    """Whoever plays, and for however long: what the critic foresees at the start is not 0 here."""
+    run = make_run(Drawn())
+    params = jax.jit(run.initial)(jax.random.key(0)).train.params
+
+    def off_zero(x: Array) -> Array:
+        return x + jnp.linspace(0.0, 1.0, x.size).reshape(x.shape)
+
+    params = params | {"critic": jax.tree.map(off_zero, params["critic"])}
+    play = partial(run.evaluate, count=4)
+    greedy, sampled, short = (
+        jax.jit(partial(play, most=most, greedy=which))(params, jax.random.key(5))
+        for most, which in ((99, True), (99, False), (3, True))
+    )
+    assert (greedy.score != sampled.score).all() and not greedy.cut.any()
+    assert short.cut.all() and (short.length == 3).all()
+    assert (np.abs(greedy.foreseen) > 0).all()
+    np.testing.assert_array_equal(greedy.foreseen, short.foreseen)
 
 
 def test_states_are_chosen_environment_by_environment() -> None:

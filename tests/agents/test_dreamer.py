@@ -22,10 +22,12 @@ from agents.dreamer import (
     foreseen_returns,
     head_loss,
     initial_aux,
+    known_windows,
     make_loss,
     seek_novelty,
 )
 from agents.imagination import Trajectory
+from agents.returns import observed_returns
 from worldmodel.clockwork import ClockworkConfig
 from worldmodel.learner import (
     OptimizerConfig,
@@ -407,3 +409,18 @@ def test_estimate_moves_the_scale_of_the_model_alone() -> None:
         return jax.tree.leaves({**tree, "model": model})
 
     assert all(a is b for a, b in zip(rest(moved), rest(params), strict=True))
+
+
+def test_observed_returns_are_of_discount_and_lambda_per_window(
+    make_agent: MakeAgent, make_records: MakeRecords
+) -> None:
+    """Settings are per step; a window is of two."""
+    agent = make_agent(BOX, lam=0.7)
+    records = make_records(1, agent.model.lead + 6, 2)
+    x = jax.random.normal(jax.random.key(0), (1, 6, agent.model.features))
+    width = agent.config.model.deter
+    told = foreseen_returns(agent, records, Belief(State(x[..., :width], x[..., width:]), {}, {}))
+    windows = jax.tree.map(lambda w: w[0], known_windows(agent, records))
+    found = observed_returns(windows, agent.predict_value(x)[0], 2, 0.99**2, 0.7**2)
+    known = np.asarray(found.known) > 0
+    np.testing.assert_allclose(told["return/observed"], found.returns[known].mean(), rtol=1e-5)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
-from agents.policy import initial_policy, make_policy
+from agents.policy import initial_policy, make_policy, split_keys
 from tests.agents.test_policy_filter import EPISODES, SPACE, STEPS, recorded, starts
 from worldmodel.learner import split
 from worldmodel.level import State
@@ -74,3 +75,15 @@ def test_actions_are_the_decoders_of_observed_beliefs(
             expected = react(held, level1.features, jnp.asarray(time % replan))
             took = actions[start : start + steps, env]
             np.testing.assert_allclose(took, expected, atol=1e-4)
+
+
+def test_a_code_is_sampled_with_the_key_of_plans(make_agent: Any) -> None:
+    """Where the policy is not greedy: once, at the belief that the window starts with."""
+    agent = make_agent(spaces.Box(-1, 1, (2,)), (1, 4), "latent")
+    graph, params = split(agent)
+    policy, carry = make_policy(graph, 4, greedy=False), initial_policy(agent, 3, 4)
+    obs = {"x": jnp.ones((3, 4))}
+    carry, _ = policy(params, carry, obs, jnp.ones(3, bool), jax.random.key(0))
+    top, key = carry.filter.belief.features, split_keys(jax.random.key(0), True).plan
+    expected = agent.codec.sample(agent.actor(top), top, key).flat
+    np.testing.assert_allclose(carry.plan, expected, rtol=1e-4, atol=1e-5)

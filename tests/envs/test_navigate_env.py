@@ -111,12 +111,12 @@ def test_the_goal_pays_100_once_and_ends_the_episode(dense, act):
 
 
 def test_time_runs_out_after_6000_ticks_without_a_terminal(flat_env, act):
-    idle = act()
-    for _ in range(5999):
-        _, _, terminated, truncated, info = flat_env.step(idle)
-        assert not terminated and not truncated
-    _, _, terminated, truncated, info = flat_env.step(idle)
-    assert truncated and not terminated and info["success"] is False
+    """And no sooner: the ticks before the last three are counted as done."""
+    assert NavigateEnv().time_limit == 6000
+    flat_env.frames = 5997
+    ends = [flat_env.step(act())[2:] for _ in range(3)]
+    assert [end[:2] for end in ends] == [(False, False), (False, False), (False, True)]
+    assert ends[-1][2]["success"] is False
 
 
 def test_reaching_the_goal_on_the_last_tick_is_a_terminal_and_no_time_limit(act):
@@ -124,6 +124,29 @@ def test_reaching_the_goal_on_the_last_tick_is_a_terminal_and_no_time_limit(act)
     env.reset(seed=2)
     env.body[[P.X, P.Y, P.Z]] = env.task.goal + (0.0, 1.0, 0.0)
     assert env.step(act())[2:4] == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("key", "axis", "sign"),
+    [
+        ("forward", P.Z, 1),
+        ("back", P.Z, -1),
+        ("left", P.X, 1),
+        ("right", P.X, -1),
+        ("jump", P.Y, 1),
+    ],
+)
+def test_a_key_moves_the_player_its_way(flat_env, act, key, axis, sign):
+    """Who looks south; left is east."""
+    before = flat_env.body[axis]
+    for _ in range(6):
+        flat_env.step(act(**{key: 1}))
+    assert sign * (flat_env.body[axis] - before) > 0.5
+
+
+def test_a_positive_turn_is_to_the_right(flat_env, act):
+    flat_env.step(act(camera=(0, 30)))
+    assert flat_env.body[P.YAW] == 30  # from south towards west
 
 
 def test_digging_grass_takes_18_ticks_and_gives_a_dirt(flat_env, act):

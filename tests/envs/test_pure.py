@@ -21,7 +21,7 @@ from envs.pure import reacher as arm
 from envs.pure.cartpole import CartpoleState, advance, reward
 from envs.pure.named import PURE
 from envs.pure.pendulum import PendulumState
-from envs.pure.two_rooms import TwoRoomsState
+from envs.pure.two_rooms import CUE_STEPS, HALL, ROOM, SPEED, TwoRoomsState
 
 KEY = jax.random.key(0)  # none of these draws anything in a step
 
@@ -62,6 +62,26 @@ def test_cartpole_is_deepmind_controls() -> None:
         np.testing.assert_allclose(state.position, physics.data.qpos, atol=1e-4)
         np.testing.assert_allclose(state.velocity, physics.data.qvel, atol=1e-3)
         np.testing.assert_allclose(reward(state, jnp.float32(control)), paid, atol=1e-4)
+
+
+def test_a_step_of_cartpole_is_two_frames_of_deepmind_controls() -> None:
+    """The sum of both rewards, and what is observed; episodes start hanging, nearly at rest."""
+    suite = pytest.importorskip("dm_control.suite")
+    theirs = suite.load("cartpole", "swingup", task_kwargs={"random": 0})
+    theirs.reset()
+    env, rng = CartpoleSwingup(), np.random.default_rng(0)
+    hanging = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 50))
+    assert (np.cos(hanging.position[:, 1]) < -0.99).all() and np.abs(hanging.velocity).max() < 0.1
+    state = CartpoleState(jnp.array([0.1, 0.6]), jnp.array([0.2, -0.1]))  # where frames pay
+    with theirs.physics.reset_context():
+        theirs.physics.data.qpos[:], theirs.physics.data.qvel[:] = state.position, state.velocity
+    for _ in range(5):
+        control = rng.uniform(0.2, 1, 1)
+        frames = [theirs.step(control) for _ in range(2)]
+        state, paid, _ = env.step(state, jnp.float32(control), KEY)
+        np.testing.assert_allclose(paid, sum(f.reward for f in frames), atol=1e-4)
+        told = np.concatenate(list(frames[-1].observation.values()))  # x, cos, sin, x', θ'
+        np.testing.assert_allclose(env.observe(state), told, atol=2e-3)
 
 
 def test_cartpole_keeps_energy_without_damping_and_force(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +166,12 @@ def test_reacher_stops_at_the_wrist_and_pays_where_the_finger_is() -> None:
         assert float(Reacher().step(state, jnp.zeros(2), KEY).reward) == paid
 
 
+def test_the_reacher_sees_where_its_target_is() -> None:
+    """In units of 0.1 m, from the finger: stretched out along x, it ends at 0.12 + 0.12 m."""
+    state = arm.ReacherState(jnp.zeros(2), jnp.zeros(2), jnp.array([0.27, -0.05]))
+    np.testing.assert_allclose(Reacher().observe(state)[3:5], [0.3, -0.5], atol=1e-5)
+
+
 def walk(position: tuple[float, float], actions: list[tuple[float, float]], cue: float = 1.0):
     """Where actions lead, and what each paid."""
     env = TwoRooms()
@@ -188,9 +214,14 @@ def test_two_rooms_shows_the_cue_at_the_start_alone() -> None:
     assert seen == [float(state.cue)] * 4 + [0.0, 0.0]
 
 
+def test_either_cue_is_shown_in_half_of_the_episodes() -> None:
+    cues = jax.vmap(TwoRooms().reset)(jax.random.split(jax.random.key(0), 400)).cue
+    assert set(np.unique(cues)) == {-1, 1} and abs(float(cues.mean())) < 0.2
+
+
 def test_two_rooms_needs_thirty_steps_from_cue_to_goal() -> None:
-    nearest, goal = 2.0, 2.0 + 6.0 + 1.0
-    assert (goal - nearest) / 0.2 - 4 >= 30
+    goal = ROOM + HALL + ROOM / 2  # from the first room's east wall
+    assert (goal - ROOM) / SPEED - CUE_STEPS >= 30
 
 
 def test_the_door_opens_after_64_steps() -> None:

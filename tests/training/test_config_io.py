@@ -1,6 +1,9 @@
 """Configs come back equal, strange ones are refused by field, other runs are left untouched."""
 
 import json
+import os
+import re
+import subprocess
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -77,7 +80,27 @@ def test_versions_are_written(tmp_path: Path) -> None:
     versions = json.loads((tmp_path / "versions.json").read_text())
     for name in ("python", "jax", "jaxlib", "flax", "optax", "gymnasium", "numpy", "device"):
         assert versions[name], name
-    assert versions["git"] == git_commit(Path(__file__).parents[2])
+    assert "git" in versions
+
+
+def test_the_commit_is_told_and_that_files_differ(tmp_path: Path) -> None:
+    assert git_commit(tmp_path) is None
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*arguments: str) -> None:
+        me = ["-c", "user.name=me", "-c", "user.email=me@example.org", "-c", "commit.gpgsign=false"]
+        command = ["git", *me, *arguments]
+        subprocess.run(command, cwd=tmp_path, env=plain, check=True, capture_output=True)
+
+    git("init")
+    assert git_commit(tmp_path) is None  # before the first commit
+    (tmp_path / "file").write_text("before")
+    git("add", "file")
+    git("commit", "-m", "first")
+    commit = git_commit(tmp_path)
+    assert commit is not None and re.fullmatch("[0-9a-f]{40}", commit)
+    (tmp_path / "file").write_text("changed")
+    assert git_commit(tmp_path) == f"{commit}+changes"
 
 
 def rewrite(tmp_path: Path, change: Any) -> Path:

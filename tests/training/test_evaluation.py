@@ -82,6 +82,13 @@ def test_an_environment_of_which_one_can_be_open_is_evaluated_in_turn(monkeypatc
     assert not capsys.readouterr().out
 
 
+def test_steps_are_collected_by_the_sampled_policy(tmp_path):
+    source = AgentSource(config("--logdir", str(tmp_path / "run"), env="gym:Pendulum-v1"))
+    source.start(0, None, None)
+    assert source.collector.policy is source.learner.policy(greedy=False)
+    source.close()
+
+
 def test_it_is_evaluated_while_it_is_trained_in(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Rooms, "allowed", 1)
     source = AgentSource(config("--logdir", str(tmp_path / "run"), "--eval-episodes", "2"))

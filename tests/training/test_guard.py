@@ -425,6 +425,23 @@ def test_a_score_that_is_nan_is_never_the_best(tmp_path, monkeypatch):
     assert not is_better(np.nan, None) and not is_better(np.inf, None)
 
 
+def test_every_step_and_every_update_has_a_key_of_its_own(tmp_path, monkeypatch):
+    given = {"act": [], "update": []}
+
+    def told(name, key):
+        given[name].append(tuple(jax.random.key_data(key).tolist()))
+
+    def updated(state, batch, key):
+        told("update", key)
+        return update(state, batch, key)
+
+    update = LEARNER.update
+    monkeypatch.setattr(TinySource, "act", lambda self, params, key: told("act", key) or [])
+    monkeypatch.setitem(LEARNER.__dict__, "update", updated)
+    assert run(settings(tmp_path, steps=6))
+    assert [len(set(keys)) for keys in given.values()] == [6, 6]
+
+
 @pytest.mark.parametrize("name", ["a b", "ünï 漢字", "[x]*?'\"", "-x", os.fsdecode(b"\xff")])
 def test_a_run_lies_in_any_place_that_has_a_name(tmp_path, name):
     config = settings(tmp_path / name, steps=4)

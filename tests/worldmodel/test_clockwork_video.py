@@ -22,15 +22,6 @@ def bare(model, records: Records) -> Records:
     return records.after(model.lead)
 
 
-def test_no_blind_level_is_the_filter_itself(cases):
-    model = cases.model(actions=0, **VIDEO)
-    records = cases.records(model, 2, 8, seed=0, firsts=(0,))
-    noise = model.draw_noise(jax.random.key(0), 2, 8)
-    plain = jax.jit(model.observe)(records, noise)
-    none = jax.jit(lambda r, n: model.observe(r, n, ()))(records, noise)
-    jax.tree.map(np.testing.assert_array_equal, plain, none)
-
-
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_blind_level_follows_its_prior(cases, level):
     """Slow twin: tick by tick, a level steps as in imagination, context from the level above."""

@@ -32,3 +32,10 @@ def test_keep_bias_is_how_much_of_h_a_tick_keeps() -> None:
     params = jax.tree.map(jnp.zeros_like, nnx.state(cell))
     nnx.update(cell, params)
     np.testing.assert_allclose(cell(jnp.ones((1, 3)), jnp.ones((1, 4))), 0.880797, rtol=1e-5)
+
+
+def test_each_level_keeps_by_its_own_stride(cases):
+    model = cases.model(strides=(1, 4), half_life=20.0)
+    assert [level.gru.keep_bias for level in model.levels] == [
+        model.config.keep_bias(stride) for stride in (1, 4)
+    ]

@@ -143,3 +143,13 @@ def test_kl_of_known_gaussians(cases: Any) -> None:
 
     beliefs = (belief(8), belief(4), belief(2))
     np.testing.assert_allclose(sequence_kl(model, records, beliefs), [[12, 6, 3]], rtol=1e-6)
+
+
+def test_kl_of_a_level_at_all_phases_is_the_mean_over_its_chains(cases: Any) -> None:
+    """Only the top is at all phases: as many chains as its stride."""
+    model = cases.model(actions=0, strides=(1, 2, 4))
+    records = cases.records(model, 2, 8, seed=0, firsts=(0,))
+    beliefs = jax.jit(model.observe)(records, model.draw_noise(jax.random.key(0), 2, 8))
+    kl = [np.asarray(model.latent.kl(b.post, b.prior)).sum(1) for b in beliefs]
+    expected = np.stack([kl[0], kl[1], kl[2] / 4], 1)
+    np.testing.assert_allclose(sequence_kl(model, records, beliefs), expected, rtol=1e-5)

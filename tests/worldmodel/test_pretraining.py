@@ -108,3 +108,15 @@ def test_updates_descend_and_streams_carry_the_last_states(
         for leaf in jax.tree.leaves(state.aux.carry):
             assert float(jnp.abs(leaf).max()) > 0
     margins(shares)
+
+
+def test_rows_that_continue_go_on_from_their_last_ticks(built: Any) -> None:
+    """And the others from zeros, in an update; no episode starts in the clip itself."""
+    model, records = built
+    clip, on = cut(records, slice(T, None)), jnp.array([True, False])
+    carry = tuple(jax.tree.map(jnp.ones_like, level.initial((B,))) for level in model.levels)
+    _, (after, _) = jax.jit(model.learn)(Clips(clip, on), carry, jax.random.key(1))
+    noise = model.draw_noise(jax.random.key(1), B, T)
+    beliefs = jax.jit(lambda c: model.observe(clip, noise, carry=c))(carried(carry, on))
+    last = tuple(jax.tree.map(lambda x: x[:, -1], belief.state) for belief in beliefs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), after, last)

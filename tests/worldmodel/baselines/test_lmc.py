@@ -179,6 +179,22 @@ def test_in_the_first_updates_ten_frames_count() -> None:
     assert early[0] == early[1] and after[0] != after[1]
 
 
+def test_the_long_stretch_of_the_first_updates_is_the_first_one() -> None:
+    """Whatever the key: what comes after the 10 frames that count changes nothing."""
+    model = drawn(lambda: LMC(CONFIG, SETTINGS, {"image": SHAPE}, nnx.Rngs(0)), 0.2)
+    frames = np.random.default_rng(0).integers(0, 256, (1, 24, *SHAPE), dtype=np.uint8)
+
+    @jax.jit
+    def by_long(frames: Any, key: Any) -> Any:
+        clips = Clips(video({"image": frames}), jnp.zeros(1, bool))
+        return model.learn(clips, jnp.zeros(()), key)[1][1]["nll/by_long"]
+
+    late = frames.copy()
+    late[:, SHORT + 10 :] = 255 - late[:, SHORT + 10 :]
+    for seed in range(6):
+        assert by_long(frames, jax.random.key(seed)) == by_long(late, jax.random.key(seed))
+
+
 def test_its_size_is_that_of_the_paper() -> None:
     """34 million parameters, by its code at 64×64; CW-VAE's tables have none of it."""
     config = resolve_video("lmc", "moving_digits", "moving_mnist", "paper", True, "float32")

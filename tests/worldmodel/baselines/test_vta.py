@@ -15,6 +15,7 @@ from worldmodel import ClockworkConfig, OptimizerConfig
 from worldmodel.baselines.halving import HalvingDecoder, HalvingEncoder, edges
 from worldmodel.baselines.segments import (
     CERTAIN,
+    COOLEST,
     VTAConfig,
     bernoulli_kl,
     held,
@@ -327,6 +328,28 @@ def test_its_size_is_that_of_the_paper() -> None:
     count = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(split(model)[1]))
     assert 2.5e6 < count < 3.5e6
     assert config.optimizer.lr == 5e-4 and config.optimizer.clip == 10
+
+
+def test_an_update_cools_the_draws_and_holds_the_prior(
+    model: VTA, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of update 99: its temperature, and how long segments are held to be."""
+    seen, loss, observe = {}, VTA._loss, VTA.observe
+
+    def observed(
+        self: VTA, records: Any, noise: Any, heat: Any = COOLEST, **more: Any
+    ) -> tuple[Any, Any]:
+        seen["heat"] = float(heat)
+        return observe(self, records, noise, heat, **more)
+
+    def lost(self: VTA, records: Any, beliefs: Any, hold: Any) -> Any:
+        seen["hold"] = hold
+        return loss(self, records, beliefs, hold)
+
+    monkeypatch.setattr(VTA, "observe", observed)
+    monkeypatch.setattr(VTA, "_loss", lost)
+    model.learn(Clips(records, jnp.zeros(B, bool)), jnp.array(99.0), jax.random.key(0))
+    assert seen == {"heat": pytest.approx(0.1 + 0.9 * 0.999, rel=1e-5), "hold": (8, 2)}
 
 
 @pytest.mark.parametrize(
