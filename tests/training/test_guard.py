@@ -381,7 +381,8 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_before_the_next_is_due
 
 
 def test_metrics_are_fetched_once_for_a_line(tmp_path, monkeypatch):
-    """Ten updates each; a checkpoint fetches the state and what is not in a line yet."""
+    """Ten updates each. A checkpoint fetches the state and what is not in a line yet; there are two
+    of them, at the last step and after its evaluation."""
     fetched: list[int] = []
     fetch = jax.device_get
 
@@ -391,7 +392,7 @@ def test_metrics_are_fetched_once_for_a_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr("training.loop.jax.device_get", counting)
     assert run(settings(tmp_path, steps=40))
-    assert [n for n in fetched if n == 10] == [10] * 4 and len(fetched) <= 6
+    assert [n for n in fetched if n == 10] == [10] * 4 and len(fetched) <= 4 + 2 * 2
 
 
 def test_the_best_by_evaluation_is_kept_beside_the_last(tmp_path, monkeypatch, capsys):
