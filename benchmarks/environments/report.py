@@ -1,13 +1,14 @@
 """The table of all results so far."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from analysis.arms import differing
 from benchmarks.environments.tasks import ARMS, TASKS, Task
-from common import read_json
+from common import UserError, read_json
 from replay.atomic import write_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "environments"
@@ -20,9 +21,35 @@ def result_of(task: str, arm: str, seed: int) -> Path:
 
 
 def read_results(task: str, arm: str) -> list[dict[str, Any]]:
-    """Results of all seeds so far, in order of the seeds."""
-    found = [read_json(path) for path in result_of(task, arm, 0).parent.glob(f"{arm}-*.json")]
-    return sorted(found, key=lambda result: result["seed"])
+    """Results of all seeds so far, in order of the seeds.
+
+    Raises:
+      UserError: if the settings of one differ from those of the others.
+    """
+    paths = result_of(task, arm, 0).parent.glob(f"{arm}-*.json")
+    found = sorted(map(read_json, paths), key=lambda result: result["seed"])
+    for result in found[1:]:
+        path = result_of(task, arm, result["seed"])
+        check_settings(path, result["settings"], found[0]["settings"])
+    return found
+
+
+def check_settings(path: Path, kept: Mapping[str, Any], today: Mapping[str, Any]) -> None:
+    """Refuse what was made with other settings.
+
+    Args:
+      path: of the result or run, for the message.
+      kept: its settings by dotted name.
+      today: those expected.
+    Raises:
+      UserError: naming what differs, and the remedy.
+    """
+    if names := differing([kept, today]):
+        name, more = names[0], f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise UserError(
+            f"{path}: expected {name} {today.get(name)}, received {kept.get(name)}{more}; its "
+            "settings are not those of today's command: move it away, and run again"
+        )
 
 
 def write_report(path: Path) -> None:

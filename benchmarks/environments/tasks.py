@@ -1,6 +1,9 @@
 """The tasks with their bars, and the arms."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from configs import TrainConfig, parse_train
+from training.config_io import settings_of
 
 
 class Task(NamedTuple):
@@ -39,3 +42,16 @@ ARMS = {"ours": (), "flat": ("--strides", "1"), "ppo": ()}
 def flags(task: str, arm: str) -> list[str]:
     """Flags of `train_agent.py`, without seed and directory."""
     return [*TASKS[task].flags, *ARMS[arm]]
+
+
+def settings(task: str, arm: str) -> dict[str, Any]:
+    """All settings that an arm has today on a CPU, by dotted name; of PPO, those that it reads."""
+    return of_arm(arm, parse_train(flags(task, arm), False, "float32"))
+
+
+def of_arm(arm: str, config: TrainConfig) -> dict[str, Any]:
+    """Of a run's settings those that make its results, and not seed, directories and report."""
+    found = settings_of(config)
+    if arm == "ppo":
+        return {name: found[name] for name in found if name == "steps" or name.startswith("env.")}
+    return {name: found[name] for name in found if name not in {"seed", "logdir", "report"}}

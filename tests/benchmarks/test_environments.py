@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks.environments import report
-from benchmarks.environments.tasks import ARMS, TASKS, flags
-from common import dump_json
+from benchmarks.environments.tasks import ARMS, TASKS, flags, settings
+from common import UserError, dump_json
 from configs import parse_train
 
 
@@ -24,7 +24,7 @@ def test_the_table_counts_seeds_at_the_bar_by_kind(tmp_path, monkeypatch):
     def keep(task, arm, seed, **kinds):
         path = report.result_of(task, arm, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(dump_json({"seed": seed, **kinds}))
+        path.write_text(dump_json({"seed": seed, "settings": settings(task, arm), **kinds}))
 
     task = "gym:CartPole-v1"
     for seed, sampled, greedy in ((10, [474, 476], [500, 500]), (2, [400, 500], [500, 448])):
@@ -41,3 +41,23 @@ def test_the_table_counts_seeds_at_the_bar_by_kind(tmp_path, monkeypatch):
         "| `minerl_navigate` | success ≥ 0.5 | 0.50 (0.00): 1 (0) of 1 | – | – |",
     ]
     assert rows[-4].count("|") == rows[-1].count("|") == 3 + len(ARMS)
+
+
+def test_results_of_other_settings_are_refused(tmp_path, monkeypatch):
+    """Of one arm, and of the command that would take a stored result for today's."""
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    task = "gym:CartPole-v1"
+    today = settings(task, "ours")
+    for seed, kept in ((3, today), (4, today | {"batch": 99})):
+        path = report.result_of(task, "ours", seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dump_json({"seed": seed, "settings": kept}))
+    with pytest.raises(UserError, match=rf"ours-4.*expected batch {today['batch']}, received 99"):
+        report.read_results(task, "ours")
+    report.check_settings(tmp_path, dict(today), today)
+    lacking = {name: value for name, value in today.items() if name != "batch"}
+    with pytest.raises(UserError, match="received None; its settings"):
+        report.check_settings(tmp_path, lacking, today)
+    ppo = settings(task, "ppo")
+    assert ppo["steps"] == today["steps"] and ppo["env.name"] == task
+    assert not any(name.startswith("agent.") for name in ppo)
