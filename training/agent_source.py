@@ -28,6 +28,7 @@ from training import hosts
 from training.build import Built
 from training.checkpoint import CHECKPOINTS, MEMORY, CheckpointStore, fill, inner, newest_step
 from training.config_io import holds_run, load_config
+from training.due import updates_due
 from training.labels import episode_texts
 from training.loop import FPS, Evaluation, thinned
 from training.overview import lines
@@ -131,8 +132,7 @@ class AgentSource:
 
     def owed(self, steps: int) -> int:
         """Number of updates due after ``steps`` environment steps; 0 while replay is empty."""
-        wanted = int((steps - self.config.prefill) * self.config.updates_per_step)
-        return max(0, wanted) if self.filled else 0
+        return updates_due(self.config, steps) if self.filled else 0
 
     def sample(self) -> Records:
         """Replayed sequences."""

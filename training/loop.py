@@ -38,6 +38,7 @@ from training.config_io import (
 from training.counters import ACTING, ASSESSING, LEARNING, Counters, Means
 from training.device import memory_use
 from training.devices import Devices, of_one
+from training.due import crossed
 from training.logger import RunLogger
 from training.progress import Progress, Sample
 from training.spaces import Spaces, keep_spaces
@@ -183,8 +184,7 @@ class Run:
 
     def due(self, every: int) -> bool:
         """Whether the last round crossed a multiple of ``every`` steps; always False for 0."""
-        before = self.counters.steps - self.source.stride
-        return every > 0 and self.counters.steps // every > before // every
+        return crossed(self.counters.steps - self.source.stride, self.counters.steps, every)
 
     def stop(self) -> None:
         """End the loop after the current round, or once the other processes have been told."""

@@ -47,6 +47,7 @@ from training.counters import Counters
 from training.curves import write_curves
 from training.device import memory_use
 from training.devices import SEEDS, Devices
+from training.due import crossed, updates_due
 from training.logger import RunLogger
 from training.loop import EVALUATION, RECENT, STUCK, best_score, finished, is_better, keep_best
 from training.overview import lines
@@ -292,7 +293,7 @@ class Together:
             state, meta = restore(self.program, saves) or (None, {})
             counters = Counters(**meta.get("counters", {}))
             if meta.get("pace", before.updates_per_step) != run.updates_per_step:
-                counters.ahead = counters.updates - self.owed(counters.steps)
+                counters.ahead = counters.updates - updates_due(run, counters.steps)
             (run.logdir / EVALUATION).unlink(missing_ok=True)
             resume_step, settings = counters.steps if resumed else None, settings_of(run)
             trackers = open_trackers(run.track, run.logdir, settings)
@@ -314,10 +315,6 @@ class Together:
         begun = [start_from(one(state.train, i), donor) for i in range(len(self.runs))]
         return state._replace(train=jax.tree.map(lambda *x: jnp.stack(x), *begun))
 
-    def owed(self, steps: int) -> int:
-        """Number of updates due after ``steps`` steps."""
-        return max(0, int((steps - self.config.prefill) * self.config.updates_per_step))
-
     def orders(self) -> Orders:
         """Orders for the next rounds, up to the one after which something is due."""
         config, counters, n = self.config, self.seeds[0].counters, self.config.env.num_envs
@@ -326,8 +323,8 @@ class Together:
         rounds = min(self.portion, -(-(until - counters.steps) // n))
         updates, done = np.zeros(self.portion, np.int32), counters.updates
         for i in range(rounds):
-            owed = self.owed(counters.steps + (i + 1) * n) + counters.ahead
-            updates[i] = max(0, owed - done)
+            target = updates_due(config, counters.steps + (i + 1) * n) + counters.ahead
+            updates[i] = max(0, target - done)
             done += int(updates[i])
         begun = counters.steps // n, counters.updates
         return Orders(np.int32(rounds), updates, *map(np.int32, begun))
@@ -472,11 +469,6 @@ class Together:
 def one(states: Any, number: int) -> Any:
     """Select one seed from the states of all."""
     return jax.tree.map(lambda x: x[number], states)
-
-
-def crossed(before: int, now: int, every: int) -> bool:
-    """Whether ``before`` to ``now`` crosses a multiple of ``every`` steps; always False for 0."""
-    return every > 0 and now // every > before // every
 
 
 def episodes(played: Played) -> list[Episode]:

@@ -23,7 +23,7 @@ from common import UserError, dump_json
 from configs import parse_train
 from envs.pure import PureEnv, Transition
 from training.curves import LAST
-from training.seeds import crossed
+from training.due import crossed
 
 
 def test_interquartile_mean_is_of_the_middle_half_of_all_runs():
