@@ -40,7 +40,7 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
         env=env,
         agent=agent,
         optimizer=replace(base.optimizer, lr=2e-3 if not accelerator else base.optimizer.lr),
-        steps=500_000 if accelerator else 50_000,
+        steps=500_000 if accelerator else 80_000,
         prefill=4_000,
         updates_per_step=0.25 if accelerator else 0.1,
         batch=16 if accelerator else 8,
