@@ -245,12 +245,11 @@ def seek_novelty(
     h = jax.lax.stop_gradient(beliefs[-1].state.h)
     h = h.reshape(-1, h.shape[-1])
     variance = variance_of(target, mask)
-    predicted = agent.ensemble(h)
-    loss = ensemble_loss(predicted, target, mask, variance)
-    replayed = masked_mean(disagreement(jax.lax.stop_gradient(predicted), variance), mask)
+    loss = ensemble_loss(agent.ensemble(h), target, mask, variance)
+    replayed = masked_mean(disagreement(frozen.ensemble.spread(h), variance), mask)
     later = path.features[:, 1:, : h.shape[-1]]
-    imagined = frozen.ensemble(later.reshape(-1, h.shape[-1]))
-    imagined = disagreement(imagined, variance).reshape(later.shape[:2])
+    spread = frozen.ensemble.spread(later.reshape(-1, h.shape[-1]))
+    imagined = disagreement(spread, variance).reshape(later.shape[:2])
     extra = bonus(imagined, path.alive, config.novelty, config.plan_steps)
     metrics = {
         "loss/ensemble": loss,

@@ -16,6 +16,7 @@ from worldmodel.objective import masked_mean
 
 MEMBERS = 5
 TINY = 1e-8  # under roots and divisions
+WIDE = 2  # outputs per hidden unit from which the predictions are not computed, by measurement
 
 
 class Ensemble(nnx.Module):
@@ -30,9 +31,31 @@ class Ensemble(nnx.Module):
 
     def __call__(self, h: Float[Array, "N D"]) -> Float[Array, "M N O"]:
         """Every member's prediction, float32."""
-        hidden = jnp.einsum("nd,mdk->mnk", h, self.input[...]) + self.hidden_bias[...]
-        hidden = jax.nn.silu(hidden)
-        return jnp.einsum("mnk,mko->mno", hidden, self.output[...]) + self.output_bias[...]
+        biases = self.output_bias[...]
+        return jnp.stack([x @ v + b for x, v, b in zip(*self._last(h), biases, strict=True)])
+
+    def spread(self, h: Float[Array, "N D"]) -> Float[Array, " N"]:
+        """Σ_o Var_m[x̂_mo] = sᵀ G s, without the predictions x̂ themselves if they are wide, such as
+        images: with s the hidden units and a 1 of every member, U their output weights and biases,
+
+          G_ij = (U Uᵀ)_ij (δ_m(i)m(j) / M - 1 / M²),
+
+        since the variance over members is the mean of |x̂_m|² less |x̂|² of the mean."""
+        _, hidden, outputs = self.output.shape
+        if outputs <= WIDE * hidden:
+            return jnp.sum(jnp.var(self(h), axis=0), axis=-1)
+        units, weights = self._last(h)
+        ones, biases = jnp.ones((MEMBERS, len(h), 1)), self.output_bias[...]
+        s = jnp.concatenate([*jnp.concatenate([units, ones], axis=-1)], axis=-1)
+        u = jnp.concatenate([weights, biases], axis=1).reshape(s.shape[-1], outputs)
+        own = jnp.kron(jnp.eye(MEMBERS), jnp.ones((hidden + 1, hidden + 1)))
+        g = (u @ u.T) * (own / MEMBERS - 1 / MEMBERS**2)
+        return jnp.maximum(jnp.sum((s @ g) * s, axis=-1), 0.0)  # below by rounding
+
+    def _last(self, h: Float[Array, "N D"]) -> tuple[Float[Array, "M N K"], Float[Array, "M K O"]]:
+        """Hidden units of every member, and the weights of its output."""
+        pairs = zip(self.input[...], self.hidden_bias[...], strict=True)
+        return jnp.stack([jax.nn.silu(h @ w + b) for w, b in pairs]), self.output[...]
 
 
 def variance_of(target: Float[Array, "N O"], mask: Float[Array, " N"]) -> Float[Array, ""]:
@@ -52,12 +75,9 @@ def ensemble_loss(
     return masked_mean(error, mask) / (variance + TINY)
 
 
-def disagreement(
-    predicted: Float[Array, "M N O"], variance: Float[Array, ""]
-) -> Float[Array, " N"]:
-    """d = √( Σ_o Var_m[x̂_mo] / Σ_o Var[x_o] ): variation over the members as a share
-    of how much observations vary."""
-    spread = jnp.sum(jnp.var(predicted, axis=0), axis=-1)
+def disagreement(spread: Float[Array, " N"], variance: Float[Array, ""]) -> Float[Array, " N"]:
+    """d = √( Σ_o Var_m[x̂_mo] / Σ_o Var[x_o] ): variation over the members, `Ensemble.spread`, as a
+    share of how much observations vary."""
     return jnp.sqrt(spread / (variance + TINY) + TINY)
 
 

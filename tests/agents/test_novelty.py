@@ -19,9 +19,38 @@ from agents.novelty import (
 
 def test_disagreement_is_the_root_of_the_members_variance_over_the_observations():
     """d = √( Σ_o Var_m[x̂_mo] / Σ_o Var[x_o] )."""
-    predicted = jnp.asarray([[[1.0, 0.0], [5.0, 5.0]], [[3.0, 4.0], [5.0, 5.0]]])  # [M, N, O]
-    d = disagreement(predicted, jnp.asarray(20.0))
+    predicted = np.array([[[1.0, 0.0], [5.0, 5.0]], [[3.0, 4.0], [5.0, 5.0]]])  # [M, N, O]
+    d = disagreement(jnp.asarray(predicted.var(0).sum(-1)), jnp.asarray(20.0))
     np.testing.assert_allclose(d, [np.sqrt((1 + 4) / 20), 1e-4], rtol=1e-4)
+
+
+@pytest.mark.parametrize("outputs", [3, 8, 9, 100])
+def test_spread_is_the_members_variance_summed_over_outputs(outputs):
+    """Σ_o Var_m[x̂_mo] = sᵀ G s, with four hidden units: from 9 outputs on by G; its gradient too,
+    and where all members agree, never below 0."""
+    ensemble = Ensemble(3, 4, outputs, nnx.Rngs(0))
+    keys = iter(jax.random.split(jax.random.key(1), 3))
+    for bias in (ensemble.hidden_bias, ensemble.output_bias):
+        bias[...] = jax.random.normal(next(keys), bias.shape)
+    h = jax.random.normal(next(keys), (6, 3))
+
+    def plain(h):
+        return sum(
+            jnp.var(jnp.stack([ensemble(h[n : n + 1])[m, 0] for m in range(MEMBERS)]), axis=0).sum()
+            * (n + 1)
+            for n in range(6)
+        )
+
+    weights = jnp.arange(1.0, 7.0)
+    got, slope = jax.value_and_grad(lambda h: jnp.sum(ensemble.spread(h) * weights))(h)
+    expected, expected_slope = jax.value_and_grad(plain)(h)
+    assert float(expected) > 1
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_allclose(slope, expected_slope, rtol=1e-4, atol=1e-4)
+    for part in (ensemble.input, ensemble.hidden_bias, ensemble.output, ensemble.output_bias):
+        part[...] = jnp.broadcast_to(part[...][:1], part.shape)
+    alike = np.asarray(ensemble.spread(h))
+    assert (alike >= 0).all() and (alike < 1e-4).all()
 
 
 def test_variance_of_what_is_real():
@@ -73,9 +102,9 @@ def test_members_agree_on_what_they_were_shown_though_it_is_random_and_on_nothin
         return (optax.apply_updates(params, updates), state), None
 
     def apart(params):
-        predicted = nnx.merge(graph, params)(both)
-        assert predicted.shape == (MEMBERS, 2, 1)
-        return np.asarray(disagreement(predicted, jnp.asarray(1.0)))
+        ensemble = nnx.merge(graph, params)
+        assert ensemble(both).shape == (MEMBERS, 2, 1)
+        return np.asarray(disagreement(ensemble.spread(both), jnp.asarray(1.0)))
 
     before = apart(params)
     keys = jax.random.split(jax.random.key(1), 400)
