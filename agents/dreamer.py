@@ -30,7 +30,7 @@ from agents.coarse import coarse, coarse_nll, seen_recently
 from agents.config import AgentConfig
 from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
-from agents.novelty import bonus, disagreement, ensemble_loss, variance_of
+from agents.novelty import bonus, disagreement, ensemble_loss, spread_of, variance_of
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
 from agents.returns import WindowTargets, observed_returns, window_targets
 from common import UserError
@@ -245,15 +245,16 @@ def seek_novelty(
     h = jax.lax.stop_gradient(beliefs[-1].state.h)
     h = h.reshape(-1, h.shape[-1])
     variance = variance_of(target, mask)
-    loss = ensemble_loss(agent.ensemble(h), target, mask, variance)
-    replayed = masked_mean(disagreement(frozen.ensemble.spread(h), variance), mask)
+    predicted = agent.ensemble(h)
+    loss = ensemble_loss(predicted, target, mask, variance)
+    replayed = disagreement(spread_of(jax.lax.stop_gradient(predicted)), variance)
     later = path.features[:, 1:, : h.shape[-1]]
     spread = frozen.ensemble.spread(later.reshape(-1, h.shape[-1]))
     imagined = disagreement(spread, variance).reshape(later.shape[:2])
     extra = bonus(imagined, path.alive, config.novelty, config.plan_steps)
     metrics = {
         "loss/ensemble": loss,
-        "novelty/replayed": replayed,
+        "novelty/replayed": masked_mean(replayed, mask),
         "novelty/imagined": masked_mean(imagined[:, 0], path.alive),
         "novelty/bonus": masked_mean(extra[:, 0], path.alive),
     }

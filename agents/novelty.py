@@ -31,8 +31,8 @@ class Ensemble(nnx.Module):
 
     def __call__(self, h: Float[Array, "N D"]) -> Float[Array, "M N O"]:
         """Every member's prediction, float32."""
-        biases = self.output_bias[...]
-        return jnp.stack([x @ v + b for x, v, b in zip(*self._last(h), biases, strict=True)])
+        parts = zip(self._units(h), self.output[...], self.output_bias[...], strict=True)
+        return jnp.stack([units @ w + b for units, w, b in parts])
 
     def spread(self, h: Float[Array, "N D"]) -> Float[Array, " N"]:
         """Σ_o Var_m[x̂_mo] = sᵀ G s, without the predictions x̂ themselves if they are wide, such as
@@ -43,19 +43,24 @@ class Ensemble(nnx.Module):
         since the variance over members is the mean of |x̂_m|² less |x̂|² of the mean."""
         _, hidden, outputs = self.output.shape
         if outputs <= WIDE * hidden:
-            return jnp.sum(jnp.var(self(h), axis=0), axis=-1)
-        units, weights = self._last(h)
-        ones, biases = jnp.ones((MEMBERS, len(h), 1)), self.output_bias[...]
-        s = jnp.concatenate([*jnp.concatenate([units, ones], axis=-1)], axis=-1)
-        u = jnp.concatenate([weights, biases], axis=1).reshape(s.shape[-1], outputs)
+            return spread_of(self(h))
+        one = jnp.ones((len(h), 1))
+        s = jnp.concatenate([x for units in self._units(h) for x in (units, one)], axis=-1)
+        u = jnp.concatenate([self.output[...], self.output_bias[...]], axis=1)
+        u = u.reshape(s.shape[-1], outputs)
         own = jnp.kron(jnp.eye(MEMBERS), jnp.ones((hidden + 1, hidden + 1)))
         g = (u @ u.T) * (own / MEMBERS - 1 / MEMBERS**2)
         return jnp.maximum(jnp.sum((s @ g) * s, axis=-1), 0.0)  # below by rounding
 
-    def _last(self, h: Float[Array, "N D"]) -> tuple[Float[Array, "M N K"], Float[Array, "M K O"]]:
-        """Hidden units of every member, and the weights of its output."""
+    def _units(self, h: Float[Array, "N D"]) -> list[Float[Array, "N K"]]:
+        """Every member's hidden units."""
         pairs = zip(self.input[...], self.hidden_bias[...], strict=True)
-        return jnp.stack([jax.nn.silu(h @ w + b) for w, b in pairs]), self.output[...]
+        return [jax.nn.silu(h @ w + b) for w, b in pairs]
+
+
+def spread_of(predicted: Float[Array, "M N O"]) -> Float[Array, " N"]:
+    """Σ_o Var_m[x̂_mo]."""
+    return jnp.sum(jnp.var(predicted, axis=0), axis=-1)
 
 
 def variance_of(target: Float[Array, "N O"], mask: Float[Array, " N"]) -> Float[Array, ""]:
@@ -76,8 +81,8 @@ def ensemble_loss(
 
 
 def disagreement(spread: Float[Array, " N"], variance: Float[Array, ""]) -> Float[Array, " N"]:
-    """d = √( Σ_o Var_m[x̂_mo] / Σ_o Var[x_o] ): variation over the members, `Ensemble.spread`, as a
-    share of how much observations vary."""
+    """d = √( Σ_o Var_m[x̂_mo] / Σ_o Var[x_o] ): the members' spread as a share of
+    how much observations vary."""
     return jnp.sqrt(spread / (variance + TINY) + TINY)
 
 

@@ -8,8 +8,7 @@
 On vectors, the results of each system are written to benchmarks/results/paper/ when it ends, and
 existing results are not run again; then, or with `--stage report` alone, the page of all results is
 written. On images, runs are kept under `--output` and resumed from there. Results and runs of other
-settings than today's are refused, so that no page mixes the two; `--stage report` writes the page
-of older results, if all of them are of the same settings.
+settings than today's are refused, so that no page mixes the two.
 """
 
 import argparse
@@ -32,11 +31,6 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the page goes")
     parser.add_argument("--stage", choices=("run", "report"), default="run", help="of vectors")
     parser.add_argument("--cells", nargs="+", help="some of those of vectors, by name")
-    parser.add_argument(
-        "--length",
-        type=whole,
-        help="frames of a training video of vectors; another is no part of the page",
-    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="starts nothing after")
     parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="of images")
     parser.add_argument("--seed", type=whole, default=0, help="of images")
@@ -56,7 +50,7 @@ def main() -> None:
         digits.compare(args.scale, args.seed, args.output, args.results)
         return
     if args.stage == "run":
-        vectors.run_all(args.results, args.cells, args.minutes, args.length)
+        vectors.run_all(args.results, args.cells, args.minutes)
     vectors.report(args.results)
 
 

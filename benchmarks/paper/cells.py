@@ -37,10 +37,14 @@ Found = dict[str, Any]
 
 
 class Program:
-    """A system's training and evaluation, compiled once for all seeds."""
+    """A system's training and evaluation, compiled once for all seeds.
 
-    def __init__(self, system: System, scale: Scale):
-        self.system, self.scale = system, scale
+    Args:
+      frames: that the KL of a sequence is told for.
+    """
+
+    def __init__(self, system: System, scale: Scale, frames: int):
+        self.system, self.scale, self.frames = system, scale, frames
         self.make = partial(make, system, scale, WIDTH)
         self.learner: Learner[VideoModel] = Learner(
             lambda: self.make(nnx.Rngs(0)), make_loss, self._aux, scale.optimizer
@@ -86,9 +90,10 @@ class Program:
         return right(predicted, future), jnp.mean(rolled.entropy, axis=0)
 
     def _store(self, params: Params, key: PRNGKeyArray) -> Array:
-        """KL of every level, [L] nats per sequence."""
+        """KL of every level, [L] nats per ``frames`` frames."""
         records = video({OBS: self._held_out(self.scale.length).frames})
-        return jnp.mean(self.learner.join(params).kl(records, key), axis=0)
+        kl = jnp.mean(self.learner.join(params).kl(records, key), axis=0)
+        return kl * self.frames / self.scale.length
 
     def _held_out(self, length: int) -> Film:
         """The held-out videos, the same for all seeds."""
@@ -105,7 +110,8 @@ class Program:
 def run(system: System, scale: Scale, seeds: Sequence[int]) -> Found:
     """Train a system seed by seed and evaluate it; CW-VAE with the middle factor is also evaluated
     with each level blind."""
-    start, program = time.process_time(), Program(system, scale)
+    start, frames, scale = time.process_time(), scale.length, scale.whole(system)
+    program = Program(system, scale, frames)
     found, seconds = [], []
     for seed in seeds:
         begin, key, *looks = jax.random.split(jax.random.key(seed), 4)
@@ -182,7 +188,7 @@ def rounded(x: np.ndarray, digits: int = 3) -> Any:
 
 def costs(scale: Scale, rounds: int = 5) -> Found:
     """CPU-seconds per update of each system; they take turns, after compilation."""
-    programs = {system.model: Program(system, scale) for system in COSTS}
+    programs = {x.model: Program(x, scale.whole(x), scale.length) for x in COSTS}
     states = {name: program.initial(jax.random.key(0)) for name, program in programs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds + 1):

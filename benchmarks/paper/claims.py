@@ -47,7 +47,7 @@ def falling(cells: Cells) -> Verdict:
     kl = {k: kl_of(cells, clockwork(k)) for k in FACTORS[1:]}
     told = "; ".join(f"{k}: {', '.join(f'{x:.1f}' for x in levels)}" for k, levels in kl.items())
     held = all((np.diff(levels) < 0).all() for levels in kl.values())
-    return Verdict(f"nats per sequence by level, by factor {told}", held)
+    return Verdict(f"nats by level, by factor {told}", held)
 
 
 def faster(cells: Cells) -> Verdict:
@@ -91,7 +91,7 @@ def certain(cells: Cells) -> Verdict:
 
 
 def kl_of(cells: Cells, system: System) -> np.ndarray:
-    """KL by level, [L] nats per sequence, mean over seeds."""
+    """KL by level, [L] nats, mean over seeds."""
     return np.array(cells[system.name]["kl"]).mean(0)
 
 

@@ -3,17 +3,16 @@
 The whole comparison is meant to take two to three hours on one core, which limits its scope. Speeds
 0.5 and 2 and blind levels are run for the middle factor alone. Training ends after 600 updates of
 16 videos: in a pilot (factor 6, seed 0), the loss was then -17.7 nats per frame, and -18.4 after
-1 000. Contexts are the paper's 36 frames, one tick of that pilot's top: it kept identities for 375
-frames after them, and for 321 after three ticks; a training sequence has fewer than four.
+1 000. All predictions begin at frame 64, the largest factor's top tick.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import optax
 from flax import nnx
 
-from configs.video_presets import ORIGINAL
+from configs.video_presets import COOLED, ORIGINAL
 from worldmodel import ClockworkConfig, ObjectiveConfig, OptimizerConfig, make_optimizer
 from worldmodel.baselines.dlh import DLH, DLHConfig
 from worldmodel.baselines.segments import VTAConfig
@@ -56,7 +55,7 @@ class Scale:
     updates: int = 600
     per_program: int = 50  # updates per call
     batch: int = 16  # videos per update and seed
-    length: int = 128  # frames of each
+    length: int = 128  # frames of each, or more: `whole`
     context: int = 64  # frames before a prediction, of which a model sees the last whole blocks
     horizon: int = 1_000  # frames predicted
     videos: int = 64  # held out
@@ -64,6 +63,12 @@ class Scale:
     stoch: int = 12
     embed: int = 64
     lr: float = 1e-3
+
+    def whole(self, system: System) -> Self:
+        """With videos rounded up to whole ticks of a system's top level (docs/adr/0030), and fewer
+        of them, so that an update has about as many frames."""
+        length = -(-self.length // system.strides[-1]) * system.strides[-1]
+        return replace(self, length=length, batch=round(self.batch * self.length / length))
 
     @property
     def config(self) -> ClockworkConfig:
@@ -86,11 +91,12 @@ class Scale:
 
 
 def make(system: System, scale: Scale, obs_width: int, rngs: nnx.Rngs) -> VideoModel:
-    """Make a new model. DLH's weight of KL rises over a third of the updates (paper: 10 000)."""
+    """Make a new model. DLH's weight of KL rises over a third of the updates (paper: 10 000), and
+    VTA's temperature falls over all of them, as in its code."""
     config = scale.config
     shapes: ObsShapes = {OBS: (obs_width,)}
     if system.kind == "vta":
-        return VTA(config, VTAConfig(), shapes, rngs)
+        return VTA(config, VTAConfig(anneal=scale.updates / COOLED), shapes, rngs)
     if system.kind == "dlh":
         return DLH(config, DLHConfig(ramp=scale.updates // 3), shapes, rngs)
     objective = ObjectiveConfig(kl="elbo")

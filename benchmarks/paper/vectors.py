@@ -5,7 +5,6 @@ Read next: ``systems.py``, the systems; ``claims.py``, the criteria that were se
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,95 +27,61 @@ SHOWN = sorted(SYSTEMS, key=lambda x: (x.speed != 1, x.kind, x.strides, x.speed)
 ORDER = (*FIRST, *(name for name in CELLS if name not in FIRST))
 
 
-def run_all(
-    results: Path, wanted: Sequence[str] | None, minutes: float, length: int | None = None
-) -> None:
-    """Run every wanted cell that has no result yet; start none after ``minutes``. The results that
-    are there must be of today's settings.
+def run_all(results: Path, wanted: Sequence[str] | None, minutes: float) -> None:
+    """Run every wanted cell that has no result yet; start none after ``minutes``.
 
-    Args:
-      length: frames of a training video; None for ``SCALE``'s. Results of other lengths are kept
-        under separate names.
     Raises:
-      UserError: if a cell does not exist, or a result there is of other settings.
+      UserError: if a cell does not exist, or a result there is not of today's settings.
     """
     for name in wanted or ():
         if name not in ORDER:
             raise UserError(f"cells: expected some of {', '.join(ORDER)}, received {name}")
     until = time.monotonic() + 60 * minutes
-    scale = replace(SCALE, length=length or SCALE.length)
-    other = "" if scale == SCALE else f"-length{length}"
-    check_today(scale, results, other)
+    read(results)
     for name in wanted or ORDER:
-        path = results / "paper" / f"{name}{other}.json"
+        path = results / "paper" / f"{name}.json"
         if path.is_file():
             continue
         if time.monotonic() > until:
             return
         print(name, flush=True)
-        found = costs(scale) if name == COST else run(CELLS[name], scale, SEEDS)
+        found = costs(SCALE) if name == COST else run(CELLS[name], SCALE, SEEDS)
         keep(path, found)
 
 
-def read(results: Path, other: str = "") -> dict[str, Found]:
-    """Read the results of the cells that have been run, by name; ``other``: what their files' names
-    end in if their videos have another length than ``SCALE``'s."""
-    paths = {name: results / "paper" / f"{name}{other}.json" for name in ORDER}
-    return {name: read_json(path) for name, path in paths.items() if path.is_file()}
-
-
-def settings(found: Mapping[str, Any]) -> Found:
-    """What a result was made with, by name. Costs have no seeds; those from before 2026-12 tell
-    nothing."""
-    seeds = {"seeds": found["seeds"]} if "seeds" in found else {}
-    return {**found.get("scale", {}), **seeds}
-
-
-def today(scale: Scale) -> Found:
-    """What a result is made with today, by name."""
-    return {**vars(scale), "seeds": list(SEEDS)}
-
-
-def check_today(scale: Scale, results: Path, other: str) -> None:
-    """Raise UserError if a result there is of other settings than today's; ``other`` as in
-    `read`."""
-    for name, found in read(results, other).items():
-        there, here = {"seeds": list(SEEDS), **settings(found)}, today(scale)
-        names = [key for key in here if there.get(key) != here[key]]
-        if names:
-            told = [", ".join(f"{key} {x.get(key)}" for key in names) for x in (here, there)]
-            raise UserError(
-                f"{results / 'paper'}: expected results of {told[0]}, received {name}{other} of "
-                f"{told[1]}; choose --results anew, or --stage report for the page of those there"
-            )
-
-
-def shared(results: Path, cells: Cells) -> Found:
-    """The settings that all cells share, by name, which need not be today's.
+def read(results: Path) -> dict[str, Found]:
+    """Read the results of the cells that have been run, by name.
 
     Raises:
-      UserError: if two cells are of different settings.
+      UserError: if one is not of today's settings.
     """
-    used: Found = {}
-    for name, cell in cells.items():
-        for key, value in settings(cell).items():
-            if used.setdefault(key, value) != value:
-                raise UserError(
-                    f"{results / 'paper'}: expected results of the same settings, received "
-                    f"{name} of {key} {value} beside others of {used[key]}; choose --results "
-                    "anew, or take the ones or the others away"
-                )
-    return {**today(SCALE), **used}
+    paths = {name: results / "paper" / f"{name}.json" for name in ORDER}
+    cells = {name: read_json(path) for name, path in paths.items() if path.is_file()}
+    for name, found in cells.items():
+        there, here = {**found.get("scale", {}), "seeds": found.get("seeds")}, today(name)
+        if names := [key for key in here if there.get(key) != here[key]]:
+            told = [", ".join(f"{key} {x.get(key)}" for key in names) for x in (here, there)]
+            raise UserError(
+                f"{results / 'paper'}: expected results of {told[0]}, received {name} of "
+                f"{told[1]}; choose --results anew"
+            )
+    return cells
+
+
+def today(name: str) -> Found:
+    """What a cell is made with today, by name. Costs have no seeds."""
+    if name == COST:
+        return {**vars(SCALE), "seeds": None}
+    return {**vars(SCALE.whole(CELLS[name])), "seeds": list(SEEDS)}
 
 
 def report(results: Path) -> None:
     """Write the page, and its figure, of the cells that have been run.
 
     Raises:
-      UserError: if they are of different settings.
+      UserError: if one is not of today's settings.
     """
     cells = read(results)
-    used = shared(results, cells)
     missing = [name for name in ORDER if name not in cells]
     lines = [
         "# The papers' claims on frames that are vectors",
@@ -124,11 +89,12 @@ def report(results: Path) -> None:
         "    python -m benchmarks.paper --scale vectors",
         "",
         "Two balls that bounce, each of one of five kinds for good, and a light that switches "
-        f"every 50 frames; {used['updates']:,} updates of {used['batch']} videos of "
-        f"{used['length']} frames, |h| {used['deter']}, seeds {used['seeds'][0]} to "
-        f"{used['seeds'][-1]}; after {used['context']} frames, {used['horizon']:,} are "
-        f"predicted of {used['videos']} held-out videos. CPU-seconds are of an update, on one core "
-        "that other programs used too. Shares right: chance is 0.20.",
+        f"every 50 frames; {SCALE.updates:,} updates of about {SCALE.batch * SCALE.length:,} "
+        f"frames, |h| {SCALE.deter}, seeds {SEEDS[0]} to {SEEDS[-1]}; from frame {SCALE.context} "
+        f"on, {SCALE.horizon:,} are predicted of {SCALE.videos} held-out videos. A model sees the "
+        "whole ticks of its top level that come last before, and learns from videos of whole "
+        "ticks. CPU-seconds are of an update, on one core that other programs used too. Shares "
+        "right: chance is 0.20.",
         "",
         *table(cells),
         "",
@@ -152,12 +118,13 @@ def table(cells: Cells) -> list[str]:
     header = (
         "model",
         "speed",
+        "videos of an update",
         "frames seen",
         "frames until identity falls below half: median (each seed)",
         "identity right over the last 100",
         "light right, first 20 frames",
         "error of places, first 20 frames",
-        "KL by level, nats per sequence",
+        f"KL by level, nats per {SCALE.length} frames",
         "CPU-seconds",
     )
     rows = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
@@ -174,7 +141,8 @@ def table(cells: Cells) -> list[str]:
                 ", ".join(f"{x:.1f}" for x in kl_of(cells, system)),
                 f"{cell['seconds_per_update']:.3f}",
             )
-            start = f"| {system.model} | {system.speed:g} | {cell['seen']} |"
+            videos = f"{cell['scale']['batch']} of {cell['scale']['length']} frames"
+            start = f"| {system.model} | {system.speed:g} | {videos} | {cell['seen']} |"
             rows.append(f"{start} {' | '.join(figures)} |")
     return rows
 
@@ -213,7 +181,7 @@ def draw_levels(axis: Axes, cells: Cells) -> None:
         axis.bar(place, kl, 0.8 / len(factors), label=f"factor {k}")
     axis.set_yscale("log")
     axis.set_xticks(range(3), ["level 1", "level 2", "level 3"])
-    axis.set_ylabel("KL, nats per sequence")
+    axis.set_ylabel(f"KL, nats per {SCALE.length} frames")
     axis.set_title("What each level takes from the frames", fontsize=10)
 
 

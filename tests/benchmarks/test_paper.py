@@ -24,7 +24,7 @@ from recordings.generators.moving_ball import MovingBall
 from worldmodel.video_model import Filtered, Rolled, VideoModel
 
 SMALL = Scale(
-    updates=4, per_program=2, batch=2, length=8, context=8, horizon=120, videos=2, deter=8, stoch=2
+    updates=4, per_program=2, batch=3, length=24, context=8, horizon=120, videos=2, deter=8, stoch=2
 )
 
 
@@ -70,7 +70,7 @@ def made_up():
         blind = {"identity_later": [0.22] * 5, "place": [0.104] * 5, "light": [0.9] * 5}
         curve = {"identity": [0.9] * 50, "light": [0.5] * 50, "place": [0.3] * 50}
         cells[system.name] = {
-            "seen": 36, "scale": vars(Scale()), "seeds": [7, 8, 9, 10, 11],
+            "seen": 36, "scale": vars(Scale().whole(system)), "seeds": list(vectors.SEEDS),
             "seconds_per_update": 1.0,
             "frames_to_half": [100 * factor + seed for seed in range(5)],
             "kl": [[100.0 + seed, upper, upper / 2] for seed in range(5)],
@@ -79,7 +79,7 @@ def made_up():
             "curves": {SIGHTED: curve, "level 3 blind": curve},
         }  # fmt: skip
     costs = {"CW-VAE, factor 6": 1.0, "NoTmpAbs (factor 1)": 1.4, "RSSM": 0.9}
-    return cells | {"cost": {"seconds_per_update": costs}}
+    return cells | {"cost": {"seconds_per_update": costs, "scale": vars(Scale())}}
 
 
 def spoil(cells, index):
@@ -122,57 +122,58 @@ def test_a_report_of_what_there_is(tmp_path, monkeypatch):
     vectors.report(tmp_path)
     page = (tmp_path / "paper_vectors.md").read_text()
     assert page.count("**held**") == 6 and "Not run yet: vta, dlh." in page
-    assert "| CW-VAE, factor 8 | 1 | 36 | 802 (800, 801, 802, 803, 804) | 0.90 |" in page
+    assert (
+        "| CW-VAE, factor 8 | 1 | 16 of 128 frames | 36 | 802 (800, 801, 802, 803, 804) | 0.90 |"
+        in page
+    )
     assert (tmp_path / "paper_vectors.png").stat().st_size > 10_000
 
 
 STORED = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
-@pytest.fixture
-def stored(tmp_path):
-    """A copy of the stored results, whose context was of 36 frames."""
+def test_the_stored_page_is_that_of_the_stored_results(tmp_path):
+    """Which are of today's settings, or the report would refuse them."""
     shutil.copytree(STORED / "paper", tmp_path / "paper")
-    return tmp_path
+    vectors.report(tmp_path)
+    page = (tmp_path / "paper_vectors.md").read_text()
+    assert page == (STORED / "paper_vectors.md").read_text()
 
 
-def test_the_report_tells_the_settings_of_its_results(stored):
-    """Not today's; the page is the stored one."""
-    vectors.report(stored)
-    page = (stored / "paper_vectors.md").read_text().splitlines()
-    assert vectors.SCALE.context == 64
-    [header] = [line for line in page if line.startswith("Two balls that bounce")]
-    assert "seeds 100 to 104; after 36 frames, 1,000 are predicted of 64" in header
-    assert page == (STORED / "paper_vectors.md").read_text().splitlines()
+def test_videos_are_whole_ticks_and_updates_have_equally_many_frames():
+    """16 of 128 frames; at factor 6, whose top level ticks every 36, 14 of 144."""
+    found = {x.name: (y.batch, y.length) for x in SYSTEMS for y in [Scale().whole(x)]}
+    middle = {x.name for x in SYSTEMS if x.strides[-1] == 36}
+    assert len(middle) == 3
+    assert found == {name: (14, 144) if name in middle else (16, 128) for name in found}
 
 
-def test_results_of_other_settings_are_not_mixed(stored, monkeypatch):
-    for name in ("run", "costs"):
-        monkeypatch.setattr(vectors, name, lambda *_: pytest.fail("run"))
-    (stored / "paper" / "vta.json").unlink()
-    other = "expected results of context 64, received cwvae-.* of context 36; choose --results anew"
-    with pytest.raises(UserError, match=other):
-        vectors.run_all(stored, ["vta"], 1.0)
-    with pytest.raises(UserError, match="received cwvae-1-6-36-length144 of context 36"):
-        vectors.run_all(stored, ["vta"], 1.0, 144)
-    vectors.keep(stored / "paper" / "vta.json", {"scale": vars(vectors.SCALE)})
-    with pytest.raises(UserError, match="of the same settings, received vta of context 64 beside"):
-        vectors.report(stored)
-
-
-def test_costs_and_seeds_are_compared_too(tmp_path, monkeypatch):
+def test_results_of_other_settings_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(vectors, "run", lambda system, scale, seeds: {"seeds": list(seeds)})
-    scale = vars(vectors.SCALE)
-    vectors.keep(tmp_path / "paper" / "cost.json", {"scale": scale})
-    vectors.run_all(tmp_path, ["vta"], 0.0)
-    vectors.keep(tmp_path / "paper" / "dlh.json", {"scale": scale, "seeds": [1, 2]})
-    with pytest.raises(UserError, match=r"of seeds \[100, .* received dlh of seeds \[1, 2\]"):
-        vectors.run_all(tmp_path, ["vta"], 0.0)
-    vectors.keep(tmp_path / "paper" / "cost.json", {"scale": vars(replace(Scale(), deter=5))})
-    with pytest.raises(UserError, match="of deter 96, received cost of deter 5"):
-        vectors.run_all(tmp_path, ["vta"], 0.0)
-    (tmp_path / "paper" / "cost.json").unlink()
+    scale, seeds = Scale(), list(vectors.SEEDS)
+    middle = vars(scale.whole(clockwork(6)))
+
+    def kept(name, **found):
+        path = tmp_path / "paper" / f"{name}.json"
+        vectors.keep(path, found)
+        vectors.read(tmp_path)
+        return path
+
+    kept("cost", scale=vars(scale))
+    kept("dlh", scale=vars(scale), seeds=seeds)
+    name = clockwork(6).name
+    kept(name, scale=middle, seeds=seeds)
+    vectors.run_all(tmp_path, ["vta"], 0.0)  # all of them pass; no time is left to run it
     assert not (tmp_path / "paper" / "vta.json").exists()
+    with pytest.raises(UserError, match=r"of seeds \[100, .* received dlh of seeds \[1, 2\]"):
+        kept("dlh", scale=vars(scale), seeds=[1, 2])
+    (tmp_path / "paper" / "dlh.json").unlink()
+    with pytest.raises(UserError, match=f"of batch 14, length 144, received {name} of batch 16"):
+        kept(name, scale=vars(scale), seeds=seeds)
+    kept(name, scale=middle, seeds=seeds)
+    with pytest.raises(UserError, match="of deter 96, received cost of deter 5"):
+        kept("cost", scale=vars(replace(scale, deter=5)))
+    kept("cost", scale=vars(scale))
 
 
 class Mean(VideoModel):
@@ -230,7 +231,8 @@ def test_a_cell_is_run_once(small, folder, monkeypatch):
     views = {SIGHTED, "level 1 blind", "level 2 blind"}
     assert set(small["curves"]) == set(small["summary"]) == views
     assert np.shape(small["loss"]) == np.shape(small["kl"]) == (2, 2)
-    assert small["kl"] == [[0, 1], [0, 1]] and small["entropy_drift"] == [[0, 0], [0, 0]]
+    assert small["kl"] == [[0, 0.67], [0, 0.67]]  # of 24 frames, where 36 were seen
+    assert small["entropy_drift"] == [[0, 0], [0, 0]]
     seen = small["curves"][SIGHTED]["place"]
     assert len(seen) == 6 and seen != small["curves"]["level 1 blind"]["place"]
     for name, value in ONE.items():
@@ -242,13 +244,15 @@ def test_a_cell_is_run_once(small, folder, monkeypatch):
 
 
 def test_updates_are_those_of_a_plain_loop(small):
-    """Of seed 1: the same videos and updates, one by one."""
+    """Of seed 1: the same videos, of whole ticks, and updates, one by one."""
+    whole = SMALL.whole(clockwork(6))
+    assert (whole.batch, whole.length) == (2, 36)
     start, key, *_ = jax.random.split(jax.random.key(1), 4)
     mean = Mean(nnx.Rngs(start).params()).mean[...]
     state, optimizer = SMALL.optimizer.init(mean), SMALL.optimizer
     for update in range(SMALL.updates):
         draw, _ = jax.random.split(jax.random.fold_in(key, update))
-        x = films(draw, SMALL.batch, SMALL.length, 1.0).frames
+        x = films(draw, whole.batch, whole.length, 1.0).frames
         loss, gradient = jax.value_and_grad(lambda m, x=x: jnp.mean((x - m[None, None]) ** 2))(mean)
         change, state = optimizer.update(gradient, state, mean)
         mean = mean + change
