@@ -1,7 +1,7 @@
 """Navigate from pixels and compass: the project's main task.
 
 Command:   python train_agent.py --env minerl_navigate
-Cost:      22 to 31 minutes on one shared CPU core (docs/results.md); not timed on two
+Cost:      some 25 minutes on two CPU cores: the first half took 13 (docs/results.md)
 Expected:  docs/results.md, Navigate Dense, builtin back end, the default run
 """
 
@@ -40,7 +40,7 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
         env=env,
         agent=agent,
         optimizer=replace(base.optimizer, lr=2e-3 if not accelerator else base.optimizer.lr),
-        steps=500_000 if accelerator else 80_000,
+        steps=500_000 if accelerator else 160_000,
         prefill=4_000,
         updates_per_step=0.25 if accelerator else 0.1,
         batch=16 if accelerator else 8,
