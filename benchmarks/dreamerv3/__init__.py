@@ -1,0 +1,1 @@
+"""An agent's update beside DreamerV3's."""
