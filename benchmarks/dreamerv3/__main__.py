@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from benchmarks.run import Work, update
+from common import UserError
 from common.entry import enter
 from configs import parse_train
 from replay.atomic import write_text
@@ -51,8 +52,12 @@ def main() -> None:
     )
     parser.add_argument("--python", type=Path, required=True, help="with DreamerV3's requirements")
     parser.add_argument("--repository", type=Path, required=True, help="a checkout of DreamerV3")
-    parser.add_argument("--core", type=int, default=0, help="that all of it runs on")
+    cores = sorted(os.sched_getaffinity(0))
+    parser.add_argument("--core", type=int, choices=cores, default=cores[0], help="to run on")
     args = parser.parse_args()
+    for path in (args.python, args.repository / "dreamerv3" / "configs.yaml"):
+        if not path.is_file():
+            raise UserError(f"expected a file, received none at {path}; check the path")
     os.sched_setaffinity(0, {args.core})
     jax.config.update("jax_platforms", "cpu")
     enable_compilation_cache(None)

@@ -67,7 +67,7 @@ def main() -> None:
         if arm == "ppo" and not TASKS[task].ppo:
             continue
         if path.is_file():
-            check_settings(path, read_json(path)["settings"], settings(task, arm))
+            check_settings(path, read_json(path).get("settings", {}), settings(task, arm))
             continue
         print(f"{task} {arm}, seed {seed}", flush=True)
         one = train_ppo if arm == "ppo" else train

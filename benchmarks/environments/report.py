@@ -30,7 +30,7 @@ def read_results(task: str, arm: str) -> list[dict[str, Any]]:
     found = sorted(map(read_json, paths), key=lambda result: result["seed"])
     for result in found[1:]:
         path = result_of(task, arm, result["seed"])
-        check_settings(path, result["settings"], found[0]["settings"])
+        check_settings(path, result.get("settings", {}), found[0].get("settings", {}))
     return found
 
 

@@ -45,12 +45,13 @@ def test_spread_is_the_members_variance_summed_over_outputs(outputs):
     got, slope = jax.value_and_grad(lambda h: jnp.sum(ensemble.spread(h) * weights))(h)
     expected, expected_slope = jax.value_and_grad(plain)(h)
     assert float(expected) > 1
-    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
     np.testing.assert_allclose(slope, expected_slope, rtol=1e-4, atol=1e-4)
     for part in (ensemble.input, ensemble.hidden_bias, ensemble.output, ensemble.output_bias):
         part[...] = jnp.broadcast_to(part[...][:1], part.shape)
     alike = np.asarray(ensemble.spread(h))
-    assert (alike >= 0).all() and (alike < 1e-4).all()
+    size = jnp.sum(ensemble(h)[0] ** 2, axis=-1)
+    assert (alike >= 0).all() and (alike < 1e-5 * size).all()
 
 
 def test_variance_of_what_is_real():
