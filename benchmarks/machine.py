@@ -1,10 +1,11 @@
-"""Header and footer of a table of speeds: the command, the machine, and its load."""
+"""The machine; header and footer of a table of speeds, with the command and the load."""
 
 import os
 import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numba
 
@@ -23,3 +24,11 @@ def measured(title: str, module: str) -> Iterator[None]:
     print(f"Load average when it started: {os.getloadavg()[0]:.1f}.\n", flush=True)
     yield
     print(f"\nLoad average when it ended: {os.getloadavg()[0]:.1f}.")
+
+
+def processor() -> str:
+    """The processor's model, as far as the system reports one."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

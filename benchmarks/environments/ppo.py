@@ -46,6 +46,7 @@ def play(env: Any, model: Any, seed: int, greedy: bool) -> float:
     total, done = 0.0, False
     while not done:
         action, _ = model.predict(obs, deterministic=greedy)
-        obs, reward, terminated, truncated, _ = env.step(action)
+        # [()] makes a number of an array without dimensions, which not every environment takes
+        obs, reward, terminated, truncated, _ = env.step(action[()])
         total, done = total + float(reward), terminated or truncated
     return total

@@ -9,7 +9,8 @@ r"""Run the trial of clocks (docs/protocol.md): one arm on one task at a time, s
 Runs are kept under `--output`; the same command resumes them. Each run's result is written to
 benchmarks/results/trial/ when the run ends, and a run with a result is not repeated. `--core 1`
 pins the trial to core 1. `--minutes` limits the time during which new runs are started. `cost`
-measures the processor time of the test runs' programs, for the table of equal processor time;
+measures the processor time of the test runs' programs, for the table of equal processor time, all
+on one processor;
 `chance` what random actions earn, more exactly than the protocol did.
 """
 
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.machine import processor
 from benchmarks.trial.arms import ARMS, GRID, TUNED, Arm, Setting, flags, tuned_as
 from benchmarks.trial.chance import Chance, chance
 from benchmarks.trial.cost import Cost, cost
@@ -141,13 +143,24 @@ def run(cell: Cell, output: Path) -> bool:
     return True
 
 
-def measure_cost(cell: Cell) -> None:
-    """Measure what a cell's program costs, and add it to those measured."""
+def measure_cost(cell: Cell, path: Path = COSTS) -> None:
+    """Measure what a cell's program costs, unless it is known for this commit and processor.
+
+    Costs of another processor are dropped: the same programs take other numbers of products there.
+    """
+    by = {"git": commit(), "processor": processor()}
+    known: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
+    known = {
+        env: {arm: one for arm, one in arms.items() if one.get("processor") == by["processor"]}
+        for env, arms in known.items()
+    }
+    own = known.setdefault(cell.task.env, {})
+    if own.get(cell.arm.name, {}).get("git") == by["git"]:
+        return
     with tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
         found = cost(cell.command, Path(folder) / "run", COST_SECONDS)
-    known = read_json(COSTS) if COSTS.is_file() else {}
-    known.setdefault(cell.task.env, {})[cell.arm.name] = found._asdict() | {"git": commit()}
-    write_text(COSTS, dump_json(known, indent=1) + "\n")
+    own[cell.arm.name] = found._asdict() | by
+    write_text(path, dump_json(known, indent=1) + "\n")
     print(f"{cell.name}: {found.update:.3g} products an update", flush=True)
 
 

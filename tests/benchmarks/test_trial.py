@@ -19,7 +19,7 @@ from benchmarks.trial.chance import Chance, chance
 from benchmarks.trial.cost import Cost, cost
 from benchmarks.trial.scores import holm, interval, iqm, order, permutation, spearman
 from benchmarks.trial.tasks import EVALUATIONS, STARTS, TEST, TUNING
-from common import UserError, dump_json
+from common import UserError, dump_json, read_json
 from configs import parse_train
 from envs.pure import PureEnv, Transition
 from training.curves import LAST
@@ -235,6 +235,25 @@ def test_seeds_that_failed_count_with_the_random_score():
         task.random,
     ]
     assert report.score(task, {"seeds": [], "failed": {"1": 2}}, "greedy").tolist() == [task.random]
+
+
+def test_costs_of_different_processors_or_commits_are_not_mixed(monkeypatch, tmp_path):
+    """A cell is measured once per commit, and another processor's costs are dropped."""
+    measured, path = [], tmp_path / "costs.json"
+    monkeypatch.setattr(trial, "cost", lambda *_: measured.append(0) or Cost(0.1, 2.0, 0.015))
+    one, other, *_ = tune_cells()
+
+    def known(cell, processor, commit):
+        monkeypatch.setattr(trial, "processor", lambda: processor)
+        monkeypatch.setattr(trial, "commit", lambda: commit)
+        trial.measure_cost(cell, path)
+        return read_json(path)[cell.task.env], len(measured)
+
+    assert {*known(one, "fast", "a")[0]} == {one.arm.name}
+    assert known(one, "fast", "a")[1] == 1
+    assert known(one, "fast", "b")[1] == 2
+    assert {*known(other, "fast", "b")[0]} == {one.arm.name, other.arm.name}
+    assert {*known(other, "slow", "b")[0]} == {other.arm.name}
 
 
 @pytest.mark.slow
