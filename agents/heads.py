@@ -61,7 +61,7 @@ def two_hot_mean(logits: Float[Array, "*N B"]) -> Float[Array, "*N"]:
     """
     probs, half = jax.nn.softmax(logits), BINS // 2
     lean = probs[..., half + 1 :] - probs[..., :half][..., ::-1]
-    return jnp.sum(lean * jnp.broadcast_to(bins()[half + 1 :], lean.shape), axis=-1)
+    return jnp.matmul(lean, bins()[half + 1 :], precision="highest")
 
 
 def two_hot_loss(logits: Float[Array, "*N B"], target: Float[Array, "*N"]) -> Float[Array, "*N"]:

@@ -20,7 +20,7 @@ from worldmodel import ClockworkConfig, pretraining
 from worldmodel.clockwork_video import ClockworkVideo
 from worldmodel.learner import Params, split
 from worldmodel.objective import ObjectiveConfig
-from worldmodel.precision import Linear
+from worldmodel.precision import Linear, RMSNorm, normalised
 from worldmodel.records import video
 from worldmodel.video_model import Clips
 
@@ -171,3 +171,34 @@ def test_linear_in_float32_is_nnx_own(bias: bool) -> None:
 
         results.append(run(params, x))
     jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+def test_the_norm_is_the_librarys():
+    """Output, and the gradients for input and scale, of any number of axes; by hand once."""
+    own, library = RMSNorm(5, rngs=nnx.Rngs(0)), nnx.RMSNorm(5, rngs=nnx.Rngs(0))
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, dy = 3 * jax.random.normal(keys[0], (2, 3, 5)), jax.random.normal(keys[1], (2, 3, 5))
+    scale = jax.random.normal(keys[2], (5,))
+
+    def found(module: nnx.RMSNorm) -> Any:
+        graph, state = nnx.split(module)
+
+        def weighed(scale: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            y = nnx.merge(graph, jax.tree.map(lambda _: scale, state))(x)
+            return jnp.sum(dy * y), y
+
+        gradients, y = jax.grad(weighed, argnums=(0, 1), has_aux=True)(scale, x)
+        return y, *gradients
+
+    for one, other in zip(found(own), found(library), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    by_hand = normalised(jnp.array([1.0, 7.0]), jnp.array([2.0, 10.0]), 0.0)  # √(50/2) = 5
+    np.testing.assert_allclose(by_hand, [0.4, 14.0], rtol=1e-6)
+
+
+def test_the_norm_of_bfloat16_is_summed_in_float32():
+    x = jax.random.normal(jax.random.key(0), (4, 300)).astype(jnp.bfloat16)
+    y = RMSNorm(300, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))(x)
+    whole = RMSNorm(300, rngs=nnx.Rngs(0))(x.astype(jnp.float32))
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(y, whole.astype(jnp.bfloat16))

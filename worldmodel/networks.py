@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from common import UserError
 from common.images import SIZES
 from worldmodel.convolutions import strided_conv, strided_conv_transpose
-from worldmodel.precision import Linear
+from worldmodel.precision import Linear, RMSNorm
 
 KERNEL_IN = 4
 SMALL = 5  # maximum edge, in pixels, of the last map on the way in and the first on the way out
@@ -42,7 +42,7 @@ class Dense(nnx.Module):
         self, inputs: int, outputs: int, act: str, norm: bool, dtype: DTypeLike, rngs: nnx.Rngs
     ):
         self.linear = Linear(inputs, outputs, dtype=dtype, rngs=rngs)
-        self.norm = nnx.RMSNorm(outputs, dtype=dtype, rngs=rngs) if norm else None
+        self.norm = RMSNorm(outputs, dtype=dtype, rngs=rngs) if norm else None
         self.act = act
 
     def __call__(self, x: Array) -> Array:

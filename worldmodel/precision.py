@@ -5,6 +5,7 @@ gradient of a bias, which is a plain sum over rows, pixels and ticks, would be a
 precision of the array that the bias is added to.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -55,6 +56,47 @@ class Watch:
         y = probed(x, kernel, self.turned, self.probe) if known else product(x, kernel)
         self.calls, self.read, self.output = self.calls + 1, jax.lax.stop_gradient(x), y
         return y
+
+
+class RMSNorm(nnx.RMSNorm):
+    """``nnx.RMSNorm``, with a gradient whose sums over units are products (``normalised``)."""
+
+    def __call__(self, x: Array, mask: Array | None = None) -> Array:
+        """[..., n] in ``dtype``; sums in float32."""
+        if mask is not None or self.scale is None:
+            return super().__call__(x, mask=mask)
+        y = normalised(x.astype(jnp.float32), self.scale[...], self.epsilon)
+        return y.astype(self.dtype or x.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def normalised(x: Array, scale: Array, epsilon: float) -> Array:
+    """x / √(mean x² + ε) · scale, [..., n].
+
+    With n̂ the normalised x, δ the gradient of the output and r = 1/√(mean x² + ε), the gradients
+    are dx = r (δ·scale - n̂ mean(δ·scale·n̂)) and dscale = Σ δ n̂. Sums over units are written as
+    products, because XLA writes out every input of a reduction on a CPU, broadcast scales included.
+    """
+    return _normalised_fwd(x, scale, epsilon)[0]
+
+
+def _normalised_fwd(x: Array, scale: Array, epsilon: float) -> tuple[Array, tuple[Array, ...]]:
+    inverse = jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + epsilon)
+    unit = x * inverse
+    return unit * jnp.broadcast_to(scale, unit.shape), (unit, inverse, scale)
+
+
+def _normalised_bwd(
+    epsilon: float, kept: tuple[Array, Array, Array], dy: Array
+) -> tuple[Array, Array]:
+    unit, inverse, scale = kept
+    both = dy * unit
+    along = jnp.matmul(both, scale / scale.shape[0], precision="highest")[..., None]
+    dx = inverse * (dy * jnp.broadcast_to(scale, dy.shape) - unit * along)
+    return dx, jnp.sum(both.reshape(-1, scale.shape[0]), axis=0)
+
+
+normalised.defvjp(_normalised_fwd, _normalised_bwd)
 
 
 def product(x: Array, kernel: Array, out_sharding: Any = None) -> Array:

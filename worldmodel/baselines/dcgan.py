@@ -17,6 +17,7 @@ from jaxtyping import Array
 from worldmodel.baselines.halving import KERNEL, edges
 from worldmodel.convolutions import strided_conv, strided_conv_transpose
 from worldmodel.networks import ConvKernel
+from worldmodel.precision import RMSNorm
 
 
 def widths(size: int, depth: int) -> list[int]:
@@ -36,7 +37,7 @@ class SkipEncoder(nnx.Module):
         self.layers = nnx.List(
             [ConvKernel(s, fan_in=s[0] * s[1] * s[2], rngs=rngs) for s in shapes]
         )
-        self.norms = nnx.List([nnx.RMSNorm(s[3], dtype=dtype, rngs=rngs) for s in shapes])
+        self.norms = nnx.List([RMSNorm(s[3], dtype=dtype, rngs=rngs) for s in shapes])
         self.dtype = dtype
 
     def __call__(self, x: Array) -> tuple[Array, tuple[Array, ...]]:
@@ -62,7 +63,7 @@ class SkipDecoder(nnx.Module):
         self.layers = nnx.List(
             [ConvKernel(s, fan_in=max(1, s[0] * s[1] * s[2] // 4), rngs=rngs) for s in shapes]
         )
-        self.norms = nnx.List([nnx.RMSNorm(s[3], dtype=dtype, rngs=rngs) for s in shapes[:-1]])
+        self.norms = nnx.List([RMSNorm(s[3], dtype=dtype, rngs=rngs) for s in shapes[:-1]])
         self.dtype = dtype
 
     def __call__(self, x: Array, maps: tuple[Array, ...]) -> Array:

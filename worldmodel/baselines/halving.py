@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from worldmodel.convolutions import strided_conv, strided_conv_transpose
 from worldmodel.networks import ConvKernel, activation
-from worldmodel.precision import Linear
+from worldmodel.precision import Linear, RMSNorm
 
 KERNEL = 4
 LAST = 7  # maximum edge, in pixels, of the last map
@@ -40,7 +40,7 @@ class HalvingEncoder(nnx.Module):
         self.layers = nnx.List(
             [ConvKernel(s, fan_in=s[0] * s[1] * s[2], rngs=rngs) for s in shapes]
         )
-        self.norms = nnx.List([nnx.RMSNorm(width, dtype=dtype, rngs=rngs) for _ in shapes])
+        self.norms = nnx.List([RMSNorm(width, dtype=dtype, rngs=rngs) for _ in shapes])
         self.width, self.dtype = width, dtype
 
     def __call__(self, x: Float[Array, "N S S C"]) -> Float[Array, "N F"]:
@@ -74,7 +74,7 @@ class HalvingDecoder(nnx.Module):
                 for k, b in zip(kernels, outputs, strict=True)
             ]
         )
-        self.norms = nnx.List([nnx.RMSNorm(width, dtype=dtype, rngs=rngs) for _ in between])
+        self.norms = nnx.List([RMSNorm(width, dtype=dtype, rngs=rngs) for _ in between])
         self.final, self.dtype = final, dtype
 
     def __call__(self, x: Float[Array, "N F"]) -> Float[Array, "N S S C"]:

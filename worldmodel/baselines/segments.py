@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from common import Count, Positive, Share, UserError, check_bounds
-from worldmodel.precision import Linear
+from worldmodel.precision import Linear, RMSNorm
 
 COOLEST, HOTTEST, COOLING = 0.1, 1.0, 0.999  # temperature schedule. Their code.
 CERTAIN = 13.8  # log-odds of a constrained prior: ±2 log(0.999 / 0.001). Their code.
@@ -51,7 +51,7 @@ class Detector(nnx.Module):
 
     def __init__(self, embed: int, layers: int, rngs: nnx.Rngs):
         self.layers = nnx.List([Linear(3 * embed, embed, rngs=rngs) for _ in range(layers)])
-        self.norms = nnx.List([nnx.RMSNorm(embed, rngs=rngs) for _ in range(layers)])
+        self.norms = nnx.List([RMSNorm(embed, rngs=rngs) for _ in range(layers)])
         self.output = Linear(3 * embed, 1, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T E"]) -> Float[Array, "B T"]:
