@@ -1,6 +1,6 @@
 """DreamerV3's update, measured on request: run by its own Python, which has none of our packages.
 
-  PYTHON benchmarks/dreamerv3/peer.py REPOSITORY
+  PYTHON benchmarks/peers/dreamerv3.py REPOSITORY
 
 Prints its number of parameters once it is compiled; then, for every line read, the CPU-seconds of
 an update, the mean over that line's number of updates.

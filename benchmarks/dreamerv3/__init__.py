@@ -1,1 +1,0 @@
-"""An agent's update beside DreamerV3's."""

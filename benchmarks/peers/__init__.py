@@ -1,0 +1,1 @@
+"""Updates beside those of other systems."""
