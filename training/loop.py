@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -172,6 +173,11 @@ class Run:
     asked: bool = False  # whether this process was asked to stop
     stopped: bool = False
 
+    @cached_property
+    def root(self) -> Any:
+        """The key of the run's seed."""
+        return jax.random.key(self.config.seed)
+
     @property
     def place(self) -> str:
         """The run's current step or update, in words."""
@@ -179,8 +185,7 @@ class Run:
 
     def key(self, purpose: int, count: int) -> Any:
         """A unique PRNG key for every use, derived from the seed, the purpose and a counter."""
-        key = jax.random.fold_in(jax.random.key(self.config.seed), purpose)
-        return jax.random.fold_in(key, count)
+        return fold(self.root, np.uint32(purpose), np.uint32(count))
 
     def due(self, every: int) -> bool:
         """Whether the last round crossed a multiple of ``every`` steps; always False for 0."""
@@ -189,6 +194,12 @@ class Run:
     def stop(self) -> None:
         """End the loop after the current round, or once the other processes have been told."""
         self.asked, self.stopped = True, self.devices.hosts == 1
+
+
+@jax.jit
+def fold(key: Any, purpose: Any, count: Any) -> Any:
+    """The key of a purpose and a counter, as one program: separate calls are slow."""
+    return jax.random.fold_in(jax.random.fold_in(key, purpose), count)
 
 
 def train(config: Any, source: Callable[[Any], Source]) -> bool:
@@ -384,7 +395,7 @@ def learn(run: Run) -> None:
             key, sampled = run.key(LEARN, counters.updates), run.source.sample()
             batch = run.devices.put(sampled, run.devices.by_row)
         before = run.newest
-        with first(run, "the update"):
+        with first(run, "the update"), run.progress.part("updates"):  # on one core, the call waits
             run.state, metrics = update(run.state, batch, key)
             counters.updates += 1
             run.means.add(metrics)
