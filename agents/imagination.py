@@ -74,7 +74,7 @@ def imagine_path(
         sample = policy(state.features, act_key)
         noise = model.latent.noise(noise_key, (ticks, count))
         parts = jnp.swapaxes(sample.flat.reshape(count, ticks, -1), 0, 1)
-        state, found = jax.lax.scan(tick, state, (parts, noise), unroll=ticks)
+        state, found = jax.lax.scan(tick, state, (parts, noise))
         return state, (found, sample)
 
     _, (found, samples) = jax.lax.scan(act, start, jax.random.split(key, horizon))
