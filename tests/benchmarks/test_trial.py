@@ -153,7 +153,14 @@ def test_the_report_of_written_runs(tmp_path):
     path = report.write_report(tmp_path, {"pure:reacher": found}, {"pure:reacher": costs}, {})
     text = path.read_text()
     assert "| 1. E4 over A | 1 (not all yet) |" in text and "2. E4 over D4" not in text
-    assert "`pure:reacher` (90 products a seed)" in text and "Holm" in text
+    assert text.count("`pure:reacher` (90 products a seed)") == 2 and "Holm" in text
+    cheap = {"pure:reacher": found | {"C4": found["E4"] | {"updates": [4, 9]}}}
+    own = {"pure:reacher": costs | {"C4": Cost(0.0, 1.0, 0.015)}}
+    (tmp_path / "with C").mkdir()
+    text = report.write_report(tmp_path / "with C", cheap, own, {}).read_text()
+    whole, rest = text.split("## Hypotheses")[0].split("Without it:")
+    assert "(9 products a seed)" in whole and "(90 products a seed)" in rest and "C4 |" not in rest
+    text = path.read_text()
     assert costs["A"].at(found["A"]) == [100.0, 200.0]
     assert (tmp_path / "hypothesis_1.png").stat().st_size > 0
     assert " | 0.0004 | – |" in text  # not judged before all tasks have run
