@@ -2,21 +2,13 @@
 
   PYTHON benchmarks/peers/cwvae.py REPOSITORY
 
-Needs TensorFlow 2.4 to 2.15 and tensorflow-probability. Prints its number of parameters; then, for
-every line read, the CPU-seconds of an update, the mean over that line's number of updates.
+Needs TensorFlow 2.4 to 2.15 and tensorflow-probability. Answers as `turns.py` says.
 """
 
-import importlib
 import os
 import sys
-import time
+from importlib import import_module as load
 from pathlib import Path
-from typing import Any
-
-
-def load(module: str) -> Any:
-    """A module of the Python that runs this."""
-    return importlib.import_module(module)
 
 
 def main() -> None:
@@ -49,12 +41,7 @@ def main() -> None:
 
     for _ in range(2):
         update()
-    print(sum(int(np.prod(x.shape.as_list())) for x in weights), flush=True)
-    for line in sys.stdin:
-        start = time.process_time()
-        for _ in range(int(line)):
-            update()
-        print((time.process_time() - start) / int(line), flush=True)
+    load("turns").answer(sum(int(np.prod(x.shape.as_list())) for x in weights), update)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,16 @@
 
   PYTHON benchmarks/peers/dreamerv3.py REPOSITORY
 
-Prints its number of parameters once it is compiled; then, for every line read, the CPU-seconds of
-an update, the mean over that line's number of updates.
+Prints its number of parameters once it is compiled, then answers as `turns.py` says.
 """
 
-import importlib
 import sys
-import time
+from importlib import import_module as load
 from pathlib import Path
 from typing import Any
 
 SIZES = ("--batch_size", "4", "--batch_length", "32", "--report_length", "32")
 ON_CPU = ("platform", "cpu"), ("compute_dtype", "float32"), ("prealloc", "False")
-
-
-def load(module: str) -> Any:
-    """A module of the Python that runs this."""
-    return importlib.import_module(module)
 
 
 def main() -> None:
@@ -44,7 +37,7 @@ def main() -> None:
         def close(self) -> None:
             """Nothing is open."""
 
-    program.make_env = lambda config, index: Spaces()
+    vars(program)["make_env"] = lambda config, index: Spaces()
     yaml = load("ruamel.yaml").YAML(typ="safe")
     configs = yaml.load((repository / "dreamerv3" / "configs.yaml").read_text())
     config = elements.Config(configs["defaults"]).update(configs["size1m"])
@@ -71,12 +64,7 @@ def main() -> None:
     update()
     other = ("opt", "slowval", "retnorm", "valnorm", "advnorm")  # not learned by gradient
     learned = [x.size for name, x in agent.params.items() if not name.startswith(other)]
-    print(sum(learned), flush=True)
-    for line in sys.stdin:
-        start = time.process_time()
-        for _ in range(int(line)):
-            update()
-        print((time.process_time() - start) / int(line), flush=True)
+    load("turns").answer(sum(learned), update)
 
 
 if __name__ == "__main__":
