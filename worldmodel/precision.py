@@ -66,7 +66,7 @@ class RMSNorm(nnx.RMSNorm):
         if mask is not None or self.scale is None:
             return super().__call__(x, mask=mask)
         y = normalised(x.astype(jnp.float32), self.scale[...], self.epsilon)
-        return y.astype(self.dtype or x.dtype)
+        return y if self.dtype is None else y.astype(self.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -9,9 +9,8 @@ r"""Run the trial of clocks (docs/protocol.md): one arm on one task at a time, s
 Runs are kept under `--output`; the same command resumes them. Each run's result is written to
 benchmarks/results/trial/ when the run ends, and a run with a result is not repeated. `--core 1`
 pins the trial to core 1. `--minutes` limits the time during which new runs are started. `cost`
-measures the processor time of the test runs' programs, for the table of equal processor time, all
-on one processor;
-`chance` what random actions earn, more exactly than the protocol did.
+measures the processor time of the test runs' programs at one commit and on one processor, for the
+table of equal processor time; `chance` what random actions earn, more exactly than the protocol.
 """
 
 import argparse
@@ -146,16 +145,16 @@ def run(cell: Cell, output: Path) -> bool:
 def measure_cost(cell: Cell, path: Path = COSTS) -> None:
     """Measure what a cell's program costs, unless it is known for this commit and processor.
 
-    Costs of another processor are dropped: the same programs take other numbers of products there.
+    Costs of others are dropped: programs differ, and take other numbers of products elsewhere.
     """
-    by = {"git": commit(), "processor": processor()}
+    by = {"git": commit().removesuffix("+changes"), "processor": processor()}
     known: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
     known = {
-        env: {arm: one for arm, one in arms.items() if one.get("processor") == by["processor"]}
+        env: {arm: one for arm, one in arms.items() if {**one, **by} == one}
         for env, arms in known.items()
     }
     own = known.setdefault(cell.task.env, {})
-    if own.get(cell.arm.name, {}).get("git") == by["git"]:
+    if cell.arm.name in own:
         return
     with tempfile.TemporaryDirectory(prefix="clockwork-") as folder:
         found = cost(cell.command, Path(folder) / "run", COST_SECONDS)

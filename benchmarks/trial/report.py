@@ -26,10 +26,6 @@ READINGS = (
     "episodes, and without the two memory tasks of navix as well, where an arm whose actions are "
     "held for four steps turns by a full circle and so can never turn."
 )
-LATER = (
-    "Arm C, whose actions are held, is by far the cheapest: within its time the others have hardly "
-    "begun to learn. Without it:"
-)
 
 
 def write_report(folder: Path, found: Found, costs: Costs, chances: Chances) -> Path:
@@ -39,7 +35,8 @@ def write_report(folder: Path, found: Found, costs: Costs, chances: Chances) -> 
     lines += ["", "## Equal updates", "", *table(found, {})]
     lines += ["", "## Equal processor time of one core", "", *told(costs), "", *table(found, costs)]
     rest = {env: {arm: x for arm, x in of.items() if arm[0] != "C"} for env, of in found.items()}
-    lines += ["", LATER, "", *table(rest, costs)]
+    if any(arm[0] == "C" for own in costs.values() for arm in own):
+        lines += ["", "Without arm C, whose actions are held:", "", *table(rest, costs)]
     lines += ["", "## Hypotheses", "", *hypotheses(found, folder)]
     if chances:
         lines += ["", READINGS, "", *readings(found, chances)]

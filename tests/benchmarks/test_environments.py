@@ -1,8 +1,11 @@
 """The comparison of defaults with a flat agent and with PPO: its commands, and its table."""
 
+import gymnasium
+import numpy as np
 import pytest
 
 from benchmarks.environments import report
+from benchmarks.environments.ppo import play
 from benchmarks.environments.tasks import ARMS, TASKS, flags, settings
 from common import UserError, dump_json
 from configs import parse_train
@@ -61,3 +64,13 @@ def test_results_of_other_settings_are_refused(tmp_path, monkeypatch):
     ppo = settings(task, "ppo")
     assert ppo["steps"] == today["steps"] and ppo["env.name"] == task
     assert not any(name.startswith("agent.") for name in ppo)
+
+
+def test_an_action_without_dimensions_is_a_number():
+    """stable-baselines3 answers one choice with an array that FrozenLake cannot look up."""
+
+    class Down:
+        def predict(self, obs, deterministic):
+            return np.array(1), None
+
+    assert play(gymnasium.make("FrozenLake-v1", is_slippery=False), Down(), 0, True) == 0.0

@@ -1,7 +1,11 @@
-"""What is due after how many steps, by hand."""
+"""What is due after how many steps, by hand; the keys of a run."""
+
+import jax
+import numpy as np
 
 from configs import parse_train
 from training.due import crossed, updates_due
+from training.loop import fold
 
 
 def test_updates_due_after_the_prefill():
@@ -22,3 +26,11 @@ def test_a_multiple_is_crossed_once():
     ]
     assert crossed(40, 50, 50) and not crossed(50, 60, 50)
     assert not crossed(0, 100, 0)
+
+
+def test_keys_are_those_of_older_runs():
+    """A resumed run draws as before: the purpose, then the counter, folded into the seed's key."""
+    for purpose, count in ((1, 0), (2, 7), (3, 3_000_000_000)):
+        expected = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), purpose), count)
+        got = fold(jax.random.key(5), np.uint32(purpose), np.uint32(count))
+        assert (jax.random.key_data(got) == jax.random.key_data(expected)).all()
