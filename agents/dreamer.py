@@ -7,6 +7,7 @@ Read next: ``imagination.py``, ``returns.py`` and ``actor_critic.py``, its parts
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -32,7 +33,7 @@ from agents.heads import TwoHot, bernoulli_loss, two_hot_loss, two_hot_mean
 from agents.imagination import Trajectory, imagine_path
 from agents.novelty import bonus, disagreement, ensemble_loss, spread_of, variance_of
 from agents.policy import Act, PolicyCarry, initial_policy, make_policy
-from agents.returns import WindowTargets, observed_returns, window_targets
+from agents.returns import WindowTargets, observed_returns, path_weights, window_targets
 from common import UserError
 from worldmodel import clock
 from worldmodel.learner import Aux, Loss, Metrics, Params, join
@@ -100,6 +101,7 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
             frozen.model, agent.act, frozen.predict_reward, frozen.predict_cont, start, alive,
             config.imagined, config.plan_ticks, config.behaviour.discount, path_key,
         )  # fmt: skip
+        imagined = masked_mean(path.reward[:, 0], path.alive)  # without a bonus
         if config.novelty > 0:
             exploring, path, novelty_metrics = seek_novelty(agent, frozen, records, beliefs, path)
             heads, head_metrics = heads + exploring, head_metrics | novelty_metrics
@@ -107,7 +109,6 @@ def make_loss(graph: nnx.GraphDef, behaviour: Mapping[str, Array] | None = None)
         total = world + (heads + coding) + acting
         behaviour_metrics |= foreseen_returns(frozen, records, beliefs[-1])
         metrics |= {**head_metrics, **codec_metrics, **behaviour_metrics, "loss/total": total}
-        imagined = metrics["window_reward/imagined"] - metrics.get("novelty/bonus", 0.0)
         gap = imagined - metrics["window_reward/observed"]
         rewards = {"window_reward/imagined": imagined, "window_reward/gap": gap}
         return total, (aux, metrics | rewards)
@@ -251,12 +252,12 @@ def seek_novelty(
     later = path.features[:, 1:, : h.shape[-1]]
     spread = frozen.ensemble.spread(later.reshape(-1, h.shape[-1]))
     imagined = disagreement(spread, variance).reshape(later.shape[:2])
-    extra = bonus(imagined, path.alive, config.novelty, config.plan_steps)
+    going = jax.vmap(partial(path_weights, discount=1.0))(path.alive, path.cont)
+    extra = bonus(imagined, going, config.novelty, config.plan_steps)
     metrics = {
         "loss/ensemble": loss,
         "novelty/replayed": masked_mean(replayed, mask),
         "novelty/imagined": masked_mean(imagined[:, 0], path.alive),
-        "novelty/bonus": masked_mean(extra[:, 0], path.alive),
     }
     return loss, path._replace(reward=path.reward + extra), metrics
 
@@ -313,7 +314,6 @@ def behaviour_loss(
         "actor/return_scale": return_scale(aux),
         "return/imagined": masked_mean(targets.returns[:, 0], path.alive),
         "value": masked_mean(value[:, 0], path.alive),
-        "window_reward/imagined": masked_mean(path.reward[:, 0], path.alive),
     }
     outputs = agent.actor(features[:, 0])
     aux, regulated = agent.codec.regulate(aux, outputs, path.entropy[:, 0], path.alive, config)

@@ -87,18 +87,20 @@ def disagreement(spread: Float[Array, " N"], variance: Float[Array, ""]) -> Floa
 
 
 def bonus(
-    novel: Float[Array, "N H"], alive: Float[Array, " N"], rate: float, steps: int
+    novel: Float[Array, "N H"], weight: Float[Array, "N H"], rate: float, steps: int
 ) -> Float[Array, "N H"]:
-    """b = β W (d - d̄), environment units, with d̄ the mean over all imagined states, so that an
-    episode is neither rewarded nor punished for continuing. States that are better known than
-    average cost; those that are less known pay. d̄ carries no gradient, so that actions are drawn
-    to each state's d whatever the others' are.
+    """b_j = β W (d_j - d̄_j), environment units, with d̄_j the mean over the states imagined at the
+    same tick. States that are better known than average cost; those that are less known pay.
+
+    At every tick the bonus is 0 on average, so that an episode is neither rewarded nor punished for
+    continuing, although imagination knows its later states less. d̄ carries no gradient, so that
+    actions are drawn to each state's d whatever the others' are.
 
     Args:
       novel: d of imagined states.
-      alive: 1 where a path counts.
+      weight: probability that the path is still going there.
       rate: β per environment step.
       steps: W, environment steps that lead to one imagined state.
     """
-    mean = jax.lax.stop_gradient(masked_mean(jnp.mean(novel, axis=1), alive))
-    return rate * steps * (novel - mean)
+    mean = jax.vmap(masked_mean, (1, 1))(novel, weight)
+    return rate * steps * (novel - jax.lax.stop_gradient(mean)[None])

@@ -74,7 +74,7 @@ NUMBERS = (
         "imagination",
         "novelty",
         "The ensemble's disagreement as a share of the observations' variation, one window ahead, "
-        "in imagination and in replay; `bonus`: what it adds to an imagined window's reward.",
+        "in imagination and in replay; `bonus`, in older runs: what it added to a window's reward.",
     ),
     Number("(eval/)?loss/model", "world model", "loss", "The world model's loss, nats."),
     Number(

@@ -150,15 +150,17 @@ def test_who_moves_whom(
 def test_imagined_rewards_hold_the_bonus_of_novelty(
     make_agent: MakeAgent, make_records: MakeRecords
 ) -> None:
-    """β W (d - d̄) of the h that every imagined window ends in, by a loop; β 0.5, W 2."""
+    """β W (d - d̄) of the h that every imagined window ends in, by a loop, with d̄ of the windows
+    that end at the same tick on the paths still going; β 0.5, W 2."""
     agent = make_agent(BOX, novelty=0.5)
     records = make_records(2, agent.model.lead + 6, 2)
     width, count = agent.config.model.deter, agent.model.features
     h, z = jax.random.normal(jax.random.key(0), (2, 6, width)), jnp.zeros((2, 6, count - width))
     beliefs = (Belief(State(h, z), {}, {}),)
     features = 3.0 * jax.random.normal(jax.random.key(1), (3, 5, count))
-    none = jnp.zeros((3, 4))
-    path = Trajectory(features, none, none, none, none + 7.0, none, jnp.ones(3))
+    none, goes = jnp.zeros((3, 4)), np.array([1.0, 0.5, 0.8])
+    cont = jnp.asarray(np.tile(goes[:, None], 4), jnp.float32)
+    path = Trajectory(features, none, none, none, none + 7.0, cont, jnp.ones(3))
     _, seeking, metrics = seek_novelty(agent, agent, records, beliefs, path)
     x = np.asarray(symlog(records.obs["x"]))[:, agent.model.lead :].reshape(12, -1)
     varies = x.var(0).sum()
@@ -169,7 +171,8 @@ def test_imagined_rewards_hold_the_bonus_of_novelty(
 
     known = np.mean([novelty(one) for one in h.reshape(12, width)])
     novel = np.array([[novelty(features[i, j + 1, :width]) for j in range(4)] for i in range(3)])
-    expected = 7.0 + 0.5 * 2 * (novel - novel.mean())
+    mean = [np.average(novel[:, j], weights=goes**j) for j in range(4)]
+    expected = 7.0 + 0.5 * 2 * (novel - mean)
     np.testing.assert_allclose(seeking.reward, expected, rtol=1e-4)
     assert float(metrics["novelty/replayed"]) == pytest.approx(known, rel=1e-4)
     assert float(seeking.reward.max()) > 7.1

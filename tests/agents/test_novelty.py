@@ -66,11 +66,26 @@ def test_ensemble_loss_is_the_members_mean_squared_error_as_a_share():
     assert float(got) == pytest.approx((0 + 8) / 2 / 16)
 
 
-def test_bonus_is_novelty_from_its_mean_for_every_step_of_a_window():
-    """b = β W (d - d̄), d̄ over the paths that count."""
-    novel = jnp.asarray([[0.5, 0.1], [9.0, 9.0]])
-    got = bonus(novel, jnp.asarray([1.0, 0.0]), rate=2.0, steps=4)
-    np.testing.assert_allclose(got[0], [2.0 * 4 * 0.2, -2.0 * 4 * 0.2], rtol=1e-6)
+def test_bonus_is_novelty_from_its_mean_at_the_same_tick_for_every_step_of_a_window():
+    """b_j = β W (d_j - d̄_j), d̄_j over the paths that are still going."""
+    novel = jnp.asarray([[0.5, 0.1], [0.3, 0.5], [9.0, 9.0]])
+    weight = jnp.asarray([[1.0, 0.5], [1.0, 1.0], [0.0, 0.0]])
+    got = bonus(novel, weight, rate=2.0, steps=4)
+    mean = (0.5 * 0.1 + 1.0 * 0.5) / 1.5
+    expected = [[0.1, 0.1 - mean], [-0.1, 0.5 - mean]]
+    np.testing.assert_allclose(got[:2], 2.0 * 4 * np.asarray(expected), rtol=1e-5)
+
+
+def test_continuing_pays_nothing_on_average_though_later_states_are_less_known():
+    """A plain loop: the bonus still to come, Σ_j b_j over the paths still going, is 0 at any tick.
+    With one mean over all ticks, later ticks would pay and an end would cost them."""
+    rng = np.random.default_rng(0)
+    novel = rng.uniform(0, 1, (64, 8)) + np.arange(8)
+    weight = np.cumprod(rng.uniform(0.5, 1, (64, 8)), axis=1)
+    paid = np.asarray(bonus(jnp.asarray(novel), jnp.asarray(weight), rate=1.0, steps=2))
+    for tick in range(8):
+        came = sum(weight[n, j] * paid[n, j] for n in range(64) for j in range(tick, 8))
+        assert abs(came) < 1e-3
 
 
 def test_every_state_is_climbed_by_what_it_pays_whatever_the_others():
@@ -78,7 +93,7 @@ def test_every_state_is_climbed_by_what_it_pays_whatever_the_others():
     novel = jnp.asarray([[0.5, 0.1, 0.3], [9.0, 9.0, 9.0]])
 
     def total(novel):
-        return bonus(novel, jnp.ones(2), rate=2.0, steps=4).sum()
+        return bonus(novel, jnp.ones((2, 3)), rate=2.0, steps=4).sum()
 
     np.testing.assert_array_equal(jax.grad(total)(novel), np.full((2, 3), 8.0))
 
