@@ -31,7 +31,7 @@ GIB = 1024**3
 CACHE_BYTES = 2 * GIB
 """Size limit of the cache of compiled programs; on start, the oldest beyond it are deleted."""
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3)."""
 
 MMAP_BYTES, TRIM_BYTES = 2**30, 2**31 - 1
@@ -136,7 +136,9 @@ def keep_freed_memory() -> bool:
     """Make glibc keep freed memory for later allocations of this process.
 
     XLA on a CPU allocates and frees the same megabytes in every update. By default, glibc returns
-    such blocks to the kernel, which then clears every page again (benchmarks/page_faults.py).
+    such blocks to the kernel, which then clears every page again (benchmarks/page_faults.py). The
+    thresholds hold for the main heap alone: the heaps that other threads have by default, of 64 MB
+    each, are given back whenever they are empty, so all threads share one.
 
     Returns:
       Whether the C library accepted it: glibc 2.35 or newer does. Others are left as they are.
@@ -145,8 +147,8 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no such function; no such library
         return False
-    taken = [mallopt(M_MMAP_THRESHOLD, MMAP_BYTES), mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)]
-    return all(taken)
+    wanted = {M_MMAP_THRESHOLD: MMAP_BYTES, M_TRIM_THRESHOLD: TRIM_BYTES, M_ARENA_MAX: 1}
+    return all([mallopt(name, value) for name, value in wanted.items()])
 
 
 def enable_compilation_cache(directory: Path | None) -> Path | None:
