@@ -22,7 +22,7 @@ def preset(base: TrainConfig, accelerator: bool) -> TrainConfig:
     (docs/adr/0017), and most sequences of 4 choices were never tried (docs/adr/0031)."""
     model = replace(base.agent.model, strides=(1, 2), scale_vectors=True)
     behaviour = replace(base.agent.behaviour, entropy_target=0.5)
-    exploring = replace(base.agent, noise_correlation=0.75, keep_plan=0.35, novelty=1.0)
+    exploring = replace(base.agent, noise_correlation=0.75, keep_plan=0.35, novelty=0.1)
     agent = replace(exploring, model=model, behaviour=behaviour)
     return replace(
         base,
