@@ -31,12 +31,12 @@ GIB = 1024**3
 CACHE_BYTES = 2 * GIB
 """Size limit of the cache of compiled programs; on start, the oldest beyond it are deleted."""
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Parameters of mallopt(3)."""
 
-MMAP_BYTES, TRIM_BYTES = 2**30, 2**31 - 1
-"""More than an update allocates at a time, and the largest value that mallopt accepts. Up to glibc
-2.34, the former is refused."""
+MMAP_BYTES, TRIM_BYTES, PAD_BYTES = 2**30, 2**31 - 1, 2**26
+"""More than an update allocates at a time, the largest value that mallopt accepts, and the size of
+the heap of a thread. Up to glibc 2.34, the first is refused."""
 
 BFLOAT16_CAPABILITY = 8.0
 """First CUDA compute capability (Ampere) that multiplies bfloat16 natively."""
@@ -137,8 +137,10 @@ def keep_freed_memory() -> bool:
 
     XLA on a CPU allocates and frees the same megabytes in every update. By default, glibc returns
     such blocks to the kernel, which then clears every page again (benchmarks/page_faults.py). The
-    thresholds hold for the main heap alone: the heaps that other threads have by default, of 64 MB
-    each, are given back whenever they are empty, so all threads share one.
+    trim threshold holds for the main heap alone: the heaps of other threads, of 64 MB each, are
+    given back whenever they are empty, unless that leaves less than the top pad. Larger blocks of
+    other threads are given back all the same. One heap for all threads would keep them too, but
+    after XLA has compiled in it, finding room there takes longer than clearing pages.
 
     Returns:
       Whether the C library accepted it: glibc 2.35 or newer does. Others are left as they are.
@@ -147,7 +149,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no such function; no such library
         return False
-    wanted = {M_MMAP_THRESHOLD: MMAP_BYTES, M_TRIM_THRESHOLD: TRIM_BYTES, M_ARENA_MAX: 1}
+    wanted = {M_MMAP_THRESHOLD: MMAP_BYTES, M_TRIM_THRESHOLD: TRIM_BYTES, M_TOP_PAD: PAD_BYTES}
     return all([mallopt(name, value) for name, value in wanted.items()])
 
 
