@@ -1,7 +1,7 @@
 """Navigate from pixels and compass: the project's main task.
 
 Command:   python train_agent.py --env minerl_navigate
-Cost:      some 25 minutes on two CPU cores: the first half took 13 (docs/results.md)
+Cost:      some 30 minutes on two CPU cores (docs/results.md)
 Expected:  docs/results.md, Navigate Dense, builtin back end, the default run
 """
 
